@@ -1,0 +1,17 @@
+//! Numerics of quench on plain slices: grids, codebooks, quantizers, and the files they end in.
+//!
+//! Nothing here knows a model or a tensor library. A weight matrix is a [`MatrixRef`] whose rows are
+//! OUTPUT channels; a quantizer turns it into a [`QuantizedTensor`]; a format turns that into named
+//! safetensors entries and back.
+
+pub mod matrix;
+pub mod stats;
+pub mod outliers;
+pub mod tensor;
+pub mod methods;
+pub mod formats;
+
+pub use matrix::{MatrixRef, ShapeError};
+pub use methods::{METHODS, Method, ParamError, QuantizeError, Quantizer};
+pub use stats::{LayerStats, Stat};
+pub use tensor::{Codebook, Csr, Encoding, FloatType, Granularity, QuantizedTensor, Scheme, Uniform};

@@ -1,0 +1,74 @@
+//! A borrowed row-major matrix: row = output channel, everywhere.
+
+use thiserror::Error;
+
+/// The data length disagrees with the shape.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("expected {rows} x {cols} = {} values, found {found}", rows * cols)]
+pub struct ShapeError {
+    /// Rows asked for.
+    pub rows: usize,
+    /// Columns asked for.
+    pub cols: usize,
+    /// Values given.
+    pub found: usize,
+}
+
+/// Borrowed `[rows, cols]` matrix, row-major, row = output channel.
+#[derive(Debug, Clone, Copy)]
+pub struct MatrixRef<'a> {
+    data: &'a [f32],
+    rows: usize,
+    cols: usize,
+}
+
+impl<'a> MatrixRef<'a> {
+    /// Views `data` as `[rows, cols]`.
+    ///
+    /// # Errors
+    /// When `data.len() != rows * cols`.
+    pub fn new(data: &'a [f32], rows: usize, cols: usize) -> Result<Self, ShapeError> {
+        if rows.checked_mul(cols) == Some(data.len()) {
+            Ok(Self { data, rows, cols })
+        } else {
+            Err(ShapeError { rows, cols, found: data.len() })
+        }
+    }
+
+    /// Output channels.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Inputs of one output channel.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// All values, row after row.
+    pub fn data(&self) -> &'a [f32] {
+        self.data
+    }
+
+    /// Row `index`.
+    ///
+    /// # Panics
+    /// When `index >= rows`.
+    pub fn row(&self, index: usize) -> &'a [f32] {
+        &self.data[index * self.cols..(index + 1) * self.cols]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_contiguous_and_the_length_is_checked() {
+        let data = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let matrix = MatrixRef::new(&data, 2, 3).unwrap();
+        assert_eq!(matrix.row(1), &[4.0, 5.0, 6.0]);
+        let error = MatrixRef::new(&data, 2, 4).unwrap_err();
+        assert_eq!(error.to_string(), "expected 2 x 4 = 8 values, found 6");
+    }
+}

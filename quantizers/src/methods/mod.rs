@@ -1,0 +1,114 @@
+//! Quantization methods: one matrix in, one quantized matrix out.
+//!
+//! Adding one is a new file here plus two lines: the `mod` line and the entry in [`METHODS`].
+
+use crate::stats::{LayerStats, Stat, SurveyRequest};
+use crate::tensor::{QuantizedTensor, Scheme};
+use crate::{FloatType, MatrixRef};
+use thiserror::Error;
+
+/// Every method, in the order `quench list methods` prints them.
+pub static METHODS: &[&dyn Method] = &[];
+
+/// A method as recipes name it.
+pub trait Method: Sync {
+    /// Name in recipes.
+    fn name(&self) -> &'static str;
+    /// One line for `quench list methods`.
+    fn summary(&self) -> &'static str;
+    /// Parameter names accepted by [`Method::configure`], with one line of help each.
+    fn parameters(&self) -> &'static [(&'static str, &'static str)];
+    /// Turns a recipe rule (without `match` and `method`) into a quantizer.
+    ///
+    /// # Errors
+    /// An unknown key, a value of the wrong type or out of range.
+    fn configure(&self, table: &toml::Table) -> Result<Box<dyn Quantizer>, ParamError>;
+}
+
+/// A configured method.
+pub trait Quantizer: Send + Sync {
+    /// Statistics [`Quantizer::quantize`] reads.
+    fn needs(&self) -> &[Stat];
+    /// What the layer will look like on disk; checks that the shape suits the parameters.
+    ///
+    /// # Errors
+    /// A shape the parameters do not suit, e.g. a group size that does not divide `cols`.
+    fn scheme(&self, rows: usize, cols: usize) -> Result<Scheme, QuantizeError>;
+    /// What this quantizer wants to know about all its layers before the first is quantized.
+    fn survey(&self) -> Option<SurveyRequest> {
+        None
+    }
+    /// Quantizes `weight`. `scale_type` is how scales will be stored (the checkpoint's float type).
+    ///
+    /// # Errors
+    /// A missing statistic, a shape the parameters do not suit, a value that is not finite.
+    fn quantize(
+        &self,
+        weight: MatrixRef<'_>,
+        scale_type: FloatType,
+        stats: &LayerStats<'_>,
+    ) -> Result<QuantizedTensor, QuantizeError>;
+}
+
+/// A recipe rule that a method cannot take.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum ParamError {
+    /// A key the method does not have.
+    #[error("unknown key `{key}` for method `{method}`")]
+    UnknownKey {
+        /// Method name.
+        method: &'static str,
+        /// The key found.
+        key: String,
+        /// The nearest known key.
+        nearest: Option<String>,
+    },
+    /// A value of the wrong type or out of range.
+    #[error("`{key}` of method `{method}`: expected {expected}, found {found}")]
+    BadValue {
+        /// Method name.
+        method: &'static str,
+        /// The key.
+        key: String,
+        /// What would do.
+        expected: String,
+        /// What was there.
+        found: String,
+    },
+}
+
+/// A matrix that cannot be quantized as asked.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum QuantizeError {
+    /// A group size that does not divide the inputs.
+    #[error("group_size {group_size} does not divide {cols} inputs")]
+    GroupSize {
+        /// Asked for.
+        group_size: usize,
+        /// Inputs of a row.
+        cols: usize,
+    },
+    /// A statistic the method reads was not collected.
+    #[error("needs the statistic `{0}`, which was not collected")]
+    MissingStat(&'static str),
+    /// A statistic of another shape than the weight's.
+    #[error("expected `{stat}` of shape {expected:?}, found {found:?}")]
+    StatShape {
+        /// Which statistic.
+        stat: &'static str,
+        /// Shape needed.
+        expected: (usize, usize),
+        /// Shape given.
+        found: (usize, usize),
+    },
+    /// A weight or statistic that is not finite.
+    #[error("value at row {row}, column {col} is {value}, expected a finite number")]
+    NotFinite {
+        /// Row.
+        row: usize,
+        /// Column.
+        col: usize,
+        /// The value.
+        value: f32,
+    },
+}
