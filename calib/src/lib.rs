@@ -1,1 +1,14 @@
-//! placeholder
+//! Models as lists of stages, the data they run over, and the statistics of doing so.
+//!
+//! A [`Model`] names its linear layers and builds its [`Stage`]s one at a time from a
+//! [`WeightSource`]; nothing here ever needs a whole model in memory. burn appears from this crate on.
+
+pub mod weight_source;
+pub mod hidden;
+pub mod model;
+pub mod architectures;
+
+pub use architectures::{ARCHITECTURES, Architecture};
+pub use hidden::{Hidden, NoTap, Tap};
+pub use model::{LayerSpec, Model, ModelError, Stage, StageError};
+pub use weight_source::{SourceError, Tensor32, WeightSource};

@@ -1,0 +1,152 @@
+//! A model is a list of stages: embedding, block 0 .. block L-1, head.
+
+use crate::{Hidden, SourceError, Tap, WeightSource};
+use burn::tensor::{Device, Tensor};
+use thiserror::Error;
+
+/// One linear layer that can be quantized.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerSpec {
+    /// Module name as in the checkpoint, without `.weight`.
+    pub name: String,
+    /// Output channels.
+    pub rows: usize,
+    /// Inputs.
+    pub cols: usize,
+    /// The checkpoint stores the weight as `[in, out]` (Conv1D).
+    pub transposed: bool,
+    /// The stage that uses it.
+    pub stage: usize,
+    /// The input point a [`Tap`] sees its input at; layers with the same input share it.
+    pub input_point: String,
+    /// Inside a block: what `match = "*"` means. Embeddings, heads and poolers are not.
+    pub in_block: bool,
+}
+
+impl LayerSpec {
+    /// Checkpoint name of the weight.
+    pub fn weight_name(&self) -> String {
+        format!("{}.weight", self.name)
+    }
+}
+
+/// What the last stage returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// Next-token logits `[batch, tokens, vocabulary]`; the last stage works position by position.
+    TokenLogits,
+    /// Class logits `[batch, 1, classes]`.
+    ClassLogits,
+    /// Hidden states `[batch, tokens, width]`.
+    HiddenStates,
+}
+
+/// A model opened from its configuration; holds no weights.
+pub trait Model: Send + Sync {
+    /// Every linear layer, in execution order.
+    fn layers(&self) -> &[LayerSpec];
+    /// Number of stages.
+    fn stages(&self) -> usize;
+    /// Short name of a stage for progress: `embedding`, `block 3`, `head`.
+    fn stage_name(&self, stage: usize) -> String;
+    /// What the last stage returns.
+    fn output(&self) -> Output;
+    /// Every tensor name a stage reads, for missing/unused checks and for copying.
+    fn tensor_names(&self, stage: usize) -> Vec<String>;
+    /// Builds one stage. On an autodiff device the weights of its quantizable layers require gradients.
+    ///
+    /// # Errors
+    /// A missing tensor or one of another shape.
+    fn build(
+        &self,
+        stage: usize,
+        source: &dyn WeightSource,
+        device: &Device,
+    ) -> Result<Box<dyn Stage>, StageError>;
+    /// Vocabulary size of a text model.
+    fn vocabulary(&self) -> Option<usize> {
+        None
+    }
+    /// Longest sequence the model takes.
+    fn max_positions(&self) -> Option<usize> {
+        None
+    }
+}
+
+/// One stage with its weights.
+pub trait Stage: Send + Sync {
+    /// Runs the stage.
+    ///
+    /// # Errors
+    /// An input of the wrong kind.
+    fn forward(&self, hidden: Hidden, tap: &mut dyn Tap) -> Result<Hidden, StageError>;
+    /// The weights of the stage's quantizable layers as `(layer name, tensor in checkpoint layout)`,
+    /// for reading their gradients after a backward pass.
+    fn weights(&self) -> Vec<(String, Tensor<2>)>;
+}
+
+/// A configuration no architecture here can open.
+#[derive(Debug, Error)]
+pub enum ModelError {
+    /// No architecture knows this `model_type`.
+    #[error("unknown model_type `{found}`")]
+    UnknownType {
+        /// From config.json.
+        found: String,
+        /// The nearest known one.
+        nearest: Option<String>,
+    },
+    /// A key of config.json is missing or has a value the architecture cannot take.
+    #[error("config.json: `{key}`: expected {expected}, found {found}")]
+    Config {
+        /// Key.
+        key: String,
+        /// What would do.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// The checkpoint lacks tensors.
+    #[error("architecture `{architecture}` needs {needed} tensors, {found} found; first missing is `{first}`")]
+    MissingTensors {
+        /// Architecture.
+        architecture: String,
+        /// How many it reads.
+        needed: usize,
+        /// How many of them exist.
+        found: usize,
+        /// The first one missing.
+        first: String,
+        /// The nearest name in the checkpoint.
+        nearest: Option<String>,
+    },
+    /// A tensor could not be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+/// A stage that cannot be built or run.
+#[derive(Debug, Error)]
+pub enum StageError {
+    /// A tensor could not be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The wrong kind of input.
+    #[error("stage `{stage}` expects {expected}, found {found}")]
+    Input {
+        /// Stage name.
+        stage: String,
+        /// Kind needed.
+        expected: &'static str,
+        /// Kind given.
+        found: &'static str,
+    },
+    /// More tokens than the model has positions.
+    #[error("sequence of {found} tokens, expected at most {limit}")]
+    TooLong {
+        /// Tokens given.
+        found: usize,
+        /// Positions of the model.
+        limit: usize,
+    },
+}

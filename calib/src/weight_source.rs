@@ -1,0 +1,73 @@
+//! "Give me tensor NAME as f32": the only way weights reach a model.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// A tensor as f32, row-major, in the checkpoint's own layout.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor32<'a> {
+    /// Dimensions, outermost first.
+    pub shape: Vec<usize>,
+    /// Values; borrowed where the file already holds aligned f32.
+    pub data: Cow<'a, [f32]>,
+}
+
+/// Where weights come from: a checkpoint, a quantized artifact decoded on the fly, or an overlay.
+pub trait WeightSource: Send + Sync {
+    /// The tensor `name`.
+    ///
+    /// # Errors
+    /// An absent tensor, a file that cannot be read, a type that is no float.
+    fn tensor(&self, name: &str) -> Result<Tensor32<'_>, SourceError>;
+    /// The shape of `name` from headers alone.
+    fn shape(&self, name: &str) -> Option<Vec<usize>>;
+    /// Whether [`WeightSource::tensor`] would find `name`.
+    fn contains(&self, name: &str) -> bool {
+        self.shape(name).is_some()
+    }
+    /// All tensor names, sorted.
+    fn names(&self) -> Vec<String>;
+}
+
+/// A tensor that could not be had.
+#[derive(Debug, Error)]
+pub enum SourceError {
+    /// No such tensor.
+    #[error("`{origin}` has no tensor `{name}`")]
+    Missing {
+        /// Folder or file looked in.
+        origin: PathBuf,
+        /// The name asked for.
+        name: String,
+        /// The nearest name present.
+        nearest: Option<String>,
+    },
+    /// Stored in a type that is no float.
+    #[error("tensor `{name}` is stored as {found}, expected f32, f16 or bf16")]
+    Type {
+        /// Tensor.
+        name: String,
+        /// Its stored type.
+        found: String,
+    },
+    /// A shape other than the model's.
+    #[error("tensor `{name}` has shape {found:?}, expected {expected:?}")]
+    Shape {
+        /// Tensor.
+        name: String,
+        /// Shape the model needs.
+        expected: Vec<usize>,
+        /// Shape stored.
+        found: Vec<usize>,
+    },
+    /// A file that cannot be read or decoded.
+    #[error("cannot read `{origin}`")]
+    File {
+        /// File or folder.
+        origin: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
