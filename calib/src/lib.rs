@@ -7,8 +7,10 @@ pub mod weight_source;
 pub mod hidden;
 pub mod model;
 pub mod architectures;
+pub mod forward;
 
 pub use architectures::{ARCHITECTURES, Architecture};
+pub use forward::Forward;
 pub use hidden::{Hidden, NoTap, Tap};
 pub use model::{LayerSpec, Model, ModelError, Stage, StageError};
 pub use weight_source::{SourceError, Tensor32, WeightSource};
