@@ -14,4 +14,6 @@ pub mod formats;
 pub use matrix::{MatrixRef, ShapeError};
 pub use methods::{METHODS, Method, ParamError, QuantizeError, Quantizer};
 pub use stats::{LayerStats, Stat};
-pub use tensor::{Codebook, Csr, Encoding, FloatType, Granularity, QuantizedTensor, Scheme, Uniform};
+pub use tensor::{
+    Codebook, Csr, Encoding, FloatType, Granularity, QuantizedTensor, Scheme, Uniform,
+};

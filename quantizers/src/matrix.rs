@@ -31,7 +31,11 @@ impl<'a> MatrixRef<'a> {
         if rows.checked_mul(cols) == Some(data.len()) {
             Ok(Self { data, rows, cols })
         } else {
-            Err(ShapeError { rows, cols, found: data.len() })
+            Err(ShapeError {
+                rows,
+                cols,
+                found: data.len(),
+            })
         }
     }
 

@@ -150,7 +150,7 @@ pub struct Scheme {
     pub symmetric: bool,
     /// A sparse part is stored beside the dense one.
     pub outliers: bool,
-    /// The checkpoint stores this weight as `[in, out]` (Conv1D); the artifact always as `[out, in]`.
+    /// The checkpoint stores this weight as `[in, out]` (`Conv1D`); the artifact always as `[out, in]`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub transposed: bool,
 }

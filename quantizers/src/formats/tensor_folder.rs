@@ -1,0 +1,296 @@
+//! A folder of safetensors files, memory-mapped: one file, or shards with an index.
+//!
+//! Nothing is read but headers until a tensor is asked for; [`TensorFolder::release`] gives the
+//! pages of a tensor back, so that a walk over a model never holds more than what it is looking at.
+
+use super::FormatError;
+use super::floats::decode_floats;
+use memmap2::Mmap;
+use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// Name of an unsharded weight file.
+pub const SINGLE_FILE: &str = "model.safetensors";
+/// Name of the file that says which shard holds which tensor.
+pub const INDEX_FILE: &str = "model.safetensors.index.json";
+
+/// What a header says about one tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Element type.
+    pub dtype: Dtype,
+    /// Dimensions, outermost first.
+    pub shape: Vec<usize>,
+    /// Stored bytes.
+    pub bytes: usize,
+    file: usize,
+    range: Range<usize>,
+}
+
+impl TensorInfo {
+    /// Number of elements.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// The tensors of one folder.
+#[derive(Debug)]
+pub struct TensorFolder {
+    origin: PathBuf,
+    files: Vec<MappedFile>,
+    tensors: BTreeMap<String, TensorInfo>,
+}
+
+#[derive(Debug)]
+struct MappedFile {
+    name: String,
+    map: Mmap,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl TensorFolder {
+    /// Opens `path`: a `.safetensors` file, or a folder with `model.safetensors` or with
+    /// `model.safetensors.index.json` and its shards. Headers are checked (size limit, offsets
+    /// inside the file and without gaps, lengths that agree with type and shape).
+    ///
+    /// The files must not be changed or truncated while they are open.
+    ///
+    /// # Errors
+    /// No weights, a file that cannot be read, a damaged header, an index that disagrees with its
+    /// shards, a name in two shards.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, FormatError> {
+        let path = path.as_ref();
+        let mut folder = Self {
+            origin: path.to_path_buf(),
+            files: Vec::new(),
+            tensors: BTreeMap::new(),
+        };
+        if path.is_file() {
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            folder.add_file(path, name)?;
+        } else if path.join(SINGLE_FILE).is_file() {
+            folder.add_file(&path.join(SINGLE_FILE), SINGLE_FILE.to_owned())?;
+        } else if path.join(INDEX_FILE).is_file() {
+            folder.add_shards(&path.join(INDEX_FILE))?;
+        } else {
+            return Err(no_weights(path));
+        }
+        Ok(folder)
+    }
+
+    /// The path given to [`Self::open`].
+    pub fn origin(&self) -> &Path {
+        &self.origin
+    }
+
+    /// All tensor names, sorted.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// All tensors with what their headers say, sorted by name.
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = (&str, &TensorInfo)> {
+        self.tensors
+            .iter()
+            .map(|(name, info)| (name.as_str(), info))
+    }
+
+    /// What the header says about `name`.
+    pub fn info(&self, name: &str) -> Option<&TensorInfo> {
+        self.tensors.get(name)
+    }
+
+    /// [`Self::info`], or an error that names the nearest tensor.
+    ///
+    /// # Errors
+    /// No such tensor.
+    pub fn require(&self, name: &str) -> Result<&TensorInfo, FormatError> {
+        self.tensors
+            .get(name)
+            .ok_or_else(|| FormatError::MissingTensor {
+                origin: self.origin.clone(),
+                name: name.to_owned(),
+                nearest: self.nearest(name),
+            })
+    }
+
+    /// The stored bytes of `name`, straight from the mapped file.
+    ///
+    /// # Errors
+    /// No such tensor.
+    pub fn bytes(&self, name: &str) -> Result<&[u8], FormatError> {
+        let info = self.require(name)?;
+        Ok(&self.files[info.file].map[info.range.clone()])
+    }
+
+    /// The values of a float tensor (F32, F16, BF16) as f32; borrowed where the file already
+    /// holds aligned f32.
+    ///
+    /// # Errors
+    /// No such tensor, or one whose type is no float.
+    pub fn floats(&self, name: &str) -> Result<Cow<'_, [f32]>, FormatError> {
+        let info = self.require(name)?;
+        decode_floats(info.dtype, self.bytes(name)?).ok_or_else(|| FormatError::TensorType {
+            name: name.to_owned(),
+            expected: "F32, F16 or BF16",
+            found: info.dtype,
+        })
+    }
+
+    /// Lets the operating system take the pages of `name` back; reading it again is valid and
+    /// fetches them anew.
+    pub fn release(&self, name: &str) {
+        const PAGE: usize = 4096;
+        let Some(info) = self.tensors.get(name) else {
+            return;
+        };
+        // Neighbours share the first and the last page: keep those.
+        let start = info.range.start.next_multiple_of(PAGE);
+        let end = info.range.end / PAGE * PAGE;
+        #[cfg(unix)]
+        if start < end {
+            #[expect(unsafe_code, reason = "the only way to hand pages of a mapping back")]
+            // SAFETY: the mapping is a read-only view of a file, so dropped pages come back from
+            // the file with the same content.
+            let advised = unsafe {
+                self.files[info.file].map.unchecked_advise_range(
+                    memmap2::UncheckedAdvice::DontNeed,
+                    start,
+                    end - start,
+                )
+            };
+            // Advice only: a system that declines keeps the pages, and nothing is wrong.
+            drop(advised);
+        }
+    }
+
+    /// Size of all files together.
+    pub fn file_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.map.len() as u64).sum()
+    }
+
+    /// The name most like `name`, if any is alike.
+    pub fn nearest(&self, name: &str) -> Option<String> {
+        self.names()
+            .map(|known| (strsim::jaro_winkler(known, name), known))
+            .filter(|(likeness, _)| *likeness >= 0.7)
+            .max_by(|(a, _), (b, _)| a.total_cmp(b))
+            .map(|(_, known)| known.to_owned())
+    }
+
+    fn add_shards(&mut self, index: &Path) -> Result<(), FormatError> {
+        let text = fs_err::read(index).map_err(|source| FormatError::io("read", index, source))?;
+        let Index { weight_map } =
+            serde_json::from_slice(&text).map_err(|source| FormatError::Json {
+                file: index.to_path_buf(),
+                source,
+            })?;
+        let folder = index.parent().unwrap_or(Path::new("."));
+        for (name, file) in &weight_map {
+            if file.contains(['/', '\\']) || file == ".." {
+                let (name, file) = (name.clone(), file.clone());
+                return Err(FormatError::ShardName {
+                    index: index.to_path_buf(),
+                    name,
+                    file,
+                });
+            }
+            if !self.files.iter().any(|known| known.name == *file) {
+                self.add_file(&folder.join(file), file.clone())?;
+            }
+        }
+        for (name, file) in &weight_map {
+            let found = self
+                .tensors
+                .get(name)
+                .map(|info| &self.files[info.file].name);
+            if found != Some(file) {
+                let (name, file) = (name.clone(), file.clone());
+                return Err(FormatError::ShardContent {
+                    index: index.to_path_buf(),
+                    name,
+                    file,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn add_file(&mut self, path: &Path, name: String) -> Result<(), FormatError> {
+        let io = |source| FormatError::io("read", path, source);
+        let file = fs_err::File::open(path).map_err(io)?;
+        #[expect(unsafe_code, reason = "memory-mapping a file")]
+        // SAFETY: the caller of `open` keeps the files unchanged while they are mapped.
+        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+        let (header, metadata) =
+            SafeTensors::read_metadata(&map).map_err(|source| FormatError::Header {
+                file: path.to_path_buf(),
+                source,
+            })?;
+        let data_start = header + 8;
+        let index = self.files.len();
+        for name_in_file in metadata.offset_keys() {
+            let Some(info) = metadata.info(&name_in_file) else {
+                continue;
+            };
+            let (start, end) = info.data_offsets;
+            let info = TensorInfo {
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+                bytes: end - start,
+                file: index,
+                range: data_start + start..data_start + end,
+            };
+            if let Some(first) = self.tensors.insert(name_in_file.clone(), info) {
+                let first = match self.files.get(first.file) {
+                    Some(file) => file.name.clone(),
+                    None => name.clone(),
+                };
+                return Err(FormatError::Duplicate {
+                    name: name_in_file,
+                    first,
+                    second: name,
+                });
+            }
+        }
+        self.files.push(MappedFile { name, map });
+        Ok(())
+    }
+}
+
+fn no_weights(path: &Path) -> FormatError {
+    let entries = match fs_err::read_dir(path) {
+        Ok(entries) => entries,
+        Err(source) => return FormatError::io("read", path, source),
+    };
+    let mut others: Vec<String> = entries
+        .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+        .filter(|name| {
+            let extension = Path::new(name).extension().unwrap_or_default();
+            ["bin", "pt", "pth", "gguf", "ckpt", "h5", "partial"]
+                .iter()
+                .any(|e| extension == *e)
+        })
+        .collect();
+    others.sort();
+    FormatError::NoWeights {
+        dir: path.to_path_buf(),
+        others,
+    }
+}
+
+#[cfg(test)]
+mod tests;
