@@ -19,7 +19,12 @@ pub struct Forward<'a> {
 impl<'a> Forward<'a> {
     /// Prepares `model` over `source`; reads no weight yet.
     pub fn new(model: &'a dyn Model, source: &'a dyn WeightSource, device: Device) -> Self {
-        Self { model, source, device, resident: Vec::new() }
+        Self {
+            model,
+            source,
+            device,
+            resident: Vec::new(),
+        }
     }
 
     /// Builds every stage once and keeps it.

@@ -12,5 +12,5 @@ pub mod forward;
 pub use architectures::{ARCHITECTURES, Architecture};
 pub use forward::Forward;
 pub use hidden::{Hidden, NoTap, Tap};
-pub use model::{LayerSpec, Model, ModelError, Stage, StageError};
+pub use model::{LayerSpec, Model, ModelError, Output, Stage, StageError, Vjp};
 pub use weight_source::{SourceError, Tensor32, WeightSource};

@@ -1,6 +1,6 @@
 //! A model is a list of stages: embedding, block 0 .. block L-1, head.
 
-use crate::{Hidden, SourceError, Tap, WeightSource};
+use crate::{Hidden, NoTap, SourceError, Tap, WeightSource};
 use burn::tensor::{Device, Tensor};
 use thiserror::Error;
 
@@ -63,6 +63,18 @@ pub trait Model: Send + Sync {
         source: &dyn WeightSource,
         device: &Device,
     ) -> Result<Box<dyn Stage>, StageError>;
+    /// Builds one stage for [`Stage::vjp`]: by default on the autodiff twin of `device`.
+    ///
+    /// # Errors
+    /// As [`Model::build`].
+    fn build_for_vjp(
+        &self,
+        stage: usize,
+        source: &dyn WeightSource,
+        device: &Device,
+    ) -> Result<Box<dyn Stage>, StageError> {
+        self.build(stage, source, &device.clone().autodiff())
+    }
     /// Vocabulary size of a text model.
     fn vocabulary(&self) -> Option<usize> {
         None
@@ -83,6 +95,54 @@ pub trait Stage: Send + Sync {
     /// The weights of the stage's quantizable layers as `(layer name, tensor in checkpoint layout)`,
     /// for reading their gradients after a backward pass.
     fn weights(&self) -> Vec<(String, Tensor<2>)>;
+    /// Vector-Jacobian product of a stage from states to states, built by [`Model::build_for_vjp`].
+    ///
+    /// `input` is `[batch, tokens, width]`, `output_gradient` the loss gradient with respect to the
+    /// stage's output. The default records one autodiff tape, of this stage and this batch only.
+    ///
+    /// # Errors
+    /// As [`Stage::forward`].
+    fn vjp(&self, input: Tensor<3>, output_gradient: Tensor<3>) -> Result<Vjp, StageError> {
+        let input = input.autodiff().require_grad();
+        let output = match self.forward(Hidden::States(input.clone()), &mut NoTap)? {
+            Hidden::States(states) => states,
+            Hidden::Tokens(_) | Hidden::Pixels(_) => {
+                return Err(StageError::Input {
+                    stage: "vjp".to_owned(),
+                    expected: "states",
+                    found: "another kind of output",
+                });
+            }
+        };
+        let shape = input.dims();
+        let device = output.device().inner();
+        let mut gradients = (output * output_gradient).sum().backward();
+        let input_gradient = input
+            .grad_remove(&mut gradients)
+            .unwrap_or_else(|| Tensor::zeros(shape, &device));
+        let weight_gradients = self
+            .weights()
+            .into_iter()
+            .filter_map(|(name, weight)| {
+                weight
+                    .grad_remove(&mut gradients)
+                    .map(|gradient| (name, gradient))
+            })
+            .collect();
+        Ok(Vjp {
+            input_gradient,
+            weight_gradients,
+        })
+    }
+}
+
+/// What [`Stage::vjp`] returns.
+#[derive(Debug)]
+pub struct Vjp {
+    /// Loss gradient with respect to the stage's input, `[batch, tokens, width]`.
+    pub input_gradient: Tensor<3>,
+    /// `(layer name, loss gradient)` of the quantizable weights, in checkpoint layout.
+    pub weight_gradients: Vec<(String, Tensor<2>)>,
 }
 
 /// A configuration no architecture here can open.
@@ -107,7 +167,9 @@ pub enum ModelError {
         found: String,
     },
     /// The checkpoint lacks tensors.
-    #[error("architecture `{architecture}` needs {needed} tensors, {found} found; first missing is `{first}`")]
+    #[error(
+        "architecture `{architecture}` needs {needed} tensors, {found} found; first missing is `{first}`"
+    )]
     MissingTensors {
         /// Architecture.
         architecture: String,

@@ -34,16 +34,20 @@ pub fn open_model(
     config: &serde_json::Value,
     weights: &dyn WeightSource,
 ) -> Result<Box<dyn Model>, ModelError> {
-    let found = config.get("model_type").and_then(serde_json::Value::as_str).unwrap_or("");
+    let found = config
+        .get("model_type")
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or("");
     let known = || ARCHITECTURES.iter().flat_map(|family| family.model_types());
-    match ARCHITECTURES.iter().find(|family| family.model_types().contains(&found)) {
+    match ARCHITECTURES
+        .iter()
+        .find(|family| family.model_types().contains(&found))
+    {
         Some(family) => family.open(config, weights),
         None => Err(ModelError::UnknownType {
             found: found.to_owned(),
             nearest: known()
-                .max_by(|a, b| {
-                    strsim::jaro(a, found).total_cmp(&strsim::jaro(b, found))
-                })
+                .max_by(|a, b| strsim::jaro(a, found).total_cmp(&strsim::jaro(b, found)))
                 .map(|name| (*name).to_owned()),
         }),
     }
