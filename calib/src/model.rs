@@ -97,12 +97,18 @@ pub trait Stage: Send + Sync {
     fn weights(&self) -> Vec<(String, Tensor<2>)>;
     /// Vector-Jacobian product of a stage from states to states, built by [`Model::build_for_vjp`].
     ///
-    /// `input` is `[batch, tokens, width]`, `output_gradient` the loss gradient with respect to the
-    /// stage's output. The default records one autodiff tape, of this stage and this batch only.
+    /// `input` is `[batch, tokens, width]`; `output_gradient` is given the stage's output once and
+    /// answers the loss gradient with respect to it (for a block it is known beforehand, for the
+    /// last stage it follows from the output). The default records one autodiff tape, of this stage
+    /// and this batch only.
     ///
     /// # Errors
     /// As [`Stage::forward`].
-    fn vjp(&self, input: Tensor<3>, output_gradient: Tensor<3>) -> Result<Vjp, StageError> {
+    fn vjp(
+        &self,
+        input: Tensor<3>,
+        output_gradient: &mut dyn FnMut(Tensor<3>) -> Tensor<3>,
+    ) -> Result<Vjp, StageError> {
         let input = input.autodiff().require_grad();
         let output = match self.forward(Hidden::States(input.clone()), &mut NoTap)? {
             Hidden::States(states) => states,
@@ -114,6 +120,7 @@ pub trait Stage: Send + Sync {
                 });
             }
         };
+        let output_gradient = output_gradient(output.clone().inner());
         let shape = input.dims();
         let device = output.device().inner();
         let mut gradients = (output * output_gradient).sum().backward();
