@@ -8,6 +8,9 @@ pub mod matrix;
 pub mod stats;
 pub mod outliers;
 pub mod tensor;
+pub mod error_metrics;
+pub mod grid;
+pub mod pack;
 pub mod methods;
 pub mod formats;
 

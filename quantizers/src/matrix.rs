@@ -54,6 +54,12 @@ impl<'a> MatrixRef<'a> {
         self.data
     }
 
+    /// Row, column and value of the first weight that is not finite.
+    pub fn first_not_finite(&self) -> Option<(usize, usize, f32)> {
+        let at = self.data.iter().position(|value| !value.is_finite())?;
+        Some((at / self.cols, at % self.cols, self.data[at]))
+    }
+
     /// Row `index`.
     ///
     /// # Panics
@@ -66,6 +72,17 @@ impl<'a> MatrixRef<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_value_that_is_not_finite_is_found() {
+        let data = [1.0, 2.0, 3.0, f32::INFINITY, f32::NAN, 6.0];
+        let matrix = MatrixRef::new(&data, 2, 3).unwrap();
+        assert_eq!(matrix.first_not_finite(), Some((1, 0, f32::INFINITY)));
+        assert_eq!(
+            MatrixRef::new(&data[..3], 1, 3).unwrap().first_not_finite(),
+            None
+        );
+    }
 
     #[test]
     fn rows_are_contiguous_and_the_length_is_checked() {

@@ -2,13 +2,17 @@
 //!
 //! Adding one is a new file here plus two lines: the `mod` line and the entry in [`METHODS`].
 
+pub mod grid_parameters;
+pub mod parameters;
+mod rtn;
+
 use crate::stats::{LayerStats, Stat, SurveyRequest};
 use crate::tensor::{QuantizedTensor, Scheme};
 use crate::{FloatType, MatrixRef};
 use thiserror::Error;
 
 /// Every method, in the order `quench list methods` prints them.
-pub static METHODS: &[&dyn Method] = &[];
+pub static METHODS: &[&dyn Method] = &[&rtn::Rtn];
 
 /// A method as recipes name it.
 pub trait Method: Sync {
@@ -77,6 +81,21 @@ pub enum ParamError {
     },
 }
 
+impl ParamError {
+    /// At most one line on what the user could do about it.
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Self::UnknownKey {
+                nearest: Some(nearest),
+                ..
+            } => {
+                vec![format!("did you mean `{nearest}`?")]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// A matrix that cannot be quantized as asked.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum QuantizeError {
@@ -111,4 +130,60 @@ pub enum QuantizeError {
         /// The value.
         value: f32,
     },
+}
+
+impl QuantizeError {
+    /// At most one line on what the user could do about it.
+    pub fn hints(&self) -> Vec<String> {
+        match *self {
+            Self::GroupSize { group_size, cols } => {
+                let divides = |size: &usize| *size > 0 && cols.is_multiple_of(*size);
+                let below = (2..group_size).rev().find(divides);
+                let above = (group_size + 1..=cols.min(group_size.saturating_mul(4))).find(divides);
+                match (below, above) {
+                    (Some(below), Some(above)) => vec![format!("{below} and {above} do")],
+                    (Some(size), None) | (None, Some(size)) => vec![format!("{size} does")],
+                    (None, None) => Vec::new(),
+                }
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Refuses a weight that is not finite, saying where.
+pub(crate) fn require_finite(weight: MatrixRef<'_>) -> Result<(), QuantizeError> {
+    match weight.first_not_finite() {
+        None => Ok(()),
+        Some((row, col, value)) => Err(QuantizeError::NotFinite { row, col, value }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_every_parameter_has_help() {
+        for (i, method) in METHODS.iter().enumerate() {
+            assert!(
+                METHODS[..i]
+                    .iter()
+                    .all(|other| other.name() != method.name())
+            );
+            assert!(!method.summary().is_empty());
+            for (name, help) in method.parameters() {
+                assert!(!help.is_empty(), "`{name}` of `{}`", method.name());
+            }
+        }
+    }
+
+    #[test]
+    fn a_group_size_that_does_not_divide_comes_with_sizes_that_do() {
+        let hints = |group_size, cols| QuantizeError::GroupSize { group_size, cols }.hints();
+        assert_eq!(hints(100, 3072), ["96 and 128 do"]);
+        assert_eq!(hints(128, 96), ["96 does"]);
+        assert_eq!(hints(2, 7), ["7 does"]);
+        assert!(hints(2, 11).is_empty());
+    }
 }

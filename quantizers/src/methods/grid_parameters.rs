@@ -1,0 +1,176 @@
+//! The keys that every method with a uniform grid shares.
+
+use super::parameters::Parameters;
+use super::{ParamError, QuantizeError};
+use crate::grid::Grid;
+use crate::tensor::SchemeKind;
+use crate::{FloatType, Granularity, Scheme};
+
+/// Help lines of the keys [`GridParameters::read`] takes.
+pub const GRID_PARAMETERS: &[(&str, &str)] = &[
+    ("bits", "width of one code, 2 to 8"),
+    (
+        "group_size",
+        "consecutive inputs that share a scale; absent: one scale per output channel",
+    ),
+    (
+        "granularity",
+        "`channel` (default without group_size) or `tensor`: one scale for the matrix",
+    ),
+    ("symmetric", "`true` (default): zero point fixed at 0"),
+    (
+        "group_size_fallback",
+        "where group_size does not divide the inputs: `error` (default), `shorter_last_group` or `channel`",
+    ),
+    (
+        "scale_type",
+        "how scales are stored: `f32`, `f16` or `bf16`; absent: as the checkpoint's weights",
+    ),
+    (
+        "arithmetic",
+        "`model` (default): each step rounded to the checkpoint's type, as compressed-tensors does; `f32`: exact division",
+    ),
+];
+
+/// What to do where `group_size` does not divide the inputs of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupFallback {
+    /// Refuse the layer while planning.
+    Error,
+    /// The last group of each row holds what is left.
+    ShorterLastGroup,
+    /// One scale per output channel for that layer.
+    Channel,
+}
+
+/// Type each step of the grid arithmetic is rounded to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// The checkpoint's float type, as the compressed-tensors library computes.
+    Model,
+    /// f32; only scales are rounded.
+    F32,
+}
+
+/// A uniform grid as a recipe rule describes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GridParameters {
+    /// Width of one code.
+    pub bits: u8,
+    /// Who shares a scale.
+    pub granularity: Granularity,
+    /// Zero point fixed at 0.
+    pub symmetric: bool,
+    /// Where the group size does not divide.
+    pub fallback: GroupFallback,
+    /// Stored type of scales; nothing means the checkpoint's.
+    pub scale_type: Option<FloatType>,
+    /// Type of the steps.
+    pub arithmetic: Arithmetic,
+}
+
+impl GridParameters {
+    /// Reads the keys of [`GRID_PARAMETERS`].
+    ///
+    /// # Errors
+    /// A missing `bits`, a value of the wrong type or out of range, keys that exclude each other.
+    pub fn read(parameters: &Parameters<'_>) -> Result<Self, ParamError> {
+        const BITS: &str = "a whole number from 2 to 8";
+        let bits = parameters.integer("bits", 2..=8)?;
+        let bits = bits.ok_or_else(|| parameters.refuse("bits", BITS))?;
+        let group_size = parameters.integer("group_size", 1..=i64::from(u32::MAX))?;
+        let granularity = parameters.choice(
+            "granularity",
+            &[
+                ("channel", Granularity::Channel),
+                ("tensor", Granularity::Tensor),
+            ],
+        )?;
+        if group_size.is_some() && granularity.is_some() {
+            return Err(parameters.refuse("granularity", "no `granularity` beside `group_size`"));
+        }
+        let fallback = parameters.choice(
+            "group_size_fallback",
+            &[
+                ("error", GroupFallback::Error),
+                ("shorter_last_group", GroupFallback::ShorterLastGroup),
+                ("channel", GroupFallback::Channel),
+            ],
+        )?;
+        if fallback.is_some() && group_size.is_none() {
+            return Err(parameters.refuse("group_size_fallback", "a `group_size` beside it"));
+        }
+        let group = group_size
+            .and_then(|size| usize::try_from(size).ok())
+            .map(Granularity::Group);
+        Ok(Self {
+            bits: u8::try_from(bits).map_err(|_| parameters.refuse("bits", BITS))?,
+            granularity: group.or(granularity).unwrap_or(Granularity::Channel),
+            symmetric: parameters.boolean("symmetric")?.unwrap_or(true),
+            fallback: fallback.unwrap_or(GroupFallback::Error),
+            scale_type: parameters.choice(
+                "scale_type",
+                &[
+                    ("f32", FloatType::F32),
+                    ("f16", FloatType::F16),
+                    ("bf16", FloatType::Bf16),
+                ],
+            )?,
+            arithmetic: parameters
+                .choice(
+                    "arithmetic",
+                    &[("model", Arithmetic::Model), ("f32", Arithmetic::F32)],
+                )?
+                .unwrap_or(Arithmetic::Model),
+        })
+    }
+
+    /// The granularity for rows of `cols` inputs, after the fallback.
+    ///
+    /// # Errors
+    /// A group size that does not divide, and no fallback.
+    pub fn granularity(&self, cols: usize) -> Result<Granularity, QuantizeError> {
+        match (self.granularity, self.fallback) {
+            (Granularity::Group(size), fallback) if !cols.is_multiple_of(size) => match fallback {
+                GroupFallback::Error => Err(QuantizeError::GroupSize {
+                    group_size: size,
+                    cols,
+                }),
+                GroupFallback::ShorterLastGroup if size < cols => Ok(Granularity::Group(size)),
+                GroupFallback::ShorterLastGroup | GroupFallback::Channel => {
+                    Ok(Granularity::Channel)
+                }
+            },
+            (granularity, _) => Ok(granularity),
+        }
+    }
+
+    /// The grid for a checkpoint of `model_type`.
+    pub fn grid(&self, model_type: FloatType) -> Grid {
+        Grid {
+            bits: self.bits,
+            symmetric: self.symmetric,
+            scale_type: self.scale_type.unwrap_or(model_type),
+            arithmetic: match self.arithmetic {
+                Arithmetic::Model => model_type,
+                Arithmetic::F32 => FloatType::F32,
+            },
+        }
+    }
+
+    /// What `method` writes for rows of `cols` inputs.
+    ///
+    /// # Errors
+    /// As [`Self::granularity`].
+    pub fn scheme(&self, method: &str, cols: usize) -> Result<Scheme, QuantizeError> {
+        Ok(Scheme {
+            method: method.to_owned(),
+            kind: SchemeKind::Uniform,
+            bits: self.bits,
+            granularity: self.granularity(cols)?,
+            symmetric: self.symmetric,
+            outliers: false,
+            transposed: false,
+        })
+    }
+}

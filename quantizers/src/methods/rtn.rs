@@ -1,0 +1,160 @@
+//! Round to nearest: every group on its own min-max grid.
+//!
+//! The baseline every other method has to beat, and what compressed-tensors itself does without
+//! calibration: on the same weights both give the same bytes (see [`crate::grid`]).
+
+use super::grid_parameters::{GRID_PARAMETERS, GridParameters};
+use super::parameters::Parameters;
+use super::{Method, ParamError, QuantizeError, Quantizer, require_finite};
+use crate::tensor::{Encoding, QuantizedTensor, Scheme};
+use crate::{FloatType, LayerStats, MatrixRef, Stat};
+
+/// The registry entry.
+pub(super) struct Rtn;
+
+impl Method for Rtn {
+    fn name(&self) -> &'static str {
+        "rtn"
+    }
+
+    fn summary(&self) -> &'static str {
+        "round to the nearest value of a uniform grid; needs no data"
+    }
+
+    fn parameters(&self) -> &'static [(&'static str, &'static str)] {
+        GRID_PARAMETERS
+    }
+
+    fn configure(&self, table: &toml::Table) -> Result<Box<dyn Quantizer>, ParamError> {
+        let parameters = Parameters::new(self.name(), self.parameters(), table)?;
+        Ok(Box::new(RtnQuantizer(GridParameters::read(&parameters)?)))
+    }
+}
+
+#[derive(Debug)]
+struct RtnQuantizer(GridParameters);
+
+impl Quantizer for RtnQuantizer {
+    fn needs(&self) -> &[Stat] {
+        &[]
+    }
+
+    fn scheme(&self, _rows: usize, cols: usize) -> Result<Scheme, QuantizeError> {
+        self.0.scheme(Rtn.name(), cols)
+    }
+
+    fn quantize(
+        &self,
+        weight: MatrixRef<'_>,
+        scale_type: FloatType,
+        _stats: &LayerStats<'_>,
+    ) -> Result<QuantizedTensor, QuantizeError> {
+        let granularity = self.0.granularity(weight.cols())?;
+        require_finite(weight)?;
+        Ok(QuantizedTensor {
+            rows: weight.rows(),
+            cols: weight.cols(),
+            encoding: Encoding::Uniform(self.0.grid(scale_type).quantize(weight, granularity)),
+            outliers: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Granularity;
+
+    fn configure(text: &str) -> Result<Box<dyn Quantizer>, ParamError> {
+        Rtn.configure(&text.parse().unwrap())
+    }
+
+    fn refused(text: &str) -> String {
+        configure(text).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn a_rule_becomes_a_scheme() {
+        let scheme = configure("bits = 4\ngroup_size = 32")
+            .unwrap()
+            .scheme(8, 64)
+            .unwrap();
+        assert_eq!(
+            (scheme.bits, scheme.granularity),
+            (4, Granularity::Group(32))
+        );
+        assert!(scheme.symmetric && !scheme.outliers);
+        let scheme = configure("bits = 8\nsymmetric = false")
+            .unwrap()
+            .scheme(8, 64)
+            .unwrap();
+        assert_eq!(
+            (scheme.granularity, scheme.symmetric),
+            (Granularity::Channel, false)
+        );
+        let scheme = configure("bits = 8\ngranularity = \"tensor\"")
+            .unwrap()
+            .scheme(8, 64)
+            .unwrap();
+        assert_eq!(scheme.granularity, Granularity::Tensor);
+    }
+
+    #[test]
+    fn wrong_rules_are_refused() {
+        assert!(refused("bits = 9").contains("from 2 to 8, found `9`"));
+        assert!(refused("group_size = 32").contains("`bits`"));
+        assert!(refused("bits = 4\ngroup_size = 0").contains("found `0`"));
+        assert!(refused("bits = 4\ngroup_size = 8\ngranularity = \"tensor\"").contains("beside"));
+        assert!(refused("bits = 4\ngroup_size_fallback = \"channel\"").contains("`group_size`"));
+        let error = configure("bits = 4\ngroupsize = 8").err().unwrap();
+        assert_eq!(error.hints(), ["did you mean `group_size`?"]);
+    }
+
+    #[test]
+    fn a_group_size_that_does_not_divide_is_an_error_unless_the_rule_says_otherwise() {
+        let rule = |fallback: &str| {
+            let text = format!("bits = 4\ngroup_size = 32\ngroup_size_fallback = \"{fallback}\"");
+            configure(&text)
+                .unwrap()
+                .scheme(64, 172)
+                .map(|scheme| scheme.granularity)
+        };
+        assert_eq!(
+            rule("error"),
+            Err(QuantizeError::GroupSize {
+                group_size: 32,
+                cols: 172
+            })
+        );
+        assert_eq!(rule("channel"), Ok(Granularity::Channel));
+        assert_eq!(rule("shorter_last_group"), Ok(Granularity::Group(32)));
+
+        let quantizer =
+            configure("bits = 4\ngroup_size = 32\ngroup_size_fallback = \"shorter_last_group\"");
+        let data: Vec<f32> = (0..172u16).map(f32::from).collect();
+        let weight = MatrixRef::new(&data, 1, 172).unwrap();
+        let quantized = quantizer
+            .unwrap()
+            .quantize(weight, FloatType::F32, &LayerStats::default())
+            .unwrap();
+        let Encoding::Uniform(uniform) = quantized.encoding else {
+            panic!("a uniform grid")
+        };
+        // 172 = 5 * 32 + 12.
+        assert_eq!(
+            uniform.scales,
+            [31.0, 63.0, 95.0, 127.0, 159.0, 171.0].map(|top| top / 7.5)
+        );
+    }
+
+    #[test]
+    fn a_weight_that_is_not_finite_is_refused_with_its_place() {
+        let data = [1.0, 2.0, f32::NAN, 4.0];
+        let weight = MatrixRef::new(&data, 2, 2).unwrap();
+        let error = configure("bits = 4")
+            .unwrap()
+            .quantize(weight, FloatType::F32, &LayerStats::default())
+            .unwrap_err();
+        assert!(error.to_string().contains("row 1, column 0"), "{error}");
+    }
+}
