@@ -7,6 +7,7 @@
 pub mod matrix;
 pub mod stats;
 pub mod outliers;
+pub mod codebook;
 pub mod tensor;
 pub mod error_metrics;
 pub mod grid;

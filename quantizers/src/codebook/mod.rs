@@ -1,0 +1,20 @@
+//! Codebooks: the globally optimal weighted k-means of each row, its f16 table, and the indices.
+//!
+//! In one dimension optimal clusters are runs of the sorted values, so that the best codebook is an
+//! exact minimum, not the outcome of a random start. [`Solver`] finds it; [`fit_rows`] does so for a
+//! matrix, rows in parallel.
+
+mod sorted;
+mod moments;
+mod wide;
+mod layered;
+mod mesh;
+mod descent;
+mod solver;
+mod rounding;
+#[cfg(test)]
+pub(crate) mod exactness;
+
+pub use rounding::assign;
+pub use solver::{Solution, Solver};
+pub use sorted::Row;
