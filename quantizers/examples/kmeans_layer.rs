@@ -18,7 +18,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let file = safetensors::SafeTensors::deserialize(&bytes)?;
     let floats = |name: &str| -> Result<Vec<f32>, Box<dyn Error>> {
         let bytes = file.tensor(name)?.data().chunks_exact(4);
-        Ok(bytes.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+        Ok(bytes
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect())
     };
     let (weight, fisher) = (floats("weight")?, floats("fisher")?);
     let cols = file.tensor("weight")?.shape()[1];
@@ -26,7 +28,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         .chunks(cols)
         .zip(fisher.chunks(cols))
         .take(limit)
-        .map(|(values, weights)| Row { values, weights: Some(weights), removed: None })
+        .map(|(values, weights)| Row {
+            values,
+            weights: Some(weights),
+            removed: None,
+        })
         .collect();
     for bits in bits.split(',') {
         let entries = 1 << bits.parse::<u32>()?;
@@ -41,7 +47,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         let wall = clock.elapsed().as_secs_f64() / count * 1e3;
         let cpu = (cpu_seconds() - cpu) / count * 1e3;
         let evaluations = (solver.evaluations() - warm) as f64 / (count * cols as f64);
-        let error: f64 = rows.iter().zip(&centroids).map(|(row, c)| squared_error(*row, c)).sum();
+        let error: f64 = rows
+            .iter()
+            .zip(&centroids)
+            .map(|(row, c)| squared_error(*row, c))
+            .sum();
         println!(
             "bits {bits}: {wall:.4} ms/row wall, {cpu:.4} ms/row cpu, weighted error {error:.15e}, \
              {evaluations:.2} evaluations per weight"
@@ -57,7 +67,10 @@ fn squared_error(row: Row<'_>, centroids: &[f64]) -> f64 {
         let value = f64::from(value);
         let after = centroids.partition_point(|c| *c < value);
         let near = &centroids[after.saturating_sub(1)..(after + 1).min(centroids.len())];
-        let error = near.iter().map(|c| (c - value).powi(2)).fold(f64::INFINITY, f64::min);
+        let error = near
+            .iter()
+            .map(|c| (c - value).powi(2))
+            .fold(f64::INFINITY, f64::min);
         f64::from(weight) * error
     });
     terms.sum()
@@ -66,6 +79,9 @@ fn squared_error(row: Row<'_>, centroids: &[f64]) -> f64 {
 /// CPU time of this process so far, where the system tells (Linux); cores may be shared.
 fn cpu_seconds() -> f64 {
     let times = fs_err::read_to_string("/proc/self/schedstat").unwrap_or_default();
-    let nanoseconds = times.split(' ').next().and_then(|time| time.parse::<f64>().ok());
+    let nanoseconds = times
+        .split(' ')
+        .next()
+        .and_then(|time| time.parse::<f64>().ok());
     nanoseconds.unwrap_or(f64::NAN) * 1e-9
 }

@@ -43,5 +43,6 @@ pub(super) fn descend(moments: &Moments, points: &[f64], breaks: &mut [usize]) -
 fn cost(runs: &Moments, breaks: &[usize]) -> f64 {
     let mut start = 0;
     let ends = breaks.iter().copied().chain([runs.weight.len() - 1]);
-    ends.map(|end| runs.cost(std::mem::replace(&mut start, end), end)).sum()
+    ends.map(|end| runs.cost(std::mem::replace(&mut start, end), end))
+        .sum()
 }

@@ -35,10 +35,16 @@ pub(crate) fn plain_optimum(values: &[f32], weights: &[f32], entries: usize) -> 
             cost[start][end + 1] = sum;
         }
     }
-    let mut best: Vec<f64> = (0..=count).map(|end| if end == 0 { 0.0 } else { cost[0][end] }).collect();
+    let mut best: Vec<f64> = (0..=count)
+        .map(|end| if end == 0 { 0.0 } else { cost[0][end] })
+        .collect();
     for _ in 1..entries {
         best = (0..=count)
-            .map(|end| (0..end).map(|j| best[j] + cost[j][end]).fold(best[end], f64::min))
+            .map(|end| {
+                (0..end)
+                    .map(|j| best[j] + cost[j][end])
+                    .fold(best[end], f64::min)
+            })
             .collect();
     }
     best[count]
@@ -56,7 +62,11 @@ pub(crate) fn squared_error(values: &[f32], weights: &[f32], centroids: &[f64]) 
 }
 
 fn check(solver: &mut Solver, values: &[f32], weights: &[f32], entries: usize) {
-    let row = Row { values, weights: Some(weights), removed: None };
+    let row = Row {
+        values,
+        weights: Some(weights),
+        removed: None,
+    };
     let solution = solver.solve(row, entries);
     assert!(solution.centroids.is_sorted());
     assert!((1..=entries).contains(&solution.centroids.len()));
@@ -66,8 +76,14 @@ fn check(solver: &mut Solver, values: &[f32], weights: &[f32], entries: usize) {
     let (count, label) = (values.len(), "values, entries, found, optimum");
     let square = |(v, w): (&f32, &f32)| f64::from(*w) * f64::from(*v).powi(2);
     let floor = 1.3e-32 * values.iter().zip(weights).map(square).sum::<f64>();
-    assert!(found <= best * (1.0 + 1e-9) + floor, "{label}: {count} {entries} {found:e} {best:e}");
-    assert!(found >= best * (1.0 - 1e-9) - floor, "{label}: {count} {entries} {found:e} {best:e}");
+    assert!(
+        found <= best * (1.0 + 1e-9) + floor,
+        "{label}: {count} {entries} {found:e} {best:e}"
+    );
+    assert!(
+        found >= best * (1.0 - 1e-9) - floor,
+        "{label}: {count} {entries} {found:e} {best:e}"
+    );
     assert!(
         (solution.cost - found).abs() <= 2e-9 * found + floor.max(1e-15 * found),
         "claimed {:e}, found {found:e}",
@@ -92,10 +108,19 @@ fn random_row(rng: &mut ChaCha8Rng, count: usize) -> (Vec<f32>, Vec<f32>) {
     let offset = [0.0, 0.0, 100.0][rng.random_range(0..3)];
     let value = |rng: &mut ChaCha8Rng| {
         let value = bell(rng, tail) + offset;
-        scale * if steps > 0.0 { (value / steps).round() * steps } else { value }
+        scale
+            * if steps > 0.0 {
+                (value / steps).round() * steps
+            } else {
+                value
+            }
     };
     let weight = |rng: &mut ChaCha8Rng| {
-        if rng.random_bool(zeros) { 0.0 } else { (spread * bell(rng, 0.0)).exp() * 1e-8 }
+        if rng.random_bool(zeros) {
+            0.0
+        } else {
+            (spread * bell(rng, 0.0)).exp() * 1e-8
+        }
     };
     let values = (0..count).map(|_| value(rng)).collect();
     let weights = (0..count).map(|_| weight(rng)).collect();
@@ -121,7 +146,12 @@ fn hundreds_of_long_rows_are_optimal() {
     for case in 0..300 {
         let count = rng.random_range(200..700);
         let (values, weights) = random_row(&mut rng, count);
-        check(&mut solver, &values, &weights, [2, 3, 4, 8, 16, 32][case % 6]);
+        check(
+            &mut solver,
+            &values,
+            &weights,
+            [2, 3, 4, 8, 16, 32][case % 6],
+        );
     }
 }
 
@@ -159,7 +189,12 @@ fn weights_over_thirty_orders_of_magnitude_are_optimal() {
             let at = rng.random_range(0..count);
             (values[at], weights[at]) = (anchors[rng.random_range(0..3)], 1e15);
         }
-        check(&mut solver, &values, &weights, [4, 5, 8, 16][rng.next_u32() as usize % 4]);
+        check(
+            &mut solver,
+            &values,
+            &weights,
+            [4, 5, 8, 16][rng.next_u32() as usize % 4],
+        );
     }
 }
 
@@ -167,12 +202,22 @@ fn weights_over_thirty_orders_of_magnitude_are_optimal() {
 fn refining_evaluates_few_runs() {
     let mut rng = ChaCha8Rng::seed_from_u64(4);
     let values: Vec<f32> = (0..4096).map(|_| bell(&mut rng, 1.0)).collect();
-    let weights: Vec<f32> = (0..4096).map(|_| (2.0 * bell(&mut rng, 0.0)).exp()).collect();
-    let row = Row { values: &values, weights: Some(&weights), removed: None };
+    let weights: Vec<f32> = (0..4096)
+        .map(|_| (2.0 * bell(&mut rng, 0.0)).exp())
+        .collect();
+    let row = Row {
+        values: &values,
+        weights: Some(&weights),
+        removed: None,
+    };
     for (entries, per_weight) in [(4, 4), (8, 8), (16, 24)] {
         let mut solver = Solver::default();
         let cost = solver.solve(row, entries).cost;
-        assert!(solver.evaluations() < per_weight * 4096, "{entries}: {}", solver.evaluations());
+        assert!(
+            solver.evaluations() < per_weight * 4096,
+            "{entries}: {}",
+            solver.evaluations()
+        );
         let optimum = plain_optimum(&values, &weights, entries);
         assert!((cost / optimum - 1.0).abs() < 1e-10, "{cost:e} {optimum:e}");
     }
@@ -187,11 +232,8 @@ proptest! {
     ) {
         let (values, weights): (Vec<f32>, Vec<f32>) = points.iter().copied().unzip();
         let factor = (power as f32).exp2();
-        let (mut scaled, mut rescaled) = (values.clone(), weights.clone());
-        scaled.iter_mut().for_each(|value| *value *= factor);
-        rescaled.iter_mut().for_each(|weight| *weight *= factor);
-        scaled.reverse();
-        rescaled.reverse();
+        let scale = |values: &[f32]| -> Vec<f32> { values.iter().rev().map(|v| v * factor).collect() };
+        let (scaled, rescaled) = (scale(&values), scale(&weights));
         let mut solver = Solver::default();
         let row = Row { values: &values, weights: Some(&weights), removed: None };
         let plain = solver.solve(row, entries).centroids.to_vec();

@@ -24,7 +24,10 @@ impl Window {
 
     /// Positions in both windows, which must overlap.
     pub(super) fn intersection(self, other: Self) -> Self {
-        Self { low: self.low.max(other.low), high: self.high.min(other.high) }
+        Self {
+            low: self.low.max(other.low),
+            high: self.high.min(other.high),
+        }
     }
 }
 
@@ -60,7 +63,11 @@ impl Layered {
             self.evaluations += 1;
             return runs.cost(0, points);
         };
-        for (slot, end) in self.forward.iter_mut().zip(windows[0].low..=windows[0].high) {
+        for (slot, end) in self
+            .forward
+            .iter_mut()
+            .zip(windows[0].low..=windows[0].high)
+        {
             *slot = runs.cost(0, end);
         }
         self.evaluations += windows[0].len() as u64;
@@ -71,12 +78,17 @@ impl Layered {
             let done = &done[self.offsets[q]..];
             let choice = &mut self.choice[split..self.offsets[q + 2]];
             let evaluations = &mut self.evaluations;
-            fill_layer(&mut rest[..after.len()], choice, before, |row, low, high| {
-                let end = after.low + row;
-                let high = high.min(end);
-                *evaluations += (high - low + 1) as u64;
-                runs.best_start(&done[low - before.low..=high - before.low], low, end)
-            });
+            fill_layer(
+                &mut rest[..after.len()],
+                choice,
+                before,
+                |row, low, high| {
+                    let end = after.low + row;
+                    let high = high.min(end);
+                    *evaluations += (high - low + 1) as u64;
+                    runs.best_start(&done[low - before.low..=high - before.low], low, end)
+                },
+            );
         }
         self.evaluations += last.len() as u64;
         let layer = &self.forward[self.offsets[windows.len() - 1]..];
@@ -105,7 +117,9 @@ impl Layered {
     /// Fills the backward tables; [`Self::forward`] must have been called with the same arguments.
     pub(super) fn backward(&mut self, runs: &impl Runs, windows: &[Window], points: usize) {
         self.backward.resize(self.forward.len(), 0.0);
-        let Some((&last, _)) = windows.split_last() else { return };
+        let Some((&last, _)) = windows.split_last() else {
+            return;
+        };
         let start = self.offsets[windows.len() - 1];
         for (slot, start) in self.backward[start..].iter_mut().zip(last.low..=last.high) {
             *slot = runs.cost(start, points);
@@ -119,12 +133,17 @@ impl Layered {
             // The forward choices of this layer are no longer needed once the breaks are read.
             let choice = &mut self.choice[self.offsets[q]..split];
             let evaluations = &mut self.evaluations;
-            fill_layer(&mut rest[self.offsets[q]..], choice, after, |row, low, high| {
-                let start = before.low + row;
-                let low = low.max(start);
-                *evaluations += (high - low + 1) as u64;
-                runs.best_end(start, &done[low - after.low..=high - after.low], low)
-            });
+            fill_layer(
+                &mut rest[self.offsets[q]..],
+                choice,
+                after,
+                |row, low, high| {
+                    let start = before.low + row;
+                    let low = low.max(start);
+                    *evaluations += (high - low + 1) as u64;
+                    runs.best_end(start, &done[low - after.low..=high - after.low], low)
+                },
+            );
         }
     }
 
@@ -133,11 +152,18 @@ impl Layered {
     pub(super) fn prune(&self, windows: &mut [Window], limit: f64) -> bool {
         for (window, &offset) in windows.iter_mut().zip(&self.offsets) {
             let layer = offset..offset + window.len();
-            let through = self.forward[layer.clone()].iter().zip(&self.backward[layer]);
+            let through = self.forward[layer.clone()]
+                .iter()
+                .zip(&self.backward[layer]);
             let mut kept = through.map(|(f, b)| f + b <= limit);
-            let Some(first) = kept.clone().position(|keep| keep) else { return false };
+            let Some(first) = kept.clone().position(|keep| keep) else {
+                return false;
+            };
             let last = kept.rposition(|keep| keep).unwrap_or(first);
-            *window = Window { low: window.low + first, high: window.low + last };
+            *window = Window {
+                low: window.low + first,
+                high: window.low + last,
+            };
         }
         true
     }
@@ -156,8 +182,16 @@ fn fill_layer(
     while stride > 0 {
         let mut row = stride - 1;
         while row < rows {
-            let low = if row >= stride { choice[row - stride] } else { columns.low };
-            let high = if row + stride < rows { choice[row + stride] } else { columns.high };
+            let low = if row >= stride {
+                choice[row - stride]
+            } else {
+                columns.low
+            };
+            let high = if row + stride < rows {
+                choice[row + stride]
+            } else {
+                columns.high
+            };
             (out[row], choice[row]) = scan(row, low, high);
             row += 2 * stride;
         }

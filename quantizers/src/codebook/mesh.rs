@@ -50,8 +50,7 @@ impl Mesh {
             let width = block.min(last - index * block);
             while target <= pair[1] && target < total {
                 let share = (target - pair[0]) / (pair[1] - pair[0]);
-                let inside = ((share * width as f64) as usize).min(width - 1);
-                let knot = index * block + inside;
+                let knot = index * block + fraction_of(width, share);
                 if self.knots.last() != Some(&knot) {
                     self.knots.push(knot);
                 }
@@ -77,18 +76,30 @@ impl Mesh {
         let last = points.len() - 1;
         self.knots.clear();
         self.knots.extend([0, last]);
-        self.knots.extend(windows.iter().flat_map(|window| [window.low - 1, window.high]));
+        self.knots.extend(
+            windows
+                .iter()
+                .flat_map(|window| [window.low - 1, window.high]),
+        );
         for (q, window) in windows.iter().enumerate() {
             let centre = breaks[q].clamp(window.low, window.high);
             let edge = 0.5 * (points[centre - 1] + points[centre]);
             let right = windows.get(q + 1).map_or(window.high, |next| {
                 let half = usize::midpoint(centre, breaks[q + 1].clamp(next.low, next.high));
-                if next.low < half { half } else { window.high.min(half) }
+                if next.low < half {
+                    half
+                } else {
+                    window.high.min(half)
+                }
             });
             let left = q.checked_sub(1).map_or(window.low - 1, |before| {
                 let before = windows[before];
                 let half = usize::midpoint(breaks[q - 1].clamp(before.low, before.high), centre);
-                if before.high > half { half } else { (window.low - 1).max(half) }
+                if before.high > half {
+                    half
+                } else {
+                    (window.low - 1).max(half)
+                }
             });
             if right > centre {
                 self.grade_side(fine, points, (centre, right), edge, growth);
@@ -116,8 +127,15 @@ impl Mesh {
         let after = |at: usize, step: usize| if rightwards { at + step } else { at - step };
         // Weight and first moment of the points from `from` to before `to`, in either direction.
         let between = |from: usize, to: usize| {
-            let (a, b) = if rightwards { (from, to) } else { (to + 1, from + 1) };
-            (fine.weight[b] - fine.weight[a], fine.first[b] - fine.first[a])
+            let (a, b) = if rightwards {
+                (from, to)
+            } else {
+                (to + 1, from + 1)
+            };
+            (
+                fine.weight[b] - fine.weight[a],
+                fine.first[b] - fine.first[a],
+            )
         };
         let mut at = start;
         let mut stride = 1;
@@ -126,10 +144,11 @@ impl Mesh {
             let (weight, first) = between(start, at);
             let own = fine.weight[at + 1] - fine.weight[at];
             let rise = (first + own * points[at] - edge * (weight + own)).abs();
-            let slack = |next: usize| {
-                (between(at, next).0 - own) * (points[next] - points[at]).abs()
-            };
-            stride = reach(stride, at.abs_diff(end), |step| slack(after(at, step)) <= growth * rise);
+            let slack =
+                |next: usize| (between(at, next).0 - own) * (points[next] - points[at]).abs();
+            stride = reach(stride, at.abs_diff(end), |step| {
+                slack(after(at, step)) <= growth * rise
+            });
             at = after(at, stride);
             self.knots.push(at);
         }
@@ -173,7 +192,10 @@ impl Mesh {
         for q in 0..breaks.len() {
             let end = breaks.get(q + 1).copied().unwrap_or(knots);
             let right = mean(breaks[q], end).unwrap_or(left);
-            let cell = self.fine_window(Window { low: breaks[q], high: breaks[q] });
+            let cell = self.fine_window(Window {
+                low: breaks[q],
+                high: breaks[q],
+            });
             let middle = 0.5 * (left + right);
             let inside = points[cell.low..cell.high].partition_point(|&x| x <= middle);
             start = (cell.low + inside).max(start);
@@ -185,13 +207,29 @@ impl Mesh {
     /// The coarse positions whose cells contain the break positions of `fine`.
     pub(super) fn coarse_window(&self, fine: Window) -> Window {
         let position = |at: usize| self.knots.partition_point(|&knot| knot < at);
-        Window { low: position(fine.low), high: position(fine.high) }
+        Window {
+            low: position(fine.low),
+            high: position(fine.high),
+        }
     }
 
     /// The break positions of coarse positions `low..=high`.
     pub(super) fn fine_window(&self, coarse: Window) -> Window {
-        Window { low: self.knots[coarse.low - 1] + 1, high: self.knots[coarse.high] }
+        Window {
+            low: self.knots[coarse.low - 1] + 1,
+            high: self.knots[coarse.high],
+        }
     }
+}
+
+/// `share` of `width`, rounded down, below `width`.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "share is in 0..=1"
+)]
+fn fraction_of(width: usize, share: f64) -> usize {
+    ((share * width as f64) as usize).min(width - 1)
 }
 
 /// The largest step in `1..=limit` for which `fits` holds (1 whatever it says), starting from a guess.

@@ -121,7 +121,9 @@ impl Runs for Moments {
     fn best_start(&self, before: &[f64], first: usize, end: usize) -> (f64, usize) {
         let last = first + before.len();
         let (w, s, q) = (self.weight[end], self.first[end], self.second[end]);
-        let columns = self.weight[first..last].iter().zip(&self.first[first..last]);
+        let columns = self.weight[first..last]
+            .iter()
+            .zip(&self.first[first..last]);
         let columns = columns.zip(&self.second[first..last]).zip(before);
         let mut best = (f64::INFINITY, 0);
         for (j, (((wj, sj), qj), before)) in columns.enumerate() {
@@ -137,7 +139,9 @@ impl Runs for Moments {
     fn best_end(&self, start: usize, after: &[f64], first: usize) -> (f64, usize) {
         let last = first + after.len();
         let (w, s, q) = (self.weight[start], self.first[start], self.second[start]);
-        let columns = self.weight[first..last].iter().zip(&self.first[first..last]);
+        let columns = self.weight[first..last]
+            .iter()
+            .zip(&self.first[first..last]);
         let columns = columns.zip(&self.second[first..last]).zip(after);
         let mut best = (f64::INFINITY, 0);
         for (j, (((wj, sj), qj), after)) in columns.enumerate() {

@@ -9,7 +9,10 @@ const SWEEPS: usize = 8;
 /// The f16 nearest `value` (ties to even). The conversions of the `half` crate go through f32 on some
 /// machines, which rounds twice.
 pub(super) fn nearest_f16(value: f64) -> f16 {
-    #[expect(clippy::cast_possible_truncation, reason = "a first guess, corrected below")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a first guess, corrected below"
+    )]
     let guess = f16::from_f32(value as f32).to_bits();
     let (sign, magnitude) = (guess & 0x8000, guess & 0x7fff);
     let largest = f16::MAX.to_bits();
@@ -23,7 +26,11 @@ pub(super) fn nearest_f16(value: f64) -> f16 {
             best = near;
         }
     }
-    if best.to_bits() == 0x8000 { f16::ZERO } else { best }
+    if best.to_bits() == 0x8000 {
+        f16::ZERO
+    } else {
+        best
+    }
 }
 
 /// Rounds `centroids` (ascending) to f16, then moves each entry to the f16 nearest the mean of the
@@ -39,7 +46,9 @@ pub(super) fn round_table(
 ) {
     let mut last = f16::ZERO;
     for (q, entry) in table.iter_mut().enumerate() {
-        last = centroids.get(q).map_or(last, |&centroid| nearest_f16(centroid));
+        last = centroids
+            .get(q)
+            .map_or(last, |&centroid| nearest_f16(centroid));
         *entry = last;
     }
     for _ in 0..SWEEPS {
@@ -86,7 +95,11 @@ pub fn assign(values: &[f32], table: &[f16], indices: &mut [u8]) {
 #[expect(clippy::cast_possible_truncation, reason = "rounding is the purpose")]
 fn floor_f32(value: f64) -> f32 {
     let near = value as f32;
-    if f64::from(near) > value { near.next_down() } else { near }
+    if f64::from(near) > value {
+        near.next_down()
+    } else {
+        near
+    }
 }
 
 #[cfg(test)]

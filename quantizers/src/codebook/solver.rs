@@ -76,33 +76,50 @@ impl Solver {
         assert!(entries > 0, "a codebook has at least one entry");
         self.row.load(row);
         let count = self.row.values.len();
-        self.shift = self.row.values.get(count / 2).map_or(0.0, |&value| f64::from(value));
+        self.shift = self
+            .row
+            .values
+            .get(count / 2)
+            .map_or(0.0, |&value| f64::from(value));
         self.moments.load(&self.row, self.shift, &mut self.points);
         self.centroids.clear();
         if count <= entries {
-            self.centroids.extend(self.row.values.iter().map(|&value| f64::from(value)));
-            return Solution { centroids: &self.centroids, cost: 0.0 };
+            self.centroids
+                .extend(self.row.values.iter().map(|&value| f64::from(value)));
+            return Solution {
+                centroids: &self.centroids,
+                cost: 0.0,
+            };
         }
         self.windows.clear();
         let reach = count - entries;
-        self.windows.extend((1..entries).map(|q| Window { low: q, high: q + reach }));
+        self.windows.extend((1..entries).map(|q| Window {
+            low: q,
+            high: q + reach,
+        }));
         if count >= POINTS_PER_ENTRY * entries {
             self.narrow();
         }
         let mut cost = self.layered.forward(&self.moments, &self.windows, count);
-        self.layered.breaks(&self.moments, &self.windows, count, &mut self.breaks);
+        self.layered
+            .breaks(&self.moments, &self.windows, count, &mut self.breaks);
         if self.final_noise() > PRECISION * cost {
             self.wide.load(&self.row);
             cost = self.layered.forward(&self.wide, &self.windows, count);
-            self.layered.breaks(&self.wide, &self.windows, count, &mut self.breaks);
+            self.layered
+                .breaks(&self.wide, &self.windows, count, &mut self.breaks);
             let wide = &self.wide;
-            self.centroids.extend(runs(&self.breaks, count).filter_map(|(a, b)| wide.mean(a, b)));
+            self.centroids
+                .extend(runs(&self.breaks, count).filter_map(|(a, b)| wide.mean(a, b)));
         } else {
             let (moments, shift) = (&self.moments, self.shift);
             let means = runs(&self.breaks, count).filter_map(|(a, b)| moments.mean(a, b));
             self.centroids.extend(means.map(|mean| mean + shift));
         }
-        Solution { centroids: &self.centroids, cost }
+        Solution {
+            centroids: &self.centroids,
+            cost,
+        }
     }
 
     /// The f16 codebook of `row`: [`Self::solve`], rounded so that the error the rounding adds is made
@@ -112,24 +129,42 @@ impl Solver {
     /// As [`Self::solve`].
     pub fn table(&mut self, row: Row<'_>, table: &mut [f16]) {
         self.solve(row, table.len());
-        round_table(&self.centroids, &self.moments, &self.points, self.shift, table);
+        round_table(
+            &self.centroids,
+            &self.moments,
+            &self.points,
+            self.shift,
+            table,
+        );
     }
 
     /// Narrows the windows until few positions are left.
     fn narrow(&mut self) {
         let breaks = self.windows.len();
         let mut best = f64::INFINITY;
-        self.mesh.spread(&self.moments, &self.points, CELLS_PER_ENTRY * (breaks + 1));
+        self.mesh
+            .spread(&self.moments, &self.points, CELLS_PER_ENTRY * (breaks + 1));
         for level in 0..LEVELS {
             if level > 0 {
-                self.mesh.grade(&self.moments, &self.points, &self.windows, &self.breaks, GROWTH);
+                self.mesh.grade(
+                    &self.moments,
+                    &self.points,
+                    &self.windows,
+                    &self.breaks,
+                    GROWTH,
+                );
             }
             let before = positions(&self.windows);
             let (mesh, knots) = (&self.mesh, self.mesh.knots.len());
             self.coarse.clear();
-            self.coarse.extend(self.windows.iter().map(|window| mesh.coarse_window(*window)));
+            self.coarse.extend(
+                self.windows
+                    .iter()
+                    .map(|window| mesh.coarse_window(*window)),
+            );
             self.layered.forward(&mesh.moments, &self.coarse, knots);
-            self.layered.breaks(&mesh.moments, &self.coarse, knots, &mut self.trial);
+            self.layered
+                .breaks(&mesh.moments, &self.coarse, knots, &mut self.trial);
             mesh.refine_breaks(&self.points, &mut self.trial);
             let trial = descend(&self.moments, &self.points, &mut self.trial);
             self.layered.evaluations += breaks as u64 + 1;

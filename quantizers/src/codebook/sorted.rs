@@ -14,13 +14,20 @@ pub struct Row<'a> {
 impl<'a> Row<'a> {
     /// A row of equal weights.
     pub fn new(values: &'a [f32]) -> Self {
-        Self { values, weights: None, removed: None }
+        Self {
+            values,
+            weights: None,
+            removed: None,
+        }
     }
 
     /// Those of `points` that have not been removed.
     fn kept<T>(&self, points: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
         let removed = self.removed;
-        points.enumerate().filter(move |(at, _)| !removed.is_some_and(|mask| mask[*at])).map(|p| p.1)
+        points
+            .enumerate()
+            .filter(move |(at, _)| !removed.is_some_and(|mask| mask[*at]))
+            .map(|p| p.1)
     }
 }
 
@@ -33,6 +40,8 @@ pub(super) struct SortedRow {
     pub(super) weights: Vec<f64>,
     pairs: Vec<u64>,
     swap: Vec<u64>,
+    /// One table of bucket counts per digit.
+    counts: [Vec<u32>; 3],
 }
 
 /// Digit widths of the radix sort, from the lowest key bit: 11 + 11 + 10 = 32.
@@ -47,7 +56,11 @@ fn ordered(value: f32) -> u32 {
 
 /// Inverse of [`ordered`].
 fn unordered(key: u32) -> f32 {
-    f32::from_bits(if key >> 31 == 1 { key & 0x7fff_ffff } else { !key })
+    f32::from_bits(if key >> 31 == 1 {
+        key & 0x7fff_ffff
+    } else {
+        !key
+    })
 }
 
 impl SortedRow {
@@ -63,11 +76,14 @@ impl SortedRow {
             assert_eq!(row.values.len(), weights.len(), "one weight per value");
             let points = row.values.iter().zip(weights);
             self.pairs.extend(
-                row.kept(points).filter(|(_, w)| **w > 0.0).map(|(&v, &w)| pair(v, w)),
+                row.kept(points)
+                    .filter(|(_, w)| **w > 0.0)
+                    .map(|(&v, &w)| pair(v, w)),
             );
         }
         if self.pairs.is_empty() {
-            self.pairs.extend(row.kept(row.values.iter()).map(|&v| pair(v, 1.0)));
+            self.pairs
+                .extend(row.kept(row.values.iter()).map(|&v| pair(v, 1.0)));
         }
         self.sort();
         self.merge();
@@ -81,13 +97,16 @@ impl SortedRow {
             return;
         }
         self.swap.resize(count, 0);
-        let mut counts = [[0_u32; BUCKETS]; 3];
+        for table in &mut self.counts {
+            table.clear();
+            table.resize(BUCKETS, 0);
+        }
         for pair in &self.pairs {
-            for (table, (shift, width)) in counts.iter_mut().zip(DIGITS) {
+            for (table, (shift, width)) in self.counts.iter_mut().zip(DIGITS) {
                 table[digit(*pair, shift, width)] += 1;
             }
         }
-        for (table, (shift, width)) in counts.iter_mut().zip(DIGITS) {
+        for (table, (shift, width)) in self.counts.iter_mut().zip(DIGITS) {
             if table[digit(self.pairs[0], shift, width)] as usize == count {
                 continue;
             }
@@ -128,6 +147,7 @@ impl SortedRow {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "at most 11 bits are left")]
 fn digit(pair: u64, shift: u32, width: u32) -> usize {
     ((pair >> shift) & ((1 << width) - 1)) as usize
 }
@@ -136,7 +156,10 @@ fn high(pair: u64) -> u32 {
     (pair >> 32) as u32
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the low half is what is asked for"
+)]
 fn low(pair: u64) -> u32 {
     pair as u32
 }
@@ -148,7 +171,11 @@ mod tests {
 
     fn load(values: &[f32], weights: Option<&[f32]>) -> (Vec<f32>, Vec<f64>) {
         let mut row = SortedRow::default();
-        row.load(Row { values, weights, removed: None });
+        row.load(Row {
+            values,
+            weights,
+            removed: None,
+        });
         (row.values, row.weights)
     }
 
@@ -165,7 +192,11 @@ mod tests {
     fn removed_points_are_gone_even_when_no_weight_is_left() {
         let mut row = SortedRow::default();
         let (values, removed) = ([0.0, 5.0, 1.0], [false, true, false]);
-        row.load(Row { values: &values, weights: Some(&[0.0; 3]), removed: Some(&removed) });
+        row.load(Row {
+            values: &values,
+            weights: Some(&[0.0; 3]),
+            removed: Some(&removed),
+        });
         assert_eq!(row.values, [0.0, 1.0]);
     }
 
@@ -191,7 +222,7 @@ mod tests {
             expected.dedup();
             let (found, weights) = load(&values, None);
             prop_assert_eq!(found, expected);
-            prop_assert_eq!(weights.iter().sum::<f64>(), total as f64);
+            prop_assert!((weights.iter().sum::<f64>() - total as f64).abs() < 0.5);
         }
     }
 }

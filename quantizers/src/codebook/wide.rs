@@ -16,7 +16,10 @@ impl Double {
     /// `high + low` made non-overlapping; needs `|high| >= |low|` or `high = 0`.
     fn renormalised(high: f64, low: f64) -> Self {
         let sum = high + low;
-        Self { high: sum, low: low - (sum - high) }
+        Self {
+            high: sum,
+            low: low - (sum - high),
+        }
     }
 }
 
@@ -41,7 +44,10 @@ impl Sub for Double {
     type Output = Self;
 
     fn sub(self, other: Self) -> Self {
-        self + Self { high: -other.high, low: -other.low }
+        self + Self {
+            high: -other.high,
+            low: -other.low,
+        }
     }
 }
 
@@ -51,7 +57,10 @@ impl Mul for Double {
     fn mul(self, other: Self) -> Self {
         let product = self.high * other.high;
         let error = self.high.mul_add(other.high, -product);
-        Self::renormalised(product, error + (self.high * other.low + self.low * other.high))
+        Self::renormalised(
+            product,
+            error + (self.high * other.low + self.low * other.high),
+        )
     }
 }
 
@@ -80,7 +89,11 @@ impl WideMoments {
         for (&value, &weight) in row.values.iter().zip(&row.weights) {
             let value = Double::from(f64::from(value));
             let first = Double::from(weight) * value;
-            sums = [sums[0] + weight.into(), sums[1] + first, sums[2] + first * value];
+            sums = [
+                sums[0] + weight.into(),
+                sums[1] + first,
+                sums[2] + first * value,
+            ];
             self.sums.push(sums);
         }
     }
@@ -93,14 +106,22 @@ impl WideMoments {
 
     fn run(&self, start: usize, end: usize) -> [Double; 3] {
         let (before, after) = (self.sums[start], self.sums[end]);
-        [after[0] - before[0], after[1] - before[1], after[2] - before[2]]
+        [
+            after[0] - before[0],
+            after[1] - before[1],
+            after[2] - before[2],
+        ]
     }
 }
 
 impl Runs for WideMoments {
     fn cost(&self, start: usize, end: usize) -> f64 {
         let [weight, first, second] = self.run(start, end);
-        if weight.high > 0.0 { (second - first * first / weight).high.max(0.0) } else { 0.0 }
+        if weight.high > 0.0 {
+            (second - first * first / weight).high.max(0.0)
+        } else {
+            0.0
+        }
     }
 }
 
