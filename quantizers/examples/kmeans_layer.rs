@@ -5,6 +5,8 @@
 //! Prints per width: wall and CPU milliseconds per row (one thread, codebook only), the weighted squared error
 //! of all rows with every weight at its nearest centroid before rounding, and run costs evaluated
 //! per weight.
+#![expect(clippy::print_stdout, reason = "printing figures is its purpose")]
+
 use quantizers::codebook::{Row, Solver};
 use std::error::Error;
 use std::time::Instant;

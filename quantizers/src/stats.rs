@@ -49,7 +49,7 @@ pub struct LayerStats<'a> {
 }
 
 /// What a quantizer wants to know about ALL layers before the first is quantized.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SurveyRequest {
     /// Share of weights (0..1) the magnitude outliers of all surveyed layers should add up to.
     pub outlier_fraction: f64,

@@ -12,9 +12,11 @@ mod mesh;
 mod descent;
 mod solver;
 mod rounding;
+mod rows;
 #[cfg(test)]
 pub(crate) mod exactness;
 
 pub use rounding::assign;
+pub use rows::fit_rows;
 pub use solver::{Solution, Solver};
 pub use sorted::Row;

@@ -4,7 +4,9 @@
 
 pub mod grid_parameters;
 pub mod parameters;
+mod kmeans;
 mod rtn;
+mod squeezellm;
 
 use crate::stats::{LayerStats, Stat, SurveyRequest};
 use crate::tensor::{QuantizedTensor, Scheme};
@@ -12,7 +14,7 @@ use crate::{FloatType, MatrixRef};
 use thiserror::Error;
 
 /// Every method, in the order `quench list methods` prints them.
-pub static METHODS: &[&dyn Method] = &[&rtn::Rtn];
+pub static METHODS: &[&dyn Method] = &[&rtn::Rtn, &kmeans::KMeans, &squeezellm::SqueezeLlm];
 
 /// A method as recipes name it.
 pub trait Method: Sync {
@@ -119,6 +121,38 @@ pub enum QuantizeError {
         expected: (usize, usize),
         /// Shape given.
         found: (usize, usize),
+    },
+    /// A statistic whose value cannot be one.
+    #[error(
+        "`{stat}` at row {row}, column {col} is {value}, expected a finite number of at least 0"
+    )]
+    StatValue {
+        /// Which statistic.
+        stat: &'static str,
+        /// Row.
+        row: usize,
+        /// Column.
+        col: usize,
+        /// The value.
+        value: f32,
+    },
+    /// A weight that f16 tables and sparse values cannot reach.
+    #[error(
+        "value at row {row}, column {col} is {value}, expected at most 65504: tables are stored as f16"
+    )]
+    HalfRange {
+        /// Row.
+        row: usize,
+        /// Column.
+        col: usize,
+        /// The value.
+        value: f32,
+    },
+    /// More columns or outliers than the sparse part can index.
+    #[error("{count} columns or outliers, expected less than 2^32")]
+    TooLarge {
+        /// How many.
+        count: usize,
     },
     /// A weight or statistic that is not finite.
     #[error("value at row {row}, column {col} is {value}, expected a finite number")]
