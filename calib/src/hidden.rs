@@ -32,3 +32,13 @@ pub struct NoTap;
 impl Tap for NoTap {
     fn observe(&mut self, _point: &str, _input: &Tensor<3>) {}
 }
+
+/// The values of a tensor as f32, row-major.
+///
+/// # Panics
+/// Never for tensors of this crate: any float type converts to f32.
+pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    let data = tensor.into_data().convert::<f32>();
+    data.try_into_vec::<f32>()
+        .expect("was converted to f32 just now")
+}

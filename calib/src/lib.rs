@@ -8,6 +8,10 @@ pub mod hidden;
 pub mod model;
 pub mod architectures;
 pub mod forward;
+pub mod collect;
+pub mod fisher;
+pub mod observers;
+pub mod stats_store;
 
 pub use architectures::{ARCHITECTURES, Architecture};
 pub use forward::Forward;

@@ -1,0 +1,127 @@
+//! Observers: accumulators of one statistic each, fed with the input of linear layers.
+//!
+//! Adding one is a new file here plus two lines: the `mod` line and the entry in [`OBSERVERS`].
+//! Reductions are f64 and run in sequence order, so results do not depend on the thread count.
+
+mod abs_mean;
+mod hessian;
+mod moving_average;
+mod input_range;
+mod percentile;
+
+use crate::hidden::values;
+use burn::tensor::Tensor;
+use quantizers::Stat;
+
+/// Every observer, in the order `quench list` prints them.
+pub static OBSERVERS: &[&dyn Observer] = &[
+    &input_range::MinMax,
+    &percentile::Percentile,
+    &moving_average::MovingAverage,
+    &abs_mean::AbsMean,
+    &hessian::Hessian,
+];
+
+/// A statistic that can be accumulated over layer inputs.
+pub trait Observer: Sync {
+    /// Name in recipes and cache files.
+    fn name(&self) -> &'static str;
+    /// One line of help with the formula.
+    fn summary(&self) -> &'static str;
+    /// The statistic quantizers know the result as.
+    fn stat(&self) -> Stat;
+    /// A fresh accumulator for inputs of `width` channels.
+    fn start(&self, width: usize) -> Box<dyn Accumulator>;
+}
+
+/// One statistic of one input point, being accumulated.
+pub trait Accumulator: Send {
+    /// Takes in the inputs of one batch, `[tokens, width]`.
+    fn add(&mut self, input: Tensor<2>);
+    /// The result: shape and values.
+    fn finish(self: Box<Self>) -> (Vec<usize>, Vec<f32>);
+}
+
+/// The observer called `name`.
+pub fn find(name: &str) -> Option<&'static dyn Observer> {
+    OBSERVERS
+        .iter()
+        .copied()
+        .find(|observer| observer.name() == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, TensorData};
+
+    fn run(observer: &dyn Observer, batches: &[&[[f32; 2]]]) -> (Vec<usize>, Vec<f32>) {
+        let mut accumulator = observer.start(2);
+        for batch in batches {
+            let flat: Vec<f32> = batch.iter().flatten().copied().collect();
+            accumulator.add(Tensor::from_data(
+                TensorData::new(flat, [batch.len(), 2]),
+                &Device::flex(),
+            ));
+        }
+        accumulator.finish()
+    }
+
+    const BATCHES: &[&[[f32; 2]]] = &[&[[1.0, -2.0], [3.0, 0.5]], &[[-5.0, 4.0]]];
+
+    #[test]
+    fn min_max_spans_all_batches() {
+        assert_eq!(
+            run(&input_range::MinMax, BATCHES),
+            (vec![2], vec![-5.0, 4.0])
+        );
+    }
+
+    #[test]
+    fn moving_average_weights_the_first_batch_nine_to_one() {
+        // min: -2 then 0.9 * -2 + 0.1 * -5 = -2.3; max: 3 then 0.9 * 3 + 0.1 * 4 = 3.1
+        let (_, range) = run(&moving_average::MovingAverage, BATCHES);
+        assert!(
+            (range[0] + 2.3).abs() < 1e-6 && (range[1] - 3.1).abs() < 1e-6,
+            "{range:?}"
+        );
+    }
+
+    #[test]
+    fn abs_mean_is_per_channel_over_all_tokens() {
+        // channel 0: (1 + 3 + 5) / 3; channel 1: (2 + 0.5 + 4) / 3
+        let (shape, mean) = run(&abs_mean::AbsMean, BATCHES);
+        assert_eq!(shape, vec![2]);
+        assert!(
+            (mean[0] - 3.0).abs() < 1e-6 && (mean[1] - 6.5 / 3.0).abs() < 1e-6,
+            "{mean:?}"
+        );
+    }
+
+    #[test]
+    fn hessian_is_the_plain_second_moment() {
+        // [1 3 -5; -2 .5 4] times its transpose: 35, 1*-2 + 3*.5 - 20 = -20.5, 20.25
+        let (shape, hessian) = run(&hessian::Hessian, BATCHES);
+        assert_eq!(shape, vec![2, 2]);
+        assert_eq!(hessian, vec![35.0, -20.5, -20.5, 20.25]);
+    }
+
+    #[test]
+    fn percentile_ignores_the_rare_extreme_and_min_max_does_not() {
+        let mut rows: Vec<[f32; 2]> = (0..5000).map(|i| [(i % 100) as f32, 0.0]).collect();
+        rows.push([1e6, -1e6]);
+        let (_, range) = run(&percentile::Percentile, &[&rows]);
+        assert!(range[1] < 200.0 && range[0] > -200.0, "{range:?}");
+        let (_, range) = run(&input_range::MinMax, &[&rows]);
+        assert_eq!(range, vec![-1e6, 1e6]);
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = OBSERVERS.iter().map(|observer| observer.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), OBSERVERS.len());
+        assert!(names.iter().all(|name| find(name).is_some()));
+    }
+}
