@@ -1,5 +1,6 @@
 //! What flows from stage to stage, and who may look at it.
 
+use crate::StageError;
 use burn::tensor::{Int, Tensor};
 
 /// The value between two stages: one batch of sequences (or images) of EQUAL length.
@@ -17,11 +18,63 @@ pub enum Hidden {
     States(Tensor<3>),
 }
 
+impl Hidden {
+    /// The kind of value, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Tokens(_) => "token ids",
+            Self::Pixels(_) => "pixels",
+            Self::States(_) => "hidden states",
+        }
+    }
+
+    /// The token ids; `stage` names who asks.
+    ///
+    /// # Errors
+    /// Another kind of value.
+    pub fn into_tokens(self, stage: impl FnOnce() -> String) -> Result<Tensor<2, Int>, StageError> {
+        match self {
+            Self::Tokens(tokens) => Ok(tokens),
+            other => Err(other.refuse(stage(), "token ids")),
+        }
+    }
+
+    /// The pixels; `stage` names who asks.
+    ///
+    /// # Errors
+    /// Another kind of value.
+    pub fn into_pixels(self, stage: impl FnOnce() -> String) -> Result<Tensor<4>, StageError> {
+        match self {
+            Self::Pixels(pixels) => Ok(pixels),
+            other => Err(other.refuse(stage(), "pixels")),
+        }
+    }
+
+    /// The hidden states; `stage` names who asks.
+    ///
+    /// # Errors
+    /// Another kind of value.
+    pub fn into_states(self, stage: impl FnOnce() -> String) -> Result<Tensor<3>, StageError> {
+        match self {
+            Self::States(states) => Ok(states),
+            other => Err(other.refuse(stage(), "hidden states")),
+        }
+    }
+
+    fn refuse(&self, stage: String, expected: &'static str) -> StageError {
+        StageError::Input {
+            stage,
+            expected,
+            found: self.kind(),
+        }
+    }
+}
+
 /// Sees the input of linear layers while a stage runs.
 ///
 /// Layers that share an input (q, k, v; gate, up) share an input point and are seen once.
 pub trait Tap {
-    /// `input` is `[batch, tokens, width]`, `point` a name like `model.layers.3.self_attn.input`.
+    /// `input` is `[batch, tokens, width]`, `point` a name like `model.layers.3.attn_in`.
     fn observe(&mut self, point: &str, input: &Tensor<3>);
 }
 

@@ -6,15 +6,20 @@
 pub mod weight_source;
 pub mod hidden;
 pub mod model;
+pub mod checkpoint;
+pub mod layers;
 pub mod architectures;
+pub mod load_report;
 pub mod forward;
 pub mod collect;
 pub mod fisher;
 pub mod observers;
 pub mod stats_store;
 
-pub use architectures::{ARCHITECTURES, Architecture};
+pub use architectures::{ARCHITECTURES, Architecture, open_model};
+pub use checkpoint::{Checkpoint, CheckpointError};
 pub use forward::Forward;
 pub use hidden::{Hidden, NoTap, Tap};
+pub use load_report::{LoadReport, MissingTensor};
 pub use model::{LayerSpec, Model, ModelError, Output, Stage, StageError, Vjp};
 pub use weight_source::{SourceError, Tensor32, WeightSource};

@@ -1,5 +1,6 @@
 //! A model is a list of stages: embedding, block 0 .. block L-1, head.
 
+use crate::layers::TensorSpec;
 use crate::{Hidden, NoTap, SourceError, Tap, WeightSource};
 use burn::tensor::{Device, Tensor};
 use thiserror::Error;
@@ -43,6 +44,8 @@ pub enum Output {
 
 /// A model opened from its configuration; holds no weights.
 pub trait Model: Send + Sync {
+    /// Name of the family.
+    fn architecture(&self) -> &'static str;
     /// Every linear layer, in execution order.
     fn layers(&self) -> &[LayerSpec];
     /// Number of stages.
@@ -51,9 +54,17 @@ pub trait Model: Send + Sync {
     fn stage_name(&self, stage: usize) -> String;
     /// What the last stage returns.
     fn output(&self) -> Output;
-    /// Every tensor name a stage reads, for missing/unused checks and for copying.
-    fn tensor_names(&self, stage: usize) -> Vec<String>;
-    /// Builds one stage. On an autodiff device the weights of its quantizable layers require gradients.
+    /// Every tensor a stage reads, for missing/unused checks and for copying.
+    fn tensors(&self, stage: usize) -> &[TensorSpec];
+    /// The names of [`Model::tensors`].
+    fn tensor_names(&self, stage: usize) -> Vec<String> {
+        self.tensors(stage)
+            .iter()
+            .map(|tensor| tensor.name.clone())
+            .collect()
+    }
+    /// Builds one stage. On an autodiff device the weights of its in-block layers require gradients,
+    /// and nothing else does.
     ///
     /// # Errors
     /// A missing tensor or one of another shape.
@@ -92,8 +103,8 @@ pub trait Stage: Send + Sync {
     /// # Errors
     /// An input of the wrong kind.
     fn forward(&self, hidden: Hidden, tap: &mut dyn Tap) -> Result<Hidden, StageError>;
-    /// The weights of the stage's quantizable layers as `(layer name, tensor in checkpoint layout)`,
-    /// for reading their gradients after a backward pass.
+    /// The weights of the stage's in-block layers as `(layer name, tensor in checkpoint layout)`,
+    /// for reading their gradients after a backward pass; empty for embeddings and heads.
     fn weights(&self) -> Vec<(String, Tensor<2>)>;
     /// Vector-Jacobian product of a stage from states to states, built by [`Model::build_for_vjp`].
     ///
@@ -209,6 +220,22 @@ pub enum StageError {
         expected: &'static str,
         /// Kind given.
         found: &'static str,
+    },
+    /// A token id outside the vocabulary.
+    #[error("token id {found}, expected 0..{vocabulary}")]
+    Token {
+        /// The id.
+        found: i64,
+        /// Size of the vocabulary.
+        vocabulary: usize,
+    },
+    /// Images of another size than the model was made for.
+    #[error("images of [channels, height, width] {found:?}, expected {expected:?}")]
+    ImageShape {
+        /// What the model takes.
+        expected: [usize; 3],
+        /// What came.
+        found: [usize; 3],
     },
     /// More tokens than the model has positions.
     #[error("sequence of {found} tokens, expected at most {limit}")]

@@ -1,11 +1,24 @@
 //! Architectures: from config.json to a list of stages.
 //!
 //! Adding one is a new file here plus two lines: the `mod` line and the entry in [`ARCHITECTURES`].
+//! The file names tensors and chooses among the stages of [`crate::layers`]; a stage of its own
+//! implements [`StageSpec`].
 
-use crate::{Model, ModelError, WeightSource};
+mod config;
+mod staged;
+mod llama;
+mod gpt2;
+mod bert;
+mod vit;
+
+pub use config::Config;
+pub use staged::{StageSpec, StagedModel};
+
+use crate::{LoadReport, Model, ModelError, SourceError, WeightSource};
 
 /// Every architecture, in the order `quench list architectures` prints them.
-pub static ARCHITECTURES: &[&dyn Architecture] = &[];
+pub static ARCHITECTURES: &[&dyn Architecture] =
+    &[&llama::Llama, &gpt2::Gpt2, &bert::Bert, &vit::Vit];
 
 /// A family of models that share their stages.
 pub trait Architecture: Sync {
@@ -15,10 +28,11 @@ pub trait Architecture: Sync {
     fn summary(&self) -> &'static str;
     /// Values of `model_type` in config.json it opens.
     fn model_types(&self) -> &'static [&'static str];
-    /// Opens a model. `weights` is asked for names and shapes only (prefix, tied head, biases).
+    /// Lays the model out. `weights` is asked for names and shapes only (prefix, tied head);
+    /// whether all tensors are there is checked by [`open_model`].
     ///
     /// # Errors
-    /// A configuration this family cannot take, or tensors that are missing.
+    /// A configuration this family cannot take.
     fn open(
         &self,
         config: &serde_json::Value,
@@ -26,10 +40,11 @@ pub trait Architecture: Sync {
     ) -> Result<Box<dyn Model>, ModelError>;
 }
 
-/// Opens the model that config.json describes, whatever its family.
+/// Opens the model that config.json describes, whatever its family; reads no weights.
 ///
 /// # Errors
-/// An unknown `model_type`, or what the family's [`Architecture::open`] says.
+/// An unknown `model_type`, what the family's [`Architecture::open`] says, tensors that are missing
+/// or have another shape.
 pub fn open_model(
     config: &serde_json::Value,
     weights: &dyn WeightSource,
@@ -43,12 +58,82 @@ pub fn open_model(
         .iter()
         .find(|family| family.model_types().contains(&found))
     {
-        Some(family) => family.open(config, weights),
+        Some(family) => {
+            let model = family.open(config, weights)?;
+            check_tensors(model.as_ref(), weights)?;
+            Ok(model)
+        }
         None => Err(ModelError::UnknownType {
             found: found.to_owned(),
             nearest: known()
                 .max_by(|a, b| strsim::jaro(a, found).total_cmp(&strsim::jaro(b, found)))
                 .map(|name| (*name).to_owned()),
         }),
+    }
+}
+
+fn check_tensors(model: &dyn Model, weights: &dyn WeightSource) -> Result<(), ModelError> {
+    let report = LoadReport::new(model, weights);
+    if let Some(first) = report.missing.first() {
+        return Err(ModelError::MissingTensors {
+            architecture: model.architecture().to_owned(),
+            needed: report.needed(),
+            found: report.applied.len(),
+            first: first.name.clone(),
+            nearest: first.nearest.clone(),
+        });
+    }
+    for tensor in (0..model.stages()).flat_map(|stage| model.tensors(stage)) {
+        match weights.shape(&tensor.name) {
+            Some(found) if found != tensor.shape => {
+                return Err(ModelError::Source(SourceError::Shape {
+                    name: tensor.name.clone(),
+                    expected: tensor.shape.clone(),
+                    found,
+                }));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The prefix under which `probe` exists: `with` where the checkpoint uses it, else none.
+fn prefix<'a>(with: &'a str, probe: &str, weights: &dyn WeightSource) -> &'a str {
+    let bare = weights.contains(probe) && !weights.contains(&format!("{with}{probe}"));
+    if bare { "" } else { with }
+}
+
+/// The number of blocks under `key`, bounded by what the checkpoint can possibly hold.
+fn block_count(
+    config: &Config<'_>,
+    key: &str,
+    weights: &dyn WeightSource,
+) -> Result<usize, ModelError> {
+    let blocks = config.count(key)?;
+    let tensors = weights.names().len();
+    if blocks > tensors.max(1) {
+        let expected = format!("at most the checkpoint's {tensors} tensors");
+        return Err(config.error(key, &expected, &blocks.to_string()));
+    }
+    Ok(blocks)
+}
+
+/// `total / parts`, refused under `key` where it does not divide.
+fn divided(
+    config: &Config<'_>,
+    key: &str,
+    parts: usize,
+    total: usize,
+    what: &str,
+) -> Result<usize, ModelError> {
+    if total.is_multiple_of(parts) {
+        Ok(total / parts)
+    } else {
+        Err(config.error(
+            key,
+            &format!("a divisor of {what} {total}"),
+            &parts.to_string(),
+        ))
     }
 }

@@ -1,0 +1,156 @@
+//! BERT encoders, with a sequence classifier or without.
+//!
+//! | here | checkpoint (`bert.` optional) |
+//! |---|---|
+//! | tables, norm | `embeddings.{word,position,token_type}_embeddings`, `embeddings.LayerNorm` |
+//! | q, k, v | `encoder.layer.N.attention.self.{query,key,value}` |
+//! | output, attention norm | `encoder.layer.N.attention.output.{dense,LayerNorm}` |
+//! | up, down, mlp norm | `encoder.layer.N.intermediate.dense`, `.output.{dense,LayerNorm}` |
+//! | pooler, classifier | `pooler.dense`, `classifier` (no prefix) |
+//!
+//! Every token is of type 0. Without a classifier the last block's output is the result, and a
+//! pooler in the checkpoint goes unused.
+
+use super::{Architecture, Config, StageSpec, StagedModel, block_count, divided, prefix};
+use crate::layers::{
+    BlockSpec, HeadSpec, LinearSpec, MlpSpec, NormPlacement, NormSpec, Pattern, Positions,
+    Projection, QkvSpec, SelfAttentionSpec, TensorSpec, TextEmbeddingSpec,
+};
+use crate::{Model, ModelError, Output, WeightSource};
+use serde_json::{Value, json};
+
+/// The family's entry in the registry.
+pub(super) struct Bert;
+
+const CLASSIFIER: &str = "BertForSequenceClassification";
+
+/// Classes of `architectures` this family runs; of the pretraining ones it runs the encoder.
+const CLASSES: &[&str] = &[
+    CLASSIFIER,
+    "BertModel",
+    "BertForMaskedLM",
+    "BertForPreTraining",
+];
+
+impl Architecture for Bert {
+    fn name(&self) -> &'static str {
+        "bert"
+    }
+
+    fn summary(&self) -> &'static str {
+        "encoders with learned positions and LayerNorm after each residual: BERT, MiniLM"
+    }
+
+    fn model_types(&self) -> &'static [&'static str] {
+        &["bert"]
+    }
+
+    fn open(
+        &self,
+        config: &Value,
+        weights: &dyn WeightSource,
+    ) -> Result<Box<dyn Model>, ModelError> {
+        let config = Config::new(config);
+        config.only("position_embedding_type", &json!("absolute"))?;
+        config.only("is_decoder", &json!(false))?;
+        config.only("add_cross_attention", &json!(false))?;
+        config.only("pruned_heads", &json!({}))?;
+        let class = config.class(CLASSES)?;
+        let classifies = match class {
+            Some(class) => class == CLASSIFIER,
+            None => weights.contains("classifier.weight"),
+        };
+        let prefix = prefix("bert.", "embeddings.word_embeddings.weight", weights);
+        let width = config.count("hidden_size")?;
+        let vocabulary = config.count("vocab_size")?;
+        let positions = config.count_or("max_position_embeddings", 512)?;
+        let epsilon = config.positive_or("layer_norm_eps", 1e-12)?;
+        let table = |name: &str, rows: usize| {
+            TensorSpec::new(
+                format!("{prefix}embeddings.{name}_embeddings.weight"),
+                [rows, width],
+            )
+        };
+        let norm = format!("{prefix}embeddings.LayerNorm");
+        let mut stages: Vec<Box<dyn StageSpec>> = vec![Box::new(TextEmbeddingSpec {
+            tokens: table("word", vocabulary),
+            positions: Some(table("position", positions)),
+            token_types: Some(table("token_type", config.count_or("type_vocab_size", 2)?)),
+            norm: Some(NormSpec::layer(norm, width, epsilon)),
+        })];
+        for index in 0..block_count(&config, "num_hidden_layers", weights)? {
+            stages.push(Box::new(block(&config, prefix, width, epsilon, index)?));
+        }
+        if classifies {
+            let pooler = LinearSpec::outside(format!("{prefix}pooler.dense"), width, width);
+            let classifier = LinearSpec::outside("classifier", config.classes()?, width);
+            stages.push(Box::new(HeadSpec {
+                positions: Positions::First,
+                norm: None,
+                pooler: Some(pooler.with_bias(true)),
+                projection: Some(Projection::Layer(classifier.with_bias(true))),
+            }));
+        }
+        let output = if classifies {
+            Output::ClassLogits
+        } else {
+            Output::HiddenStates
+        };
+        let model = StagedModel::new(self.name(), output, stages);
+        Ok(Box::new(model.with_text(vocabulary, positions)))
+    }
+}
+
+fn block(
+    config: &Config<'_>,
+    prefix: &str,
+    width: usize,
+    epsilon: f64,
+    index: usize,
+) -> Result<BlockSpec, ModelError> {
+    let heads = config.count("num_attention_heads")?;
+    let head_dim = divided(config, "num_attention_heads", heads, width, "hidden_size")?;
+    let inner = config.count("intermediate_size")?;
+    let block = format!("{prefix}encoder.layer.{index}");
+    let linear = |name: &str, rows, cols, point: &str| {
+        LinearSpec::in_block(
+            format!("{block}.{name}"),
+            rows,
+            cols,
+            format!("{block}.{point}"),
+        )
+        .with_bias(true)
+    };
+    Ok(BlockSpec {
+        index,
+        attention_norm: NormSpec::layer(
+            format!("{block}.attention.output.LayerNorm"),
+            width,
+            epsilon,
+        ),
+        attention: SelfAttentionSpec {
+            qkv: QkvSpec::Separate {
+                query: linear("attention.self.query", width, width, "attn_in"),
+                key: linear("attention.self.key", width, width, "attn_in"),
+                value: linear("attention.self.value", width, width, "attn_in"),
+            },
+            output: linear("attention.output.dense", width, width, "o_in"),
+            heads,
+            kv_heads: heads,
+            head_dim,
+            pattern: Pattern::Full,
+            scale: (head_dim as f64).sqrt().recip(),
+            query_norm: None,
+            key_norm: None,
+            rope: None,
+        },
+        mlp_norm: NormSpec::layer(format!("{block}.output.LayerNorm"), width, epsilon),
+        mlp: MlpSpec {
+            gate: None,
+            up: linear("intermediate.dense", inner, width, "mlp_in"),
+            down: linear("output.dense", width, inner, "down_in"),
+            activation: config.activation("hidden_act", "gelu")?,
+        },
+        placement: NormPlacement::AfterResidual,
+    })
+}

@@ -1,0 +1,179 @@
+//! Vision transformers, with an image classifier or without.
+//!
+//! | here | checkpoint (`vit.` optional) |
+//! |---|---|
+//! | patches | `embeddings.patch_embeddings.projection` |
+//! | class token, positions | `embeddings.cls_token`, `embeddings.position_embeddings` |
+//! | attention norm, q, k, v | `encoder.layer.N.layernorm_before`, `.attention.attention.{query,key,value}` |
+//! | output | `encoder.layer.N.attention.output.dense` |
+//! | mlp norm, up, down | `encoder.layer.N.layernorm_after`, `.intermediate.dense`, `.output.dense` |
+//! | final norm, classifier | `layernorm`, `classifier` (no prefix) |
+//!
+//! Without a classifier the final norm's output is the result, and a pooler goes unused.
+
+use super::{Architecture, Config, StageSpec, StagedModel, block_count, divided, prefix};
+use crate::layers::{
+    BlockSpec, HeadSpec, LinearSpec, MlpSpec, NormPlacement, NormSpec, PatchEmbeddingSpec, Pattern,
+    Positions, Projection, QkvSpec, SelfAttentionSpec, TensorSpec,
+};
+use crate::{Model, ModelError, Output, WeightSource};
+use serde_json::Value;
+
+/// The family's entry in the registry.
+pub(super) struct Vit;
+
+const CLASSIFIER: &str = "ViTForImageClassification";
+
+/// Longest side of an image that is believed.
+const LONGEST_SIDE: usize = 1 << 16;
+
+impl Architecture for Vit {
+    fn name(&self) -> &'static str {
+        "vit"
+    }
+
+    fn summary(&self) -> &'static str {
+        "vision transformers over square patches with a class token: ViT, DeiT-style checkpoints"
+    }
+
+    fn model_types(&self) -> &'static [&'static str] {
+        &["vit"]
+    }
+
+    fn open(
+        &self,
+        config: &Value,
+        weights: &dyn WeightSource,
+    ) -> Result<Box<dyn Model>, ModelError> {
+        let config = Config::new(config);
+        let classifies = match config.class(&[CLASSIFIER, "ViTModel"])? {
+            Some(class) => class == CLASSIFIER,
+            None => weights.contains("classifier.weight"),
+        };
+        let prefix = prefix("vit.", "embeddings.cls_token", weights);
+        let width = config.count("hidden_size")?;
+        let epsilon = config.positive_or("layer_norm_eps", 1e-12)?;
+        let mut stages: Vec<Box<dyn StageSpec>> = vec![Box::new(patches(&config, prefix, width)?)];
+        for index in 0..block_count(&config, "num_hidden_layers", weights)? {
+            stages.push(Box::new(block(&config, prefix, width, epsilon, index)?));
+        }
+        let projection = if classifies {
+            let classifier = LinearSpec::outside("classifier", config.classes()?, width);
+            Some(Projection::Layer(classifier.with_bias(true)))
+        } else {
+            None
+        };
+        stages.push(Box::new(HeadSpec {
+            positions: if classifies {
+                Positions::First
+            } else {
+                Positions::All
+            },
+            norm: Some(NormSpec::layer(
+                format!("{prefix}layernorm"),
+                width,
+                epsilon,
+            )),
+            pooler: None,
+            projection,
+        }));
+        let output = if classifies {
+            Output::ClassLogits
+        } else {
+            Output::HiddenStates
+        };
+        Ok(Box::new(StagedModel::new(self.name(), output, stages)))
+    }
+}
+
+fn patches(
+    config: &Config<'_>,
+    prefix: &str,
+    width: usize,
+) -> Result<PatchEmbeddingSpec, ModelError> {
+    let channels = config.count_or("num_channels", 3)?;
+    let patch = config.count_or("patch_size", 16)?;
+    let side = config.count_or("image_size", 224)?;
+    if side > LONGEST_SIDE {
+        let expected = format!("at most {LONGEST_SIDE}");
+        return Err(config.error("image_size", &expected, &side.to_string()));
+    }
+    let per_side = divided(config, "patch_size", patch, side, "image_size")?;
+    let name = |name: &str| format!("{prefix}embeddings.{name}");
+    Ok(PatchEmbeddingSpec {
+        projection: TensorSpec::new(
+            name("patch_embeddings.projection.weight"),
+            [width, channels, patch, patch],
+        ),
+        bias: TensorSpec::new(name("patch_embeddings.projection.bias"), [width]),
+        class_token: TensorSpec::new(name("cls_token"), [1, 1, width]),
+        positions: TensorSpec::new(
+            name("position_embeddings"),
+            [1, 1 + per_side * per_side, width],
+        ),
+        image: [channels, side, side],
+    })
+}
+
+fn block(
+    config: &Config<'_>,
+    prefix: &str,
+    width: usize,
+    epsilon: f64,
+    index: usize,
+) -> Result<BlockSpec, ModelError> {
+    let heads = config.count("num_attention_heads")?;
+    let head_dim = divided(config, "num_attention_heads", heads, width, "hidden_size")?;
+    let inner = config.count("intermediate_size")?;
+    let qkv_bias = config.flag_or("qkv_bias", true)?;
+    let block = format!("{prefix}encoder.layer.{index}");
+    let linear = |name: &str, rows, cols, point: &str, bias| {
+        LinearSpec::in_block(
+            format!("{block}.{name}"),
+            rows,
+            cols,
+            format!("{block}.{point}"),
+        )
+        .with_bias(bias)
+    };
+    Ok(BlockSpec {
+        index,
+        attention_norm: NormSpec::layer(format!("{block}.layernorm_before"), width, epsilon),
+        attention: SelfAttentionSpec {
+            qkv: QkvSpec::Separate {
+                query: linear(
+                    "attention.attention.query",
+                    width,
+                    width,
+                    "attn_in",
+                    qkv_bias,
+                ),
+                key: linear("attention.attention.key", width, width, "attn_in", qkv_bias),
+                value: linear(
+                    "attention.attention.value",
+                    width,
+                    width,
+                    "attn_in",
+                    qkv_bias,
+                ),
+            },
+            output: linear("attention.output.dense", width, width, "o_in", true),
+            heads,
+            kv_heads: heads,
+            head_dim,
+            pattern: Pattern::Full,
+            scale: (head_dim as f64).sqrt().recip(),
+            query_norm: None,
+            key_norm: None,
+            rope: None,
+        },
+        mlp_norm: NormSpec::layer(format!("{block}.layernorm_after"), width, epsilon),
+        mlp: MlpSpec {
+            gate: None,
+            up: linear("intermediate.dense", inner, width, "mlp_in", true),
+            down: linear("output.dense", width, inner, "down_in", true),
+            activation: config.activation("hidden_act", "gelu")?,
+        },
+        placement: NormPlacement::Before,
+    })
+}

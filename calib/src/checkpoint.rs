@@ -1,0 +1,194 @@
+//! A checkpoint folder: config.json and safetensors, memory-mapped.
+
+use crate::{SourceError, Tensor32, WeightSource};
+use quantizers::formats::{Dtype, FormatError, TensorFolder};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Name of the configuration file.
+pub const CONFIG_FILE: &str = "config.json";
+
+/// A folder in the Hugging Face layout. Opening reads headers only.
+#[derive(Debug)]
+pub struct Checkpoint {
+    folder: PathBuf,
+    config: serde_json::Value,
+    tensors: TensorFolder,
+}
+
+/// A tensor exactly as stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredTensor<'a> {
+    /// Element type.
+    pub dtype: Dtype,
+    /// Dimensions, outermost first.
+    pub shape: &'a [usize],
+    /// Little-endian elements, row-major.
+    pub bytes: &'a [u8],
+}
+
+/// A folder that is no readable checkpoint.
+#[derive(Debug, Error)]
+pub enum CheckpointError {
+    /// There is no such folder.
+    #[error("no folder `{folder}`", folder = folder.display())]
+    NoFolder {
+        /// The path given.
+        folder: PathBuf,
+    },
+    /// config.json cannot be read.
+    #[error("cannot read `{file}`", file = file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// config.json is no JSON object.
+    #[error("`{file}` is not a JSON object", file = file.display())]
+    Config {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it; absent where it is JSON of another kind.
+        #[source]
+        source: Option<serde_json::Error>,
+    },
+    /// The weights cannot be opened.
+    #[error(transparent)]
+    Weights(#[from] FormatError),
+}
+
+impl CheckpointError {
+    /// At most one line on what the user could do about it.
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Weights(error) => error.hints(),
+            Self::NoFolder { .. } | Self::Read { .. } | Self::Config { .. } => Vec::new(),
+        }
+    }
+}
+
+impl Checkpoint {
+    /// Opens `folder`: config.json and `model.safetensors` or its shards.
+    ///
+    /// # Errors
+    /// No such folder, a file that is missing, cannot be read or is damaged.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, CheckpointError> {
+        let folder = folder.as_ref();
+        if !folder.is_dir() {
+            return Err(CheckpointError::NoFolder {
+                folder: folder.to_path_buf(),
+            });
+        }
+        let file = folder.join(CONFIG_FILE);
+        let text = fs_err::read(&file).map_err(|source| CheckpointError::Read {
+            file: file.clone(),
+            source,
+        })?;
+        let config: serde_json::Value =
+            serde_json::from_slice(&text).map_err(|source| CheckpointError::Config {
+                file: file.clone(),
+                source: Some(source),
+            })?;
+        if !config.is_object() {
+            return Err(CheckpointError::Config { file, source: None });
+        }
+        Ok(Self {
+            folder: folder.to_path_buf(),
+            config,
+            tensors: TensorFolder::open(folder)?,
+        })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The whole of config.json.
+    pub fn config(&self) -> &serde_json::Value {
+        &self.config
+    }
+
+    /// Types, shapes and bytes of all tensors.
+    pub fn tensors(&self) -> &TensorFolder {
+        &self.tensors
+    }
+
+    /// The type config.json declares for the weights: `dtype` (transformers 5) or `torch_dtype` (4),
+    /// without a leading `torch.`.
+    pub fn declared_dtype(&self) -> Option<&str> {
+        ["dtype", "torch_dtype"]
+            .iter()
+            .find_map(|key| self.config.get(key).and_then(serde_json::Value::as_str))
+            .map(|name| name.strip_prefix("torch.").unwrap_or(name))
+    }
+
+    /// `name` as stored, for copying it unchanged.
+    ///
+    /// # Errors
+    /// No such tensor.
+    pub fn stored(&self, name: &str) -> Result<StoredTensor<'_>, SourceError> {
+        let info = self
+            .tensors
+            .require(name)
+            .map_err(|error| self.source_error(error))?;
+        let bytes = self
+            .tensors
+            .bytes(name)
+            .map_err(|error| self.source_error(error))?;
+        Ok(StoredTensor {
+            dtype: info.dtype,
+            shape: &info.shape,
+            bytes,
+        })
+    }
+
+    fn source_error(&self, error: FormatError) -> SourceError {
+        match error {
+            FormatError::MissingTensor {
+                origin,
+                name,
+                nearest,
+            } => SourceError::Missing {
+                origin,
+                name,
+                nearest,
+            },
+            FormatError::TensorType { name, found, .. } => SourceError::Type {
+                name,
+                found: format!("{found:?}"),
+            },
+            other => SourceError::File {
+                origin: self.folder.clone(),
+                source: Box::new(other),
+            },
+        }
+    }
+}
+
+impl WeightSource for Checkpoint {
+    fn tensor(&self, name: &str) -> Result<Tensor32<'_>, SourceError> {
+        let info = self
+            .tensors
+            .require(name)
+            .map_err(|error| self.source_error(error))?;
+        let data = self
+            .tensors
+            .floats(name)
+            .map_err(|error| self.source_error(error))?;
+        Ok(Tensor32 {
+            shape: info.shape.clone(),
+            data,
+        })
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.tensors.info(name).map(|info| info.shape.clone())
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.tensors.names().map(str::to_owned).collect()
+    }
+}

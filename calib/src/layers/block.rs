@@ -1,0 +1,94 @@
+//! One transformer block as a stage.
+
+use super::mlp::Mlp;
+use super::norm::Norm;
+use super::self_attention::SelfAttention;
+use super::{Inventory, Loader, MlpSpec, NormSpec, SelfAttentionSpec};
+use crate::architectures::StageSpec;
+use crate::{Hidden, Stage, StageError, Tap};
+use burn::tensor::Tensor;
+
+/// Where the two normalisations of a block sit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormPlacement {
+    /// `x + f(norm(x))`.
+    Before,
+    /// `norm(x + f(x))`.
+    AfterResidual,
+}
+
+/// What a block reads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BlockSpec {
+    /// Position among the blocks, from 0.
+    pub index: usize,
+    /// Normalisation of the attention half.
+    pub attention_norm: NormSpec,
+    /// The attention half.
+    pub attention: SelfAttentionSpec,
+    /// Normalisation of the feed-forward half.
+    pub mlp_norm: NormSpec,
+    /// The feed-forward half.
+    pub mlp: MlpSpec,
+    /// Before each half, or after its residual.
+    pub placement: NormPlacement,
+}
+
+impl StageSpec for BlockSpec {
+    fn name(&self) -> String {
+        format!("block {}", self.index)
+    }
+
+    fn list(&self, inventory: &mut Inventory) {
+        self.attention_norm.list(inventory);
+        self.attention.list(inventory);
+        self.mlp_norm.list(inventory);
+        self.mlp.list(inventory);
+    }
+
+    fn build(&self, loader: &Loader<'_>) -> Result<Box<dyn Stage>, StageError> {
+        Ok(Box::new(Block {
+            index: self.index,
+            attention_norm: self.attention_norm.load(loader)?,
+            attention: self.attention.load(loader)?,
+            mlp_norm: self.mlp_norm.load(loader)?,
+            mlp: self.mlp.load(loader)?,
+            placement: self.placement,
+        }))
+    }
+}
+
+struct Block {
+    index: usize,
+    attention_norm: Norm,
+    attention: SelfAttention,
+    mlp_norm: Norm,
+    mlp: Mlp,
+    placement: NormPlacement,
+}
+
+impl Stage for Block {
+    fn forward(&self, hidden: Hidden, tap: &mut dyn Tap) -> Result<Hidden, StageError> {
+        let x = hidden.into_states(|| format!("block {}", self.index))?;
+        Ok(Hidden::States(match self.placement {
+            NormPlacement::Before => {
+                let normed = self.attention_norm.forward(x.clone());
+                let x = x + self.attention.forward(normed, tap);
+                let normed = self.mlp_norm.forward(x.clone());
+                x + self.mlp.forward(normed, tap)
+            }
+            NormPlacement::AfterResidual => {
+                let x = x.clone() + self.attention.forward(x, tap);
+                let x = self.attention_norm.forward(x);
+                let x = x.clone() + self.mlp.forward(x, tap);
+                self.mlp_norm.forward(x)
+            }
+        }))
+    }
+
+    fn weights(&self) -> Vec<(String, Tensor<2>)> {
+        let mut weights = self.attention.weights();
+        weights.extend(self.mlp.weights());
+        weights
+    }
+}

@@ -1,0 +1,125 @@
+//! Last stages: final normalisation, pooling and the projection to logits.
+
+use super::linear::Linear;
+use super::norm::Norm;
+use super::{Inventory, LinearSpec, Loader, NormSpec, TensorSpec};
+use crate::architectures::StageSpec;
+use crate::{Hidden, Stage, StageError, Tap};
+use burn::tensor::{Tensor, module};
+
+/// Which positions reach the head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Positions {
+    /// All of them, each on its own: the head works on any part of a sequence.
+    All,
+    /// Only the first (class token).
+    First,
+}
+
+/// The last linear map.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Projection {
+    /// A layer of its own.
+    Layer(LinearSpec),
+    /// The token table `[vocabulary, width]` once more.
+    Tied(TensorSpec),
+}
+
+/// What a head reads. Steps that are absent are skipped.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeadSpec {
+    /// Which positions it sees.
+    pub positions: Positions,
+    /// Final normalisation.
+    pub norm: Option<NormSpec>,
+    /// A linear layer followed by tanh.
+    pub pooler: Option<LinearSpec>,
+    /// To logits.
+    pub projection: Option<Projection>,
+}
+
+impl StageSpec for HeadSpec {
+    fn name(&self) -> String {
+        "head".to_owned()
+    }
+
+    fn list(&self, inventory: &mut Inventory) {
+        if let Some(norm) = &self.norm {
+            norm.list(inventory);
+        }
+        if let Some(pooler) = &self.pooler {
+            pooler.list(inventory);
+        }
+        match &self.projection {
+            Some(Projection::Layer(layer)) => layer.list(inventory),
+            Some(Projection::Tied(table)) => inventory.tensor(table.clone()),
+            None => {}
+        }
+    }
+
+    fn build(&self, loader: &Loader<'_>) -> Result<Box<dyn Stage>, StageError> {
+        Ok(Box::new(Head {
+            positions: self.positions,
+            norm: self
+                .norm
+                .as_ref()
+                .map(|norm| norm.load(loader))
+                .transpose()?,
+            pooler: self
+                .pooler
+                .as_ref()
+                .map(|pooler| pooler.load(loader))
+                .transpose()?,
+            projection: match &self.projection {
+                Some(Projection::Layer(layer)) => {
+                    Some(LoadedProjection::Layer(layer.load(loader)?))
+                }
+                Some(Projection::Tied(table)) => Some(LoadedProjection::Tied(loader.read(table)?)),
+                None => None,
+            },
+        }))
+    }
+}
+
+enum LoadedProjection {
+    Layer(Linear),
+    Tied(Tensor<2>),
+}
+
+struct Head {
+    positions: Positions,
+    norm: Option<Norm>,
+    pooler: Option<Linear>,
+    projection: Option<LoadedProjection>,
+}
+
+impl Stage for Head {
+    fn forward(&self, hidden: Hidden, tap: &mut dyn Tap) -> Result<Hidden, StageError> {
+        let mut x = hidden.into_states(|| "head".to_owned())?;
+        if self.positions == Positions::First {
+            x = x.narrow(1, 0, 1);
+        }
+        if let Some(norm) = &self.norm {
+            x = norm.forward(x);
+        }
+        if let Some(pooler) = &self.pooler {
+            pooler.observe(&x, tap);
+            x = pooler.forward(x).tanh();
+        }
+        match &self.projection {
+            Some(LoadedProjection::Layer(layer)) => {
+                layer.observe(&x, tap);
+                x = layer.forward(x);
+            }
+            Some(LoadedProjection::Tied(table)) => {
+                x = module::linear(x, table.clone().transpose(), None);
+            }
+            None => {}
+        }
+        Ok(Hidden::States(x))
+    }
+
+    fn weights(&self) -> Vec<(String, Tensor<2>)> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,156 @@
+//! A linear layer: `y = x Wᵀ + b`.
+
+use super::{Inventory, Loader, TensorSpec};
+use crate::{LayerSpec, SourceError, Tap};
+use burn::tensor::{Tensor, module};
+
+/// What a linear layer reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinearSpec {
+    /// Module name in the checkpoint, without `.weight`.
+    pub name: String,
+    /// Output channels.
+    pub rows: usize,
+    /// Inputs.
+    pub cols: usize,
+    /// Whether `{name}.bias` of `[rows]` is added.
+    pub bias: bool,
+    /// The weight is stored as `[in, out]` (Conv1D) instead of `[out, in]`.
+    pub transposed: bool,
+    /// Where a [`Tap`] sees the input.
+    pub input_point: String,
+    /// Inside a block: gradients are tracked, and `*` in a recipe matches it.
+    pub in_block: bool,
+}
+
+impl LinearSpec {
+    /// A layer of a block: its input is seen at `input_point`.
+    pub fn in_block(
+        name: impl Into<String>,
+        rows: usize,
+        cols: usize,
+        input_point: impl Into<String>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            rows,
+            cols,
+            bias: false,
+            transposed: false,
+            input_point: input_point.into(),
+            in_block: true,
+        }
+    }
+
+    /// A layer outside the blocks (head, pooler, classifier); its input is seen at `{name}_in`.
+    pub fn outside(name: impl Into<String>, rows: usize, cols: usize) -> Self {
+        let name = name.into();
+        let point = format!("{name}_in");
+        Self {
+            in_block: false,
+            ..Self::in_block(name, rows, cols, point)
+        }
+    }
+
+    /// With a bias or without one.
+    #[must_use]
+    pub fn with_bias(self, bias: bool) -> Self {
+        Self { bias, ..self }
+    }
+
+    /// Stored as `[in, out]`.
+    #[must_use]
+    pub fn conv1d(self) -> Self {
+        Self {
+            transposed: true,
+            ..self
+        }
+    }
+
+    /// The weight as stored.
+    pub fn weight(&self) -> TensorSpec {
+        let shape = if self.transposed {
+            [self.cols, self.rows]
+        } else {
+            [self.rows, self.cols]
+        };
+        TensorSpec::new(format!("{}.weight", self.name), shape)
+    }
+
+    /// The layer as the plan sees it, used in `stage`.
+    pub fn layer(&self, stage: usize) -> LayerSpec {
+        LayerSpec {
+            name: self.name.clone(),
+            rows: self.rows,
+            cols: self.cols,
+            transposed: self.transposed,
+            stage,
+            input_point: self.input_point.clone(),
+            in_block: self.in_block,
+        }
+    }
+
+    /// Adds the layer and its tensors to `inventory`.
+    pub fn list(&self, inventory: &mut Inventory) {
+        inventory.tensor(self.weight());
+        if self.bias {
+            inventory.tensor(self.bias_spec());
+        }
+        inventory.linears.push(self.clone());
+    }
+
+    /// Reads the layer.
+    ///
+    /// # Errors
+    /// A missing tensor or one of another shape.
+    pub fn load(&self, loader: &Loader<'_>) -> Result<Linear, SourceError> {
+        let weight = self.weight();
+        Ok(Linear {
+            weight: if self.in_block {
+                loader.read_tracked(&weight)?
+            } else {
+                loader.read(&weight)?
+            },
+            bias: self
+                .bias
+                .then(|| loader.read(&self.bias_spec()))
+                .transpose()?,
+            spec: self.clone(),
+        })
+    }
+
+    fn bias_spec(&self) -> TensorSpec {
+        TensorSpec::new(format!("{}.bias", self.name), [self.rows])
+    }
+}
+
+/// A linear layer with its weights.
+#[derive(Debug, Clone)]
+pub struct Linear {
+    spec: LinearSpec,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+}
+
+impl Linear {
+    /// Shows `input` to `tap` at this layer's input point. Called once for layers that share it.
+    pub fn observe(&self, input: &Tensor<3>, tap: &mut dyn Tap) {
+        tap.observe(&self.spec.input_point, input);
+    }
+
+    /// `[batch, tokens, cols]` to `[batch, tokens, rows]`.
+    pub fn forward(&self, input: Tensor<3>) -> Tensor<3> {
+        let weight = self.weight.clone();
+        let weight = if self.spec.transposed {
+            weight
+        } else {
+            weight.transpose()
+        };
+        module::linear(input, weight, self.bias.clone())
+    }
+
+    /// Layer name and weight in checkpoint layout.
+    pub fn weight(&self) -> (String, Tensor<2>) {
+        (self.spec.name.clone(), self.weight.clone())
+    }
+}

@@ -1,0 +1,143 @@
+//! Normalisation over the last dimension: `RMSNorm` and `LayerNorm`.
+
+use super::{Inventory, Loader, TensorSpec};
+use crate::SourceError;
+use burn::tensor::{Tensor, module};
+
+/// Which normalisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormKind {
+    /// `x / sqrt(mean(x²) + eps) · weight` (Zhang & Sennrich 2019).
+    Rms,
+    /// `(x - mean) / sqrt(variance + eps) · weight + bias`, biased variance (Ba et al. 2016).
+    Layer,
+}
+
+/// What a normalisation reads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NormSpec {
+    /// Which one.
+    pub kind: NormKind,
+    /// Module name in the checkpoint.
+    pub name: String,
+    /// Width of the normalised dimension.
+    pub width: usize,
+    /// Added to the variance.
+    pub epsilon: f64,
+}
+
+impl NormSpec {
+    /// An `RMSNorm` named `name`.
+    pub fn rms(name: impl Into<String>, width: usize, epsilon: f64) -> Self {
+        Self {
+            kind: NormKind::Rms,
+            name: name.into(),
+            width,
+            epsilon,
+        }
+    }
+
+    /// A `LayerNorm` named `name`.
+    pub fn layer(name: impl Into<String>, width: usize, epsilon: f64) -> Self {
+        Self {
+            kind: NormKind::Layer,
+            name: name.into(),
+            width,
+            epsilon,
+        }
+    }
+
+    /// Adds its tensors to `inventory`.
+    pub fn list(&self, inventory: &mut Inventory) {
+        inventory.tensor(self.tensor("weight"));
+        if self.kind == NormKind::Layer {
+            inventory.tensor(self.tensor("bias"));
+        }
+    }
+
+    /// Reads the layer.
+    ///
+    /// # Errors
+    /// A missing tensor or one of another shape.
+    pub fn load(&self, loader: &Loader<'_>) -> Result<Norm, SourceError> {
+        Ok(Norm {
+            weight: loader.read(&self.tensor("weight"))?,
+            bias: match self.kind {
+                NormKind::Rms => None,
+                NormKind::Layer => Some(loader.read(&self.tensor("bias"))?),
+            },
+            kind: self.kind,
+            epsilon: self.epsilon,
+        })
+    }
+
+    fn tensor(&self, suffix: &str) -> TensorSpec {
+        TensorSpec::new(format!("{}.{suffix}", self.name), [self.width])
+    }
+}
+
+/// A normalisation with its weights.
+#[derive(Debug, Clone)]
+pub struct Norm {
+    kind: NormKind,
+    weight: Tensor<1>,
+    bias: Option<Tensor<1>>,
+    epsilon: f64,
+}
+
+impl Norm {
+    /// Normalises the last dimension; the shape stays.
+    pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        match self.kind {
+            NormKind::Rms => {
+                let mean_square = input.clone().square().mean_dim(D - 1);
+                let scale = (mean_square + self.epsilon).sqrt().recip();
+                input * scale * self.weight.clone().unsqueeze()
+            }
+            NormKind::Layer => {
+                module::layer_norm(input, self.weight.clone(), self.bias.clone(), self.epsilon)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    // Row [3, 4]: mean square 12.5, so x / sqrt(12.5) = [0.848528, 1.131371], weights [1, 2].
+    #[test]
+    fn rms_of_a_row_by_hand() {
+        let device = Device::flex();
+        let norm = Norm {
+            kind: NormKind::Rms,
+            weight: Tensor::from_data([1.0_f32, 2.0], &device),
+            bias: None,
+            epsilon: 0.0,
+        };
+        let rows = Tensor::<2>::from_data([[3.0_f32, 4.0], [0.0, 5.0]], &device);
+        let out = norm.forward(rows).into_data().to_vec::<f32>().unwrap();
+        let expected = [0.848_528_1, 2.262_741_7, 0.0, 2.828_427];
+        for (a, b) in out.iter().zip(expected) {
+            assert!((a - b).abs() < 1e-6, "{a} {b}");
+        }
+    }
+
+    // Row [1, 3]: mean 2, variance 1, so [-1, 1] · [2, 3] + [0.5, 0.25].
+    #[test]
+    fn layer_norm_of_a_row_by_hand() {
+        let device = Device::flex();
+        let norm = Norm {
+            kind: NormKind::Layer,
+            weight: Tensor::from_data([2.0_f32, 3.0], &device),
+            bias: Some(Tensor::from_data([0.5_f32, 0.25], &device)),
+            epsilon: 0.0,
+        };
+        let rows = Tensor::<2>::from_data([[1.0_f32, 3.0]], &device);
+        let out = norm.forward(rows).into_data().to_vec::<f32>().unwrap();
+        for (a, b) in out.iter().zip([-1.5, 3.25]) {
+            assert!((a - b).abs() < 1e-6, "{a} {b}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Multi-head self-attention with its projections, as all families share it.
+
+use super::attention::attend;
+use super::linear::Linear;
+use super::norm::Norm;
+use super::rope::CachedRope;
+use super::{Inventory, LinearSpec, Loader, NormSpec, Pattern, Rope};
+use crate::{SourceError, Tap};
+use burn::tensor::Tensor;
+
+/// The projections to queries, keys and values.
+#[derive(Debug, Clone, PartialEq)]
+pub enum QkvSpec {
+    /// Three layers over one input.
+    Separate {
+        /// `[heads · head_dim, width]`.
+        query: LinearSpec,
+        /// `[kv_heads · head_dim, width]`.
+        key: LinearSpec,
+        /// `[kv_heads · head_dim, width]`.
+        value: LinearSpec,
+    },
+    /// One layer whose output is queries, then keys, then values.
+    Fused(LinearSpec),
+}
+
+/// What self-attention reads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SelfAttentionSpec {
+    /// Projections of the input.
+    pub qkv: QkvSpec,
+    /// Projection of the attended values.
+    pub output: LinearSpec,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Width of one head.
+    pub head_dim: usize,
+    /// Who sees whom.
+    pub pattern: Pattern,
+    /// Factor on `Q Kᵀ`.
+    pub scale: f64,
+    /// Normalisation of each query head.
+    pub query_norm: Option<NormSpec>,
+    /// Normalisation of each key head.
+    pub key_norm: Option<NormSpec>,
+    /// Rotation of queries and keys.
+    pub rope: Option<Rope>,
+}
+
+impl SelfAttentionSpec {
+    /// Adds its layers and tensors to `inventory`.
+    pub fn list(&self, inventory: &mut Inventory) {
+        match &self.qkv {
+            QkvSpec::Separate { query, key, value } => {
+                for layer in [query, key, value] {
+                    layer.list(inventory);
+                }
+            }
+            QkvSpec::Fused(layer) => layer.list(inventory),
+        }
+        for norm in [&self.query_norm, &self.key_norm].into_iter().flatten() {
+            norm.list(inventory);
+        }
+        self.output.list(inventory);
+    }
+
+    /// Reads the layer.
+    ///
+    /// # Errors
+    /// A missing tensor or one of another shape.
+    pub fn load(&self, loader: &Loader<'_>) -> Result<SelfAttention, SourceError> {
+        let norm = |spec: &Option<NormSpec>| spec.as_ref().map(|n| n.load(loader)).transpose();
+        Ok(SelfAttention {
+            qkv: match &self.qkv {
+                QkvSpec::Separate { query, key, value } => Qkv::Separate {
+                    query: query.load(loader)?,
+                    key: key.load(loader)?,
+                    value: value.load(loader)?,
+                },
+                QkvSpec::Fused(layer) => Qkv::Fused(layer.load(loader)?),
+            },
+            output: self.output.load(loader)?,
+            query_norm: norm(&self.query_norm)?,
+            key_norm: norm(&self.key_norm)?,
+            rope: self
+                .rope
+                .clone()
+                .map(|rope| CachedRope::new(rope, loader.device().clone())),
+            heads: self.heads,
+            kv_heads: self.kv_heads,
+            head_dim: self.head_dim,
+            pattern: self.pattern,
+            scale: self.scale,
+        })
+    }
+}
+
+#[derive(Debug)]
+enum Qkv {
+    Separate {
+        query: Linear,
+        key: Linear,
+        value: Linear,
+    },
+    Fused(Linear),
+}
+
+/// Self-attention with its weights.
+#[derive(Debug)]
+pub struct SelfAttention {
+    qkv: Qkv,
+    output: Linear,
+    query_norm: Option<Norm>,
+    key_norm: Option<Norm>,
+    rope: Option<CachedRope>,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    pattern: Pattern,
+    scale: f64,
+}
+
+impl SelfAttention {
+    /// `[batch, tokens, width]` to the same shape, before the residual is added.
+    pub fn forward(&self, input: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
+        let [batch, tokens, _] = input.dims();
+        let (query, key, value) = self.project(input, tap);
+        let query = self.split_heads(query, self.heads);
+        let key = self.split_heads(key, self.kv_heads);
+        let value = self.split_heads(value, self.kv_heads);
+        let query = self
+            .query_norm
+            .iter()
+            .fold(query, |x, norm| norm.forward(x));
+        let key = self.key_norm.iter().fold(key, |x, norm| norm.forward(x));
+        let (query, key) = match &self.rope {
+            Some(rope) => {
+                let tables = rope.tables(tokens);
+                (tables.rotate(query), tables.rotate(key))
+            }
+            None => (query, key),
+        };
+        let attended = attend(query, key, value, self.pattern, self.scale)
+            .swap_dims(1, 2)
+            .reshape([batch, tokens, self.heads * self.head_dim]);
+        self.output.observe(&attended, tap);
+        self.output.forward(attended)
+    }
+
+    /// The weights of its layers, by layer name.
+    pub fn weights(&self) -> Vec<(String, Tensor<2>)> {
+        let mut weights = match &self.qkv {
+            Qkv::Separate { query, key, value } => {
+                vec![query.weight(), key.weight(), value.weight()]
+            }
+            Qkv::Fused(layer) => vec![layer.weight()],
+        };
+        weights.push(self.output.weight());
+        weights
+    }
+
+    fn project(&self, input: Tensor<3>, tap: &mut dyn Tap) -> (Tensor<3>, Tensor<3>, Tensor<3>) {
+        match &self.qkv {
+            Qkv::Separate { query, key, value } => {
+                query.observe(&input, tap);
+                (
+                    query.forward(input.clone()),
+                    key.forward(input.clone()),
+                    value.forward(input),
+                )
+            }
+            Qkv::Fused(layer) => {
+                layer.observe(&input, tap);
+                let all = layer.forward(input);
+                let (queries, keys) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
+                (
+                    all.clone().narrow(2, 0, queries),
+                    all.clone().narrow(2, queries, keys),
+                    all.narrow(2, queries + keys, keys),
+                )
+            }
+        }
+    }
+
+    /// `[batch, tokens, heads · head_dim]` to `[batch, heads, tokens, head_dim]`.
+    fn split_heads(&self, x: Tensor<3>, heads: usize) -> Tensor<4> {
+        let [batch, tokens, _] = x.dims();
+        x.reshape([batch, tokens, heads, self.head_dim])
+            .swap_dims(1, 2)
+    }
+}
