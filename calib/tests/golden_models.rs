@@ -30,13 +30,24 @@ fn decoder(name: &str) {
     let found = outputs(model.as_ref(), &checkpoint, tokens(&ids, &device), &device);
     let (logits, hidden) = found.split_last().unwrap();
     for (k, states) in hidden.iter().enumerate() {
-        deviations.check(&format!("hidden.{k}"), states, &expected.floats(&format!("hidden.{k}")));
+        deviations.check(
+            &format!("hidden.{k}"),
+            states,
+            &expected.floats(&format!("hidden.{k}")),
+        );
     }
     deviations.check("logits", logits, &expected.floats("logits"));
     let (checkpoint, model) = open(&assets().join(name), Some("LlamaModel"));
     let found = outputs(model.as_ref(), &checkpoint, tokens(&ids, &device), &device);
-    deviations.check("hidden.norm", &found[found.len() - 1], &expected.floats("hidden.norm"));
-    eprintln!("{name}: worst {:e} at {}", deviations.worst.0, deviations.worst.1);
+    deviations.check(
+        "hidden.norm",
+        &found[found.len() - 1],
+        &expected.floats("hidden.norm"),
+    );
+    eprintln!(
+        "{name}: worst {:e} at {}",
+        deviations.worst.0, deviations.worst.1
+    );
 }
 
 #[test]
@@ -63,7 +74,10 @@ fn encoder(name: &str) {
     for (row, mask) in ids.iter().zip(&mask) {
         let length = mask.iter().filter(|m| **m == 1).count();
         let input = tokens(&[row[..length].to_vec()], &device);
-        for (all, one) in found.iter_mut().zip(outputs(model.as_ref(), &checkpoint, input, &device)) {
+        for (all, one) in found
+            .iter_mut()
+            .zip(outputs(model.as_ref(), &checkpoint, input, &device))
+        {
             all.extend(one);
         }
     }
@@ -82,8 +96,15 @@ fn encoder(name: &str) {
         let name = format!("hidden.{k}");
         deviations.check(&name, states, &unpadded(&name));
     }
-    deviations.check("last_hidden_state", &found[found.len() - 1], &unpadded("last_hidden_state"));
-    eprintln!("{name}: worst {:e} at {}", deviations.worst.0, deviations.worst.1);
+    deviations.check(
+        "last_hidden_state",
+        &found[found.len() - 1],
+        &unpadded("last_hidden_state"),
+    );
+    eprintln!(
+        "{name}: worst {:e} at {}",
+        deviations.worst.0, deviations.worst.1
+    );
 }
 
 #[test]
@@ -105,9 +126,14 @@ fn vit_cifar10() {
     let device = Device::flex();
     let expected = expected(name);
     let shape = expected.shape("images");
-    let [batch, height, width, channels] = shape[..] else { panic!("{shape:?}") };
-    let pixels: Vec<f32> =
-        expected.bytes("images").iter().map(|x| (f32::from(*x) / 255.0 - 0.5) / 0.5).collect();
+    let [batch, height, width, channels] = shape[..] else {
+        panic!("{shape:?}")
+    };
+    let pixels: Vec<f32> = expected
+        .bytes("images")
+        .iter()
+        .map(|x| (f32::from(*x) / 255.0 - 0.5) / 0.5)
+        .collect();
     let data = TensorData::new(pixels, [batch, height, width, channels]);
     let images = Tensor::<4>::from_data(data, &device).permute([0, 3, 1, 2]);
     let mut deviations = Deviations::new(name, LIMIT);
@@ -116,11 +142,22 @@ fn vit_cifar10() {
     let found = outputs(model.as_ref(), &checkpoint, input.clone(), &device);
     let (logits, hidden) = found.split_last().unwrap();
     for (k, states) in hidden.iter().enumerate() {
-        deviations.check(&format!("hidden.{k}"), states, &expected.floats(&format!("hidden.{k}")));
+        deviations.check(
+            &format!("hidden.{k}"),
+            states,
+            &expected.floats(&format!("hidden.{k}")),
+        );
     }
     deviations.check("logits", logits, &expected.floats("logits"));
     let (checkpoint, model) = open(&assets().join(name), Some("ViTModel"));
     let found = outputs(model.as_ref(), &checkpoint, input, &device);
-    deviations.check("hidden.norm", &found[found.len() - 1], &expected.floats("hidden.norm"));
-    eprintln!("{name}: worst {:e} at {}", deviations.worst.0, deviations.worst.1);
+    deviations.check(
+        "hidden.norm",
+        &found[found.len() - 1],
+        &expected.floats("hidden.norm"),
+    );
+    eprintln!(
+        "{name}: worst {:e} at {}",
+        deviations.worst.0, deviations.worst.1
+    );
 }

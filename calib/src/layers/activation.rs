@@ -84,7 +84,11 @@ mod tests {
         ];
         for (activation, values) in expected {
             let x = Tensor::<1>::from_data([-1.5_f32, 0.75], &Device::flex());
-            let out = activation.forward(x).into_data().to_vec::<f32>().unwrap();
+            let out = activation
+                .forward(x)
+                .into_data()
+                .try_to_vec::<f32>()
+                .unwrap();
             for (found, value) in out.iter().zip(values) {
                 assert!(
                     (found - value).abs() < 2e-7,

@@ -93,7 +93,7 @@ mod tests {
     ) -> Vec<f64> {
         let [batch, heads, tokens, width] = q.dims();
         let kv_heads = k.dims()[1];
-        let read = |x: &Tensor<4>| x.clone().into_data().to_vec::<f32>().unwrap();
+        let read = |x: &Tensor<4>| x.clone().into_data().try_to_vec::<f32>().unwrap();
         let (q, k, v) = (read(q), read(k), read(v));
         let mut out = Vec::new();
         for b in 0..batch {
@@ -149,7 +149,7 @@ mod tests {
             for pattern in patterns {
                 let expected = naive(&q, &k, &v, pattern, 0.3);
                 let found = attend(q.clone(), k.clone(), v.clone(), pattern, 0.3);
-                let found = found.into_data().to_vec::<f32>().unwrap();
+                let found = found.into_data().try_to_vec::<f32>().unwrap();
                 for (a, b) in found.iter().zip(&expected) {
                     assert!((f64::from(*a) - b).abs() < 2e-6, "{pattern:?}: {a} {b}");
                 }

@@ -117,7 +117,7 @@ mod tests {
             epsilon: 0.0,
         };
         let rows = Tensor::<2>::from_data([[3.0_f32, 4.0], [0.0, 5.0]], &device);
-        let out = norm.forward(rows).into_data().to_vec::<f32>().unwrap();
+        let out = norm.forward(rows).into_data().try_to_vec::<f32>().unwrap();
         let expected = [0.848_528_1, 2.262_741_7, 0.0, 2.828_427];
         for (a, b) in out.iter().zip(expected) {
             assert!((a - b).abs() < 1e-6, "{a} {b}");
@@ -135,7 +135,7 @@ mod tests {
             epsilon: 0.0,
         };
         let rows = Tensor::<2>::from_data([[1.0_f32, 3.0]], &device);
-        let out = norm.forward(rows).into_data().to_vec::<f32>().unwrap();
+        let out = norm.forward(rows).into_data().try_to_vec::<f32>().unwrap();
         for (a, b) in out.iter().zip([-1.5, 3.25]) {
             assert!((a - b).abs() < 1e-6, "{a} {b}");
         }

@@ -167,7 +167,7 @@ mod tests {
             .tables(2, &device)
             .rotate(x)
             .into_data()
-            .to_vec::<f32>()
+            .try_to_vec::<f32>()
             .unwrap();
         for (found, expected) in out.iter().zip([1.0, 0.0, 1.0_f32.cos(), 1.0_f32.sin()]) {
             assert!((found - expected).abs() < 1e-7);
@@ -194,13 +194,18 @@ mod tests {
         let device = Device::flex();
         let cached = CachedRope::new(Rope::new(4, 10_000.0, RopeScaling::None), device.clone());
         cached.tables(9);
-        let short = cached.tables(3).cos.into_data().to_vec::<f32>().unwrap();
+        let short = cached
+            .tables(3)
+            .cos
+            .into_data()
+            .try_to_vec::<f32>()
+            .unwrap();
         let direct = cached
             .rope
             .tables(3, &device)
             .cos
             .into_data()
-            .to_vec::<f32>()
+            .try_to_vec::<f32>()
             .unwrap();
         assert_eq!(short, direct);
     }

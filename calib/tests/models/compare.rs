@@ -28,9 +28,14 @@ impl Expected {
     /// An i64 matrix as rows.
     pub(crate) fn rows(&self, name: &str) -> Vec<Vec<i64>> {
         let bytes = self.0.bytes(name).unwrap();
-        let values: Vec<i64> =
-            bytes.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect();
-        values.chunks(self.shape(name)[1]).map(<[i64]>::to_vec).collect()
+        let values: Vec<i64> = bytes
+            .chunks_exact(8)
+            .map(|b| i64::from_le_bytes(b.try_into().unwrap()))
+            .collect();
+        values
+            .chunks(self.shape(name)[1])
+            .map(<[i64]>::to_vec)
+            .collect()
     }
 
     pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
@@ -47,7 +52,11 @@ pub(crate) struct Deviations {
 
 impl Deviations {
     pub(crate) fn new(model: &str, limit: f64) -> Self {
-        Self { model: model.to_owned(), limit, worst: (0.0, String::new()) }
+        Self {
+            model: model.to_owned(),
+            limit,
+            worst: (0.0, String::new()),
+        }
     }
 
     pub(crate) fn check(&mut self, name: &str, found: &[f32], expected: &[f32]) {
@@ -94,7 +103,7 @@ pub(crate) fn outputs(
             let built = model.build(stage, checkpoint, device).unwrap();
             hidden = built.forward(hidden.clone(), &mut NoTap).unwrap();
             match &hidden {
-                Hidden::States(states) => states.clone().into_data().to_vec::<f32>().unwrap(),
+                Hidden::States(states) => states.clone().into_data().try_to_vec::<f32>().unwrap(),
                 other => panic!("stage {stage} gave {}", other.kind()),
             }
         })
@@ -104,5 +113,8 @@ pub(crate) fn outputs(
 /// Token ids as the input of a text model.
 pub(crate) fn tokens(rows: &[Vec<i64>], device: &Device) -> Hidden {
     let shape = [rows.len(), rows[0].len()];
-    Hidden::Tokens(Tensor::<2, Int>::from_data(TensorData::new(rows.concat(), shape), device))
+    Hidden::Tokens(Tensor::<2, Int>::from_data(
+        TensorData::new(rows.concat(), shape),
+        device,
+    ))
 }
