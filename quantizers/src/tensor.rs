@@ -1,5 +1,15 @@
 //! A quantized matrix in memory: codes, grids or codebooks, outliers, and its true size.
 
+mod check;
+mod decode;
+mod digest;
+mod scheme;
+mod size;
+
+pub use check::InvalidTensor;
+pub use digest::Digest;
+pub use scheme::{Activations, Scheme, SchemeKind};
+
 use half::f16;
 use serde::{Deserialize, Serialize};
 
@@ -132,35 +142,4 @@ pub struct QuantizedTensor {
     pub encoding: Encoding,
     /// Sparse part, added to the dense one.
     pub outliers: Option<Csr>,
-}
-
-/// What a layer will look like on disk; known while planning, before any weight is read.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Scheme {
-    /// Registry name of the method that made it.
-    pub method: String,
-    /// Kind of dense part.
-    pub kind: SchemeKind,
-    /// Width of one code.
-    pub bits: u8,
-    /// Who shares a scale (uniform) or is ignored (codebook: one table per row).
-    pub granularity: Granularity,
-    /// Uniform: zero point fixed at 0.
-    pub symmetric: bool,
-    /// A sparse part is stored beside the dense one.
-    pub outliers: bool,
-    /// The checkpoint stores this weight as `[in, out]` (`Conv1D`); the artifact always as `[out, in]`.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub transposed: bool,
-}
-
-/// Kind of dense part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SchemeKind {
-    /// Uniform grid.
-    Uniform,
-    /// Lookup table.
-    Codebook,
 }

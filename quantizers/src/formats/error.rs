@@ -1,5 +1,6 @@
 //! What can be wrong with files and with layers that are to become files.
 
+use crate::tensor::InvalidTensor;
 use safetensors::{Dtype, SafeTensorError};
 use std::io;
 use std::path::PathBuf;
@@ -111,6 +112,88 @@ pub enum FormatError {
         /// Shape found.
         found: Vec<usize>,
     },
+    /// A shape that no matrix has.
+    #[error("tensor `{name}` gives the shape {shape:?}, which no matrix has")]
+    BadMatrix {
+        /// The tensor.
+        name: String,
+        /// The shape found.
+        shape: Vec<usize>,
+    },
+    /// Parts of a layer that do not belong together.
+    #[error("layer `{layer}` is not valid")]
+    Layer {
+        /// The layer.
+        layer: String,
+        /// What does not belong.
+        #[source]
+        source: InvalidTensor,
+    },
+    /// A layer that a format has no room for.
+    #[error("layer `{layer}` does not fit")]
+    Unsupported {
+        /// The layer.
+        layer: String,
+        /// Why.
+        #[source]
+        source: Unsupported,
+    },
+    /// A layer that is not what its scheme announced.
+    #[error("layer `{layer}` is not what its scheme says")]
+    Scheme {
+        /// The layer.
+        layer: String,
+    },
+    /// A `quantization_config` that says something this reader does not know.
+    #[error("`quantization_config` of `{file}`: {place}: expected {expected}, found {found}", file = file.display())]
+    Config {
+        /// The file.
+        file: PathBuf,
+        /// Where in it.
+        place: String,
+        /// What would do.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A layer that is in the files but not in the configuration, or the other way round.
+    #[error("layer `{layer}` is in {present} but not in {absent}")]
+    OneSided {
+        /// The layer.
+        layer: String,
+        /// Where it is.
+        present: &'static str,
+        /// Where it is not.
+        absent: &'static str,
+    },
+    /// A folder that holds an artifact already.
+    #[error("`{dir}` already holds a model", dir = dir.display())]
+    Exists {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// Written files that do not give back what was quantized.
+    #[error("`{dir}`: `{name}` {difference}", dir = dir.display())]
+    Mismatch {
+        /// The folder.
+        dir: PathBuf,
+        /// Layer or tensor.
+        name: String,
+        /// How it differs.
+        difference: &'static str,
+    },
+}
+
+/// What a format has no room for.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("format `{format}` cannot hold {what}: it stores {stores}")]
+pub struct Unsupported {
+    /// Registry name of the format.
+    pub format: &'static str,
+    /// The property it has no room for.
+    pub what: String,
+    /// What it has room for.
+    pub stores: &'static str,
 }
 
 impl FormatError {
@@ -128,6 +211,12 @@ impl FormatError {
                 ..
             } => {
                 vec![format!("closest name is `{nearest}`")]
+            }
+            Self::Exists { .. } => {
+                vec!["choose another folder, or overwrite with `--force`".into()]
+            }
+            Self::Unsupported { .. } => {
+                vec!["`format = \"quench\"` holds every layer, `dense` loads anywhere".into()]
             }
             _ => Vec::new(),
         }

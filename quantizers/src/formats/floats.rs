@@ -1,34 +1,70 @@
 //! Float bytes of a file as f32, and back.
 
+use crate::FloatType;
+use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
+use half::{bf16, f16};
 use safetensors::Dtype;
 use std::borrow::Cow;
 
-/// `bytes` of `dtype` as f32, or nothing where `dtype` is not F32, F16 or BF16.
-pub(crate) fn decode_floats(dtype: Dtype, bytes: &[u8]) -> Option<Cow<'_, [f32]>> {
-    let pairs = || bytes.as_chunks::<2>().0.iter();
+/// The type of the file that stores a [`FloatType`].
+pub(crate) fn dtype_of(float_type: FloatType) -> Dtype {
+    match float_type {
+        FloatType::F32 => Dtype::F32,
+        FloatType::F16 => Dtype::F16,
+        FloatType::Bf16 => Dtype::BF16,
+    }
+}
+
+/// The [`FloatType`] a file's type stores, or nothing for other types.
+pub(crate) fn float_type_of(dtype: Dtype) -> Option<FloatType> {
     match dtype {
-        Dtype::F32
-            if cfg!(target_endian = "little")
-                && bytemuck::try_cast_slice::<u8, f32>(bytes).is_ok() =>
-        {
-            bytemuck::try_cast_slice(bytes).ok().map(Cow::Borrowed)
+        Dtype::F32 => Some(FloatType::F32),
+        Dtype::F16 => Some(FloatType::F16),
+        Dtype::BF16 => Some(FloatType::Bf16),
+        _ => None,
+    }
+}
+
+/// `bytes` of `dtype` as f32, borrowed where they already are; nothing where `dtype` is not F32,
+/// F16 or BF16.
+pub(crate) fn decode_floats(dtype: Dtype, bytes: &[u8]) -> Option<Cow<'_, [f32]>> {
+    let bits = || {
+        bytes
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|pair| u16::from_le_bytes(*pair))
+    };
+    match dtype {
+        Dtype::F32 => Some(if let Ok(aligned) = bytemuck::try_cast_slice(bytes) {
+            Cow::Borrowed(aligned)
+        } else {
+            let words = bytes.as_chunks::<4>().0.iter();
+            Cow::Owned(words.map(|word| f32::from_le_bytes(*word)).collect())
+        }),
+        Dtype::F16 => {
+            let bits: Vec<u16> = bits().collect();
+            Some(Cow::Owned(bits.reinterpret_cast::<f16>().to_f32_vec()))
         }
-        Dtype::F32 => {
-            let words = bytes.as_chunks::<4>().0;
-            Some(Cow::Owned(
-                words.iter().map(|word| f32::from_le_bytes(*word)).collect(),
-            ))
-        }
-        Dtype::F16 => Some(Cow::Owned(
-            pairs()
-                .map(|pair| half::f16::from_le_bytes(*pair).to_f32())
-                .collect(),
-        )),
         Dtype::BF16 => Some(Cow::Owned(
-            pairs()
-                .map(|pair| half::bf16::from_le_bytes(*pair).to_f32())
-                .collect(),
+            bits().map(|b| bf16::from_bits(b).to_f32()).collect(),
         )),
         _ => None,
+    }
+}
+
+/// `values` as a file stores them in `float_type` (round to nearest even).
+pub(crate) fn encode_floats(float_type: FloatType, values: &[f32]) -> Vec<u8> {
+    match float_type {
+        FloatType::F32 => bytemuck::cast_slice(values).to_vec(),
+        FloatType::F16 => {
+            let mut narrow = vec![f16::ZERO; values.len()];
+            narrow.convert_from_f32_slice(values);
+            bytemuck::cast_slice(&narrow).to_vec()
+        }
+        FloatType::Bf16 => {
+            let narrow: Vec<bf16> = values.iter().map(|value| bf16::from_f32(*value)).collect();
+            bytemuck::cast_slice(&narrow).to_vec()
+        }
     }
 }

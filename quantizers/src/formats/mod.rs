@@ -1,9 +1,158 @@
 //! On-disk formats: how a quantized matrix becomes named safetensors entries, and back.
+//!
+//! An artifact is a folder: `config.json` with a `quantization_config`, one `model.safetensors` or
+//! shards with an index, and the side files of the checkpoint. [`ArtifactWriter`] makes it layer by
+//! layer, [`ArtifactReader`] opens it, [`verify`] proves that it holds what was quantized.
+//!
+//! Adding a format is a new file here plus two lines: the `mod` line and the entry in [`FORMATS`].
 
-pub mod error;
+mod artifact_reader;
+mod artifact_writer;
+mod codebook;
+mod compressed_tensors;
+mod dense;
+pub mod entry;
+mod error;
 mod floats;
-pub mod tensor_folder;
+mod layer_files;
+mod quench;
+mod shard;
+mod side_files;
+mod spool;
+mod tensor_folder;
+mod uniform;
+mod verification;
 
-pub use error::FormatError;
+pub use artifact_reader::ArtifactReader;
+pub use artifact_writer::{ArtifactWriter, StoredSize, WriterOptions, Written};
+pub use entry::Entry;
+pub use error::{FormatError, Unsupported};
 pub use safetensors::Dtype;
-pub use tensor_folder::{TensorFolder, TensorInfo};
+pub use tensor_folder::{INDEX_FILE, SINGLE_FILE, TensorFolder, TensorInfo};
+pub use verification::{Expected, Verified, verify};
+
+use crate::tensor::{FloatType, QuantizedTensor, Scheme};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+#[cfg(target_endian = "big")]
+compile_error!("files are little-endian, and tensors are written as they lie in memory");
+
+/// Every format, in the order `quench list formats` prints them.
+pub static FORMATS: &[&dyn Format] = &[
+    &quench::Quench,
+    &compressed_tensors::CompressedTensors { plain_int8: false },
+    &compressed_tensors::CompressedTensors { plain_int8: true },
+    &dense::Dense {
+        name: "dense",
+        float_type: FloatType::F32,
+    },
+    &dense::Dense {
+        name: "dense-bf16",
+        float_type: FloatType::Bf16,
+    },
+    &dense::Dense {
+        name: "dense-f16",
+        float_type: FloatType::F16,
+    },
+];
+
+/// A layer as an artifact lists it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StoredLayer {
+    /// How it is stored.
+    pub scheme: Scheme,
+    /// Output channels.
+    pub rows: usize,
+    /// Inputs.
+    pub cols: usize,
+}
+
+/// What a format writes.
+pub trait Format: Sync {
+    /// Name in recipes.
+    fn name(&self) -> &'static str;
+    /// One line for `quench list formats`.
+    fn summary(&self) -> &'static str;
+    /// Whether a `[rows, cols]` layer of `scheme` can be written; asked while planning.
+    ///
+    /// # Errors
+    /// What there is no room for.
+    fn accepts(&self, scheme: &Scheme, rows: usize, cols: usize) -> Result<(), Unsupported>;
+    /// The tensors of one layer. The writer has asked [`Format::accepts`] and checked the tensor.
+    ///
+    /// # Errors
+    /// A tensor of another kind than `scheme` says.
+    fn encode(&self, tensor: &QuantizedTensor, scheme: &Scheme) -> Result<Vec<Entry>, Unsupported>;
+    /// Bits [`Format::encode`] will write for a layer; see [`Scheme::storage_bits`].
+    fn planned_bits(
+        &self,
+        scheme: &Scheme,
+        rows: usize,
+        cols: usize,
+        scale_type: FloatType,
+        outliers: usize,
+    ) -> u64 {
+        scheme.storage_bits(rows, cols, scale_type, outliers)
+    }
+    /// Type in which tensors that are not quantized are stored.
+    fn kept_type(&self, dtype: Dtype) -> Dtype {
+        dtype
+    }
+    /// Changes `config.json` of the checkpoint into that of the artifact. `unquantized` are the
+    /// linear layers that are not in `layers`.
+    fn configure(
+        &self,
+        config: &mut Map<String, Value>,
+        layers: &BTreeMap<String, StoredLayer>,
+        unquantized: &[String],
+    );
+    /// How to read it back; nothing where a plain checkpoint comes out.
+    fn decoder(&self) -> Option<&dyn Decoder> {
+        None
+    }
+}
+
+/// How a format is read.
+pub trait Decoder: Sync {
+    /// `quant_method` of the configurations it understands.
+    fn quant_method(&self) -> &'static str;
+    /// The quantized layers of a folder. `config` is the `quantization_config` in `file`.
+    ///
+    /// # Errors
+    /// A configuration it does not understand or that disagrees with the tensors.
+    fn layers(
+        &self,
+        file: &Path,
+        config: &Value,
+        folder: &TensorFolder,
+    ) -> Result<BTreeMap<String, StoredLayer>, FormatError>;
+    /// Reads one layer.
+    ///
+    /// # Errors
+    /// A missing tensor, one of another type or shape, values that do not belong together.
+    fn decode(
+        &self,
+        folder: &TensorFolder,
+        layer: &str,
+        stored: &StoredLayer,
+    ) -> Result<QuantizedTensor, FormatError>;
+}
+
+/// The format of that name.
+pub fn find(name: &str) -> Option<&'static dyn Format> {
+    FORMATS.iter().copied().find(|format| format.name() == name)
+}
+
+/// What `format = "auto"` means: compressed-tensors where it holds every layer, quench otherwise.
+pub fn auto<'a>(
+    layers: impl IntoIterator<Item = (&'a Scheme, usize, usize)>,
+) -> &'static dyn Format {
+    let packed = &compressed_tensors::CompressedTensors { plain_int8: false };
+    let fits = layers
+        .into_iter()
+        .all(|(scheme, rows, cols)| packed.accepts(scheme, rows, cols).is_ok());
+    if fits { packed } else { &quench::Quench }
+}

@@ -10,7 +10,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::path::{Path, PathBuf};
 
 /// Name of an unsharded weight file.
@@ -106,6 +106,15 @@ impl TensorFolder {
         self.tensors
             .iter()
             .map(|(name, info)| (name.as_str(), info))
+    }
+
+    /// Names that begin with `prefix`, sorted.
+    pub fn names_from<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+        let from = self
+            .tensors
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        from.map(|(name, _)| name.as_str())
+            .take_while(move |name| name.starts_with(prefix))
     }
 
     /// What the header says about `name`.

@@ -171,6 +171,7 @@ impl GridParameters {
             symmetric: self.symmetric,
             outliers: false,
             transposed: false,
+            activations: None,
         })
     }
 }

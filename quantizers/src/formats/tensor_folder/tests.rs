@@ -27,6 +27,7 @@ fn a_single_file_gives_names_shapes_and_values() {
     fs_err::write(dir.path().join(SINGLE_FILE), &data).unwrap();
     let folder = TensorFolder::open(dir.path()).unwrap();
     assert_eq!(folder.names().collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(folder.names_from("b").collect::<Vec<_>>(), ["b"]);
     assert_eq!(folder.info("b").unwrap().shape, [2]);
     assert_eq!(folder.floats("b").unwrap().as_ref(), [1.0, -2.0]);
     assert_eq!(folder.floats("a").unwrap().as_ref(), [1.0]);

@@ -1,0 +1,386 @@
+//! Writing an artifact layer by layer.
+//!
+//! Nothing in the folder looks finished before everything is: weights, index and side files are
+//! `.partial` until [`ArtifactWriter::finish`] has synced them all, and `config.json`, without which
+//! no engine opens a folder, is renamed last.
+
+use super::floats::{decode_floats, encode_floats, float_type_of};
+use super::shard::partial;
+use super::spool::{Arrival, Shard, Spool};
+use super::verification::Expected;
+use super::{Dtype, Entry, Format, FormatError, INDEX_FILE, SINGLE_FILE, StoredLayer, side_files};
+use crate::tensor::{QuantizedTensor, Scheme};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// How to write.
+#[derive(Clone, Copy)]
+pub struct WriterOptions {
+    /// Layout of the quantized layers.
+    pub format: &'static dyn Format,
+    /// Bytes of tensors after which a new file is begun.
+    pub shard_bytes: u64,
+    /// Replace an artifact that is already there.
+    pub overwrite: bool,
+}
+
+/// What one quantized layer takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredSize {
+    /// Number of weights.
+    pub weights: u64,
+    /// Bits stored for them: everything the format writes for the layer.
+    pub bits: u64,
+}
+
+/// An artifact being written.
+pub struct ArtifactWriter {
+    folder: PathBuf,
+    options: WriterOptions,
+    spool: Spool,
+    layers: BTreeMap<String, StoredLayer>,
+    sizes: BTreeMap<String, StoredSize>,
+    names: BTreeSet<String>,
+    kept_matrices: BTreeSet<String>,
+    /// Files besides the weights that are written as `.partial`, relative to the folder.
+    others: BTreeSet<PathBuf>,
+    expected: Expected,
+}
+
+/// A finished artifact.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// Every file with its size, relative to the folder, sorted.
+    pub files: BTreeMap<PathBuf, u64>,
+    /// What each quantized layer takes.
+    pub layers: BTreeMap<String, StoredSize>,
+    /// What [`super::verify`] has to find.
+    pub expected: Expected,
+}
+
+impl Written {
+    /// Size of all files.
+    pub fn bytes(&self) -> u64 {
+        self.files.values().sum()
+    }
+
+    /// Stored bits per weight over all quantized layers; nothing where there are none.
+    pub fn bits_per_weight(&self) -> Option<f64> {
+        let weights: u64 = self.layers.values().map(|size| size.weights).sum();
+        let bits: u64 = self.layers.values().map(|size| size.bits).sum();
+        (weights > 0).then(|| bits as f64 / weights as f64)
+    }
+}
+
+impl ArtifactWriter {
+    /// Begins an artifact in `folder`, which is created where it does not exist. What an unfinished
+    /// run left there is removed.
+    ///
+    /// # Errors
+    /// A folder that holds a model already, unless `overwrite`; a folder that cannot be written.
+    pub fn create(folder: impl AsRef<Path>, options: WriterOptions) -> Result<Self, FormatError> {
+        let folder = folder.as_ref();
+        fs_err::create_dir_all(folder).map_err(|e| FormatError::io("create", folder, e))?;
+        let mut finished = false;
+        for name in file_names(folder)? {
+            if name.ends_with(".partial") {
+                remove(&folder.join(name))?;
+            } else if is_model_file(&name) {
+                finished = true;
+            }
+        }
+        if finished && !options.overwrite {
+            return Err(FormatError::Exists {
+                dir: folder.to_path_buf(),
+            });
+        }
+        Ok(Self {
+            folder: folder.to_path_buf(),
+            options,
+            spool: Spool::new(folder, options.shard_bytes),
+            layers: BTreeMap::new(),
+            sizes: BTreeMap::new(),
+            names: BTreeSet::new(),
+            kept_matrices: BTreeSet::new(),
+            others: BTreeSet::new(),
+            expected: Expected::default(),
+        })
+    }
+
+    /// Writes one quantized layer and says what it takes.
+    ///
+    /// # Errors
+    /// A layer the format has no room for, parts that do not belong together, a scheme that
+    /// announced something else, a name written before, a full disk.
+    pub fn layer(
+        &mut self,
+        layer: &str,
+        tensor: &QuantizedTensor,
+        scheme: &Scheme,
+    ) -> Result<StoredSize, FormatError> {
+        let (rows, cols) = (tensor.rows, tensor.cols);
+        let format = self.options.format;
+        tensor.check().map_err(|source| FormatError::Layer {
+            layer: layer.to_owned(),
+            source,
+        })?;
+        if !scheme.describes(tensor) {
+            return Err(FormatError::Scheme {
+                layer: layer.to_owned(),
+            });
+        }
+        let entries = format
+            .accepts(scheme, rows, cols)
+            .and_then(|()| format.encode(tensor, scheme))
+            .map_err(|source| FormatError::Unsupported {
+                layer: layer.to_owned(),
+                source,
+            })?;
+        let name = |entry: &Entry| format!("{layer}.{}", entry.suffix);
+        for entry in &entries {
+            self.claim(name(entry))?;
+            self.expected
+                .tensor(&name(entry), entry.dtype, &entry.shape, &entry.bytes);
+        }
+        let arrivals: Vec<Arrival> = entries
+            .iter()
+            .map(|entry| Arrival {
+                name: name(entry),
+                dtype: entry.dtype,
+                shape: entry.shape.clone(),
+                bytes: &entry.bytes,
+            })
+            .collect();
+        self.spool.add(&arrivals)?;
+        if format.decoder().is_some() {
+            self.expected.layer(layer, tensor);
+        }
+        let size = StoredSize {
+            weights: (rows * cols) as u64,
+            bits: entries
+                .iter()
+                .map(|entry| 8 * entry.bytes.len() as u64)
+                .sum(),
+        };
+        self.sizes.insert(layer.to_owned(), size);
+        let stored = StoredLayer {
+            scheme: scheme.clone(),
+            rows,
+            cols,
+        };
+        self.layers.insert(layer.to_owned(), stored);
+        Ok(size)
+    }
+
+    /// Writes a tensor that is not quantized; dense formats convert floats to their type.
+    ///
+    /// # Errors
+    /// A name written before, a full disk.
+    pub fn passthrough(
+        &mut self,
+        name: &str,
+        dtype: Dtype,
+        shape: &[usize],
+        bytes: &[u8],
+    ) -> Result<(), FormatError> {
+        let kept = self.options.format.kept_type(dtype);
+        let converted = match (float_type_of(kept), decode_floats(dtype, bytes)) {
+            (Some(float_type), Some(values)) if kept != dtype => {
+                Some(encode_floats(float_type, &values))
+            }
+            _ => None,
+        };
+        let bytes = converted.as_deref().unwrap_or(bytes);
+        self.claim(name.to_owned())?;
+        if let (Some(module), 2) = (name.strip_suffix(".weight"), shape.len()) {
+            self.kept_matrices.insert(module.to_owned());
+        }
+        self.expected.tensor(name, kept, shape, bytes);
+        let shape = shape.to_vec();
+        self.spool.add(&[Arrival {
+            name: name.to_owned(),
+            dtype: kept,
+            shape,
+            bytes,
+        }])
+    }
+
+    /// Copies tokenizer, generation settings, chat template, licence, custom code and the files of
+    /// sentence-transformers from the checkpoint's folder. Returns their names.
+    ///
+    /// # Errors
+    /// A file that cannot be read or written.
+    pub fn side_files(&mut self, checkpoint: &Path) -> Result<Vec<PathBuf>, FormatError> {
+        let files = side_files::list(checkpoint)?;
+        for file in &files {
+            let content = fs_err::read(checkpoint.join(file))
+                .map_err(|source| FormatError::io("read", checkpoint.join(file), source))?;
+            self.file(file, &content)?;
+        }
+        Ok(files)
+    }
+
+    /// Writes another file, `path` being relative to the folder.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn file(&mut self, path: impl AsRef<Path>, content: &[u8]) -> Result<(), FormatError> {
+        let target = self.folder.join(path.as_ref());
+        if let Some(parent) = target.parent() {
+            fs_err::create_dir_all(parent).map_err(|e| FormatError::io("create", parent, e))?;
+        }
+        write_synced(&partial(&target), content)?;
+        self.others.insert(path.as_ref().to_path_buf());
+        Ok(())
+    }
+
+    /// Assembles the shards, writes `config.json` and gives everything its final name. `config` is
+    /// the checkpoint's; `linear_layers` are the names of all linear layers of the model, quantized
+    /// or not, so that engines can be told which to leave alone.
+    ///
+    /// # Errors
+    /// A full disk, a folder that cannot be written.
+    pub fn finish(
+        mut self,
+        config: &Map<String, Value>,
+        linear_layers: &[String],
+    ) -> Result<Written, FormatError> {
+        let folder = self.folder.clone();
+        let mut config = config.clone();
+        let unquantized = self.unquantized(&config, linear_layers);
+        self.options
+            .format
+            .configure(&mut config, &self.layers, &unquantized);
+        // A folder must hold a weight file, also when it holds no tensor.
+        self.spool.add(&[])?;
+        let shards = self.spool.into_shards()?;
+        if shards.len() > 1 {
+            write_synced(&partial(&folder.join(INDEX_FILE)), &index(&shards))?;
+            self.others.insert(PathBuf::from(INDEX_FILE));
+        }
+        let text = format!("{:#}\n", Value::Object(config));
+        write_synced(&partial(&folder.join("config.json")), text.as_bytes())?;
+
+        // From here on only renames. An artifact that is replaced stops looking finished first.
+        for name in file_names(&folder)?
+            .into_iter()
+            .filter(|name| is_model_file(name))
+        {
+            remove(&folder.join(name))?;
+        }
+        let weights = shards.iter().map(|shard| PathBuf::from(&shard.name));
+        let mut files = BTreeMap::new();
+        let last = PathBuf::from("config.json");
+        for path in weights.chain(self.others).chain([last]) {
+            let target = folder.join(&path);
+            fs_err::rename(partial(&target), &target)
+                .map_err(|source| FormatError::io("rename", &target, source))?;
+            let size = fs_err::metadata(&target)
+                .map_err(|source| FormatError::io("read", &target, source))?;
+            files.insert(path, size.len());
+        }
+        sync_folder(&folder)?;
+        Ok(Written {
+            files,
+            layers: self.sizes,
+            expected: self.expected,
+        })
+    }
+
+    /// Linear layers that stay as they are: those the model knows of, and every other matrix of the
+    /// checkpoint that is no embedding table, because engines look layers up by class.
+    fn unquantized(&self, config: &Map<String, Value>, linear_layers: &[String]) -> Vec<String> {
+        let mut names: BTreeSet<&str> = linear_layers.iter().map(String::as_str).collect();
+        let is_table = |name: &str| {
+            let last = name.rsplit('.').next().unwrap_or(name);
+            name.contains("embed") || ["wte", "wpe", "shared"].contains(&last)
+        };
+        let kept = self.kept_matrices.iter().map(String::as_str);
+        names.extend(kept.filter(|name| !is_table(name)));
+        // A tied head has no tensor of its own, but is a linear layer all the same.
+        let architectures = config.get("architectures").and_then(Value::as_array);
+        let heads = |name: &Value| {
+            let name = name.as_str().unwrap_or_default();
+            name.ends_with("ForCausalLM") || name.ends_with("LMHeadModel")
+        };
+        if architectures.is_some_and(|names| names.iter().any(heads)) {
+            names.insert("lm_head");
+        }
+        names
+            .into_iter()
+            .filter(|name| !self.layers.contains_key(*name))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn claim(&mut self, name: String) -> Result<(), FormatError> {
+        if self.names.contains(&name) {
+            let folder = self.folder.display().to_string();
+            return Err(FormatError::Duplicate {
+                name,
+                first: folder.clone(),
+                second: folder,
+            });
+        }
+        self.names.insert(name);
+        Ok(())
+    }
+}
+
+/// `model.safetensors.index.json`.
+fn index(shards: &[Shard]) -> Vec<u8> {
+    let pairs = shards.iter().flat_map(|shard| {
+        shard
+            .tensors
+            .iter()
+            .map(|tensor| (tensor.name.as_str(), shard.name.as_str()))
+    });
+    let weight_map: BTreeMap<&str, &str> = pairs.collect();
+    let tensors = shards.iter().flat_map(|shard| &shard.tensors);
+    let total_size: u64 = tensors.map(|tensor| tensor.bytes).sum();
+    let index = json!({ "metadata": { "total_size": total_size }, "weight_map": weight_map });
+    format!("{index:#}\n").into_bytes()
+}
+
+/// Weights, their index and the configuration: what makes a folder a model.
+fn is_model_file(name: &str) -> bool {
+    let weights = name.starts_with("model") && name.ends_with(".safetensors");
+    name == "config.json" || name == SINGLE_FILE || name == INDEX_FILE || weights
+}
+
+fn file_names(folder: &Path) -> Result<Vec<String>, FormatError> {
+    let io = |source| FormatError::io("read", folder, source);
+    let mut names = Vec::new();
+    for entry in fs_err::read_dir(folder).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        if entry.path().is_file() {
+            names.extend(entry.file_name().into_string());
+        }
+    }
+    // The configuration first: without it a folder is no model.
+    names.sort_by_key(|name| (name != "config.json", name.clone()));
+    Ok(names)
+}
+
+fn remove(path: &Path) -> Result<(), FormatError> {
+    fs_err::remove_file(path).map_err(|source| FormatError::io("remove", path, source))
+}
+
+fn write_synced(path: &Path, content: &[u8]) -> Result<(), FormatError> {
+    let write = || {
+        let mut file = fs_err::File::create(path)?;
+        std::io::Write::write_all(&mut file, content)?;
+        file.sync_all()
+    };
+    write().map_err(|source| FormatError::io("write", path, source))
+}
+
+/// Makes the renames last. Only Unix can open a folder for that.
+fn sync_folder(folder: &Path) -> Result<(), FormatError> {
+    if cfg!(unix) {
+        let synced = fs_err::File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|source| FormatError::io("write", folder, source))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! The format of this project: everything the methods here can make, in one folder.
+//!
+//! `config.json` gets `quantization_config = { "quant_method": "quench", "version": 1, "layers":
+//! { name: scheme } }`, where a scheme is [`Scheme`] as JSON. The tensors of a layer are named as in
+//! compressed-tensors and, for uniform grids, are the same bytes; the rest is in the tables of
+//! `uniform.rs` and `codebook.rs`. A layer is always `[out, in]`, also where the checkpoint stores
+//! `[in, out]` (`transposed` in its scheme).
+//!
+//! A reader: unpack `weight_packed` (value `i` of a row is bits `[i * bits, (i + 1) * bits)` of the
+//! row's little-endian words); a uniform code `u` means `scale * (u - 2^(bits-1) - zero_point)`, an
+//! index means `table[index]` times the row scale if there is one; then add the sparse values.
+
+use super::entry::Entry;
+use super::layer_files::LayerFiles;
+use super::{
+    Decoder, Format, FormatError, StoredLayer, TensorFolder, Unsupported, codebook, uniform,
+};
+use crate::tensor::{Encoding, QuantizedTensor, Scheme, SchemeKind};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Version written, and the only one read.
+const VERSION: u32 = 1;
+
+/// The registry entry.
+pub(super) struct Quench;
+
+/// `quantization_config`.
+#[derive(Serialize, Deserialize)]
+struct Config {
+    quant_method: String,
+    version: u32,
+    layers: BTreeMap<String, Scheme>,
+}
+
+impl Format for Quench {
+    fn name(&self) -> &'static str {
+        "quench"
+    }
+
+    fn summary(&self) -> &'static str {
+        "uniform grids, lookup tables and sparse outliers in one folder; read by quench"
+    }
+
+    fn accepts(&self, scheme: &Scheme, _rows: usize, _cols: usize) -> Result<(), Unsupported> {
+        if (1..=8).contains(&scheme.bits) {
+            return Ok(());
+        }
+        Err(Unsupported {
+            format: self.name(),
+            what: format!("{}-bit codes", scheme.bits),
+            stores: "codes of 1 to 8 bits",
+        })
+    }
+
+    fn encode(&self, tensor: &QuantizedTensor, _: &Scheme) -> Result<Vec<Entry>, Unsupported> {
+        let (rows, cols) = (tensor.rows, tensor.cols);
+        let mut entries = match &tensor.encoding {
+            Encoding::Uniform(grid) => uniform::encode(rows, cols, grid),
+            Encoding::Codebook(tables) => codebook::encode(rows, cols, tables),
+            Encoding::Float { .. } => {
+                return Err(Unsupported {
+                    format: self.name(),
+                    what: "float weights as a quantized layer".into(),
+                    stores: "uniform grids and lookup tables, and other tensors as they are",
+                });
+            }
+        };
+        if let Some(sparse) = &tensor.outliers {
+            entries.extend(codebook::encode_sparse(cols, sparse));
+        }
+        Ok(entries)
+    }
+
+    fn configure(
+        &self,
+        config: &mut Map<String, Value>,
+        layers: &BTreeMap<String, StoredLayer>,
+        _unquantized: &[String],
+    ) {
+        let schemes = layers
+            .iter()
+            .map(|(name, layer)| (name.clone(), layer.scheme.clone()));
+        let written = Config {
+            quant_method: self.quant_method().to_owned(),
+            version: VERSION,
+            layers: schemes.collect(),
+        };
+        let value = serde_json::to_value(written).unwrap_or_default();
+        config.insert("quantization_config".to_owned(), value);
+    }
+
+    fn decoder(&self) -> Option<&dyn Decoder> {
+        Some(self)
+    }
+}
+
+impl Decoder for Quench {
+    fn quant_method(&self) -> &'static str {
+        "quench"
+    }
+
+    fn layers(
+        &self,
+        file: &Path,
+        config: &Value,
+        folder: &TensorFolder,
+    ) -> Result<BTreeMap<String, StoredLayer>, FormatError> {
+        let version = config.get("version").unwrap_or(&Value::Null);
+        if version.as_u64() != Some(u64::from(VERSION)) {
+            return Err(FormatError::Config {
+                file: file.to_path_buf(),
+                place: "version".into(),
+                expected: VERSION.to_string(),
+                found: version.to_string(),
+            });
+        }
+        let config = Config::deserialize(config).map_err(|source| FormatError::Json {
+            file: file.to_path_buf(),
+            source,
+        })?;
+        let mut layers = BTreeMap::new();
+        for (layer, scheme) in config.layers {
+            let (rows, cols) = LayerFiles {
+                folder,
+                layer: &layer,
+            }
+            .matrix_shape()?;
+            layers.insert(layer, StoredLayer { scheme, rows, cols });
+        }
+        Ok(layers)
+    }
+
+    fn decode(
+        &self,
+        folder: &TensorFolder,
+        layer: &str,
+        stored: &StoredLayer,
+    ) -> Result<QuantizedTensor, FormatError> {
+        let files = LayerFiles { folder, layer };
+        let (scheme, rows, cols) = (&stored.scheme, stored.rows, stored.cols);
+        let encoding = match scheme.kind {
+            SchemeKind::Uniform => Encoding::Uniform(uniform::decode(files, scheme, rows, cols)?),
+            SchemeKind::Codebook => {
+                Encoding::Codebook(codebook::decode(files, scheme, rows, cols)?)
+            }
+        };
+        let outliers = scheme
+            .outliers
+            .then(|| codebook::decode_sparse(files, rows, cols))
+            .transpose()?;
+        files.checked(QuantizedTensor {
+            rows,
+            cols,
+            encoding,
+            outliers,
+        })
+    }
+}

@@ -1,0 +1,69 @@
+//! What a layer will look like on disk, without its values.
+
+use super::{Encoding, Granularity, QuantizedTensor};
+use serde::{Deserialize, Serialize};
+
+/// What a layer will look like on disk; known while planning, before any weight is read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scheme {
+    /// Registry name of the method that made it.
+    pub method: String,
+    /// Kind of dense part.
+    pub kind: SchemeKind,
+    /// Width of one code.
+    pub bits: u8,
+    /// Who shares a scale (uniform) or is ignored (codebook: one table per row).
+    pub granularity: Granularity,
+    /// Uniform: zero point fixed at 0.
+    pub symmetric: bool,
+    /// A sparse part is stored beside the dense one.
+    pub outliers: bool,
+    /// The checkpoint stores this weight as `[in, out]` (`Conv1D`); the artifact always as `[out, in]`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub transposed: bool,
+    /// The layer's input is quantized too when the model runs (W8A8); nothing for weight-only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activations: Option<Activations>,
+}
+
+impl Scheme {
+    /// Whether `tensor` is what this scheme announces.
+    pub fn describes(&self, tensor: &QuantizedTensor) -> bool {
+        let dense = match &tensor.encoding {
+            Encoding::Uniform(uniform) => {
+                self.kind == SchemeKind::Uniform
+                    && uniform.bits == self.bits
+                    && uniform.granularity == self.granularity
+                    && uniform.zero_points.is_none() == self.symmetric
+            }
+            Encoding::Codebook(codebook) => {
+                self.kind == SchemeKind::Codebook && codebook.bits == self.bits
+            }
+            Encoding::Float { .. } => false,
+        };
+        dense && tensor.outliers.is_some() == self.outliers
+    }
+}
+
+/// Kind of dense part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SchemeKind {
+    /// Uniform grid.
+    Uniform,
+    /// Lookup table.
+    Codebook,
+}
+
+/// How an engine quantizes the input of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Activations {
+    /// Width of one code.
+    pub bits: u8,
+    /// Zero point fixed at 0.
+    pub symmetric: bool,
+    /// Scale of every token found when running; otherwise one stored scale for the tensor.
+    pub dynamic: bool,
+}
