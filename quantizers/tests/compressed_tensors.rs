@@ -1,6 +1,9 @@
 //! Our arithmetic, packing and reading against files of the compressed-tensors library itself
 //! (`fixtures/make.py`).
-#![expect(clippy::unwrap_used, reason = "a test that cannot read its fixtures has to stop")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot read its fixtures has to stop"
+)]
 
 use quantizers::formats::{self, ArtifactReader, Dtype, Entry, TensorFolder};
 use quantizers::{Encoding, FloatType, LayerStats, METHODS, MatrixRef, QuantizedTensor};

@@ -96,6 +96,7 @@ pub(super) fn codebook_scheme(method: &str, bits: u8, outliers: bool) -> Scheme 
         symmetric: false,
         outliers,
         transposed: false,
+        activations: None,
     }
 }
 
