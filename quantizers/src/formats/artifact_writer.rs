@@ -252,8 +252,6 @@ impl ArtifactWriter {
         self.options
             .format
             .configure(&mut config, &self.layers, &unquantized);
-        // A folder must hold a weight file, also when it holds no tensor.
-        self.spool.add(&[])?;
         let shards = self.spool.into_shards()?;
         if shards.len() > 1 {
             write_synced(&partial(&folder.join(INDEX_FILE)), &index(&shards))?;

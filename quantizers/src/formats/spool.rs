@@ -82,7 +82,11 @@ impl Spool {
     }
 
     /// Turns every spool into a `.partial` shard. In the order of arrival.
-    pub(super) fn into_shards(self) -> Result<Vec<Shard>, FormatError> {
+    pub(super) fn into_shards(mut self) -> Result<Vec<Shard>, FormatError> {
+        if self.segments.is_empty() {
+            // A folder without a weight file is no model, not even of nothing.
+            self.add(&[])?;
+        }
         let count = self.segments.len();
         let folder = self.folder;
         let shards = self

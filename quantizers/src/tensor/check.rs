@@ -34,6 +34,16 @@ pub enum InvalidTensor {
         /// The value.
         value: i16,
     },
+    /// A scale, table entry or sparse value that is no number.
+    #[error("expected finite {part}, found {value} at position {position}")]
+    NotFinite {
+        /// Scales, table entries, sparse values or weights.
+        part: &'static str,
+        /// Where.
+        position: usize,
+        /// The value, as text because NaN equals nothing.
+        value: String,
+    },
     /// A number of tables that does not divide the rows.
     #[error("expected a number of tables that divides {rows} rows, found {tables}")]
     Tables {
@@ -79,7 +89,10 @@ impl QuantizedTensor {
         match &self.encoding {
             Encoding::Uniform(uniform) => uniform.check(rows, cols, weights)?,
             Encoding::Codebook(codebook) => codebook.check(rows, weights)?,
-            Encoding::Float { values, .. } => length("weights", weights, values.len())?,
+            Encoding::Float { values, .. } => {
+                length("weights", weights, values.len())?;
+                finite("weights", values.iter().copied())?;
+            }
         }
         self.outliers
             .as_ref()
@@ -96,6 +109,7 @@ impl Uniform {
         length("codes", weights, self.codes.len())?;
         let scales = self.granularity.scale_count(rows, cols);
         length("scales", scales, self.scales.len())?;
+        finite("scales", self.scales.iter().copied())?;
         check_signed("codes", self.bits, &self.codes)?;
         if let Some(zero_points) = &self.zero_points {
             length("zero points", scales, zero_points.len())?;
@@ -117,6 +131,7 @@ impl Codebook {
         }
         if let Some(scales) = &self.row_scales {
             length("row scales", rows, scales.len())?;
+            finite("row scales", scales.iter().map(|scale| scale.to_f32()))?;
         }
         let outside = self
             .indices
@@ -139,6 +154,10 @@ impl Csr {
         let stored = self.values.len();
         length("sparse columns", stored, self.columns.len())?;
         length("row pointers", rows + 1, self.row_pointers.len())?;
+        finite(
+            "sparse values",
+            self.values.iter().map(|value| value.to_f32()),
+        )?;
         let mut low = 0;
         for (row, &found) in self.row_pointers.iter().enumerate() {
             let first_is_zero = row > 0 || found == 0;
@@ -190,6 +209,22 @@ fn length(part: &'static str, expected: usize, found: usize) -> Result<(), Inval
             found,
         })
     }
+}
+
+fn finite(
+    part: &'static str,
+    mut values: impl Iterator<Item = f32> + Clone,
+) -> Result<(), InvalidTensor> {
+    let mut all = values.clone();
+    let Some(position) = values.position(|value| !value.is_finite()) else {
+        return Ok(());
+    };
+    let value = all.nth(position).unwrap_or(f32::NAN).to_string();
+    Err(InvalidTensor::NotFinite {
+        part,
+        position,
+        value,
+    })
 }
 
 fn check_signed(part: &'static str, bits: u8, codes: &[i8]) -> Result<(), InvalidTensor> {
