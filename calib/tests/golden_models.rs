@@ -130,7 +130,9 @@ fn vit_cifar10() {
         panic!("{shape:?}")
     };
     let pixels: Vec<f32> = expected
+        .0
         .bytes("images")
+        .unwrap()
         .iter()
         .map(|x| (f32::from(*x) / 255.0 - 0.5) / 0.5)
         .collect();

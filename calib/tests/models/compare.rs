@@ -6,7 +6,7 @@ use quantizers::formats::TensorFolder;
 use std::path::Path;
 
 /// Stored results of one model.
-pub(crate) struct Expected(TensorFolder);
+pub(crate) struct Expected(pub(crate) TensorFolder);
 
 impl Expected {
     pub(crate) fn open(file: &Path) -> Self {
@@ -36,10 +36,6 @@ impl Expected {
             .chunks(self.shape(name)[1])
             .map(<[i64]>::to_vec)
             .collect()
-    }
-
-    pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
-        self.0.bytes(name).unwrap().to_vec()
     }
 }
 

@@ -1,0 +1,201 @@
+//! Variants of the architectures on tiny random checkpoints made by tests/golden/make_tiny_models.py.
+//!
+//! 1e-5 relative L2 per tensor: f32 in another order of summation, and nothing else.
+
+#[path = "models/compare.rs"]
+mod compare;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use calib::{Checkpoint, Hidden, LoadReport, Model, NoTap, Output, Tap};
+use compare::{Deviations, Expected, open, outputs, tokens};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+const LIMIT: f64 = 1e-5;
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/models")
+        .join(name)
+}
+
+fn input(expected: &Expected, device: &Device) -> Hidden {
+    if expected.has("input_ids") {
+        return tokens(&expected.rows("input_ids"), device);
+    }
+    let data = TensorData::new(expected.floats("pixels"), expected.shape("pixels"));
+    Hidden::Pixels(Tensor::from_data(data, device))
+}
+
+/// Everything a checkpoint must satisfy; `unused` are the tensors no stage reads.
+fn check(name: &str, unused: &[&str]) {
+    let expected = Expected::open(&folder(name).join("expected.safetensors"));
+    let (checkpoint, model) = open(&folder(name), None);
+    let report = LoadReport::new(model.as_ref(), &checkpoint);
+    assert_eq!(report.missing, []);
+    assert_eq!(report.unused, unused);
+    for device in [Device::flex(), Device::flex().autodiff()] {
+        check_outputs(name, model.as_ref(), &checkpoint, &expected, &device);
+    }
+    check_input_points(model.as_ref(), &checkpoint, &expected);
+    check_weights(model.as_ref(), &checkpoint);
+    check_gradients(name, model.as_ref(), &checkpoint, &expected);
+}
+
+fn check_outputs(
+    name: &str,
+    model: &dyn Model,
+    checkpoint: &Checkpoint,
+    expected: &Expected,
+    device: &Device,
+) {
+    let mut deviations = Deviations::new(name, LIMIT);
+    let found = outputs(model, checkpoint, input(expected, device), device);
+    for (k, states) in found.iter().enumerate() {
+        let name = format!("hidden.{k}");
+        if expected.has(&name) {
+            deviations.check(&name, states, &expected.floats(&name));
+        }
+    }
+    deviations.check(
+        "output",
+        &found[found.len() - 1],
+        &expected.floats("output"),
+    );
+    eprintln!(
+        "{name}: worst {:e} at {}",
+        deviations.worst.0, deviations.worst.1
+    );
+    if model.output() == Output::TokenLogits {
+        check_head_by_position(model, checkpoint, expected, device);
+    }
+}
+
+/// A decoder's head gives the same logits for part of the positions as for all of them.
+fn check_head_by_position(
+    model: &dyn Model,
+    checkpoint: &Checkpoint,
+    expected: &Expected,
+    device: &Device,
+) {
+    let last = model.stages() - 1;
+    let head = model.build(last, checkpoint, device).unwrap();
+    let name = format!("hidden.{}", last - 1);
+    let states = TensorData::new(expected.floats(&name), expected.shape(&name));
+    let states = Tensor::<3>::from_data(states, device);
+    let logits = |states: Tensor<3>| match head.forward(Hidden::States(states), &mut NoTap) {
+        Ok(Hidden::States(logits)) => logits,
+        other => panic!("{other:?}"),
+    };
+    let part = logits(states.clone().narrow(1, 5, 4)).into_data();
+    let whole = logits(states).narrow(1, 5, 4).into_data();
+    let (part, whole) = (
+        part.try_to_vec::<f32>().unwrap(),
+        whole.try_to_vec::<f32>().unwrap(),
+    );
+    Deviations::new(&name, 1e-6).check("part of the logits", &part, &whole);
+}
+
+/// Counts looks and notes widths.
+#[derive(Default)]
+struct Looks(BTreeMap<String, (usize, usize)>);
+
+impl Tap for Looks {
+    fn observe(&mut self, point: &str, input: &Tensor<3>) {
+        let seen = self.0.entry(point.to_owned()).or_default();
+        *seen = (seen.0 + 1, input.dims()[2]);
+    }
+}
+
+fn check_input_points(model: &dyn Model, checkpoint: &Checkpoint, expected: &Expected) {
+    let device = Device::flex();
+    let mut hidden = input(expected, &device);
+    let mut seen = Looks::default();
+    for stage in 0..model.stages() {
+        let built = model.build(stage, checkpoint, &device).unwrap();
+        hidden = built.forward(hidden, &mut seen).unwrap();
+    }
+    let wanted: BTreeMap<String, (usize, usize)> = model
+        .layers()
+        .iter()
+        .map(|layer| (layer.input_point.clone(), (1, layer.cols)))
+        .collect();
+    assert_eq!(seen.0, wanted);
+}
+
+fn check_weights(model: &dyn Model, checkpoint: &Checkpoint) {
+    for (device, tracked) in [(Device::flex(), false), (Device::flex().autodiff(), true)] {
+        for stage in 0..model.stages() {
+            let built = model.build(stage, checkpoint, &device).unwrap();
+            let wanted: Vec<_> = model
+                .layers()
+                .iter()
+                .filter(|layer| layer.stage == stage && layer.in_block)
+                .map(|layer| {
+                    let (rows, cols) = (layer.rows, layer.cols);
+                    let shape = if layer.transposed {
+                        [cols, rows]
+                    } else {
+                        [rows, cols]
+                    };
+                    (layer.name.clone(), shape, tracked)
+                })
+                .collect();
+            let mut found: Vec<_> = built
+                .weights()
+                .into_iter()
+                .map(|(name, weight)| (name, weight.dims(), weight.is_require_grad()))
+                .collect();
+            let order = |name: &str| wanted.iter().position(|(known, ..)| known == name);
+            found.sort_by_key(|(name, ..)| order(name));
+            assert_eq!(found, wanted);
+        }
+    }
+}
+
+/// Gradients of half the squared norm of the first block's output.
+fn check_gradients(name: &str, model: &dyn Model, checkpoint: &Checkpoint, expected: &Expected) {
+    let device = Device::flex();
+    let states = TensorData::new(expected.floats("hidden.0"), expected.shape("hidden.0"));
+    let states = Tensor::from_data(states, &device);
+    let block = model.build_for_vjp(1, checkpoint, &device).unwrap();
+    let found = block.vjp(states, &mut |output| output).unwrap();
+    let values = |tensor: TensorData| tensor.try_to_vec::<f32>().unwrap();
+    let mut deviations = Deviations::new(name, LIMIT);
+    let input = values(found.input_gradient.into_data());
+    deviations.check("gradient.input", &input, &expected.floats("gradient.input"));
+    assert_eq!(found.weight_gradients.len(), block.weights().len());
+    let gradients = &found.weight_gradients;
+    let (first, last) = (&gradients[0].1, &gradients[gradients.len() - 1].1);
+    for (stored, gradient) in [("gradient.first", first), ("gradient.last", last)] {
+        let gradient = values(gradient.clone().into_data());
+        deviations.check(stored, &gradient, &expected.floats(stored));
+    }
+    eprintln!(
+        "{name}: worst {:e} at {}",
+        deviations.worst.0, deviations.worst.1
+    );
+}
+
+macro_rules! tiny_models {
+    ($($test:ident: $folder:literal unused $unused:expr;)*) => {
+        $(#[test] fn $test() { check($folder, &$unused); })*
+    };
+}
+
+tiny_models! {
+    llama_untied_with_biases_in_shards: "llama-untied-biases" unused [];
+    llama3_rope_in_bf16: "llama-rope-llama3" unused [];
+    linear_rope_in_the_style_of_transformers_4: "llama-rope-linear-v4" unused [];
+    plain_rope_in_the_style_of_transformers_4: "llama-plain-v4" unused [];
+    mistral_with_a_window: "mistral-window" unused [];
+    qwen2_with_a_window_from_one_block_on: "qwen2-window" unused [];
+    qwen3_with_head_norms: "qwen3-head-norms" unused [];
+    gpt2: "gpt2" unused [];
+    gpt2_without_prefix_and_scaled_by_depth: "gpt2-bare-scaled" unused [];
+    gpt2_without_head: "gpt2-model" unused [];
+    bert_with_prefix: "bert-prefixed" unused ["bert.pooler.dense.bias", "bert.pooler.dense.weight"];
+    bert_classifier_with_relu: "bert-classifier-relu" unused [];
+    vit_without_head: "vit-model" unused ["pooler.dense.bias", "pooler.dense.weight"];
+    vit_classifier_without_qkv_bias: "vit-classifier-no-bias" unused [];
+}

@@ -1,0 +1,244 @@
+"""Tiny random checkpoints with the outputs transformers gives for them.
+
+Each variant of an architecture gets a folder under calib/tests/fixtures/models: config.json and
+model.safetensors as `save_pretrained` writes them (f16 or bf16 to stay small), and
+expected.safetensors with the inputs, every hidden state before the final norm, the result, and
+gradients through the first block, all computed in f32.
+
+    python tests/golden/make_tiny_models.py        # transformers 5.23, torch 2.15
+
+Seeded: running it again gives the same bytes.
+"""
+
+import json
+import pathlib
+import shutil
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPT2Model,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTModel,
+)
+
+OUT = pathlib.Path(__file__).resolve().parents[2] / "calib" / "tests" / "fixtures" / "models"
+
+DECODER = dict(
+    vocab_size=96,
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=64,
+    attn_implementation="eager",
+)
+GPT2 = dict(
+    vocab_size=96,
+    n_positions=48,
+    n_embd=32,
+    n_layer=2,
+    n_head=4,
+    bos_token_id=0,
+    eos_token_id=0,
+    attn_implementation="eager",
+)
+BERT = dict(
+    vocab_size=96,
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    max_position_embeddings=48,
+    attn_implementation="eager",
+)
+VIT = dict(
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    image_size=16,
+    patch_size=4,
+    num_channels=3,
+    attn_implementation="eager",
+)
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 500.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
+
+
+def randomise(model, spread):
+    """Weights large enough that every term matters; norms near one, biases that are not zero."""
+    for name, weight in sorted(model.named_parameters()):
+        if name.endswith("bias"):
+            weight.data.normal_(0.0, 0.3)
+        elif weight.dim() == 1:
+            weight.data.normal_(1.0, 0.2)
+        else:
+            weight.data.normal_(0.0, spread)
+
+
+def put_prefix(folder, prefix):
+    """Renames every tensor, as checkpoints saved from another class have them."""
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    save_file({prefix + name: tensor for name, tensor in tensors.items()}, file, {"format": "pt"})
+
+
+def drop_prefix(folder, prefix):
+    """The other way round."""
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    renamed = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    save_file(renamed, file, {"format": "pt"})
+
+
+def transformers_4_style(folder):
+    """rope_theta beside rope_scaling with `type`, torch_dtype instead of dtype."""
+    file = folder / "config.json"
+    config = json.loads(file.read_text())
+    rope = config.pop("rope_parameters")
+    config["rope_theta"] = rope.pop("rope_theta")
+    kind = rope.pop("rope_type")
+    config["rope_scaling"] = None if kind == "default" else {"type": kind, **rope}
+    config["torch_dtype"] = config.pop("dtype")
+    config["transformers_version"] = "4.38.0"
+    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def make(name, model, *, dtype=torch.float16, spread=0.25, after=None, shards=None):
+    torch.manual_seed(sum(map(ord, name)))
+    randomise(model, spread)
+    model = model.to(dtype)
+    folder = OUT / name
+    if folder.exists():
+        shutil.rmtree(folder)
+    model.save_pretrained(folder, **({"max_shard_size": shards} if shards else {}))
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    # Read back: casting the module itself would leave its rotary frequencies rounded to `dtype`.
+    model = type(model).from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
+    inputs, expected = run(model)
+    save_file({**inputs, **expected}, folder / "expected.safetensors")
+    if after:
+        after(folder)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    with safe_open(folder / "expected.safetensors", "pt") as stored:
+        print(f"{name:24} {size:8} bytes  {', '.join(stored.keys())}")
+
+
+def blocks_of(base):
+    if hasattr(base, "encoder"):
+        return base.encoder.layer
+    return base.h if hasattr(base, "h") else base.layers
+
+
+def run(model):
+    """Inputs, the states entering the first block and leaving each one, and the model's output.
+
+    Hooks, because the last entry of transformers' own `hidden_states` has passed the final norm.
+    """
+    states, call = [], []
+
+    def entering(_module, args, kwargs):
+        states.append(args[0])
+        call.append((args[1:], kwargs))
+
+    def leaving(_module, _args, output):
+        states.append(output[0] if isinstance(output, tuple) else output)
+
+    blocks = blocks_of(model.base_model)
+    hooks = [blocks[0].register_forward_pre_hook(entering, with_kwargs=True)]
+    hooks += [block.register_forward_hook(leaving) for block in blocks]
+    if isinstance(model.base_model, ViTModel):
+        inputs = {"pixels": torch.randn(2, 3, 16, 16)}
+        arguments = {"pixel_values": inputs["pixels"]}
+    else:
+        arguments = inputs = {"input_ids": torch.randint(0, model.config.vocab_size, (2, 20))}
+    with torch.no_grad():
+        output = model(**arguments, **({} if "pixels" in inputs else {"use_cache": False}))
+    for hook in hooks:
+        hook.remove()
+    expected = {f"hidden.{k}": state.contiguous().clone() for k, state in enumerate(states)}
+    expected["output"] = (output.logits if "logits" in output else output.last_hidden_state).clone()
+    expected.update(gradients(blocks[0], states[0], *call[0]))
+    return inputs, expected
+
+
+def gradients(block, state, args, kwargs):
+    """Gradients of half the squared norm of a block's output: its input, first and last matrix."""
+    state = state.clone().requires_grad_()
+    output = block(state, *args, **kwargs)
+    output = output[0] if isinstance(output, tuple) else output
+    (output.square().sum() / 2).backward()
+    matrices = [weight for weight in block.parameters() if weight.dim() == 2]
+    return {
+        "gradient.input": state.grad.clone(),
+        "gradient.first": matrices[0].grad.clone(),
+        "gradient.last": matrices[-1].grad.clone(),
+    }
+
+
+def llama(**options):
+    return LlamaForCausalLM(LlamaConfig(**DECODER, **options))
+
+
+def main():
+    OUT.mkdir(parents=True, exist_ok=True)
+    everything = dict(attention_bias=True, mlp_bias=True, head_dim=12, rms_norm_eps=1e-3)
+    make("llama-untied-biases", llama(**everything, hidden_act="gelu_pytorch_tanh"), shards="20KB")
+    llama3 = llama(tie_word_embeddings=True, rope_parameters=LLAMA3)
+    make("llama-rope-llama3", llama3, dtype=torch.bfloat16)
+    linear = {"rope_type": "linear", "rope_theta": 300.0, "factor": 4.0}
+    linear = llama(tie_word_embeddings=True, rope_parameters=linear)
+    make("llama-rope-linear-v4", linear, dtype=torch.float32, after=transformers_4_style)
+    plain = llama(rope_parameters={"rope_type": "default", "rope_theta": 777.0})
+    make("llama-plain-v4", plain, after=transformers_4_style)
+
+    mistral = MistralConfig(**DECODER, sliding_window=7)
+    make("mistral-window", MistralForCausalLM(mistral))
+    window = dict(use_sliding_window=True, sliding_window=9, max_window_layers=1)
+    qwen2 = Qwen2Config(**DECODER, **window, tie_word_embeddings=True)
+    make("qwen2-window", Qwen2ForCausalLM(qwen2))
+    make("qwen3-head-norms", Qwen3ForCausalLM(Qwen3Config(**DECODER, head_dim=16)))
+
+    make("gpt2", GPT2LMHeadModel(GPT2Config(**GPT2)))
+    scaled = GPT2Config(**GPT2, n_inner=40, scale_attn_by_inverse_layer_idx=True)
+    bare = lambda folder: drop_prefix(folder, "transformer.")
+    make("gpt2-bare-scaled", GPT2LMHeadModel(scaled), after=bare)
+    make("gpt2-model", GPT2Model(GPT2Config(**GPT2, scale_attn_weights=False)), spread=0.15)
+
+    prefixed = lambda folder: put_prefix(folder, "bert.")
+    make("bert-prefixed", BertModel(BertConfig(**BERT)), after=prefixed)
+    classifier = BertConfig(**BERT, hidden_act="relu", num_labels=3)
+    make("bert-classifier-relu", BertForSequenceClassification(classifier))
+
+    make("vit-model", ViTModel(ViTConfig(**VIT)))
+    classifier = ViTConfig(**VIT, qkv_bias=False, num_labels=5, layer_norm_eps=1e-6)
+    make("vit-classifier-no-bias", ViTForImageClassification(classifier))
+
+
+if __name__ == "__main__":
+    main()
