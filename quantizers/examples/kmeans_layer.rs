@@ -1,10 +1,10 @@
 //! Times the exact weighted k-means on one layer stored as safetensors (`weight` and `fisher`, f32,
 //! `[rows, cols]`) and checks nothing but itself:
-//! `cargo run --release --example kmeans_layer -- FILE [ROWS] [BITS,BITS..]`
+//! `cargo run --release --example kmeans_layer -- FILE [ROWS] [BITS,BITS..] [ERRORS]`
 //!
 //! Prints per width: wall and CPU milliseconds per row (one thread, codebook only), the weighted squared error
 //! of all rows with every weight at its nearest centroid before rounding, and run costs evaluated
-//! per weight.
+//! per weight. ERRORS names a file for the error of each row (f64, one width after the other).
 #![expect(clippy::print_stdout, reason = "printing figures is its purpose")]
 
 use quantizers::codebook::{Row, Solver};
@@ -16,6 +16,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let path = args.next().ok_or("expected a safetensors file")?;
     let limit = args.next().map_or(Ok(256), |rows| rows.parse())?;
     let bits = args.next().unwrap_or_else(|| "2,3,4".into());
+    let dump = args.next();
+    let mut errors: Vec<f64> = Vec::new();
     let bytes = fs_err::read(path)?;
     let file = safetensors::SafeTensors::deserialize(&bytes)?;
     let floats = |name: &str| -> Result<Vec<f32>, Box<dyn Error>> {
@@ -49,15 +51,24 @@ fn main() -> Result<(), Box<dyn Error>> {
         let wall = clock.elapsed().as_secs_f64() / count * 1e3;
         let cpu = (cpu_seconds() - cpu) / count * 1e3;
         let evaluations = (solver.evaluations() - warm) as f64 / (count * cols as f64);
-        let error: f64 = rows
-            .iter()
-            .zip(&centroids)
-            .map(|(row, c)| squared_error(*row, c))
-            .sum();
+        let first = errors.len();
+        errors.extend(
+            rows.iter()
+                .zip(&centroids)
+                .map(|(row, c)| squared_error(*row, c)),
+        );
+        let error: f64 = errors[first..].iter().sum();
         println!(
             "bits {bits}: {wall:.4} ms/row wall, {cpu:.4} ms/row cpu, weighted error {error:.15e}, \
              {evaluations:.2} evaluations per weight"
         );
+    }
+    if let Some(dump) = dump {
+        let bytes: Vec<u8> = errors
+            .iter()
+            .flat_map(|error| error.to_le_bytes())
+            .collect();
+        fs_err::write(dump, bytes)?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 /// Least weighted squared error of `entries` clusters: sorted distinct points, run costs by West's
 /// update (terms never cancel), and the textbook recurrence.
-pub(crate) fn plain_optimum(values: &[f32], weights: &[f32], entries: usize) -> f64 {
+pub(super) fn plain_optimum(values: &[f32], weights: &[f32], entries: usize) -> f64 {
     let mut points: Vec<(f64, f64)> = values
         .iter()
         .zip(weights)
@@ -51,7 +51,7 @@ pub(crate) fn plain_optimum(values: &[f32], weights: &[f32], entries: usize) -> 
 }
 
 /// Weighted squared error with every value at its nearest centroid.
-pub(crate) fn squared_error(values: &[f32], weights: &[f32], centroids: &[f64]) -> f64 {
+pub(super) fn squared_error(values: &[f32], weights: &[f32], centroids: &[f64]) -> f64 {
     let ones = weights.iter().all(|w| *w == 0.0);
     let terms = values.iter().zip(weights).map(|(&value, &weight)| {
         let weight = if ones { 1.0 } else { f64::from(weight) };

@@ -36,63 +36,75 @@ impl Window {
 pub(super) struct Layered {
     /// Cost of the points before position `low_q + i` in `q + 1` runs, layer after layer.
     forward: Vec<f64>,
-    /// Cost of the points from position `low_q + i` on in `breaks - q` runs.
-    backward: Vec<f64>,
     /// Previous break chosen by `forward`.
     choice: Vec<usize>,
-    /// Start of each layer in the tables.
+    /// Start of each layer in `forward` and `choice`.
     offsets: Vec<usize>,
+    /// Cost of the points from a position of one window on, and the same for the window before.
+    backward: Vec<f64>,
+    further: Vec<f64>,
+    scratch: Vec<usize>,
     /// Run costs evaluated since the solver was made.
     pub(super) evaluations: u64,
 }
 
 impl Layered {
     /// Fills the forward tables and returns the least cost of all `points` points. Windows must not be
-    /// empty, and both of their ends must be ascending.
-    pub(super) fn forward(&mut self, runs: &impl Runs, windows: &[Window], points: usize) -> f64 {
+    /// empty, and both of their ends must be ascending. Positions at the right end of a window that
+    /// alone cost more than `limit` are dropped.
+    pub(super) fn forward(
+        &mut self,
+        runs: &impl Runs,
+        windows: &mut [Window],
+        points: usize,
+        limit: f64,
+    ) -> f64 {
         self.offsets.clear();
-        self.offsets.push(0);
-        let mut total = 0;
-        self.offsets.extend(windows.iter().map(|window| {
-            total += window.len();
-            total
-        }));
-        self.forward.resize(total, 0.0);
-        self.choice.resize(total, 0);
-        let Some((&last, _)) = windows.split_last() else {
-            self.evaluations += 1;
-            return runs.cost(0, points);
-        };
-        for (slot, end) in self
-            .forward
-            .iter_mut()
-            .zip(windows[0].low..=windows[0].high)
-        {
-            *slot = runs.cost(0, end);
-        }
-        self.evaluations += windows[0].len() as u64;
-        for (q, pair) in windows.windows(2).enumerate() {
-            let (before, after) = (pair[0], pair[1]);
-            let split = self.offsets[q + 1];
-            let (done, rest) = self.forward.split_at_mut(split);
-            let done = &done[self.offsets[q]..];
-            let choice = &mut self.choice[split..self.offsets[q + 2]];
+        self.forward.clear();
+        self.choice.clear();
+        // Before the first break there is one way to have no runs: no points.
+        let mut before = Window { low: 0, high: 0 };
+        let mut layer = 0;
+        self.backward.clear();
+        self.backward.push(0.0);
+        for window in windows.iter_mut() {
+            let offset = self.forward.len();
+            self.offsets.push(offset);
+            self.forward.resize(offset + window.len(), 0.0);
+            self.choice.resize(offset + window.len(), 0);
+            let (done, rest) = self.forward.split_at_mut(offset);
+            let done = if offset == 0 {
+                &self.backward[..]
+            } else {
+                &done[layer..]
+            };
             let evaluations = &mut self.evaluations;
+            let low_end = window.low;
             fill_layer(
-                &mut rest[..after.len()],
-                choice,
+                rest,
+                &mut self.choice[offset..],
                 before,
                 |row, low, high| {
-                    let end = after.low + row;
+                    let end = low_end + row;
                     let high = high.min(end);
                     *evaluations += (high - low + 1) as u64;
                     runs.best_start(&done[low - before.low..=high - before.low], low, end)
                 },
             );
+            let kept = rest.iter().rposition(|cost| *cost <= limit).unwrap_or(0) + 1;
+            window.high = window.low + kept - 1;
+            self.forward.truncate(offset + kept);
+            self.choice.truncate(offset + kept);
+            before = *window;
+            layer = offset;
         }
-        self.evaluations += last.len() as u64;
-        let layer = &self.forward[self.offsets[windows.len() - 1]..];
-        runs.best_start(layer, last.low, points).0
+        let done = if windows.is_empty() {
+            &self.backward[..]
+        } else {
+            &self.forward[layer..]
+        };
+        self.evaluations += done.len() as u64;
+        runs.best_start(done, before.low, points).0
     }
 
     /// The breaks of the optimum found by [`Self::forward`] with the same arguments.
@@ -104,69 +116,81 @@ impl Layered {
         breaks: &mut Vec<usize>,
     ) {
         breaks.clear();
-        let Some(&last) = windows.last() else { return };
-        let layer = &self.forward[self.offsets[windows.len() - 1]..];
-        let mut at = runs.best_start(layer, last.low, points).1;
-        for q in (0..windows.len()).rev() {
+        let (Some(&last), Some(&layer)) = (windows.last(), self.offsets.last()) else {
+            return;
+        };
+        let mut at = runs.best_start(&self.forward[layer..], last.low, points).1;
+        for (window, offset) in windows.iter().zip(&self.offsets).rev() {
             breaks.push(at);
-            at = self.choice[self.offsets[q] + at - windows[q].low];
+            at = self.choice[offset + at - window.low];
         }
         breaks.reverse();
     }
 
-    /// Fills the backward tables; [`Self::forward`] must have been called with the same arguments.
-    pub(super) fn backward(&mut self, runs: &impl Runs, windows: &[Window], points: usize) {
-        self.backward.resize(self.forward.len(), 0.0);
-        let Some((&last, _)) = windows.split_last() else {
-            return;
+    /// Goes back from the last window to the first, shrinking each to the positions through which a
+    /// split of cost at most `limit` passes; [`Self::forward`] must have been called with the same
+    /// arguments. Returns whether each window kept at least one.
+    pub(super) fn prune(
+        &mut self,
+        runs: &impl Runs,
+        windows: &mut [Window],
+        points: usize,
+        limit: f64,
+    ) -> bool {
+        let mut after = Window {
+            low: points,
+            high: points,
         };
-        let start = self.offsets[windows.len() - 1];
-        for (slot, start) in self.backward[start..].iter_mut().zip(last.low..=last.high) {
-            *slot = runs.cost(start, points);
-        }
-        self.evaluations += last.len() as u64;
-        for (q, pair) in windows.windows(2).enumerate().rev() {
-            let (before, after) = (pair[0], pair[1]);
-            let split = self.offsets[q + 1];
-            let (rest, done) = self.backward.split_at_mut(split);
-            let done = &done[..after.len()];
-            // The forward choices of this layer are no longer needed once the breaks are read.
-            let choice = &mut self.choice[self.offsets[q]..split];
-            let evaluations = &mut self.evaluations;
-            fill_layer(
-                &mut rest[self.offsets[q]..],
-                choice,
-                after,
-                |row, low, high| {
-                    let start = before.low + row;
-                    let low = low.max(start);
-                    *evaluations += (high - low + 1) as u64;
-                    runs.best_end(start, &done[low - after.low..=high - after.low], low)
-                },
-            );
-        }
-    }
-
-    /// Shrinks every window to the positions through which a split of cost at most `limit` passes.
-    /// Returns whether each window kept at least one.
-    pub(super) fn prune(&self, windows: &mut [Window], limit: f64) -> bool {
-        for (window, &offset) in windows.iter_mut().zip(&self.offsets) {
-            let layer = offset..offset + window.len();
-            let through = self.forward[layer.clone()]
-                .iter()
-                .zip(&self.backward[layer]);
-            let mut kept = through.map(|(f, b)| f + b <= limit);
-            let Some(first) = kept.clone().position(|keep| keep) else {
+        self.backward.clear();
+        self.backward.push(0.0);
+        for (window, &offset) in windows.iter_mut().zip(&self.offsets).rev() {
+            let forward = &self.forward[offset..offset + window.len()];
+            let least = self.backward.iter().copied().fold(f64::INFINITY, f64::min);
+            let reach = window.high.min(after.high) - window.low;
+            let Some(rows) = hull(&forward[..=reach], |_, before| before + least <= limit) else {
                 return false;
             };
-            let last = kept.rposition(|keep| keep).unwrap_or(first);
-            *window = Window {
-                low: window.low + first,
-                high: window.low + last,
+            let first = window.low + rows.low;
+            self.further.resize(rows.len(), 0.0);
+            self.scratch.resize(rows.len(), 0);
+            let (backward, evaluations) = (&self.backward, &mut self.evaluations);
+            fill_layer(
+                &mut self.further,
+                &mut self.scratch,
+                after,
+                |row, low, high| {
+                    let low = low.max(first + row);
+                    *evaluations += (high - low + 1) as u64;
+                    runs.best_end(
+                        first + row,
+                        &backward[low - after.low..=high - after.low],
+                        low,
+                    )
+                },
+            );
+            let through = |row: usize, before: f64| before + self.further[row] <= limit;
+            let Some(kept) = hull(&forward[rows.low..=rows.high], through) else {
+                return false;
             };
+            *window = Window {
+                low: first + kept.low,
+                high: first + kept.high,
+            };
+            after = *window;
+            self.backward.clear();
+            self.backward
+                .extend_from_slice(&self.further[kept.low..=kept.high]);
         }
         true
     }
+}
+
+/// From the first to the last index whose value is kept.
+fn hull(values: &[f64], keep: impl Fn(usize, f64) -> bool) -> Option<Window> {
+    let kept = |&at: &usize| keep(at, values[at]);
+    let low = (0..values.len()).find(kept)?;
+    let high = (low..values.len()).rfind(kept)?;
+    Some(Window { low, high })
 }
 
 /// Fills `out[row]` with the minimum that `scan(row, low, high)` finds over columns `low..=high`, given

@@ -14,7 +14,9 @@ mod solver;
 mod rounding;
 mod rows;
 #[cfg(test)]
-pub(crate) mod exactness;
+mod exactness;
+#[cfg(test)]
+mod real_rows;
 
 pub use rounding::assign;
 pub use rows::fit_rows;

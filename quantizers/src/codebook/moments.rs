@@ -44,8 +44,11 @@ pub(super) struct Moments {
     pub(super) second: Vec<f64>,
 }
 
-/// Running sum that keeps what rounding would drop, so that a stored prefix is off by one rounding
-/// only, however many terms it has.
+/// Terms summed plainly before their sum is added with compensation.
+const BLOCK: usize = 16;
+
+/// Running sum that keeps what rounding would drop: a stored prefix is off by the roundings of one
+/// block, however many blocks it has.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Compensated {
     sum: f64,
@@ -72,12 +75,23 @@ impl Moments {
         points.extend(row.values.iter().map(|&value| f64::from(value) - shift));
         self.resize(count);
         let mut sums = [Compensated::default(); 3];
-        let stored = self.weight[1..].iter_mut().zip(&mut self.first[1..]);
-        let stored = stored.zip(&mut self.second[1..]);
-        for (((weight, first), second), (&x, &w)) in stored.zip(points.iter().zip(&row.weights)) {
-            *weight = sums[0].add(w);
-            *first = sums[1].add(w * x);
-            *second = sums[2].add(w * x * x);
+        let mut base = [0.0; 3];
+        for start in (0..count).step_by(BLOCK) {
+            let end = (start + BLOCK).min(count);
+            let terms = points[start..end].iter().zip(&row.weights[start..end]);
+            let stored = self.weight[start + 1..=end].iter_mut();
+            let stored = stored.zip(&mut self.first[start + 1..=end]);
+            let stored = stored.zip(&mut self.second[start + 1..=end]);
+            let mut block = [0.0; 3];
+            for (((weight, first), second), (&x, &w)) in stored.zip(terms) {
+                block = [block[0] + w, block[1] + w * x, block[2] + w * x * x];
+                *weight = base[0] + block[0];
+                *first = base[1] + block[1];
+                *second = base[2] + block[2];
+            }
+            for ((base, sum), block) in base.iter_mut().zip(&mut sums).zip(block) {
+                *base = sum.add(block);
+            }
         }
     }
 

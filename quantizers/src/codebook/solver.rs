@@ -21,14 +21,14 @@ use half::f16;
 /// Coarse cells per entry of the codebook in the first mesh.
 const CELLS_PER_ENTRY: usize = 6;
 /// How fast cells grow away from the best known break.
-const GROWTH: f64 = 0.25;
-/// Refining stops when so few positions per break are left ...
+const GROWTH: f64 = 0.15;
+/// Refining stops when so few positions per break are left, when a mesh removes less than a quarter of
+/// them, or after [`LEVELS`] meshes.
 const NARROW: usize = 12;
-/// ... or after so many meshes ...
+/// Meshes per row at most.
 const LEVELS: usize = 6;
-/// ... or when a mesh removes less than a quarter. Rows with fewer points per entry than this are
-/// solved without meshes.
-const POINTS_PER_ENTRY: usize = 8;
+/// Rows with fewer points per entry than this are solved without meshes.
+const POINTS_PER_ENTRY: usize = 4;
 /// Share of the optimum that rounding may cost before a row is redone in double-double.
 const PRECISION: f64 = 1e-9;
 
@@ -100,12 +100,16 @@ impl Solver {
         if count >= POINTS_PER_ENTRY * entries {
             self.narrow();
         }
-        let mut cost = self.layered.forward(&self.moments, &self.windows, count);
+        let mut cost = self
+            .layered
+            .forward(&self.moments, &mut self.windows, count, f64::INFINITY);
         self.layered
             .breaks(&self.moments, &self.windows, count, &mut self.breaks);
         if self.final_noise() > PRECISION * cost {
             self.wide.load(&self.row);
-            cost = self.layered.forward(&self.wide, &self.windows, count);
+            cost = self
+                .layered
+                .forward(&self.wide, &mut self.windows, count, f64::INFINITY);
             self.layered
                 .breaks(&self.wide, &self.windows, count, &mut self.breaks);
             let wide = &self.wide;
@@ -141,9 +145,15 @@ impl Solver {
     /// Narrows the windows until few positions are left.
     fn narrow(&mut self) {
         let breaks = self.windows.len();
-        let mut best = f64::INFINITY;
         self.mesh
             .spread(&self.moments, &self.points, CELLS_PER_ENTRY * (breaks + 1));
+        // Equal shares of the mesh are a fair first split.
+        let cells = self.mesh.knots.len() - 1;
+        self.breaks.clear();
+        self.breaks
+            .extend((1..=breaks).map(|q| self.mesh.knots[q * cells / (breaks + 1)]));
+        let mut best = descend(&self.moments, &self.points, &mut self.breaks);
+        self.layered.evaluations += breaks as u64 + 1;
         for level in 0..LEVELS {
             if level > 0 {
                 self.mesh.grade(
@@ -156,13 +166,15 @@ impl Solver {
             }
             let before = positions(&self.windows);
             let (mesh, knots) = (&self.mesh, self.mesh.knots.len());
+            let slack = mesh.gap + self.bound_noise(knots);
             self.coarse.clear();
             self.coarse.extend(
                 self.windows
                     .iter()
                     .map(|window| mesh.coarse_window(*window)),
             );
-            self.layered.forward(&mesh.moments, &self.coarse, knots);
+            self.layered
+                .forward(&mesh.moments, &mut self.coarse, knots, best + slack);
             self.layered
                 .breaks(&mesh.moments, &self.coarse, knots, &mut self.trial);
             mesh.refine_breaks(&self.points, &mut self.trial);
@@ -172,9 +184,10 @@ impl Solver {
                 best = trial;
                 std::mem::swap(&mut self.trial, &mut self.breaks);
             }
-            self.layered.backward(&mesh.moments, &self.coarse, knots);
-            let limit = best + mesh.gap + self.bound_noise(knots);
-            if !self.layered.prune(&mut self.coarse, limit) {
+            if !self
+                .layered
+                .prune(&mesh.moments, &mut self.coarse, knots, best + slack)
+            {
                 return;
             }
             for (window, coarse) in self.windows.iter_mut().zip(&self.coarse) {
@@ -187,13 +200,13 @@ impl Solver {
         }
     }
 
-    /// What rounding can add to `coarse cost - gap - fine cost`: each stored prefix is off by half an
-    /// epsilon of the largest possible one, a run cost by a few of those, a cell's shares by a few more.
+    /// What rounding can add to `coarse cost - gap - fine cost`: a stored prefix is off by at most the
+    /// roundings of a block, a run cost by a few prefixes, the shares of a cell by a few more.
     fn bound_noise(&self, knots: usize) -> f64 {
         let reach = self.points.iter().rev().take(1).chain(self.points.first());
         let reach = reach.fold(0.0_f64, |reach, x| reach.max(x.abs()));
         let total = self.moments.weight(0, self.points.len());
-        let sums = 8 * knots + 16 * (self.windows.len() + 1);
+        let sums = 16 * knots + 64 * (self.windows.len() + 1);
         sums as f64 * f64::EPSILON * reach * reach * total
     }
 

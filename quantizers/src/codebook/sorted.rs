@@ -21,13 +21,8 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Those of `points` that have not been removed.
-    fn kept<T>(&self, points: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
-        let removed = self.removed;
-        points
-            .enumerate()
-            .filter(move |(at, _)| !removed.is_some_and(|mask| mask[*at]))
-            .map(|p| p.1)
+    fn keeps(&self, at: usize) -> bool {
+        self.removed.is_none_or(|mask| !mask[at])
     }
 }
 
@@ -67,24 +62,24 @@ impl SortedRow {
     /// Sorts the points of `row`, merges equal ones (their weights add) and drops those of zero weight.
     /// Where every weight is zero, all weights count as one.
     pub(super) fn load(&mut self, row: Row<'_>) {
-        self.pairs.clear();
-        // Adding zero turns -0 into +0, so that the two merge.
-        let pair = |value: f32, weight: f32| {
-            u64::from(ordered(value + 0.0)) << 32 | u64::from(weight.to_bits())
-        };
+        let count = row.values.len();
+        self.pairs.resize(count, 0);
+        let mut kept = 0;
         if let Some(weights) = row.weights {
-            assert_eq!(row.values.len(), weights.len(), "one weight per value");
-            let points = row.values.iter().zip(weights);
-            self.pairs.extend(
-                row.kept(points)
-                    .filter(|(_, w)| **w > 0.0)
-                    .map(|(&v, &w)| pair(v, w)),
-            );
+            assert_eq!(count, weights.len(), "one weight per value");
+            for (at, (&value, &weight)) in row.values.iter().zip(weights).enumerate() {
+                // Written in any case and overwritten if not kept: no branch to mispredict.
+                self.pairs[kept] = pair(value, weight);
+                kept += usize::from(weight > 0.0 && row.keeps(at));
+            }
         }
-        if self.pairs.is_empty() {
-            self.pairs
-                .extend(row.kept(row.values.iter()).map(|&v| pair(v, 1.0)));
+        if kept == 0 {
+            for (at, &value) in row.values.iter().enumerate() {
+                self.pairs[kept] = pair(value, 1.0);
+                kept += usize::from(row.keeps(at));
+            }
         }
+        self.pairs.truncate(kept);
         self.sort();
         self.merge();
     }
@@ -150,6 +145,11 @@ impl SortedRow {
 #[expect(clippy::cast_possible_truncation, reason = "at most 11 bits are left")]
 fn digit(pair: u64, shift: u32, width: u32) -> usize {
     ((pair >> shift) & ((1 << width) - 1)) as usize
+}
+
+/// Key above weight. Adding zero turns -0 into +0, so that the two merge.
+fn pair(value: f32, weight: f32) -> u64 {
+    u64::from(ordered(value + 0.0)) << 32 | u64::from(weight.to_bits())
 }
 
 fn high(pair: u64) -> u32 {
