@@ -1,7 +1,7 @@
 //! A model is a list of stages: embedding, block 0 .. block L-1, head.
 
 use crate::layers::TensorSpec;
-use crate::{Hidden, NoTap, SourceError, Tap, WeightSource};
+use crate::{Hidden, Memory, NoTap, SourceError, Tap, WeightSource};
 use burn::tensor::{Device, Tensor};
 use thiserror::Error;
 
@@ -103,6 +103,23 @@ pub trait Stage: Send + Sync {
     /// # Errors
     /// An input of the wrong kind.
     fn forward(&self, hidden: Hidden, tap: &mut dyn Tap) -> Result<Hidden, StageError>;
+    /// Runs the stage on the next token of each sequence, `[batch, 1]` or `[batch, 1, width]`, after
+    /// those in `memory`, which it joins; only for stages that never look ahead (decoders).
+    ///
+    /// The default runs the whole sequence again, which is right for every such stage.
+    ///
+    /// # Errors
+    /// As [`Stage::forward`].
+    fn next(&self, hidden: Hidden, memory: &mut Memory) -> Result<Hidden, StageError> {
+        let all = self.forward(memory.with_input(hidden), &mut NoTap)?;
+        Ok(match all {
+            Hidden::States(states) => {
+                let last = states.dims()[1] - 1;
+                Hidden::States(states.narrow(1, last, 1))
+            }
+            other => other,
+        })
+    }
     /// The weights of the stage's in-block layers as `(layer name, tensor in checkpoint layout)`,
     /// for reading their gradients after a backward pass; empty for embeddings and heads.
     fn weights(&self) -> Vec<(String, Tensor<2>)>;

@@ -5,7 +5,7 @@ use super::norm::Norm;
 use super::self_attention::SelfAttention;
 use super::{Inventory, Loader, MlpSpec, NormSpec, SelfAttentionSpec};
 use crate::architectures::StageSpec;
-use crate::{Hidden, Stage, StageError, Tap};
+use crate::{Hidden, Memory, NoTap, Stage, StageError, Tap};
 use burn::tensor::Tensor;
 
 /// Where the two normalisations of a block sit.
@@ -67,23 +67,44 @@ struct Block {
     placement: NormPlacement,
 }
 
-impl Stage for Block {
-    fn forward(&self, hidden: Hidden, tap: &mut dyn Tap) -> Result<Hidden, StageError> {
-        let x = hidden.into_states(|| format!("block {}", self.index))?;
-        Ok(Hidden::States(match self.placement {
+impl Block {
+    /// Both halves around `attend`, which is given the attention half's input.
+    fn run(
+        &self,
+        x: Tensor<3>,
+        tap: &mut dyn Tap,
+        attend: impl FnOnce(Tensor<3>, &mut dyn Tap) -> Tensor<3>,
+    ) -> Tensor<3> {
+        match self.placement {
             NormPlacement::Before => {
                 let normed = self.attention_norm.forward(x.clone());
-                let x = x + self.attention.forward(normed, tap);
+                let x = x + attend(normed, tap);
                 let normed = self.mlp_norm.forward(x.clone());
                 x + self.mlp.forward(normed, tap)
             }
             NormPlacement::AfterResidual => {
-                let x = x.clone() + self.attention.forward(x, tap);
+                let x = x.clone() + attend(x, tap);
                 let x = self.attention_norm.forward(x);
                 let x = x.clone() + self.mlp.forward(x, tap);
                 self.mlp_norm.forward(x)
             }
-        }))
+        }
+    }
+}
+
+impl Stage for Block {
+    fn forward(&self, hidden: Hidden, tap: &mut dyn Tap) -> Result<Hidden, StageError> {
+        let x = hidden.into_states(|| format!("block {}", self.index))?;
+        Ok(Hidden::States(
+            self.run(x, tap, |x, tap| self.attention.forward(x, tap)),
+        ))
+    }
+
+    fn next(&self, hidden: Hidden, memory: &mut Memory) -> Result<Hidden, StageError> {
+        let x = hidden.into_states(|| format!("block {}", self.index))?;
+        Ok(Hidden::States(
+            self.run(x, &mut NoTap, |x, _| self.attention.next(x, memory)),
+        ))
     }
 
     fn weights(&self) -> Vec<(String, Tensor<2>)> {

@@ -4,7 +4,7 @@ use super::linear::Linear;
 use super::norm::Norm;
 use super::{Inventory, LinearSpec, Loader, NormSpec, TensorSpec};
 use crate::architectures::StageSpec;
-use crate::{Hidden, Stage, StageError, Tap};
+use crate::{Hidden, Memory, NoTap, Stage, StageError, Tap};
 use burn::tensor::{Tensor, module};
 
 /// Which positions reach the head.
@@ -117,6 +117,11 @@ impl Stage for Head {
             None => {}
         }
         Ok(Hidden::States(x))
+    }
+
+    fn next(&self, hidden: Hidden, _memory: &mut Memory) -> Result<Hidden, StageError> {
+        // Each position on its own: the past changes nothing.
+        self.forward(hidden, &mut NoTap)
     }
 
     fn weights(&self) -> Vec<(String, Tensor<2>)> {

@@ -111,10 +111,11 @@ impl RopeTables {
         x * self.cos.clone() + rotated * self.sin.clone()
     }
 
-    fn narrow(&self, tokens: usize) -> Self {
+    /// Those of `tokens` positions from `first` on.
+    pub fn narrow(&self, first: usize, tokens: usize) -> Self {
         Self {
-            cos: self.cos.clone().narrow(2, 0, tokens),
-            sin: self.sin.clone().narrow(2, 0, tokens),
+            cos: self.cos.clone().narrow(2, first, tokens),
+            sin: self.sin.clone().narrow(2, first, tokens),
         }
     }
 }
@@ -143,7 +144,7 @@ impl CachedRope {
         let mut longest = self.longest.lock().unwrap_or_else(PoisonError::into_inner);
         match &*longest {
             Some((length, tables)) if *length == tokens => tables.clone(),
-            Some((length, tables)) if *length > tokens => tables.narrow(tokens),
+            Some((length, tables)) if *length > tokens => tables.narrow(0, tokens),
             _ => {
                 let tables = self.rope.tables(tokens, &self.device);
                 *longest = Some((tokens, tables.clone()));

@@ -5,7 +5,7 @@ use super::linear::Linear;
 use super::norm::Norm;
 use super::rope::CachedRope;
 use super::{Inventory, LinearSpec, Loader, NormSpec, Pattern, Rope};
-use crate::{SourceError, Tap};
+use crate::{Memory, NoTap, SourceError, Tap};
 use burn::tensor::Tensor;
 
 /// The projections to queries, keys and values.
@@ -125,7 +125,43 @@ pub struct SelfAttention {
 impl SelfAttention {
     /// `[batch, tokens, width]` to the same shape, before the residual is added.
     pub fn forward(&self, input: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
-        let [batch, tokens, _] = input.dims();
+        let tokens = input.dims()[1];
+        let [query, key, value] = self.heads(input, tap);
+        let (query, key) = match &self.rope {
+            Some(rope) => {
+                let tables = rope.tables(tokens);
+                (tables.rotate(query), tables.rotate(key))
+            }
+            None => (query, key),
+        };
+        self.joined(attend(query, key, value, self.pattern, self.scale), tap)
+    }
+
+    /// The next token `[batch, 1, width]` after those in `memory`, which it joins.
+    pub fn next(&self, input: Tensor<3>, memory: &mut Memory) -> Tensor<3> {
+        let [query, key, value] = self.heads(input, &mut NoTap);
+        let position = memory.tokens();
+        let (query, key) = match &self.rope {
+            Some(rope) => {
+                // Tables of a power of two: made anew a few times, not for every token.
+                let tables = rope.tables((position + 1).next_power_of_two());
+                let tables = tables.narrow(position, 1);
+                (tables.rotate(query), tables.rotate(key))
+            }
+            None => (query, key),
+        };
+        let window = match self.pattern {
+            Pattern::Full | Pattern::Causal => usize::MAX,
+            Pattern::Sliding { window } => window,
+        };
+        let [keys, values] = memory.with_key_value(key, value, window);
+        // What is remembered is what the token sees.
+        let attended = attend(query, keys, values, Pattern::Full, self.scale);
+        self.joined(attended, &mut NoTap)
+    }
+
+    /// Queries, keys and values `[batch, heads, tokens, head_dim]`, not yet rotated.
+    fn heads(&self, input: Tensor<3>, tap: &mut dyn Tap) -> [Tensor<4>; 3] {
         let (query, key, value) = self.project(input, tap);
         let query = self.split_heads(query, self.heads);
         let key = self.split_heads(key, self.kv_heads);
@@ -135,16 +171,16 @@ impl SelfAttention {
             .iter()
             .fold(query, |x, norm| norm.forward(x));
         let key = self.key_norm.iter().fold(key, |x, norm| norm.forward(x));
-        let (query, key) = match &self.rope {
-            Some(rope) => {
-                let tables = rope.tables(tokens);
-                (tables.rotate(query), tables.rotate(key))
-            }
-            None => (query, key),
-        };
-        let attended = attend(query, key, value, self.pattern, self.scale)
-            .swap_dims(1, 2)
-            .reshape([batch, tokens, self.heads * self.head_dim]);
+        [query, key, value]
+    }
+
+    /// The output projection of attended values `[batch, heads, tokens, head_dim]`.
+    fn joined(&self, attended: Tensor<4>, tap: &mut dyn Tap) -> Tensor<3> {
+        let [batch, _, tokens, _] = attended.dims();
+        let attended =
+            attended
+                .swap_dims(1, 2)
+                .reshape([batch, tokens, self.heads * self.head_dim]);
         self.output.observe(&attended, tap);
         self.output.forward(attended)
     }

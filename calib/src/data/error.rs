@@ -1,0 +1,168 @@
+//! What can go wrong between a data string in a recipe and inputs for a model.
+
+use crate::StageError;
+use crate::hub::HubError;
+use crate::tokenizer::TokenizerError;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Data that cannot be had, read or used.
+#[derive(Debug, Error)]
+pub enum DataError {
+    /// A data string that means nothing.
+    #[error("data `{spec}`: expected {expected}, found {found}")]
+    Spec {
+        /// As written in the recipe.
+        spec: String,
+        /// The form that would do.
+        expected: &'static str,
+        /// What is wrong with it.
+        found: String,
+    },
+    /// A file or folder that cannot be read.
+    #[error("cannot read `{path}`")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// No source reads this kind of file.
+    #[error("no data source reads `{origin}`, expected {expected}")]
+    UnknownKind {
+        /// The file.
+        origin: String,
+        /// The kinds known.
+        expected: String,
+    },
+    /// A line of a table that is not like the others.
+    #[error("`{path}` line {line}: expected {expected}, found {found}")]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1, the header included.
+        line: usize,
+        /// What a good line holds.
+        expected: String,
+        /// What this one holds.
+        found: String,
+    },
+    /// A column that is not there.
+    #[error("`{origin}` has no column `{column}`, found {}", list(.columns))]
+    Column {
+        /// The table.
+        origin: String,
+        /// The name asked for.
+        column: String,
+        /// The nearest name present.
+        nearest: Option<String>,
+        /// All names present.
+        columns: Vec<String>,
+    },
+    /// A table of several columns where one of text is needed.
+    #[error("`{origin}` has columns {}, expected one to be named", list(.columns))]
+    ColumnNotNamed {
+        /// The table.
+        origin: String,
+        /// All names present.
+        columns: Vec<String>,
+    },
+    /// Data of another kind than the task needs.
+    #[error("`{origin}` holds {found}, expected {expected}")]
+    Kind {
+        /// The data.
+        origin: String,
+        /// The kind needed.
+        expected: &'static str,
+        /// The kind there.
+        found: &'static str,
+    },
+    /// Not even one sequence.
+    #[error("`{origin}` gives no sequence of {needed} tokens: it has {found}")]
+    TooShort {
+        /// The data.
+        origin: String,
+        /// Tokens one sequence needs.
+        needed: usize,
+        /// Tokens there.
+        found: usize,
+    },
+    /// A model without a begin-of-sequence token where documents need one.
+    #[error("documents start with a begin-of-sequence token, and the tokenizer names none")]
+    NoBeginToken,
+    /// An image that cannot be decoded or resized.
+    #[error("cannot decode image `{path}`")]
+    Image {
+        /// The image.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A file of tensors or settings that does not hold what it should.
+    #[error("`{path}`: `{key}`: expected {expected}, found {found}")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// Tensor or key.
+        key: String,
+        /// What would do.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// Sampling from a model that predicts no tokens.
+    #[error("`synthetic` samples text from the model itself, and this one {found}")]
+    NotADecoder {
+        /// What it does instead.
+        found: &'static str,
+    },
+    /// Logits that are no numbers.
+    #[error("the model's logits after {position} tokens are not finite")]
+    NotFinite {
+        /// Tokens before them.
+        position: usize,
+    },
+    /// A stage that cannot be built or run while sampling.
+    #[error("cannot sample from the model")]
+    Stage(#[from] StageError),
+    /// A download.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// A tokenizer.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+}
+
+impl DataError {
+    /// What the user may do about it.
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Column {
+                nearest: Some(name),
+                ..
+            } => vec![format!("did you mean `{name}`?")],
+            Self::ColumnNotNamed { origin, columns } => {
+                let column = columns.last().map_or("column", String::as_str);
+                vec![format!("name it after `#`, as in `{origin}#{column}`")]
+            }
+            Self::TooShort { .. } => {
+                vec!["take more text, or a smaller `sequence_length`".to_owned()]
+            }
+            Self::NoBeginToken => vec!["use `mode = \"windows\"`".to_owned()],
+            Self::NotADecoder { .. } => vec![
+                "name a file, as in `data = \"sentences.tsv#sentence\"` or a folder of images"
+                    .to_owned(),
+            ],
+            Self::Hub(error) => error.hints(),
+            Self::Tokenizer(error) => error.hints(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn list(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
+}

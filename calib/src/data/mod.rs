@@ -1,0 +1,204 @@
+//! Data sources: from a string in a recipe to text, tables, images or tokens.
+//!
+//! A new source is one file here, its `mod` line, and its line in [`SOURCES`].
+
+mod error;
+mod spec;
+mod table;
+mod text;
+mod delimited;
+mod jsonl;
+mod images;
+mod image_folder;
+mod image_tensors;
+mod synthetic;
+mod hub_file;
+
+pub use delimited::{CommaSeparated, TabSeparated};
+pub use error::DataError;
+pub use hub_file::HubFile;
+pub use image_folder::ImageFolder;
+pub use image_tensors::ImageTensors;
+pub use images::{ImageSet, Rgb};
+pub use jsonl::JsonLines;
+pub use spec::DataSpec;
+pub use synthetic::{NoSampler, Synthetic, TokenSampler};
+pub use table::Table;
+pub use text::PlainText;
+
+use crate::hub::{FetchOptions, HubProgress};
+use std::path::Path;
+
+/// What a source holds.
+#[derive(Debug)]
+pub enum Content {
+    /// Plain text.
+    Text(String),
+    /// Named columns.
+    Table(Table),
+    /// Labelled images.
+    Images(ImageSet),
+    /// Token sequences, ready to run.
+    Tokens(Vec<Vec<u32>>),
+}
+
+impl Content {
+    /// What it is, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "text",
+            Self::Table(_) => "a table",
+            Self::Images(_) => "images",
+            Self::Tokens(_) => "token sequences",
+        }
+    }
+}
+
+/// What a source may need besides its own string.
+pub struct Request<'a> {
+    /// Sequences wanted; only sources that make their data look at it.
+    pub samples: usize,
+    /// Tokens of each.
+    pub sequence_length: usize,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// The model as a writer of tokens.
+    pub sampler: &'a mut dyn TokenSampler,
+    /// How to reach the Hub.
+    pub hub: &'a FetchOptions,
+    /// Who watches downloads.
+    pub progress: &'a dyn HubProgress,
+}
+
+/// One kind of data.
+pub trait Source: Sync {
+    /// Name in `quench list data`.
+    fn name(&self) -> &'static str;
+    /// One line for help.
+    fn summary(&self) -> &'static str;
+    /// Whether this source reads `spec`; folders are looked at, files only by name.
+    fn accepts(&self, spec: &DataSpec) -> bool;
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Files that cannot be had or do not hold what their name says.
+    fn load(&self, spec: &DataSpec, request: &mut Request<'_>) -> Result<Content, DataError>;
+}
+
+/// Every source; the first that accepts a string reads it.
+pub static SOURCES: &[&dyn Source] = &[
+    &PlainText,
+    &TabSeparated,
+    &CommaSeparated,
+    &JsonLines,
+    &ImageFolder,
+    &ImageTensors,
+    &HubFile,
+    &Synthetic,
+];
+
+/// Reads `spec` with the first source that accepts it.
+///
+/// # Errors
+/// No source accepts it, or the one that does cannot read it.
+pub fn load(spec: &DataSpec, request: &mut Request<'_>) -> Result<Content, DataError> {
+    if let DataSpec::Path { path, .. } = spec {
+        fs_err::metadata(path).map_err(|source| file_error(path, source))?;
+    }
+    let source = SOURCES.iter().find(|source| source.accepts(spec));
+    source
+        .ok_or_else(|| unknown_kind(spec))?
+        .load(spec, request)
+}
+
+fn unknown_kind(spec: &DataSpec) -> DataError {
+    let names: Vec<&str> = SOURCES.iter().map(|source| source.name()).collect();
+    DataError::UnknownKind {
+        origin: spec.to_string(),
+        expected: format!("one of {}", names.join(", ")),
+    }
+}
+
+/// The path of a [`DataSpec::Path`] and the text of its file, without a byte order mark.
+fn read_text(spec: &DataSpec) -> Result<(&Path, String), DataError> {
+    let DataSpec::Path { path, .. } = spec else {
+        return Err(unknown_kind(spec));
+    };
+    let mut text = fs_err::read_to_string(path).map_err(|source| file_error(path, source))?;
+    if text.starts_with('\u{feff}') {
+        text.remove(0);
+    }
+    Ok((path, text))
+}
+
+fn file_error(path: &Path, source: std::io::Error) -> DataError {
+    DataError::File {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::Silent;
+
+    fn load_from(spec: &DataSpec) -> Result<Content, DataError> {
+        load(
+            spec,
+            &mut Request {
+                samples: 1,
+                sequence_length: 8,
+                seed: 0,
+                sampler: &mut NoSampler,
+                hub: &FetchOptions {
+                    offline: true,
+                    ..FetchOptions::default()
+                },
+                progress: &Silent,
+            },
+        )
+    }
+
+    #[test]
+    fn names_and_summaries_are_present_and_names_unique() {
+        for (index, source) in SOURCES.iter().enumerate() {
+            assert!(!source.summary().is_empty());
+            assert!(
+                SOURCES[..index]
+                    .iter()
+                    .all(|other| other.name() != source.name())
+            );
+        }
+    }
+
+    #[test]
+    fn files_are_read_by_their_ending() {
+        let folder = tempfile::tempdir().unwrap();
+        let parse = |name: &str| DataSpec::parse(name, folder.path()).unwrap();
+        fs_err::write(folder.path().join("a.txt"), "\u{feff}hello").unwrap();
+        fs_err::write(folder.path().join("a.tsv"), "x\ty\n1\t2\n").unwrap();
+        fs_err::write(folder.path().join("a.parquet"), "PAR1").unwrap();
+        assert!(matches!(load_from(&parse("a.txt")).unwrap(), Content::Text(t) if t == "hello"));
+        let Content::Table(table) = load_from(&parse("a.tsv#y")).unwrap() else {
+            panic!("table")
+        };
+        assert_eq!(table.texts().unwrap(), ["2"]);
+        assert!(matches!(
+            load_from(&parse("a.tsv#z")),
+            Err(DataError::Column { .. })
+        ));
+        assert!(matches!(
+            load_from(&parse("a.parquet")),
+            Err(DataError::UnknownKind { .. })
+        ));
+        assert!(matches!(
+            load_from(&parse("b.txt")),
+            Err(DataError::File { .. })
+        ));
+        assert!(matches!(
+            load_from(&parse("synthetic")),
+            Err(DataError::NotADecoder { .. })
+        ));
+    }
+}

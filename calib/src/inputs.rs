@@ -1,0 +1,184 @@
+//! What a calibration run feeds to the first stage.
+
+use crate::Hidden;
+use crate::data::{Content, DataError, ImageSet};
+use crate::image_processor::ImageProcessor;
+use crate::sampling::{Selection, TextMode, select, text_sequences};
+use crate::tokenizer::Tokenizer;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+/// What is drawn from the data: the keys of `[calibration]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draw {
+    /// Sequences or images wanted; all there are where there are fewer.
+    pub samples: usize,
+    /// Tokens per sequence; rows of a table and documents may be shorter.
+    pub sequence_length: usize,
+    /// Which ones.
+    pub selection: Selection,
+    /// Seed of a random selection.
+    pub seed: u64,
+    /// How text is cut.
+    pub mode: TextMode,
+}
+
+/// Model inputs, not yet in batches.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Inputs {
+    /// Token sequences, of any length.
+    Tokens(Vec<Vec<u32>>),
+    /// Images `[3, height, width]` of one size.
+    Pixels {
+        /// One image each.
+        images: Vec<Vec<f32>>,
+        /// Pixels down and across.
+        sides: [usize; 2],
+    },
+}
+
+impl Inputs {
+    /// Number of sequences or images.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Tokens(sequences) => sequences.len(),
+            Self::Pixels { images, .. } => images.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Length of each input: what must be equal within a batch.
+    pub fn lengths(&self) -> Vec<usize> {
+        match self {
+            Self::Tokens(sequences) => sequences.iter().map(Vec::len).collect(),
+            Self::Pixels { images, .. } => images.iter().map(Vec::len).collect(),
+        }
+    }
+
+    /// The inputs `indices` as one batch: tokens `[batch, length]` or pixels `[batch, 3, height, width]`.
+    ///
+    /// # Panics
+    /// Inputs of different length, or an index out of range.
+    pub fn batch(&self, indices: &[usize], device: &Device) -> Hidden {
+        match self {
+            Self::Tokens(sequences) => {
+                let length = indices.first().map_or(0, |&first| sequences[first].len());
+                let ids: Vec<i32> = indices
+                    .iter()
+                    .flat_map(|&index| {
+                        assert_eq!(sequences[index].len(), length, "one length per batch");
+                        sequences[index].iter().map(|&id| id.cast_signed())
+                    })
+                    .collect();
+                let data = TensorData::new(ids, [indices.len(), length]);
+                Hidden::Tokens(Tensor::<2, Int>::from_data(data, device))
+            }
+            Self::Pixels {
+                images,
+                sides: [height, width],
+            } => {
+                let values: Vec<f32> = indices
+                    .iter()
+                    .flat_map(|&index| images[index].iter().copied())
+                    .collect();
+                let data = TensorData::new(values, [indices.len(), 3, *height, *width]);
+                Hidden::Pixels(Tensor::<4>::from_data(data, device))
+            }
+        }
+    }
+}
+
+/// Draws inputs from `content`; `origin` names it in errors.
+///
+/// Rows of a table are encoded with the special tokens of the tokenizer, as the model will see
+/// them; text as `draw.mode` says; token sequences are taken as they are.
+///
+/// # Errors
+/// Content without a tokenizer or image processor where it needs one, or too short for one sequence.
+pub fn calibration_inputs(
+    content: &Content,
+    origin: &str,
+    tokenizer: Option<&Tokenizer>,
+    processor: Option<&ImageProcessor>,
+    draw: &Draw,
+) -> Result<Inputs, DataError> {
+    let needs = |expected| DataError::Kind {
+        origin: origin.to_owned(),
+        expected,
+        found: content.kind(),
+    };
+    let pick = |available| select(available, draw.samples, draw.selection, draw.seed);
+    match content {
+        Content::Text(text) => {
+            let tokenizer = tokenizer.ok_or_else(|| needs("images: the model has no tokenizer"))?;
+            let length = draw.sequence_length;
+            let sequences = text_sequences(text, &draw.mode, length, tokenizer, origin)?;
+            Ok(Inputs::Tokens(taken(sequences, &pick)))
+        }
+        Content::Table(table) => {
+            let tokenizer = tokenizer.ok_or_else(|| needs("images: the model has no tokenizer"))?;
+            let texts = table.texts()?;
+            let sequences: Vec<Vec<u32>> = pick(texts.len())
+                .into_iter()
+                .map(|row| tokenizer.encode_special(&texts[row], Some(draw.sequence_length)))
+                .collect::<Result<_, _>>()?;
+            let sequences: Vec<Vec<u32>> = sequences
+                .into_iter()
+                .filter(|sequence| !sequence.is_empty())
+                .collect();
+            if sequences.is_empty() {
+                return Err(DataError::TooShort {
+                    origin: origin.to_owned(),
+                    needed: 1,
+                    found: 0,
+                });
+            }
+            Ok(Inputs::Tokens(sequences))
+        }
+        Content::Tokens(sequences) => Ok(Inputs::Tokens(taken(sequences.clone(), &pick))),
+        Content::Images(images) => {
+            let processor = processor.ok_or_else(|| needs("text: the model takes no images"))?;
+            pixels(images, &pick(images.len()), processor)
+        }
+    }
+}
+
+fn taken(sequences: Vec<Vec<u32>>, pick: &dyn Fn(usize) -> Vec<usize>) -> Vec<Vec<u32>> {
+    let mut sequences: Vec<Option<Vec<u32>>> = sequences.into_iter().map(Some).collect();
+    pick(sequences.len())
+        .into_iter()
+        .filter_map(|index| sequences[index].take())
+        .collect()
+}
+
+/// The images `indices` as model inputs.
+///
+/// # Errors
+/// An image that cannot be decoded, or of another size than the first where none is resized.
+pub fn pixels(
+    images: &ImageSet,
+    indices: &[usize],
+    processor: &ImageProcessor,
+) -> Result<Inputs, DataError> {
+    let mut sides = [0, 0];
+    let mut all = Vec::with_capacity(indices.len());
+    for &index in indices {
+        let origin = format!("{} image {index}", images.origin());
+        let (values, found) = processor.pixels(&images.image(index)?, &origin)?;
+        if all.is_empty() {
+            sides = found;
+        } else if sides != found {
+            return Err(DataError::Content {
+                path: origin.into(),
+                key: "image".to_owned(),
+                expected: format!("{} x {} pixels like the first", sides[0], sides[1]),
+                found: format!("{} x {}", found[0], found[1]),
+            });
+        }
+        all.push(values);
+    }
+    Ok(Inputs::Pixels { images: all, sides })
+}

@@ -1,0 +1,225 @@
+//! Text written by the model itself: one token at a time from the full distribution.
+
+use crate::data::{DataError, TokenSampler};
+use crate::memory::Memory;
+use crate::sampling::generator;
+use crate::{Hidden, Model, Output, Stage, StageError, WeightSource};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::Rng;
+use rayon::prelude::*;
+
+/// Sequences that run together. Fixed, so that the arithmetic is the same on any number of threads.
+const BATCH: usize = 16;
+
+/// Samples from a decoder at temperature 1 without cutting the distribution: calibration wants the
+/// inputs the model finds likely in their own proportions, not its best text.
+///
+/// Every sequence starts with the begin-of-sequence token, or a token drawn uniformly where the model
+/// has none; after an end-of-sequence token the next document begins in the same way. All stages are
+/// in memory while it samples.
+pub struct ModelSampler<'a> {
+    model: &'a dyn Model,
+    source: &'a dyn WeightSource,
+    device: Device,
+    begin: Option<u32>,
+    ends: Vec<u32>,
+}
+
+impl<'a> ModelSampler<'a> {
+    /// Prepares `model` over `source`; reads no weight yet.
+    ///
+    /// `begin` and `ends` are the begin- and end-of-sequence tokens of its tokenizer.
+    pub fn new(
+        model: &'a dyn Model,
+        source: &'a dyn WeightSource,
+        device: Device,
+        begin: Option<u32>,
+        ends: Vec<u32>,
+    ) -> Self {
+        Self {
+            model,
+            source,
+            device,
+            begin,
+            ends,
+        }
+    }
+
+    /// Size of the vocabulary, for models that predict tokens and have room for `length` of them.
+    fn check(&self, length: usize) -> Result<u32, DataError> {
+        let found = match self.model.output() {
+            Output::TokenLogits => None,
+            Output::ClassLogits => Some("predicts classes"),
+            Output::HiddenStates => Some("returns hidden states"),
+        };
+        if let Some(found) = found {
+            return Err(DataError::NotADecoder { found });
+        }
+        if let Some(limit) = self.model.max_positions().filter(|&limit| length > limit) {
+            return Err(StageError::TooLong {
+                found: length,
+                limit,
+            }
+            .into());
+        }
+        self.model
+            .vocabulary()
+            .and_then(|size| u32::try_from(size).ok())
+            .filter(|&size| size > 0)
+            .ok_or(DataError::NotADecoder {
+                found: "has no vocabulary",
+            })
+    }
+
+    fn first(&self, vocabulary: u32, generator: &mut ChaCha8Rng) -> u32 {
+        self.begin.unwrap_or_else(|| {
+            // The high half of a 32 x 32 bit product is uniform below `vocabulary` to 2^-32.
+            let product = u64::from(generator.next_u32()) * u64::from(vocabulary);
+            u32::try_from(product >> 32).unwrap_or(0)
+        })
+    }
+
+    fn batch(
+        &self,
+        stages: &[Box<dyn Stage>],
+        indices: std::ops::Range<usize>,
+        length: usize,
+        seed: u64,
+        vocabulary: u32,
+    ) -> Result<Vec<Vec<u32>>, DataError> {
+        let mut generators: Vec<ChaCha8Rng> = indices
+            .clone()
+            .map(|index| generator("synthetic", seed, index as u64))
+            .collect();
+        let mut sequences: Vec<Vec<u32>> = generators
+            .iter_mut()
+            .map(|generator| {
+                let mut sequence = Vec::with_capacity(length);
+                sequence.push(self.first(vocabulary, generator));
+                sequence
+            })
+            .collect();
+        let mut memories: Vec<Memory> = stages.iter().map(|_| Memory::default()).collect();
+        for _ in 1..length {
+            let logits = self.logits(stages, &mut memories, &sequences)?;
+            let rows = logits.chunks_exact(logits.len() / sequences.len());
+            for ((sequence, generator), row) in sequences.iter_mut().zip(&mut generators).zip(rows)
+            {
+                let ended = sequence.last().is_some_and(|last| self.ends.contains(last));
+                let next = match self.begin {
+                    // A model whose documents begin and end alike is past both already.
+                    Some(begin) if ended && sequence.last() != Some(&begin) => begin,
+                    None if ended => self.first(vocabulary, generator),
+                    _ => draw(row, generator).ok_or(DataError::NotFinite {
+                        position: sequence.len(),
+                    })?,
+                };
+                sequence.push(next);
+            }
+        }
+        Ok(sequences)
+    }
+
+    /// Logits after the last token of each sequence, `[batch, vocabulary]`.
+    fn logits(
+        &self,
+        stages: &[Box<dyn Stage>],
+        memories: &mut [Memory],
+        sequences: &[Vec<u32>],
+    ) -> Result<Vec<f32>, DataError> {
+        let last: Vec<i32> = sequences
+            .iter()
+            .filter_map(|s| s.last().map(|id| id.cast_signed()))
+            .collect();
+        let data = TensorData::new(last, [sequences.len(), 1]);
+        let mut hidden = Hidden::Tokens(Tensor::<2, Int>::from_data(data, &self.device));
+        for (stage, memory) in stages.iter().zip(memories) {
+            hidden = stage.next(hidden, memory)?;
+        }
+        let logits = match hidden {
+            Hidden::States(logits) => logits.into_data().convert::<f32>().try_to_vec::<f32>().ok(),
+            Hidden::Tokens(_) | Hidden::Pixels(_) => None,
+        };
+        logits.ok_or(DataError::NotADecoder {
+            found: "returns no logits",
+        })
+    }
+}
+
+impl TokenSampler for ModelSampler<'_> {
+    fn sample(
+        &mut self,
+        count: usize,
+        length: usize,
+        seed: u64,
+    ) -> Result<Vec<Vec<u32>>, DataError> {
+        let vocabulary = self.check(length)?;
+        if count == 0 || length == 0 {
+            return Ok(vec![Vec::new(); count]);
+        }
+        let stages: Vec<Box<dyn Stage>> = (0..self.model.stages())
+            .map(|stage| self.model.build(stage, self.source, &self.device))
+            .collect::<Result<_, _>>()?;
+        let batches: Vec<Vec<Vec<u32>>> = (0..count.div_ceil(BATCH))
+            .into_par_iter()
+            .map(|batch| {
+                let indices = batch * BATCH..count.min((batch + 1) * BATCH);
+                self.batch(&stages, indices, length, seed, vocabulary)
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(batches.into_iter().flatten().collect())
+    }
+}
+
+/// One index with probability `softmax(logits)`, by inversion in f64; `None` where that is not finite.
+fn draw(logits: &[f32], generator: &mut ChaCha8Rng) -> Option<u32> {
+    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weight = |&logit: &f32| (f64::from(logit) - f64::from(highest)).exp();
+    let total: f64 = logits.iter().map(weight).sum();
+    if !total.is_finite() {
+        return None;
+    }
+    // 53 random bits: a multiple of 2^-53 in 0..1.
+    let uniform = (generator.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
+    let mut left = uniform * total;
+    let mut last = 0;
+    for (index, logit) in logits.iter().enumerate() {
+        let weight = weight(logit);
+        if weight > 0.0 {
+            last = index;
+            if left < weight {
+                break;
+            }
+            left -= weight;
+        }
+    }
+    u32::try_from(last).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_follow_the_distribution() {
+        // softmax(ln 1, ln 3, -inf) = 1/4, 3/4, 0.
+        let logits = [0.0, 3.0_f32.ln(), f32::NEG_INFINITY];
+        let mut generator = generator("test", 0, 0);
+        let mut counts = [0; 3];
+        for _ in 0..4000 {
+            counts[draw(&logits, &mut generator).unwrap() as usize] += 1;
+        }
+        assert_eq!(counts[2], 0);
+        // Standard deviation of the count is 27.
+        assert!((900..1100).contains(&counts[0]), "{counts:?}");
+    }
+
+    #[test]
+    fn logits_that_are_not_finite_are_noticed() {
+        let mut generator = generator("test", 0, 0);
+        assert_eq!(draw(&[f32::NAN, 0.0], &mut generator), None);
+        assert_eq!(draw(&[f32::INFINITY, 0.0], &mut generator), None);
+        assert_eq!(draw(&[f32::NEG_INFINITY; 2], &mut generator), None);
+    }
+}

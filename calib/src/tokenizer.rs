@@ -1,0 +1,390 @@
+//! `tokenizer.json` with the few token ids a model's other files name.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+use tokenizers::utils::truncation::TruncationDirection;
+use tokenizers::{Encoding, PostProcessor};
+
+/// Text to token ids and back. Never pads, truncates only where asked.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    path: PathBuf,
+    begin: Option<u32>,
+    ends: Vec<u32>,
+    max_length: Option<usize>,
+    direction: TruncationDirection,
+}
+
+/// A tokenizer that cannot be loaded or a text it cannot encode.
+#[derive(Debug, Error)]
+pub enum TokenizerError {
+    /// The model folder has none.
+    #[error("`{folder}` has no `tokenizer.json`{}", found(.others))]
+    Missing {
+        /// The model folder.
+        folder: PathBuf,
+        /// Tokenizer files of other kinds that are there.
+        others: Vec<String>,
+    },
+    /// A file that cannot be read.
+    #[error("cannot read `{path}`")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A text or a list of ids the tokenizer refuses.
+    #[error("`{path}` cannot {action}")]
+    Refused {
+        /// The tokenizer.
+        path: PathBuf,
+        /// `encode` or `decode`.
+        action: &'static str,
+        /// Why.
+        #[source]
+        source: tokenizers::Error,
+    },
+    /// A limit that leaves no room for text.
+    #[error("max_length {found} leaves no room beside {special} special tokens")]
+    NoRoom {
+        /// The limit.
+        found: usize,
+        /// Tokens the tokenizer adds around every text.
+        special: usize,
+    },
+}
+
+impl TokenizerError {
+    /// What the user may do about it.
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Missing { others, .. } if !others.is_empty() => vec![
+                "transformers writes it: `AutoTokenizer.from_pretrained(x).save_pretrained(x)`"
+                    .to_owned(),
+            ],
+            Self::NoRoom { special, .. } => vec![format!("set `max_length` above {special}")],
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn found(others: &[String]) -> String {
+    match others {
+        [] => String::new(),
+        others => format!(", only `{}`", others.join("`, `")),
+    }
+}
+
+impl Tokenizer {
+    /// Loads the tokenizer of a model folder.
+    ///
+    /// The begin-of-sequence token is the one named by `tokenizer_config.json`, else by
+    /// `special_tokens_map.json`, else the id in `generation_config.json` or `config.json`;
+    /// end-of-sequence ids are all those any of these files name.
+    ///
+    /// # Errors
+    /// No `tokenizer.json`, or a file that cannot be read.
+    pub fn from_folder(folder: &Path) -> Result<Self, TokenizerError> {
+        let path = folder.join("tokenizer.json");
+        if !path.exists() {
+            let others = ["tokenizer.model", "vocab.json", "vocab.txt", "spiece.model"];
+            let others = others.into_iter().filter(|name| folder.join(name).exists());
+            let others = others.map(str::to_owned).collect();
+            return Err(TokenizerError::Missing {
+                folder: folder.to_owned(),
+                others,
+            });
+        }
+        let mut tokenizer = Self::from_file(&path)?;
+        let settings = read_json(&folder.join("tokenizer_config.json"))?;
+        let map = read_json(&folder.join("special_tokens_map.json"))?;
+        let generation = read_json(&folder.join("generation_config.json"))?;
+        let config = read_json(&folder.join("config.json"))?;
+        let named = |key: &str| -> Vec<u32> {
+            let names = [&settings, &map]
+                .into_iter()
+                .filter_map(|file| token_text(&file[key]));
+            names
+                .filter_map(|name| tokenizer.inner.token_to_id(&name))
+                .collect()
+        };
+        let numbered = |key: &str| -> Vec<u32> {
+            [&generation, &config]
+                .into_iter()
+                .flat_map(|file| token_ids(&file[key]))
+                .collect()
+        };
+        let begin = named("bos_token")
+            .into_iter()
+            .chain(numbered("bos_token_id"))
+            .next();
+        let mut ends = named("eos_token");
+        ends.extend(numbered("eos_token_id"));
+        ends.sort_unstable();
+        ends.dedup();
+        tokenizer.begin = begin;
+        tokenizer.ends = ends;
+        // transformers writes 1e30 for "no limit".
+        tokenizer.max_length = settings["model_max_length"]
+            .as_u64()
+            .filter(|&length| length < 1 << 30)
+            .and_then(|length| usize::try_from(length).ok());
+        if settings["truncation_side"] == "left" {
+            tokenizer.direction = TruncationDirection::Left;
+        }
+        Ok(tokenizer)
+    }
+
+    /// Loads a `tokenizer.json` alone; it names no begin or end of sequence.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no tokenizer.
+    pub fn from_file(path: &Path) -> Result<Self, TokenizerError> {
+        let error = |source| TokenizerError::File {
+            path: path.to_owned(),
+            source,
+        };
+        let bytes = fs_err::read(path).map_err(|source| error(Box::new(source)))?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(error)?;
+        // Settings left in the file by whoever saved it; callers say what they want instead.
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(error)?;
+        Ok(Self {
+            inner,
+            path: path.to_owned(),
+            begin: None,
+            ends: Vec::new(),
+            max_length: None,
+            direction: TruncationDirection::Right,
+        })
+    }
+
+    /// The begin-of-sequence token.
+    pub fn begin(&self) -> Option<u32> {
+        self.begin
+    }
+
+    /// The end-of-sequence tokens, ascending.
+    pub fn ends(&self) -> &[u32] {
+        &self.ends
+    }
+
+    /// Longest sequence `tokenizer_config.json` allows, special tokens included.
+    pub fn max_length(&self) -> Option<usize> {
+        self.max_length
+    }
+
+    /// Number of token ids, added tokens included.
+    pub fn vocabulary(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// Ids of `text` and nothing else.
+    ///
+    /// # Errors
+    /// The tokenizer refuses the text.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        self.plain(text).map(|encoding| encoding.get_ids().to_vec())
+    }
+
+    /// Ids of `text` with the special tokens of the tokenizer around it, at most `max_length`
+    /// with them: the text is cut, as transformers does with `truncation=True`.
+    ///
+    /// # Errors
+    /// The tokenizer refuses the text, or the limit leaves no room.
+    pub fn encode_special(
+        &self,
+        text: &str,
+        max_length: Option<usize>,
+    ) -> Result<Vec<u32>, TokenizerError> {
+        let mut encoding = self.plain(text)?;
+        if let Some(limit) = max_length {
+            let special = self.special_tokens();
+            let room = limit.checked_sub(special).filter(|&room| room > 0).ok_or(
+                TokenizerError::NoRoom {
+                    found: limit,
+                    special,
+                },
+            )?;
+            encoding.truncate(room, 0, self.direction);
+        }
+        let encoding = self
+            .inner
+            .post_process(encoding, None, true)
+            .map_err(|source| self.refused("encode", source))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Text of `ids`, special tokens left out.
+    ///
+    /// # Errors
+    /// The decoder refuses them.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {
+        self.inner
+            .decode(ids, true)
+            .map_err(|source| self.refused("decode", source))
+    }
+
+    /// How many tokens [`Tokenizer::encode_special`] adds to one text.
+    fn special_tokens(&self) -> usize {
+        self.inner
+            .get_post_processor()
+            .map_or(0, |processor| processor.added_tokens(false))
+    }
+
+    fn plain(&self, text: &str) -> Result<Encoding, TokenizerError> {
+        self.inner
+            .encode_fast(text, false)
+            .map_err(|source| self.refused("encode", source))
+    }
+
+    fn refused(&self, action: &'static str, source: tokenizers::Error) -> TokenizerError {
+        TokenizerError::Refused {
+            path: self.path.clone(),
+            action,
+            source,
+        }
+    }
+}
+
+/// The JSON in `path`; null where there is no such file.
+fn read_json(path: &Path) -> Result<Value, TokenizerError> {
+    if !path.exists() {
+        return Ok(Value::Null);
+    }
+    let error = |source| TokenizerError::File {
+        path: path.to_owned(),
+        source,
+    };
+    let bytes = fs_err::read(path).map_err(|source| error(Box::new(source)))?;
+    serde_json::from_slice(&bytes).map_err(|source| error(Box::new(source)))
+}
+
+/// A token written as a string or as `{"content": ..}`.
+fn token_text(value: &Value) -> Option<String> {
+    value
+        .as_str()
+        .or_else(|| value["content"].as_str())
+        .map(str::to_owned)
+}
+
+/// Ids written as one number or as a list.
+fn token_ids(value: &Value) -> Vec<u32> {
+    let numbers = value
+        .as_array()
+        .map_or_else(|| std::slice::from_ref(value), Vec::as_slice);
+    numbers
+        .iter()
+        .filter_map(|number| u32::try_from(number.as_u64()?).ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Words of one letter, `[CLS]` and `[SEP]` around every text, padded to 8 by its file.
+    pub(crate) fn write_words(folder: &Path) {
+        let special = |id: u32, content: &str| {
+            json!({ "id": id, "content": content, "single_word": false, "lstrip": false,
+                "rstrip": false, "normalized": false, "special": true })
+        };
+        let part = |id: &str| json!({ "SpecialToken": { "id": id, "type_id": 0 } });
+        let text = json!({ "Sequence": { "id": "A", "type_id": 0 } });
+        let tokenizer = json!({
+            "version": "1.0",
+            "truncation": { "max_length": 4, "strategy": "LongestFirst", "stride": 0, "direction": "Right" },
+            "padding": { "strategy": { "Fixed": 8 }, "direction": "Right", "pad_to_multiple_of": null,
+                "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]" },
+            "added_tokens": [special(0, "[PAD]"), special(1, "[CLS]"), special(2, "[SEP]")],
+            "normalizer": null, "pre_tokenizer": { "type": "Whitespace" }, "decoder": null,
+            "post_processor": { "type": "TemplateProcessing",
+                "single": [part("[CLS]"), text, part("[SEP]")], "pair": [text, text],
+                "special_tokens": {
+                    "[CLS]": { "id": "[CLS]", "ids": [1], "tokens": ["[CLS]"] },
+                    "[SEP]": { "id": "[SEP]", "ids": [2], "tokens": ["[SEP]"] } } },
+            "model": { "type": "WordLevel", "unk_token": "[PAD]",
+                "vocab": { "[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "a": 3, "b": 4, "c": 5, "d": 6 } },
+        });
+        fs_err::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    }
+
+    #[test]
+    fn padding_and_truncation_of_the_file_are_ignored() {
+        let folder = tempfile::tempdir().unwrap();
+        write_words(folder.path());
+        let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
+        assert_eq!(tokenizer.encode("a b c d a").unwrap(), [3, 4, 5, 6, 3]);
+        assert_eq!(
+            tokenizer.encode_special("a b c", None).unwrap(),
+            [1, 3, 4, 5, 2]
+        );
+    }
+
+    #[test]
+    fn the_limit_counts_special_tokens() {
+        let folder = tempfile::tempdir().unwrap();
+        write_words(folder.path());
+        let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
+        assert_eq!(
+            tokenizer.encode_special("a b c d", Some(4)).unwrap(),
+            [1, 3, 4, 2]
+        );
+        let error = tokenizer.encode_special("a", Some(2)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "max_length 2 leaves no room beside 2 special tokens"
+        );
+    }
+
+    #[test]
+    fn begin_and_end_come_from_names_before_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        write_words(folder.path());
+        let write = |name: &str, value: Value| {
+            fs_err::write(folder.path().join(name), value.to_string()).unwrap();
+        };
+        write(
+            "config.json",
+            json!({ "bos_token_id": 5, "eos_token_id": [6, 2] }),
+        );
+        assert_eq!(
+            Tokenizer::from_folder(folder.path()).unwrap().begin(),
+            Some(5)
+        );
+        let limit = 1_000_000_000_000_000_019_884_624_838_656_f64;
+        write(
+            "tokenizer_config.json",
+            json!({ "bos_token": { "content": "[CLS]" }, "eos_token": "d",
+            "model_max_length": limit, "truncation_side": "left" }),
+        );
+        let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
+        assert_eq!(
+            (tokenizer.begin(), tokenizer.ends()),
+            (Some(1), &[2, 6][..])
+        );
+        assert_eq!(tokenizer.max_length(), None);
+        assert_eq!(
+            tokenizer.encode_special("a b c d", Some(4)).unwrap(),
+            [1, 5, 6, 2]
+        );
+    }
+
+    #[test]
+    fn a_folder_without_tokenizer_says_what_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        fs_err::write(folder.path().join("vocab.txt"), "a").unwrap();
+        let error = Tokenizer::from_folder(folder.path()).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with("has no `tokenizer.json`, only `vocab.txt`")
+        );
+        assert_eq!(error.hints().len(), 1);
+    }
+}
