@@ -9,7 +9,7 @@ use tiny_http::{Header, Method, Request, Response, Server};
 
 /// What the Hub holds and how it behaves.
 #[derive(Debug, Default)]
-pub struct State {
+pub(crate) struct State {
     /// `models/owner/name` or `datasets/owner/name` to its files.
     pub repositories: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
     /// Files stored as large files.
@@ -31,17 +31,17 @@ pub struct State {
 }
 
 /// The commit every repository is at.
-pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// A running Hub; stops when dropped.
-pub struct FakeHub {
+pub(crate) struct FakeHub {
     server: Arc<Server>,
     thread: Option<JoinHandle<()>>,
     state: Arc<Mutex<State>>,
 }
 
 impl FakeHub {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let server = Arc::new(Server::http("127.0.0.1:0").unwrap());
         let state = Arc::new(Mutex::new(State::default()));
         let (listener, shared) = (Arc::clone(&server), Arc::clone(&state));
@@ -57,21 +57,21 @@ impl FakeHub {
         }
     }
 
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.server.server_addr())
     }
 
-    pub fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 
-    pub fn add(&self, repository: &str, file: &str, content: impl Into<Vec<u8>>) {
+    pub(crate) fn add(&self, repository: &str, file: &str, content: impl Into<Vec<u8>>) {
         let mut state = self.state();
         let files = state.repositories.entry(repository.to_owned()).or_default();
         files.insert(file.to_owned(), content.into());
     }
 
-    pub fn add_large(&self, repository: &str, file: &str, content: impl Into<Vec<u8>>) {
+    pub(crate) fn add_large(&self, repository: &str, file: &str, content: impl Into<Vec<u8>>) {
         self.add(repository, file, content);
         self.state().large.insert(file.to_owned());
     }
