@@ -3,6 +3,7 @@
 #![cfg(feature = "hub")]
 
 mod fake_hub;
+mod http;
 
 use calib::data::{Content, DataSpec, NoSampler, Request, load};
 use calib::hub::{
