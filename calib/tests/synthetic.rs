@@ -11,6 +11,10 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures")
 }
 
+fn tiny_models() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models")
+}
+
 fn open(folder: &Path) -> (Checkpoint, Box<dyn Model>) {
     let checkpoint = Checkpoint::open(folder).unwrap();
     let model = open_model(checkpoint.config(), &checkpoint).unwrap();
@@ -129,10 +133,31 @@ fn too_long_sequences_are_refused() {
 }
 
 #[test]
-#[ignore = "needs QUENCH_ASSETS"]
+fn every_decoder_goes_on_as_it_runs() {
+    // Windows, fused projections, learned positions, head norms, biases.
+    let mut names: Vec<_> = fs_err::read_dir(tiny_models())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    names.sort();
+    let mut checked = 0;
+    for folder in names {
+        let (_, model) = open(&folder);
+        if model.vocabulary().is_none() || model.architecture() == "bert" {
+            continue;
+        }
+        let vocabulary = i32::try_from(model.vocabulary().unwrap()).unwrap();
+        let tokens: Vec<i32> = (0..14).map(|i| (i * 7 + 3) % vocabulary).collect();
+        let found = deviation(&folder, &tokens);
+        assert!(found < 1e-5, "{}: {found}", folder.display());
+        checked += 1;
+    }
+    assert!(checked >= 10, "{checked} decoders");
+}
+
+#[test]
 fn encoders_are_refused_with_a_hint() {
-    let assets = PathBuf::from(std::env::var("QUENCH_ASSETS").expect("QUENCH_ASSETS"));
-    let (checkpoint, model) = open(&assets.join("minilm-sst2"));
+    let (checkpoint, model) = open(&tiny_models().join("bert-classifier-relu"));
     let mut sampler = ModelSampler::new(model.as_ref(), &checkpoint, Device::flex(), None, vec![]);
     let error = sampler.sample(1, 8, 0).unwrap_err();
     assert!(
