@@ -251,3 +251,67 @@ fn reach(guess: usize, limit: usize, fits: impl Fn(usize) -> bool) -> usize {
     }
     low
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::layered::Layered;
+    use super::super::moments::Runs;
+    use super::super::sorted::{Row, SortedRow};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn optimum(moments: &Moments, points: usize, breaks: usize) -> f64 {
+        let mut windows = vec![
+            Window {
+                low: 1,
+                high: points - 1
+            };
+            breaks
+        ];
+        Layered::default().forward(moments, &mut windows, points, f64::INFINITY)
+    }
+
+    #[test]
+    fn weight_is_shared_by_distance() {
+        let mut row = SortedRow::default();
+        row.load(Row::new(&[0.0, 1.0, 4.0]));
+        let (mut fine, mut points) = (Moments::default(), Vec::new());
+        fine.load(&row, 0.0, &mut points);
+        let mut mesh = Mesh {
+            knots: vec![0, 2],
+            ..Mesh::default()
+        };
+        mesh.share(&fine, &points);
+        // The point at 1 gives 3/4 to 0 and 1/4 to 4: second moments 5/4 * 16 = 20 against 17.
+        assert_eq!(mesh.moments.weight, [0.0, 1.75, 3.0]);
+        assert!((mesh.gap - 3.0).abs() < 1e-12);
+        assert!((mesh.moments.cost(0, 2) - mesh.gap - fine.cost(0, 3)).abs() < 1e-12);
+    }
+
+    proptest! {
+        #[test]
+        fn the_coarse_optimum_is_a_lower_bound(
+            values in prop::collection::vec((-1.0_f32..1.0, 0.01_f32..4.0), 20..120),
+            cells in 2_usize..30,
+            breaks in 1_usize..6,
+        ) {
+            let (values, weights): (Vec<f32>, Vec<f32>) = values.into_iter().unzip();
+            let mut row = SortedRow::default();
+            row.load(Row { values: &values, weights: Some(&weights), removed: None });
+            let (mut fine, mut points) = (Moments::default(), Vec::new());
+            fine.load(&row, 0.0, &mut points);
+            let best = optimum(&fine, points.len(), breaks);
+            let mut mesh = Mesh::default();
+            mesh.spread(&fine, &points, cells);
+            prop_assert!(mesh.knots.is_sorted_by(|a, b| a < b));
+            let bound = optimum(&mesh.moments, mesh.knots.len(), breaks) - mesh.gap;
+            prop_assert!(bound <= best + 1e-12, "{} {}", bound, best);
+            // Around any split the graded mesh is still a bound.
+            let windows = vec![Window { low: 1, high: points.len() - 1 }; breaks];
+            let split: Vec<usize> = (1..=breaks).map(|q| q * points.len() / (breaks + 1)).collect();
+            mesh.grade(&fine, &points, &windows, &split, 0.5);
+            let bound = optimum(&mesh.moments, mesh.knots.len(), breaks) - mesh.gap;
+            prop_assert!(bound <= best + 1e-12, "{} {}", bound, best);
+        }
+    }
+}

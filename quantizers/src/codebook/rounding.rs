@@ -104,6 +104,8 @@ fn floor_f32(value: f64) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::exactness::squared_error;
+    use super::super::{Row, Solver};
     use super::*;
     use proptest::prelude::*;
 
@@ -148,6 +150,27 @@ mod tests {
                 let best = table.iter().map(distance).fold(f64::INFINITY, f64::min);
                 prop_assert!(distance(&table[usize::from(index)]) <= best);
             }
+        }
+
+        #[test]
+        fn tables_are_ascending_and_no_worse_than_plain_rounding(
+            points in prop::collection::vec((-1.0_f32..1.0, 0.0_f32..4.0), 1..200),
+            bits in 1_u32..5,
+            scale in prop_oneof![Just(1.0_f32), Just(1e-6), Just(30000.0)],
+        ) {
+            let (values, weights): (Vec<f32>, Vec<f32>) =
+                points.into_iter().map(|(v, w)| (v * scale, w)).unzip();
+            let row = Row { values: &values, weights: Some(&weights), removed: None };
+            let mut solver = Solver::default();
+            let rounded: Vec<f64> =
+                solver.solve(row, 1 << bits).centroids.iter().map(|c| nearest_f16(*c).to_f64()).collect();
+            let mut table = vec![f16::ZERO; 1 << bits];
+            solver.table(row, &mut table);
+            let table: Vec<f64> = table.into_iter().map(f16::to_f64).collect();
+            prop_assert!(table.is_sorted());
+            let (plain, found) =
+                (squared_error(&values, &weights, &rounded), squared_error(&values, &weights, &table));
+            prop_assert!(found <= plain * (1.0 + 1e-12), "{} {}", found, plain);
         }
     }
 }
