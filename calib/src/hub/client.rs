@@ -103,13 +103,11 @@ impl Question<'_> {
                 id,
                 revision: self.id.revision_or_main().to_owned(),
             },
-            (Some("EntryNotFound"), Some(file), _) | (None, Some(file), _) => {
-                HubError::FileNotFound {
-                    id,
-                    file: file.to_owned(),
-                    nearest: None,
-                }
-            }
+            (Some("EntryNotFound") | None, Some(file), _) => HubError::FileNotFound {
+                id,
+                file: file.to_owned(),
+                nearest: None,
+            },
             _ => HubError::RepoNotFound {
                 id,
                 kind: self.kind.to_string(),

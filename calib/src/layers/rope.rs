@@ -112,6 +112,7 @@ impl RopeTables {
     }
 
     /// Those of `tokens` positions from `first` on.
+    #[must_use]
     pub fn narrow(&self, first: usize, tokens: usize) -> Self {
         Self {
             cos: self.cos.clone().narrow(2, first, tokens),

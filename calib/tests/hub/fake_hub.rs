@@ -3,6 +3,7 @@
 use crate::http::{Request, Response, Server};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What the Hub holds and how it behaves.
@@ -200,10 +201,11 @@ impl State {
 }
 
 fn hex(content: &[u8]) -> String {
-    Sha256::digest(content)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut text = String::new();
+    for byte in Sha256::digest(content) {
+        write!(text, "{byte:02x}").unwrap();
+    }
+    text
 }
 
 /// `bytes=start-last` as a half-open range.

@@ -1,5 +1,6 @@
 //! Downloads against a small Hub on loopback.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 #![cfg(feature = "hub")]
 
 mod fake_hub;
@@ -36,7 +37,9 @@ fn id(text: &str) -> RepoId {
 
 /// Bytes without a period that fits a chunk.
 fn weights() -> Vec<u8> {
-    (0..5 * CHUNK + 321).map(|i| (i * i % 251) as u8).collect()
+    (0..5 * CHUNK + 321)
+        .map(|i| u8::try_from(i * i % 251).unwrap())
+        .collect()
 }
 
 fn hub_with_model() -> FakeHub {
