@@ -3,7 +3,7 @@
 use crate::Hidden;
 use crate::data::{Content, DataError, ImageSet};
 use crate::image_processor::ImageProcessor;
-use crate::sampling::{Selection, TextMode, select, text_sequences};
+use crate::sampling::{Selection, TextMode, beginning, select, text_sequences};
 use crate::tokenizer::Tokenizer;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -115,6 +115,10 @@ pub fn calibration_inputs(
         Content::Text(text) => {
             let tokenizer = tokenizer.ok_or_else(|| needs("images: the model has no tokenizer"))?;
             let length = draw.sequence_length;
+            let text = match draw.selection {
+                Selection::First => beginning(text, &draw.mode, length, draw.samples, tokenizer)?,
+                Selection::Random => text,
+            };
             let sequences = text_sequences(text, &draw.mode, length, tokenizer, origin)?;
             Ok(Inputs::Tokens(taken(sequences, &pick)))
         }

@@ -125,6 +125,50 @@ pub fn text_sequences(
     Ok(sequences)
 }
 
+/// A beginning of `text` that holds its first `samples` sequences, so that a few of them do not
+/// cost the tokens of a whole corpus. Windows near its end are not among them: what is cut away may
+/// change the tokens there.
+///
+/// # Errors
+/// The tokenizer refuses the text.
+pub(crate) fn beginning<'a>(
+    text: &'a str,
+    mode: &TextMode,
+    length: usize,
+    samples: usize,
+    tokenizer: &Tokenizer,
+) -> Result<&'a str, DataError> {
+    match mode {
+        TextMode::Documents { separator } if !separator.is_empty() => {
+            let (mut start, mut found) = (0, 0);
+            for (at, separator) in text.match_indices(separator.as_str()) {
+                found += usize::from(!text[start..at].trim().is_empty());
+                if found == samples {
+                    return Ok(&text[..at]);
+                }
+                start = at + separator.len();
+            }
+            Ok(text)
+        }
+        TextMode::Documents { .. } => Ok(text),
+        TextMode::Windows { stride } => {
+            const MARGIN: usize = 256;
+            let wanted = samples
+                .saturating_mul(stride.unwrap_or(length))
+                .saturating_add(length + MARGIN);
+            let mut bytes = wanted.saturating_mul(6);
+            while bytes < text.len() {
+                let part = &text[..text.floor_char_boundary(bytes)];
+                if tokenizer.encode(part)?.len() >= wanted {
+                    return Ok(part);
+                }
+                bytes *= 2;
+            }
+            Ok(text)
+        }
+    }
+}
+
 /// Indices of `count` of `available` things, ascending; all of them where there are fewer.
 pub fn select(available: usize, count: usize, selection: Selection, seed: u64) -> Vec<usize> {
     match selection {

@@ -120,3 +120,25 @@ fn tables_and_images_become_inputs() {
             .starts_with("`sst2` holds a table, expected images")
     );
 }
+
+#[test]
+fn the_first_sequences_are_those_of_the_whole_text() {
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
+    let tokenizer = Tokenizer::from_folder(&fixtures.join("wiki-llama-1.4m")).unwrap();
+    let text = fs_err::read_to_string(fixtures.join("text/sampled.txt")).unwrap();
+    let separator = "<|endoftext|>".to_owned();
+    for mode in [TextMode::default(), TextMode::Documents { separator }] {
+        let all = text_sequences(&text, &mode, 64, &tokenizer, "sampled").unwrap();
+        let draw = Draw {
+            samples: 20,
+            sequence_length: 64,
+            selection: Selection::First,
+            seed: 0,
+            mode,
+        };
+        let content = Content::Text(text.clone());
+        let inputs =
+            calibration_inputs(&content, "sampled", Some(&tokenizer), None, &draw).unwrap();
+        assert_eq!(inputs, Inputs::Tokens(all[..20].to_vec()));
+    }
+}
