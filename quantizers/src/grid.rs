@@ -15,8 +15,12 @@
 //! rounded to bf16, which moves codes of 8-bit grids. [`Grid::arithmetic`] says which type it is.
 
 use crate::{FloatType, Granularity, MatrixRef, Uniform};
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
+
+/// Weights that are rounded together, in registers and on the stack.
+const LANES: usize = 64;
 
 /// How groups of weights become codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,15 +106,26 @@ impl Grid {
     /// When `codes` is not as long as `weights`.
     pub fn codes(self, weights: &[f32], point: Point, codes: &mut [i8]) {
         assert_eq!(weights.len(), codes.len(), "one code per weight");
-        match self.arithmetic {
-            FloatType::F32 => self.codes_in(weights, point, codes, |value| value),
-            FloatType::F16 => {
-                self.codes_in(weights, point, codes, |value| f16::from_f32(value).to_f32());
+        let (qmin, qmax) = self.code_range();
+        let (qmin, qmax) = (f32::from(qmin), f32::from(qmax));
+        let zero = f32::from(point.zero_point);
+        let mut scaled = [0.0f32; LANES];
+        for (codes, weights) in codes.chunks_mut(LANES).zip(weights.chunks(LANES)) {
+            let scaled = &mut scaled[..weights.len()];
+            scaled.copy_from_slice(weights);
+            self.step(scaled);
+            for value in &mut *scaled {
+                *value /= point.scale;
             }
-            FloatType::Bf16 => {
-                self.codes_in(weights, point, codes, |value| {
-                    bf16::from_f32(value).to_f32()
-                });
+            self.step(scaled);
+            if point.zero_point != 0 {
+                for value in &mut *scaled {
+                    *value += zero;
+                }
+                self.step(scaled);
+            }
+            for (code, value) in codes.iter_mut().zip(scaled) {
+                *code = round_to_code(value.clamp(qmin, qmax));
             }
         }
     }
@@ -162,13 +177,25 @@ impl Grid {
         }
     }
 
-    fn codes_in(self, weights: &[f32], point: Point, codes: &mut [i8], step: impl Fn(f32) -> f32) {
-        let (qmin, qmax) = self.code_range();
-        let (qmin, qmax) = (f32::from(qmin), f32::from(qmax));
-        let zero = f32::from(point.zero_point);
-        for (code, weight) in codes.iter_mut().zip(weights) {
-            let scaled = step(step(step(*weight) / point.scale) + zero);
-            *code = round_to_code(scaled.clamp(qmin, qmax));
+    /// Rounds finite or infinite `values` to the type of the arithmetic.
+    fn step(self, values: &mut [f32]) {
+        match self.arithmetic {
+            FloatType::F32 => {}
+            FloatType::F16 => {
+                let mut halves = [f16::ZERO; LANES];
+                let halves = &mut halves[..values.len()];
+                halves.convert_from_f32_slice(values);
+                halves.convert_to_f32_slice(values);
+            }
+            FloatType::Bf16 => {
+                for value in values {
+                    // Half to even on the upper 16 bits; unlike the crate's, this loop has no
+                    // branch for NaN and becomes vector code.
+                    let bits = value.to_bits();
+                    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) & 0xffff_0000;
+                    *value = f32::from_bits(rounded);
+                }
+            }
         }
     }
 

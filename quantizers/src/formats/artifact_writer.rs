@@ -248,10 +248,12 @@ impl ArtifactWriter {
     ) -> Result<Written, FormatError> {
         let folder = self.folder.clone();
         let mut config = config.clone();
-        let unquantized = self.unquantized(&config, linear_layers);
+        let mut kept = std::mem::take(&mut self.kept_matrices);
+        kept.extend(linear_layers.iter().cloned());
+        kept.retain(|name| !self.layers.contains_key(name));
         self.options
             .format
-            .configure(&mut config, &self.layers, &unquantized);
+            .configure(&mut config, &self.layers, &kept);
         let shards = self.spool.into_shards()?;
         if shards.len() > 1 {
             write_synced(&partial(&folder.join(INDEX_FILE)), &index(&shards))?;
@@ -284,32 +286,6 @@ impl ArtifactWriter {
             layers: self.sizes,
             expected: self.expected,
         })
-    }
-
-    /// Linear layers that stay as they are: those the model knows of, and every other matrix of the
-    /// checkpoint that is no embedding table, because engines look layers up by class.
-    fn unquantized(&self, config: &Map<String, Value>, linear_layers: &[String]) -> Vec<String> {
-        let mut names: BTreeSet<&str> = linear_layers.iter().map(String::as_str).collect();
-        let is_table = |name: &str| {
-            let last = name.rsplit('.').next().unwrap_or(name);
-            name.contains("embed") || ["wte", "wpe", "shared"].contains(&last)
-        };
-        let kept = self.kept_matrices.iter().map(String::as_str);
-        names.extend(kept.filter(|name| !is_table(name)));
-        // A tied head has no tensor of its own, but is a linear layer all the same.
-        let architectures = config.get("architectures").and_then(Value::as_array);
-        let heads = |name: &Value| {
-            let name = name.as_str().unwrap_or_default();
-            name.ends_with("ForCausalLM") || name.ends_with("LMHeadModel")
-        };
-        if architectures.is_some_and(|names| names.iter().any(heads)) {
-            names.insert("lm_head");
-        }
-        names
-            .into_iter()
-            .filter(|name| !self.layers.contains_key(*name))
-            .map(str::to_owned)
-            .collect()
     }
 
     fn claim(&mut self, name: String) -> Result<(), FormatError> {

@@ -6,7 +6,7 @@ use super::{Dtype, Format, StoredLayer, Unsupported};
 use crate::pack::transpose;
 use crate::tensor::{FloatType, QuantizedTensor, Scheme};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A registry entry: decoded weights and all other floats in one type.
 pub(super) struct Dense {
@@ -81,7 +81,7 @@ impl Format for Dense {
         &self,
         config: &mut Map<String, Value>,
         _layers: &BTreeMap<String, StoredLayer>,
-        _unquantized: &[String],
+        _kept: &BTreeSet<String>,
     ) {
         config.remove("quantization_config");
         // transformers 5 writes `dtype`, transformers 4 `torch_dtype`.

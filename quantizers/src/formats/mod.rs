@@ -34,7 +34,7 @@ pub use verification::{Expected, Verified, verify};
 use crate::tensor::{FloatType, QuantizedTensor, Scheme};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 #[cfg(target_endian = "big")]
@@ -101,13 +101,13 @@ pub trait Format: Sync {
     fn kept_type(&self, dtype: Dtype) -> Dtype {
         dtype
     }
-    /// Changes `config.json` of the checkpoint into that of the artifact. `unquantized` are the
-    /// linear layers that are not in `layers`.
+    /// Changes `config.json` of the checkpoint into that of the artifact. `kept` are the modules
+    /// that are not in `layers` but have a matrix, or are linear layers of the model.
     fn configure(
         &self,
         config: &mut Map<String, Value>,
         layers: &BTreeMap<String, StoredLayer>,
-        unquantized: &[String],
+        kept: &BTreeSet<String>,
     );
     /// How to read it back; nothing where a plain checkpoint comes out.
     fn decoder(&self) -> Option<&dyn Decoder> {

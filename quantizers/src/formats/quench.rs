@@ -18,7 +18,7 @@ use super::{
 use crate::tensor::{Encoding, QuantizedTensor, Scheme, SchemeKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Version written, and the only one read.
@@ -78,7 +78,7 @@ impl Format for Quench {
         &self,
         config: &mut Map<String, Value>,
         layers: &BTreeMap<String, StoredLayer>,
-        _unquantized: &[String],
+        _kept: &BTreeSet<String>,
     ) {
         let schemes = layers
             .iter()

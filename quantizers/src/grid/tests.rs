@@ -176,3 +176,16 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn steps_round_as_the_stored_types_do(values in proptest::collection::vec(-1e5f32..1e5, 1..64)) {
+        for arithmetic in [FloatType::F16, FloatType::Bf16] {
+            let grid = Grid { arithmetic, ..grid(4, true) };
+            let mut rounded = values.clone();
+            grid.step(&mut rounded);
+            let expected: Vec<f32> = values.iter().map(|value| arithmetic.round(*value)).collect();
+            prop_assert_eq!(rounded, expected);
+        }
+    }
+}

@@ -2,24 +2,46 @@
 
 use crate::layers::{one_of_each, options, uniform, write};
 use proptest::prelude::*;
+use proptest::sample::Index;
 use quantizers::formats::{ArtifactReader, FormatError, verify};
 use quantizers::{FloatType, Granularity};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::OnceLock;
 
-/// An artifact with a layer of every kind, as bytes.
-fn original() -> &'static [(String, Vec<u8>); 2] {
-    static FILES: OnceLock<[(String, Vec<u8>); 2]> = OnceLock::new();
+/// Weights and configuration of an artifact, as bytes.
+struct Files {
+    weights: Vec<u8>,
+    config: Vec<u8>,
+}
+
+impl Files {
+    fn of(dir: &Path) -> Self {
+        let read = |name: &str| fs_err::read(dir.join(name)).unwrap();
+        Self {
+            weights: read("model.safetensors"),
+            config: read("config.json"),
+        }
+    }
+
+    /// Where the header of the weight file ends.
+    fn header_end(&self) -> usize {
+        let length = u64::from_le_bytes(self.weights[..8].try_into().unwrap());
+        8 + usize::try_from(length).unwrap()
+    }
+}
+
+/// A layer of every kind in our own format, and a model of the compressed-tensors library.
+fn originals() -> &'static [Files; 2] {
+    static FILES: OnceLock<[Files; 2]> = OnceLock::new();
     FILES.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), options("quench"), &one_of_each());
-        ["model.safetensors", "config.json"].map(|name| {
-            (
-                name.to_owned(),
-                fs_err::read(dir.path().join(name)).unwrap(),
-            )
-        })
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        [
+            Files::of(dir.path()),
+            Files::of(&fixtures.join("tiny-llama-asym")),
+        ]
     })
 }
 
@@ -36,46 +58,39 @@ fn read_everything(dir: &Path) -> Result<(), FormatError> {
     Ok(())
 }
 
-/// Where the header of the weight file ends.
-fn header_end() -> usize {
-    let file = &original()[0].1;
-    8 + usize::try_from(u64::from_le_bytes(file[..8].try_into().unwrap())).unwrap()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
     fn changed_bytes_never_panic(
-        which in 0usize..2,
+        artifact in 0usize..2,
+        in_config: bool,
         in_header: bool,
-        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
-        digits in proptest::collection::vec((any::<prop::sample::Index>(), b'0'..=b'9'), 0..4),
-        cut in proptest::option::of(any::<prop::sample::Index>()),
+        changes in proptest::collection::vec((any::<Index>(), any::<u8>()), 1..5),
+        digits in proptest::collection::vec((any::<Index>(), b'0'..=b'9'), 0..4),
+        cut in proptest::option::of(any::<Index>()),
     ) {
-        let dir = tempfile::tempdir().unwrap();
-        for (i, (name, bytes)) in original().iter().enumerate() {
-            let mut bytes = bytes.clone();
-            if i == which {
-                let reach = if i == 0 && in_header { header_end() } else { bytes.len() };
-                // Other digits give valid JSON with other numbers more often than random bytes.
-                let numbers: Vec<usize> =
-                    (8..reach).filter(|at| bytes[*at].is_ascii_digit()).collect();
-                if digits.is_empty() || numbers.is_empty() {
-                    for (at, value) in &changes {
-                        let at = at.index(reach);
-                        bytes[at] = *value;
-                    }
-                } else {
-                    for (at, digit) in &digits {
-                        bytes[*at.get(&numbers)] = *digit;
-                    }
-                }
-                if let Some(cut) = cut.filter(|_| changes.len() > 3) {
-                    bytes.truncate(cut.index(reach));
-                }
+        let files = &originals()[artifact];
+        let (mut weights, mut config) = (files.weights.clone(), files.config.clone());
+        let reach = if in_header { files.header_end() } else { weights.len() };
+        let (bytes, reach) =
+            if in_config { (&mut config, files.config.len()) } else { (&mut weights, reach) };
+        // Other digits give valid JSON with other numbers more often than random bytes do.
+        let numbers: Vec<usize> = (8..reach).filter(|at| bytes[*at].is_ascii_digit()).collect();
+        if digits.is_empty() {
+            for (at, value) in &changes {
+                bytes[at.index(reach)] = *value;
             }
-            fs_err::write(dir.path().join(name), bytes).unwrap();
+        } else {
+            for (at, digit) in &digits {
+                bytes[*at.get(&numbers)] = *digit;
+            }
         }
+        if let Some(cut) = cut.filter(|_| changes.len() > 3) {
+            bytes.truncate(cut.index(reach));
+        }
+        let dir = tempfile::tempdir().unwrap();
+        fs_err::write(dir.path().join("model.safetensors"), weights).unwrap();
+        fs_err::write(dir.path().join("config.json"), config).unwrap();
         let _ = read_everything(dir.path());
     }
 }
@@ -86,7 +101,8 @@ fn a_flipped_bit_fails_the_verification() {
     let written = write(dir.path(), options("quench"), &one_of_each());
     let path = dir.path().join("model.safetensors");
     let clean = fs_err::read(&path).unwrap();
-    for at in [header_end(), header_end() + 333, clean.len() - 1] {
+    let data = originals()[0].header_end();
+    for at in [data, data + 333, clean.len() - 1] {
         let mut bytes = clean.clone();
         bytes[at] ^= 1;
         fs_err::write(&path, bytes).unwrap();

@@ -269,7 +269,7 @@ fn one_scheme_targets_the_class_and_several_target_names() {
             .passthrough("model.norm.weight", Dtype::U8, &[1], &[0])
             .unwrap();
         writer
-            .passthrough("score.weight", Dtype::U8, &[1, 1], &[0])
+            .passthrough("llama.score.weight", Dtype::U8, &[1, 1], &[0])
             .unwrap();
         let linear: Vec<String> = ["a", "b", "kept"].map(str::to_owned).to_vec();
         writer.finish(&config(), &linear).unwrap();
@@ -282,7 +282,10 @@ fn one_scheme_targets_the_class_and_several_target_names() {
     );
     assert_eq!(one["format"], "pack-quantized");
     // Heads are linear layers also where they are tied, and so are matrices nobody knows.
-    assert_eq!(one["ignore"], json!(["kept", "lm_head", "score"]));
+    assert_eq!(
+        one["ignore"],
+        json!(["kept", "llama.score", "lm_head", "score"])
+    );
     let two = configuration(&[("a", four), ("b", eight)]);
     assert_eq!(two["config_groups"]["group_0"]["targets"], json!(["a"]));
     assert_eq!(two["config_groups"]["group_1"]["targets"], json!(["b"]));

@@ -3,7 +3,7 @@
 use super::{Storage, StoredLayer};
 use crate::tensor::{Activations, Granularity, Scheme};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Version of the library whose layout is written.
 const VERSION: &str = "0.20.0";
@@ -18,13 +18,13 @@ struct Group {
     activations: Option<Activations>,
 }
 
-/// The configuration for `layers`; the linear layers in `unquantized` are ignored by name.
+/// The configuration for `layers`; modules in `ignore` are left alone.
 ///
 /// One group targets the class `Linear`, so that it also fits a model with another prefix; several
 /// groups target modules by exact name, which no pattern order can confuse.
 pub(super) fn write(
     layers: &BTreeMap<String, StoredLayer>,
-    unquantized: &[String],
+    ignore: &BTreeSet<String>,
     storage: impl Fn(&Scheme) -> Storage,
 ) -> Value {
     let mut groups: Vec<(Group, Vec<&str>)> = Vec::new();
@@ -62,7 +62,7 @@ pub(super) fn write(
         "config_groups": config_groups,
         "format": format,
         "global_compression_ratio": null,
-        "ignore": unquantized,
+        "ignore": ignore,
         "kv_cache_scheme": null,
         "moe_sparsity_config": null,
         "quant_method": "compressed-tensors",

@@ -7,6 +7,7 @@
 //! version 0.20.0 of the library.
 
 mod groups;
+mod ignore;
 mod presets;
 mod reader;
 
@@ -14,7 +15,7 @@ use super::entry::{Entry, WEIGHT};
 use super::{Decoder, Format, StoredLayer, TensorFolder, Unsupported, uniform};
 use crate::tensor::{Encoding, FloatType, Granularity, QuantizedTensor, Scheme, SchemeKind};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The registry entry.
@@ -158,9 +159,10 @@ impl Format for CompressedTensors {
         &self,
         config: &mut Map<String, Value>,
         layers: &BTreeMap<String, StoredLayer>,
-        unquantized: &[String],
+        kept: &BTreeSet<String>,
     ) {
-        let groups = groups::write(layers, unquantized, |scheme| self.storage(scheme));
+        let ignore = ignore::list(config, layers, kept);
+        let groups = groups::write(layers, &ignore, |scheme| self.storage(scheme));
         config.insert("quantization_config".to_owned(), groups);
         // The library writes every configuration with sorted keys.
         config.sort_keys();
