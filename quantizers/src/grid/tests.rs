@@ -189,3 +189,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let data: Vec<f32> = (0..40_000u16).map(|i| f32::from(i).sin()).collect();
+    let weight = MatrixRef::new(&data, 200, 200).unwrap();
+    let with = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| grid(3, false).quantize(weight, Granularity::Group(32)))
+    };
+    assert_eq!(with(1), with(4));
+}
