@@ -1,1 +1,11 @@
-//! placeholder
+//! Judging an artifact: tasks, paired intervals, gates and the report.
+//!
+//! Every figure is computed from the files on disk, of the original and of the quantized model on the
+//! same samples, and comes with the uncertainty of the paired difference.
+
+pub mod metrics;
+pub mod compare;
+pub mod intervals;
+pub mod score;
+pub mod gate;
+pub mod report;

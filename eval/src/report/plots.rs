@@ -1,0 +1,23 @@
+//! Plots as inline SVG: colours come from the page's style sheet, values from `<title>` tooltips.
+
+mod canvas;
+mod frontier;
+mod histogram;
+mod layers;
+
+pub(super) use frontier::size_and_accuracy;
+pub(super) use histogram::histogram;
+pub(super) use layers::{bits_per_layer, sqnr_per_layer};
+
+/// One finished plot.
+#[derive(Debug, serde::Serialize)]
+pub(super) struct Plot {
+    /// Heading.
+    pub title: String,
+    /// One line on how to read it.
+    pub caption: String,
+    /// `<svg>` element.
+    pub svg: String,
+    /// Names of the coloured series, in the order of the classes `s0`, `s1`, ...
+    pub legend: Vec<String>,
+}

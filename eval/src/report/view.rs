@@ -1,0 +1,312 @@
+//! A report as rows of text: what both templates print.
+
+use super::figures;
+use super::model::{LayerFacts, Report};
+use crate::gate::GateResult;
+use crate::score::{Metric, Score, Unit, metric};
+use serde::Serialize;
+
+/// Everything the templates print, already in words.
+#[derive(Debug, Serialize)]
+pub(super) struct View {
+    title: String,
+    /// For the model card's header: the repository it was made from.
+    base_model: Option<String>,
+    /// Name and value pairs of the head.
+    facts: Vec<[String; 2]>,
+    command: String,
+    scores: Vec<ScoreRow>,
+    has_quantized: bool,
+    gates: Vec<GateRow>,
+    size: Vec<[String; 2]>,
+    /// Largest claims first, for the tiles of the page.
+    highlights: Vec<[String; 2]>,
+    layers: Vec<LayerRow>,
+    stages: Vec<[String; 2]>,
+    warnings: Vec<String>,
+    loading: Vec<Loading>,
+}
+
+#[derive(Debug, Serialize)]
+struct ScoreRow {
+    metric: String,
+    summary: String,
+    data: String,
+    original: String,
+    quantized: String,
+    delta: String,
+    interval: String,
+    samples: String,
+}
+
+#[derive(Debug, Serialize)]
+struct GateRow {
+    gate: String,
+    found: String,
+    verdict: &'static str,
+    passed: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct LayerRow {
+    name: String,
+    shape: String,
+    method: String,
+    bits: String,
+    group: String,
+    bits_per_weight: String,
+    outliers: String,
+    sqnr: String,
+    output_sqnr: String,
+    weighted_error: String,
+    share: String,
+    seconds: String,
+    because: String,
+    notes: String,
+}
+
+/// One way to load the artifact.
+#[derive(Debug, Serialize)]
+struct Loading {
+    with: &'static str,
+    code: String,
+    language: &'static str,
+}
+
+/// What stands where there is no number.
+const ABSENT: &str = "\u{2013}";
+
+impl View {
+    pub(super) fn of(report: &Report) -> Self {
+        let recipe = report.recipe.as_ref().map(|recipe| recipe.name.as_str());
+        let name = &report.model.name;
+        Self {
+            title: recipe.map_or_else(|| name.clone(), |recipe| format!("{name} \u{b7} {recipe}")),
+            base_model: report.model.revision.as_ref().map(|_| name.clone()),
+            facts: facts(report),
+            command: report.run.command.clone(),
+            scores: report.scores.iter().map(score_row).collect(),
+            has_quantized: report.scores.iter().any(|score| score.quantized.is_some()),
+            gates: report.gates.iter().map(gate_row).collect(),
+            size: size(report),
+            highlights: highlights(report),
+            layers: report.layers.iter().map(layer_row).collect(),
+            stages: report
+                .run
+                .stages
+                .iter()
+                .map(|(name, &seconds)| [name.clone(), figures::seconds(seconds)])
+                .collect(),
+            warnings: report.warnings.clone(),
+            loading: loading(report),
+        }
+    }
+}
+
+fn facts(report: &Report) -> Vec<[String; 2]> {
+    let mut facts: Vec<[String; 2]> = Vec::new();
+    let mut add = |name: &str, value: String| facts.push([name.to_owned(), value]);
+    let (model, run) = (&report.model, &report.run);
+    add("Model", model.name.clone());
+    if let Some(revision) = &model.revision {
+        add("Revision", revision.clone());
+    }
+    add("Architecture", model.architecture.clone());
+    add("Parameters", figures::count(model.parameters));
+    if let Some(recipe) = &report.recipe {
+        add("Recipe", recipe.name.clone());
+        add("Recipe SHA-256", recipe.sha256.clone());
+    }
+    if let Some(artifact) = &report.artifact {
+        add("Format", artifact.format.clone());
+    }
+    add("quench", run.version.clone());
+    add("Seed", run.seed.to_string());
+    add("Device", format!("{}, {} threads", run.device, run.threads));
+    add("Wall time", figures::seconds(run.seconds));
+    add("Peak memory", figures::bytes(run.peak_memory_bytes));
+    facts
+}
+
+fn unit_of(score: &Score) -> (Option<&'static Metric>, Unit) {
+    let known = metric(&score.metric);
+    (known, known.map_or(Unit::Significant(6), |metric| metric.unit))
+}
+
+fn score_row(score: &Score) -> ScoreRow {
+    let (known, unit) = unit_of(score);
+    let figure = |value: Option<f64>| {
+        value.map_or_else(|| ABSENT.to_owned(), |value| figures::figure(value, unit))
+    };
+    // The interval bounds the difference, or the comparison itself.
+    let end = |value| match score.delta {
+        Some(_) => figures::difference(value, unit),
+        None => figures::figure(value, unit),
+    };
+    let mut interval = score
+        .ci95
+        .map_or_else(|| ABSENT.to_owned(), |[low, high]| format!("{} to {}", end(low), end(high)));
+    if let Some(p) = score.p_value {
+        interval = format!("{interval}; p = {}", figures::significant(p, 2));
+    }
+    let mut samples = figures::count(score.samples);
+    if let Some(tokens) = score.tokens {
+        samples = format!("{samples} ({} tokens)", figures::count(tokens));
+    }
+    ScoreRow {
+        metric: known.map_or_else(|| score.metric.clone(), |metric| metric.label.to_owned()),
+        summary: known.map_or_else(String::new, |metric| metric.summary.to_owned()),
+        data: score.data.clone(),
+        original: figure(score.original),
+        quantized: figure(score.quantized),
+        delta: score
+            .delta
+            .map_or_else(|| ABSENT.to_owned(), |delta| figures::difference(delta, unit)),
+        interval,
+        samples,
+    }
+}
+
+fn gate_row(result: &GateResult) -> GateRow {
+    GateRow {
+        gate: result.gate.clone(),
+        found: result
+            .found
+            .map_or_else(|| "not computed".to_owned(), |found| figures::significant(found, 5)),
+        verdict: if result.passed { "passed" } else { "failed" },
+        passed: result.passed,
+    }
+}
+
+fn size(report: &Report) -> Vec<[String; 2]> {
+    let Some(size) = &report.size else { return Vec::new() };
+    [
+        ("Original files", figures::bytes(size.original_bytes)),
+        ("Artifact files", figures::bytes(size.artifact_bytes)),
+        ("Ratio", format!("{:.2}x", size.ratio)),
+        ("Bits per weight, linear layers", format!("{:.3}", size.bits_per_weight_linear)),
+        ("Bits per weight, whole file", format!("{:.3}", size.bits_per_weight_file)),
+    ]
+    .map(|(name, value)| [name.to_owned(), value])
+    .into()
+}
+
+fn highlights(report: &Report) -> Vec<[String; 2]> {
+    let mut tiles = Vec::new();
+    if let Some(size) = &report.size {
+        tiles.push([format!("{:.2}x", size.ratio), "smaller on disk".to_owned()]);
+        let bits = format!("{:.2}", size.bits_per_weight_linear);
+        tiles.push([bits, "bits per weight, linear layers".to_owned()]);
+    }
+    for score in &report.scores {
+        let (Some(known), unit) = unit_of(score) else { continue };
+        let both = score.original.zip(score.quantized);
+        if let (Some((from, to)), Some(delta)) = (both, score.delta) {
+            let [from, to] = [from, to].map(|value| figures::figure(value, unit));
+            let label = format!("{}: {from} \u{2192} {to}", known.label);
+            tiles.push([figures::difference(delta, unit), label]);
+        } else if let Some(value) = score.quantized.or(score.original) {
+            tiles.push([figures::figure(value, unit), known.label.to_owned()]);
+        }
+    }
+    tiles.truncate(6);
+    tiles
+}
+
+fn layer_row(layer: &LayerFacts) -> LayerRow {
+    let decibel = |value: Option<f64>| {
+        value.map_or_else(|| ABSENT.to_owned(), |value| format!("{value:.2}"))
+    };
+    let share = |value: f64| format!("{:.2} %", value * 100.0);
+    LayerRow {
+        name: layer.name.clone(),
+        shape: format!("{} x {}", layer.shape[0], layer.shape[1]),
+        method: layer.method.clone(),
+        bits: layer.bits.to_string(),
+        group: layer.group_size.map_or_else(|| ABSENT.to_owned(), |size| size.to_string()),
+        bits_per_weight: format!("{:.3}", layer.bits_per_weight),
+        outliers: share(layer.outlier_fraction),
+        sqnr: decibel(layer.sqnr_db),
+        output_sqnr: decibel(layer.output_sqnr_db),
+        weighted_error: layer
+            .weighted_error
+            .map_or_else(|| ABSENT.to_owned(), |error| figures::significant(error, 4)),
+        share: layer.damage_share.map_or_else(|| ABSENT.to_owned(), share),
+        seconds: format!("{:.2}", layer.seconds),
+        because: layer.because.clone(),
+        notes: layer.notes.join("; "),
+    }
+}
+
+fn loading(report: &Report) -> Vec<Loading> {
+    let Some(artifact) = &report.artifact else { return Vec::new() };
+    let shell = shell_word(&artifact.path);
+    let python = format!("{:?}", artifact.path);
+    let quench = Loading {
+        with: "quench",
+        code: format!("quench eval {shell}\nquench export {shell} --format dense -o dense"),
+        language: "sh",
+    };
+    let vllm = Loading { with: "vLLM", code: format!("vllm serve {shell}"), language: "sh" };
+    let transformers = |with| Loading {
+        with,
+        code: format!(
+            "from transformers import AutoModel\n\nmodel = AutoModel.from_pretrained({python})"
+        ),
+        language: "python",
+    };
+    let is_decoder = report.scores.iter().any(|score| score.task == "perplexity");
+    match artifact.format.as_str() {
+        "compressed-tensors" => {
+            let mut ways = vec![transformers("transformers, with compressed-tensors installed")];
+            if is_decoder {
+                ways.push(vllm);
+            }
+            ways.push(quench);
+            ways
+        }
+        "dense" => vec![transformers("transformers")],
+        _ => vec![quench],
+    }
+}
+
+/// `text` as one word of a POSIX shell.
+fn shell_word(text: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+:@".contains(letter);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn rows_speak_the_units_of_their_metric() {
+        let view = View::of(&sample::report());
+        assert_eq!(view.scores[0].delta, "+1.2890");
+        assert_eq!(view.scores[0].interval, "+1.1200 to +1.4600");
+        assert_eq!(view.scores[0].samples, "815 (207,825 tokens)");
+        assert_eq!(view.scores[1].original, ABSENT);
+        assert_eq!(view.scores[1].interval, "0.03050 to 0.03200");
+        assert_eq!(view.scores[3].quantized, "91.25 %");
+        assert_eq!(view.gates[0].found, "1.0274");
+        assert_eq!((view.gates[0].passed, view.gates[1].passed), (true, false));
+    }
+
+    #[test]
+    fn loading_depends_on_the_format_and_quotes_the_path() {
+        let mut report = sample::report();
+        let view = View::of(&report);
+        assert!(view.loading[0].code.starts_with("quench eval 'out <3'\n"));
+        report.artifact.as_mut().unwrap().format = "compressed-tensors".into();
+        report.artifact.as_mut().unwrap().path = "out".into();
+        let view = View::of(&report);
+        assert_eq!(view.loading.len(), 3);
+        assert_eq!(view.loading[1].code, "vllm serve out");
+    }
+}
