@@ -107,7 +107,7 @@ impl Gate {
         match self.aspect {
             Aspect::Value => score.quantized,
             Aspect::Delta => score.delta,
-            Aspect::Ratio => score.ratio(),
+            Aspect::Ratio => score.ratio,
         }
     }
 

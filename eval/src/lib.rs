@@ -8,4 +8,6 @@ pub mod compare;
 pub mod intervals;
 pub mod score;
 pub mod gate;
+pub mod subject;
+pub mod tasks;
 pub mod report;

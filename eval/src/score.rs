@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// One figure: of the original, of the quantized model, and their paired difference.
 ///
 /// Absent numbers are `null` in JSON. Figures that compare the two models (KL divergence, agreement)
-/// stand in `quantized`, and their interval in `ci95`; for all others `ci95` is that of `delta`.
+/// stand in `quantized`. `ci95` is the interval of `delta` where there is one, else of the figure itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// Registry name of the task.
@@ -33,13 +33,21 @@ pub struct Score {
     /// Scored tokens, for figures per token.
     #[serde(default)]
     pub tokens: Option<u64>,
+    /// `quantized / original`.
+    #[serde(default)]
+    pub ratio: Option<f64>,
+    /// Two-sided 95 % interval of `ratio`.
+    #[serde(default)]
+    pub ratio_ci95: Option<[f64; 2]>,
 }
 
 impl Score {
     /// A figure of each model on its own; the difference where both are there.
     pub fn of_models(metric: &str, original: Option<f64>, quantized: Option<f64>) -> Self {
-        let delta = original.zip(quantized).map(|(original, quantized)| quantized - original);
-        Self { original, quantized, delta, ..Self::empty(metric) }
+        let both = original.zip(quantized);
+        let delta = both.map(|(original, quantized)| quantized - original);
+        let ratio = both.map(|(original, quantized)| quantized / original);
+        Self { original, quantized, delta, ratio, ..Self::empty(metric) }
     }
 
     /// A figure that compares the two models.
@@ -60,6 +68,8 @@ impl Score {
             standard_error: None,
             p_value: None,
             tokens: None,
+            ratio: None,
+            ratio_ci95: None,
         }
     }
 
@@ -69,11 +79,6 @@ impl Score {
         self.ci95 = interval.map(|interval| interval.ci95);
         self.standard_error = interval.map(|interval| interval.standard_error);
         self
-    }
-
-    /// Quantized over original.
-    pub fn ratio(&self) -> Option<f64> {
-        self.original.zip(self.quantized).map(|(original, quantized)| quantized / original)
     }
 }
 

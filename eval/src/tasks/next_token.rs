@@ -1,0 +1,256 @@
+//! Next-token losses of one or two models over token sequences.
+//!
+//! One pass: the hidden states of a group of sequences go through all blocks of each model; then, chunk
+//! of positions by chunk, through both heads, and every row of logits is reduced at once to a loss, a
+//! divergence and an agreement. Logits never exceed [`LOGIT_BYTES`] per thread.
+
+use super::passes::{groups, states_of, values};
+use super::{Progress, Side, TaskError};
+use crate::compare;
+use crate::subject::Subject;
+use burn::tensor::Tensor;
+use calib::inputs::Inputs;
+use calib::{Forward, Hidden, NoTap, Stage};
+use rayon::prelude::*;
+
+/// Logits one thread holds at a time, both models together.
+const LOGIT_BYTES: usize = 64 << 20;
+/// Vocabulary assumed where the model does not tell.
+const VOCABULARY: usize = 1 << 17;
+
+/// Token sequences and, for each, the first position whose token is scored.
+pub(super) struct Sequences {
+    /// At least two tokens each.
+    pub ids: Vec<Vec<u32>>,
+    /// At least 1 each: nothing predicts the first token.
+    pub first: Vec<usize>,
+}
+
+/// Sums over the scored tokens of one sequence.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Tally {
+    /// Scored.
+    pub tokens: f64,
+    /// Summed, nats.
+    pub original_loss: f64,
+    /// Summed, nats.
+    pub quantized_loss: f64,
+    /// Tokens where both models prefer the same.
+    pub agreeing: f64,
+    /// Per token, nats.
+    pub divergences: Vec<f64>,
+}
+
+/// One or two models that can be run side by side.
+trait Judged: Sync {
+    /// How many they are.
+    fn models(&self) -> usize;
+    /// Runs the stages before the head over one group, then lends each model's head and states to
+    /// `score`, sequence by sequence.
+    fn group(
+        &self,
+        batches: Vec<Hidden>,
+        score: &(dyn Fn(usize, &[Head<'_>]) -> Result<Tally, TaskError> + Sync),
+    ) -> Result<Vec<Tally>, TaskError>;
+}
+
+/// A head and what enters it for one sequence, `[1, tokens, width]`.
+struct Head<'a> {
+    stage: &'a dyn Stage,
+    states: Tensor<3>,
+    side: Side,
+}
+
+struct One<'a> {
+    forward: &'a Forward<'a>,
+    side: Side,
+}
+
+struct Two<'a> {
+    original: &'a Forward<'a>,
+    quantized: &'a Forward<'a>,
+}
+
+impl Judged for One<'_> {
+    fn models(&self) -> usize {
+        1
+    }
+
+    fn group(
+        &self,
+        batches: Vec<Hidden>,
+        score: &(dyn Fn(usize, &[Head<'_>]) -> Result<Tally, TaskError> + Sync),
+    ) -> Result<Vec<Tally>, TaskError> {
+        let side = self.side;
+        let states = before_head(self.forward, side, batches)?;
+        with_head(self.forward, side, |stage| {
+            let each = states.into_par_iter().enumerate();
+            each.map(|(at, states)| score(at, &[Head { stage, states, side }])).collect()
+        })?
+    }
+}
+
+impl Judged for Two<'_> {
+    fn models(&self) -> usize {
+        2
+    }
+
+    fn group(
+        &self,
+        batches: Vec<Hidden>,
+        score: &(dyn Fn(usize, &[Head<'_>]) -> Result<Tally, TaskError> + Sync),
+    ) -> Result<Vec<Tally>, TaskError> {
+        let (original, quantized) = (Side::Original, Side::Quantized);
+        let o_states = before_head(self.original, original, batches.clone())?;
+        let q_states = before_head(self.quantized, quantized, batches)?;
+        with_head(self.original, original, |o_stage| {
+            with_head(self.quantized, quantized, |q_stage| {
+                let each = o_states.into_par_iter().zip(q_states).enumerate();
+                each.map(|(at, (o, q))| {
+                    let o = Head { stage: o_stage, states: o, side: original };
+                    let q = Head { stage: q_stage, states: q, side: quantized };
+                    score(at, &[o, q])
+                })
+                .collect()
+            })?
+        })?
+    }
+}
+
+fn before_head(
+    forward: &Forward<'_>,
+    side: Side,
+    batches: Vec<Hidden>,
+) -> Result<Vec<Tensor<3>>, TaskError> {
+    let states = forward.before_head(batches);
+    let states = states.map_err(|source| TaskError::Stage { side, source })?;
+    states.into_iter().map(|states| states_of(states, side)).collect()
+}
+
+fn with_head<R>(
+    forward: &Forward<'_>,
+    side: Side,
+    body: impl FnOnce(&dyn Stage) -> R,
+) -> Result<R, TaskError> {
+    let last = forward.model().stages() - 1;
+    forward.with_stage(last, body).map_err(|source| TaskError::Stage { side, source })
+}
+
+/// Scores every sequence with the models of `subject`, in order.
+pub(super) fn tallies(
+    subject: &Subject<'_>,
+    sequences: &Sequences,
+    progress: &dyn Progress,
+) -> Result<Vec<Tally>, TaskError> {
+    match (&subject.original, &subject.quantized) {
+        (Some(original), Some(quantized)) => {
+            run(&Two { original, quantized }, original, sequences, progress)
+        }
+        (Some(forward), None) => {
+            run(&One { forward, side: Side::Original }, forward, sequences, progress)
+        }
+        (None, Some(forward)) => {
+            run(&One { forward, side: Side::Quantized }, forward, sequences, progress)
+        }
+        (None, None) => Err(TaskError::NoModel),
+    }
+}
+
+fn run(
+    judged: &dyn Judged,
+    any: &Forward<'_>,
+    sequences: &Sequences,
+    progress: &dyn Progress,
+) -> Result<Vec<Tally>, TaskError> {
+    let lengths: Vec<usize> = sequences.ids.iter().map(Vec::len).collect();
+    let inputs = Inputs::Tokens(sequences.ids.clone());
+    let vocabulary = any.model().vocabulary().unwrap_or(VOCABULARY).max(1);
+    let chunk = (LOGIT_BYTES / (4 * vocabulary * judged.models())).max(1);
+    let mut tallies = Vec::with_capacity(lengths.len());
+    for group in groups(&lengths, any.model()) {
+        let start = group.start;
+        let batches = group.map(|at| inputs.batch(&[at], any.device())).collect();
+        tallies.extend(judged.group(batches, &|at, heads| {
+            let at = start + at;
+            let tally = score(heads, chunk, &sequences.ids[at], sequences.first[at], at);
+            progress.advance(1);
+            tally
+        })?);
+    }
+    Ok(tallies)
+}
+
+/// Scores the tokens `first..` of one sequence, `chunk` positions at a time.
+fn score(
+    heads: &[Head<'_>],
+    chunk: usize,
+    ids: &[u32],
+    first: usize,
+    at: usize,
+) -> Result<Tally, TaskError> {
+    let mut tally = Tally::default();
+    let [_, _, width] = heads[0].states.dims();
+    // The logits at a position predict the token after it; the last position predicts nothing here.
+    let (mut position, end) = (first - 1, ids.len() - 1);
+    while position < end {
+        let next = (position + chunk).min(end);
+        let mut rows = Vec::with_capacity(heads.len());
+        for head in heads {
+            let states = head.states.clone().slice([0..1, position..next, 0..width]);
+            let logits = head.stage.forward(Hidden::States(states), &mut NoTap);
+            let logits = logits.map_err(|source| TaskError::Stage { side: head.side, source })?;
+            let ([_, _, vocabulary], logits) = values(logits, head.side)?;
+            rows.push((vocabulary.max(1), logits));
+        }
+        let targets = &ids[position + 1..=next];
+        add(&mut tally, &rows, targets, heads, |row| {
+            format!("sequence {}, position {}", at + 1, position + row + 1)
+        })?;
+        position = next;
+    }
+    Ok(tally)
+}
+
+/// Adds the rows of logits of one or two models, `(vocabulary, [positions, vocabulary])`.
+fn add(
+    tally: &mut Tally,
+    rows: &[(usize, Vec<f32>)],
+    targets: &[u32],
+    heads: &[Head<'_>],
+    place: impl Fn(usize) -> String,
+) -> Result<(), TaskError> {
+    let not_finite = |side, row| TaskError::NotFinite { side, place: place(row) };
+    let vocabulary = rows[0].0;
+    let outside = |side| TaskError::Values { side, found: "a token outside the logits".to_owned() };
+    let each = rows[0].1.chunks_exact(vocabulary).zip(targets).enumerate();
+    for (row, (first, &target)) in each {
+        let target = target as usize;
+        if target >= vocabulary {
+            return Err(outside(heads[0].side));
+        }
+        tally.tokens += 1.0;
+        if let [_, (second_vocabulary, second)] = rows {
+            if *second_vocabulary != vocabulary {
+                let quantized = *second_vocabulary;
+                return Err(TaskError::Shapes { original: vocabulary, quantized });
+            }
+            let second = &second[row * vocabulary..][..vocabulary];
+            let pair = compare::pair(first, second, target).ok_or_else(|| {
+                let original_is_fine = first.iter().all(|logit| logit.is_finite());
+                not_finite(heads[usize::from(original_is_fine)].side, row)
+            })?;
+            tally.original_loss += pair.original_loss;
+            tally.quantized_loss += pair.quantized_loss;
+            tally.agreeing += f64::from(u8::from(pair.agree));
+            tally.divergences.push(pair.divergence);
+        } else {
+            let side = heads[0].side;
+            let found = compare::row(first, target).ok_or_else(|| not_finite(side, row))?;
+            match side {
+                Side::Original => tally.original_loss += found.loss,
+                Side::Quantized => tally.quantized_loss += found.loss,
+            }
+        }
+    }
+    Ok(())
+}
