@@ -11,6 +11,8 @@ mod passes;
 mod perplexity;
 mod sentence_similarity;
 mod spec;
+#[cfg(test)]
+mod toy;
 
 pub use classification::Classification;
 pub use error::{Side, TaskError};

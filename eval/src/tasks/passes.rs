@@ -96,7 +96,7 @@ pub(super) fn outputs<T: Send>(
 pub(super) fn values(states: Hidden, side: Side) -> Result<([usize; 3], Vec<f32>), TaskError> {
     let states: Tensor<3> = states_of(states, side)?;
     let shape = states.dims();
-    let values = states.into_data().convert::<f32>().into_vec::<f32>();
+    let values = states.into_data().convert::<f32>().try_into_vec::<f32>();
     let values =
         values.map_err(|error| TaskError::Values { side, found: format!("{error:?}") })?;
     Ok((shape, values))

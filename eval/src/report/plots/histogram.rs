@@ -8,7 +8,7 @@ use crate::report::model::WeightHistogram;
 pub(in crate::report) fn histogram(data: &WeightHistogram) -> Option<Plot> {
     let tallest = *data.counts.iter().max()?;
     let range = [data.low, data.high];
-    let mut canvas = Canvas::new(500.0, 250.0, range, [0.0, (tallest as f64 * 1.05).max(1.0)]);
+    let mut canvas = Canvas::new(360.0, 220.0, range, [0.0, (tallest as f64 * 1.05).max(1.0)]);
     canvas.y_axis("weights");
     let width = (data.high - data.low) / data.counts.len() as f64;
     for level in &data.levels {

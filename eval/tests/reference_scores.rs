@@ -1,0 +1,168 @@
+//! The published f32 figures of real checkpoints, reproduced through the public interface.
+
+#![expect(clippy::print_stdout, reason = "figures for a reader of the test log")]
+
+use burn::tensor::Device;
+use calib::data::{Content, DataSpec, NoSampler, Request, load};
+use calib::hub::{FetchOptions, Silent};
+use calib::{Checkpoint, Forward, Model, open_model};
+use eval::score::Score;
+use eval::subject::{InputFiles, Subject};
+use eval::tasks::{Mode, TaskSpec, evaluate};
+use std::path::{Path, PathBuf};
+
+fn assets() -> PathBuf {
+    std::env::var_os("QUENCH_ASSETS").expect("QUENCH_ASSETS is set").into()
+}
+
+fn content(name: &str) -> Content {
+    let spec = DataSpec::parse(name, &assets().join("data")).expect("a path");
+    let mut request = Request {
+        samples: 0,
+        sequence_length: 0,
+        seed: 0,
+        sampler: &mut NoSampler,
+        hub: &FetchOptions::default(),
+        progress: &Silent,
+    };
+    load(&spec, &mut request).expect("readable data")
+}
+
+/// Scores of the checkpoint on its own, and against itself where `twice`.
+fn scores(model: &str, spec: &TaskSpec, twice: bool) -> Vec<Score> {
+    let folder = assets().join(model);
+    let checkpoint = Checkpoint::open(&folder).expect("a checkpoint");
+    let model = open_model(checkpoint.config(), checkpoint.tensors()).expect("a known model");
+    let content = content(&spec.data);
+    let scores = run(&folder, model.as_ref(), &checkpoint, spec, &content, twice);
+    for score in &scores {
+        println!("{} {:?} {:?} {:?}", score.metric, score.original, score.quantized, score.ci95);
+    }
+    scores
+}
+
+fn run(
+    folder: &Path,
+    model: &dyn Model,
+    checkpoint: &Checkpoint,
+    spec: &TaskSpec,
+    content: &Content,
+    twice: bool,
+) -> Vec<Score> {
+    let forward = || {
+        let mut forward = Forward::new(model, checkpoint.tensors(), Device::flex());
+        forward.keep_resident().expect("all weights");
+        forward
+    };
+    let subject = Subject {
+        original: Some(forward()),
+        quantized: twice.then(forward),
+        inputs: InputFiles::from_folder(folder).expect("input files"),
+    };
+    evaluate(&subject, spec, content, 0, &()).expect("scores")
+}
+
+fn windows(data: &str, length: usize) -> TaskSpec {
+    TaskSpec { sequence_length: Some(length), ..TaskSpec::new("perplexity", data) }
+}
+
+fn find<'a>(scores: &'a [Score], metric: &str) -> &'a Score {
+    scores.iter().find(|score| score.metric == metric).expect("the metric")
+}
+
+#[test]
+#[ignore = "needs QUENCH_ASSETS"]
+fn perplexity_over_windows() {
+    let scores = scores("wiki-llama-1.4m", &windows("wikitext2/test-dev.txt", 256), false);
+    let perplexity = find(&scores, "perplexity");
+    assert_eq!((perplexity.samples, perplexity.tokens), (815, Some(207_825)));
+    assert!((perplexity.original.unwrap() - 47.022).abs() <= 0.005, "{perplexity:?}");
+}
+
+#[test]
+#[ignore = "needs QUENCH_ASSETS"]
+fn perplexity_of_wider_rows() {
+    let scores = scores("wiki-llama-10m", &windows("wikitext2/test-dev.txt", 256), false);
+    let perplexity = find(&scores, "perplexity");
+    assert!((perplexity.original.unwrap() - 41.7728).abs() <= 0.005, "{perplexity:?}");
+}
+
+#[test]
+#[ignore = "needs QUENCH_ASSETS"]
+fn perplexity_over_documents() {
+    let spec = TaskSpec {
+        mode: Some(Mode::Documents),
+        separator: Some("<|endoftext|>".to_owned()),
+        ..windows("tinystories/stories-dev.txt", 512)
+    };
+    let scores = scores("stories260k", &spec, false);
+    let perplexity = find(&scores, "perplexity");
+    assert_eq!((perplexity.samples, perplexity.tokens), (160, Some(62_377)));
+    assert!((perplexity.original.unwrap() - 4.3540).abs() <= 0.0005, "{perplexity:?}");
+}
+
+#[test]
+#[ignore = "needs QUENCH_ASSETS"]
+fn a_model_does_not_diverge_from_itself() {
+    let spec = TaskSpec { limit: Some(24), ..windows("wikitext2/test-dev.txt", 256) };
+    let scores = scores("wiki-llama-1.4m", &spec, true);
+    assert!(find(&scores, "perplexity").delta.unwrap().abs() <= 0.0);
+    assert!(find(&scores, "kl_divergence").quantized.unwrap().abs() <= 0.0);
+    assert!((find(&scores, "top1_agreement").quantized.unwrap() - 1.0).abs() <= 0.0);
+}
+
+#[test]
+#[ignore = "needs QUENCH_ASSETS"]
+fn threads_do_not_change_a_bit() {
+    let spec = TaskSpec { limit: Some(24), ..windows("wikitext2/test-dev.txt", 256) };
+    let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    let one = pool(1).install(|| scores("wiki-llama-1.4m", &spec, false));
+    let three = pool(3).install(|| scores("wiki-llama-1.4m", &spec, false));
+    assert_eq!(one, three);
+}
+
+#[test]
+#[ignore = "needs QUENCH_ASSETS"]
+fn overlapping_windows_score_every_token_once() {
+    let spec = TaskSpec { stride: Some(64), limit: Some(9), ..windows("wikitext2/test-dev.txt", 256) };
+    let scores = scores("wiki-llama-1.4m", &spec, false);
+    assert_eq!(find(&scores, "perplexity").tokens, Some(255 + 8 * 64));
+}
+
+#[test]
+#[ignore = "needs QUENCH_ASSETS"]
+fn spearman_of_sentence_pairs() {
+    let spec = TaskSpec {
+        max_length: Some(128),
+        ..TaskSpec::new("sentence_similarity", "stsb/stsb-dev.tsv")
+    };
+    let scores = scores("minilm-l6-v2", &spec, false);
+    let spearman = find(&scores, "spearman");
+    assert_eq!(spearman.samples, 1000);
+    assert!((spearman.original.unwrap() - 86.344).abs() <= 0.01, "{spearman:?}");
+}
+
+#[test]
+#[ignore = "needs QUENCH_ASSETS"]
+fn accuracy_of_sentences() {
+    let spec = TaskSpec {
+        max_length: Some(64),
+        ..TaskSpec::new("classification", "sst2/dev-436.tsv")
+    };
+    let scores = scores("minilm-sst2", &spec, false);
+    let accuracy = find(&scores, "accuracy");
+    assert_eq!(accuracy.samples, 436);
+    assert!((accuracy.original.unwrap() * 436.0 - 362.0).abs() < 1e-9, "{accuracy:?}");
+}
+
+#[test]
+#[ignore = "needs QUENCH_ASSETS"]
+fn accuracy_of_images() {
+    let spec = TaskSpec::new("image_classification", "cifar10/dev-1000.safetensors");
+    let scores = scores("vit-cifar10", &spec, false);
+    let accuracy = find(&scores, "accuracy");
+    assert_eq!(accuracy.samples, 1000);
+    assert!((accuracy.original.unwrap() * 1000.0 - 512.0).abs() < 1e-9, "{accuracy:?}");
+    let cross_entropy = find(&scores, "cross_entropy").original.unwrap();
+    assert!((cross_entropy - 1.3454).abs() <= 1e-4, "{cross_entropy}");
+}
