@@ -52,7 +52,10 @@ pub fn row(logits: &[f32], target: usize) -> Option<Row> {
         *total += exp([f64::from(z) - peak])[0];
     }
     let log_sum = sum.iter().sum::<f64>().ln();
-    Some(Row { loss: peak + log_sum - f64::from(logits[target]), top })
+    Some(Row {
+        loss: peak + log_sum - f64::from(logits[target]),
+        top,
+    })
 }
 
 /// Scores the rows of two models at one position; `None` when a logit is not finite.
@@ -60,7 +63,11 @@ pub fn row(logits: &[f32], target: usize) -> Option<Row> {
 /// # Panics
 /// When the rows differ in length or `target` is outside them.
 pub fn pair(original: &[f32], quantized: &[f32], target: usize) -> Option<Pair> {
-    assert_eq!(original.len(), quantized.len(), "logits over one vocabulary");
+    assert_eq!(
+        original.len(),
+        quantized.len(),
+        "logits over one vocabulary"
+    );
     let (original_top, original_peak) = peak(original)?;
     let (quantized_top, quantized_peak) = peak(quantized)?;
     let (o_peak, q_peak) = (f64::from(original_peak), f64::from(quantized_peak));
@@ -196,9 +203,16 @@ mod tests {
 
     /// Textbook log-softmax in f64 with the library's `exp`.
     fn log_softmax(logits: &[f32]) -> Vec<f64> {
-        let peak = logits.iter().copied().map(f64::from).fold(f64::NEG_INFINITY, f64::max);
+        let peak = logits
+            .iter()
+            .copied()
+            .map(f64::from)
+            .fold(f64::NEG_INFINITY, f64::max);
         let sum: f64 = logits.iter().map(|&z| (f64::from(z) - peak).exp()).sum();
-        logits.iter().map(|&z| f64::from(z) - peak - sum.ln()).collect()
+        logits
+            .iter()
+            .map(|&z| f64::from(z) - peak - sum.ln())
+            .collect()
     }
 
     #[test]
@@ -206,7 +220,10 @@ mod tests {
         for step in 0..70_000_u32 {
             let x = -f64::from(step) * 0.010_1;
             let (ours, theirs) = (exp([x])[0], x.exp());
-            assert!((ours - theirs).abs() <= 4.5e-16 * theirs, "{x}: {ours} {theirs}");
+            assert!(
+                (ours - theirs).abs() <= 4.5e-16 * theirs,
+                "{x}: {ours} {theirs}"
+            );
         }
         assert!((exp([0.0])[0] - 1.0).abs() <= 0.0);
         assert!(exp([-1e9])[0] < 1e-300);
@@ -219,7 +236,10 @@ mod tests {
         let quantized = [0.0, 0.0];
         let pair = pair(&original, &quantized, 1).unwrap();
         let expected = 0.75 * 1.5_f64.ln() + 0.25 * 0.5_f64.ln();
-        assert!((pair.divergence - expected).abs() < 1e-7, "ln 3 is rounded to f32");
+        assert!(
+            (pair.divergence - expected).abs() < 1e-7,
+            "ln 3 is rounded to f32"
+        );
         assert!((pair.original_loss - 4.0_f64.ln()).abs() < 1e-7);
         assert!((pair.quantized_loss - 2.0_f64.ln()).abs() < 1e-15);
         assert!(pair.agree, "the first of equals is the top");
@@ -227,7 +247,9 @@ mod tests {
 
     #[test]
     fn identical_rows_diverge_by_exactly_nothing() {
-        let logits: Vec<f32> = (0..1003_u16).map(|i| f32::from(i * 37 % 101) * 0.173).collect();
+        let logits: Vec<f32> = (0..1003_u16)
+            .map(|i| f32::from(i * 37 % 101) * 0.173)
+            .collect();
         let pair = pair(&logits, &logits, 7).unwrap();
         assert!(pair.divergence <= 0.0 && pair.agree);
         assert!((pair.original_loss - pair.quantized_loss).abs() <= 0.0);

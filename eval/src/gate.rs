@@ -77,7 +77,13 @@ impl Gate {
             Better::Lower => Relation::AtMost,
             Better::Higher => Relation::AtLeast,
         };
-        Ok(Self { figure: figure.to_owned(), metric: metric.name, aspect, relation, bound })
+        Ok(Self {
+            figure: figure.to_owned(),
+            metric: metric.name,
+            aspect,
+            relation,
+            bound,
+        })
     }
 
     /// The metric it reads, as in [`METRICS`].
@@ -91,7 +97,13 @@ impl Gate {
             .iter()
             .filter(|score| score.metric == self.metric)
             .filter_map(|score| Some((self.figure_of(score)?, &score.data)))
-            .reduce(|worst, next| if self.is_worse(next.0, worst.0) { next } else { worst });
+            .reduce(|worst, next| {
+                if self.is_worse(next.0, worst.0) {
+                    next
+                } else {
+                    worst
+                }
+            });
         GateResult {
             gate: self.to_string(),
             found: found.map(|(value, _)| value),
@@ -136,7 +148,9 @@ impl FromStr for Gate {
 
     /// Parses `figure<=number` or `figure>=number`, spaces allowed around the relation.
     fn from_str(text: &str) -> Result<Self, GateError> {
-        let syntax = || GateError::Syntax { found: text.to_owned() };
+        let syntax = || GateError::Syntax {
+            found: text.to_owned(),
+        };
         let (figure, relation, bound) = if let Some((figure, bound)) = text.split_once("<=") {
             (figure, Relation::AtMost, bound)
         } else if let Some((figure, bound)) = text.split_once(">=") {
@@ -150,7 +164,13 @@ impl FromStr for Gate {
         }
         let figure = figure.trim();
         let (metric, aspect) = find(figure)?;
-        Ok(Self { figure: figure.to_owned(), metric: metric.name, aspect, relation, bound })
+        Ok(Self {
+            figure: figure.to_owned(),
+            metric: metric.name,
+            aspect,
+            relation,
+            bound,
+        })
     }
 }
 
@@ -175,7 +195,10 @@ fn find(figure: &str) -> Result<(&'static Metric, Aspect), GateError> {
         let nearest = known
             .into_iter()
             .max_by(|a, b| strsim::jaro(a, figure).total_cmp(&strsim::jaro(b, figure)));
-        return Err(GateError::Figure { found: figure.to_owned(), nearest });
+        return Err(GateError::Figure {
+            found: figure.to_owned(),
+            nearest,
+        });
     }
     let (name, aspect) = match figure.rsplit_once('_') {
         Some((name, "delta")) => (name, Aspect::Delta),
@@ -184,7 +207,10 @@ fn find(figure: &str) -> Result<(&'static Metric, Aspect), GateError> {
     };
     match metric(name) {
         Some(metric) => Ok((metric, aspect)),
-        None => Err(GateError::Figure { found: figure.to_owned(), nearest: None }),
+        None => Err(GateError::Figure {
+            found: figure.to_owned(),
+            nearest: None,
+        }),
     }
 }
 
@@ -200,14 +226,38 @@ mod tests {
 
     #[test]
     fn a_ratio_holds_or_not_and_says_what_it_found() {
-        let scores = [score("perplexity", 10.0, 10.2, "a"), score("perplexity", 10.0, 10.4, "b")];
-        let result = "perplexity_ratio <= 1.03".parse::<Gate>().unwrap().check(&scores);
+        let scores = [
+            score("perplexity", 10.0, 10.2, "a"),
+            score("perplexity", 10.0, 10.4, "b"),
+        ];
+        let result = "perplexity_ratio <= 1.03"
+            .parse::<Gate>()
+            .unwrap()
+            .check(&scores);
         assert_eq!(result.gate, "perplexity_ratio<=1.03");
         assert_eq!(result.data.as_deref(), Some("b"), "the worst of both");
         assert!(!result.passed && (result.found.unwrap() - 1.04).abs() < 1e-12);
-        assert!("perplexity_ratio<=1.05".parse::<Gate>().unwrap().check(&scores).passed);
-        assert!("perplexity_delta<=0.5".parse::<Gate>().unwrap().check(&scores).passed);
-        assert!("perplexity<=10.4".parse::<Gate>().unwrap().check(&scores).passed);
+        assert!(
+            "perplexity_ratio<=1.05"
+                .parse::<Gate>()
+                .unwrap()
+                .check(&scores)
+                .passed
+        );
+        assert!(
+            "perplexity_delta<=0.5"
+                .parse::<Gate>()
+                .unwrap()
+                .check(&scores)
+                .passed
+        );
+        assert!(
+            "perplexity<=10.4"
+                .parse::<Gate>()
+                .unwrap()
+                .check(&scores)
+                .passed
+        );
     }
 
     #[test]
@@ -216,15 +266,25 @@ mod tests {
         let gate = Gate::new("accuracy_delta", -0.005).unwrap();
         assert_eq!(gate.to_string(), "accuracy_delta>=-0.005");
         assert!(!gate.check(&scores).passed);
-        assert_eq!(Gate::new("kl_divergence", 0.1).unwrap().to_string(), "kl_divergence<=0.1");
+        assert_eq!(
+            Gate::new("kl_divergence", 0.1).unwrap().to_string(),
+            "kl_divergence<=0.1"
+        );
     }
 
     #[test]
     fn what_was_not_computed_or_is_not_a_number_fails() {
         let gate = Gate::new("perplexity", 9.0).unwrap();
         assert!(!gate.check(&[]).passed);
-        assert!(!gate.check(&[score("perplexity", 1.0, f64::NAN, "a")]).passed);
-        let both = [score("perplexity", 1.0, f64::NAN, "a"), score("perplexity", 1.0, 1.0, "b")];
+        assert!(
+            !gate
+                .check(&[score("perplexity", 1.0, f64::NAN, "a")])
+                .passed
+        );
+        let both = [
+            score("perplexity", 1.0, f64::NAN, "a"),
+            score("perplexity", 1.0, 1.0, "b"),
+        ];
         assert!(!gate.check(&both).passed);
     }
 
@@ -238,8 +298,14 @@ mod tests {
                 nearest: Some("perplexity_ratio".into())
             }
         );
-        assert!(matches!("perplexity=1".parse::<Gate>(), Err(GateError::Syntax { .. })));
-        assert!(matches!("perplexity<=x".parse::<Gate>(), Err(GateError::Syntax { .. })));
+        assert!(matches!(
+            "perplexity=1".parse::<Gate>(),
+            Err(GateError::Syntax { .. })
+        ));
+        assert!(matches!(
+            "perplexity<=x".parse::<Gate>(),
+            Err(GateError::Syntax { .. })
+        ));
         assert!("kl_divergence_ratio<=1".parse::<Gate>().is_err());
     }
 }

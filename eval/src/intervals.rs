@@ -47,7 +47,10 @@ pub fn bootstrap<const K: usize>(
         }
         values.sort_by(f64::total_cmp);
         let mean = crate::metrics::mean(&values);
-        let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>()
+        let variance = values
+            .iter()
+            .map(|value| (value - mean).powi(2))
+            .sum::<f64>()
             / (values.len() - 1) as f64;
         Some(Interval {
             ci95: [quantile(&values, 0.025), quantile(&values, 0.975)],
@@ -57,7 +60,10 @@ pub fn bootstrap<const K: usize>(
 }
 
 /// A number below `limit`, by the high half of a 64 x 64 bit product (bias below `limit / 2^64`).
-#[expect(clippy::cast_possible_truncation, reason = "the high half is below `limit`")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the high half is below `limit`"
+)]
 fn below(generator: &mut ChaCha8Rng, limit: usize) -> usize {
     ((u128::from(generator.next_u64()) * limit as u128) >> 64) as usize
 }
@@ -76,7 +82,10 @@ pub fn wilson(successes: u64, trials: u64) -> Option<[f64; 2]> {
     let centre = p + Z * Z / (2.0 * n);
     let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
     let scale = 1.0 + Z * Z / n;
-    Some([((centre - half) / scale).max(0.0), ((centre + half) / scale).min(1.0)])
+    Some([
+        ((centre - half) / scale).max(0.0),
+        ((centre + half) / scale).min(1.0),
+    ])
 }
 
 /// Two-sided exact `McNemar` p-value: `lost` rows only the original has right, `won` only the other.
@@ -132,7 +141,10 @@ mod tests {
             [rows.iter().map(|&row| values[row]).sum::<f64>() / rows.len() as f64]
         });
         let interval = interval.unwrap();
-        assert!((interval.standard_error - 0.025).abs() < 0.0015, "{interval:?}");
+        assert!(
+            (interval.standard_error - 0.025).abs() < 0.0015,
+            "{interval:?}"
+        );
         assert!((interval.ci95[0] - 0.451).abs() < 0.006, "{interval:?}");
         assert!((interval.ci95[1] - 0.549).abs() < 0.006, "{interval:?}");
     }
@@ -140,9 +152,14 @@ mod tests {
     #[test]
     fn threads_do_not_matter_and_seeds_do() {
         let run = |threads, seed| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
             pool.install(|| {
-                bootstrap(50, seed, |rows| [rows.iter().map(|&row| row as f64).sum::<f64>()])
+                bootstrap(50, seed, |rows| {
+                    [rows.iter().map(|&row| row as f64).sum::<f64>()]
+                })
             })
         };
         assert_eq!(run(1, 7), run(4, 7));

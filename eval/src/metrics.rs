@@ -22,7 +22,11 @@ pub fn average_ranks(values: &[f64]) -> Vec<f64> {
     let mut start = 0;
     while start < order.len() {
         let value = values[order[start]];
-        let same = order[start..].iter().take_while(|&&at| values[at] <= value).count().max(1);
+        let same = order[start..]
+            .iter()
+            .take_while(|&&at| values[at] <= value)
+            .count()
+            .max(1);
         // Ranks start+1 ..= start+same have the mean start + (same + 1) / 2.
         let rank = start as f64 + (same as f64 + 1.0) / 2.0;
         for &at in &order[start..start + same] {
@@ -68,7 +72,9 @@ pub fn spearman(left: &[f64], right: &[f64]) -> Option<f64> {
     reason = "a position inside the slice"
 )]
 pub fn quantile(sorted: &[f64], q: f64) -> f64 {
-    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
+    let Some(last) = sorted.len().checked_sub(1) else {
+        return f64::NAN;
+    };
     let position = q.clamp(0.0, 1.0) * last as f64;
     let below = (position.floor() as usize).min(last);
     let above = (below + 1).min(last);
@@ -106,7 +112,12 @@ mod tests {
     fn ties_share_their_mean_rank() {
         // sorted: 1 (rank 1), 2 2 (2, 3 -> 2.5), 5 5 5 (4, 5, 6 -> 5)
         let ranks = average_ranks(&[5.0, 2.0, 5.0, 1.0, 2.0, 5.0]);
-        assert!(ranks.iter().zip([5.0, 2.5, 5.0, 1.0, 2.5, 5.0]).all(|(a, b)| close(*a, b, 0.0)));
+        assert!(
+            ranks
+                .iter()
+                .zip([5.0, 2.5, 5.0, 1.0, 2.5, 5.0])
+                .all(|(a, b)| close(*a, b, 0.0))
+        );
         assert!(average_ranks(&[]).is_empty());
     }
 

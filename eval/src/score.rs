@@ -47,12 +47,21 @@ impl Score {
         let both = original.zip(quantized);
         let delta = both.map(|(original, quantized)| quantized - original);
         let ratio = both.map(|(original, quantized)| quantized / original);
-        Self { original, quantized, delta, ratio, ..Self::empty(metric) }
+        Self {
+            original,
+            quantized,
+            delta,
+            ratio,
+            ..Self::empty(metric)
+        }
     }
 
     /// A figure that compares the two models.
     pub fn of_comparison(metric: &str, value: f64) -> Self {
-        Self { quantized: Some(value), ..Self::empty(metric) }
+        Self {
+            quantized: Some(value),
+            ..Self::empty(metric)
+        }
     }
 
     fn empty(metric: &str) -> Self {

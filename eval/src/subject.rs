@@ -83,7 +83,10 @@ pub enum SubjectError {
 impl<'a> Subject<'a> {
     /// The model whose shape both share.
     pub fn model(&self) -> Option<&'a dyn Model> {
-        self.original.as_ref().or(self.quantized.as_ref()).map(Forward::model)
+        self.original
+            .as_ref()
+            .or(self.quantized.as_ref())
+            .map(Forward::model)
     }
 }
 
@@ -126,7 +129,9 @@ fn labels(config: &Value) -> BTreeMap<String, usize> {
 }
 
 fn number(value: Option<&Value>) -> Option<usize> {
-    value.and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok())
+    value
+        .and_then(Value::as_u64)
+        .and_then(|number| usize::try_from(number).ok())
 }
 
 /// Null where there is no such file.
@@ -134,7 +139,10 @@ fn json(path: &Path) -> Result<Value, SubjectError> {
     if !path.exists() {
         return Ok(Value::Null);
     }
-    let error = |source| SubjectError::File { path: path.to_owned(), source };
+    let error = |source| SubjectError::File {
+        path: path.to_owned(),
+        source,
+    };
     let bytes = fs_err::read(path).map_err(|source| error(Box::new(source)))?;
     serde_json::from_slice(&bytes).map_err(|source| error(Box::new(source)))
 }
@@ -145,14 +153,25 @@ fn pooling(folder: &Path) -> Result<Pooling, SubjectError> {
     let modules = json(&path)?;
     let mut pooling = Pooling::default();
     for module in modules.as_array().into_iter().flatten() {
-        let kind = module.get("type").and_then(Value::as_str).unwrap_or_default();
+        let kind = module
+            .get("type")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         match kind.rsplit('.').next().unwrap_or_default() {
             "Transformer" | "Normalize" => {}
             "Pooling" => {
-                let place = module.get("path").and_then(Value::as_str).unwrap_or_default();
+                let place = module
+                    .get("path")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
                 pooling = pooling_of(&folder.join(place).join("config.json"))?;
             }
-            _ => return Err(SubjectError::Module { path, found: kind.to_owned() }),
+            _ => {
+                return Err(SubjectError::Module {
+                    path,
+                    found: kind.to_owned(),
+                });
+            }
         }
     }
     Ok(pooling)
@@ -173,7 +192,10 @@ fn pooling_of(path: &Path) -> Result<Pooling, SubjectError> {
     match modes.as_slice() {
         ["mean_tokens" | "mean"] => Ok(Pooling::Mean),
         ["cls_token" | "cls"] => Ok(Pooling::First),
-        _ => Err(SubjectError::Pooling { path: path.to_owned(), found: modes.join(" + ") }),
+        _ => Err(SubjectError::Pooling {
+            path: path.to_owned(),
+            found: modes.join(" + "),
+        }),
     }
 }
 
@@ -202,21 +224,38 @@ mod tests {
     #[test]
     fn pooling_is_read_and_other_kinds_are_refused() {
         let mean = json!({ "pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false });
-        assert_eq!(pooling(folder(&modules(), &mean).path()).unwrap(), Pooling::Mean);
+        assert_eq!(
+            pooling(folder(&modules(), &mean).path()).unwrap(),
+            Pooling::Mean
+        );
         let first = json!({ "pooling_mode_cls_token": true });
-        assert_eq!(pooling(folder(&modules(), &first).path()).unwrap(), Pooling::First);
+        assert_eq!(
+            pooling(folder(&modules(), &first).path()).unwrap(),
+            Pooling::First
+        );
         let named = json!({ "pooling_mode": "cls" });
-        assert_eq!(pooling(folder(&modules(), &named).path()).unwrap(), Pooling::First);
+        assert_eq!(
+            pooling(folder(&modules(), &named).path()).unwrap(),
+            Pooling::First
+        );
         let both = json!({ "pooling_mode_cls_token": true, "pooling_mode_max_tokens": true });
-        let error = pooling(folder(&modules(), &both).path()).unwrap_err().to_string();
-        assert!(error.contains("pooling `cls_token + max_tokens`"), "{error}");
+        let error = pooling(folder(&modules(), &both).path())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("pooling `cls_token + max_tokens`"),
+            "{error}"
+        );
     }
 
     #[test]
     fn an_unknown_module_is_refused() {
         let dense = json!([{ "type": "sentence_transformers.models.Dense", "path": "2_Dense" }]);
         let folder = folder(&dense, &json!({}));
-        assert!(matches!(pooling(folder.path()), Err(SubjectError::Module { .. })));
+        assert!(matches!(
+            pooling(folder.path()),
+            Err(SubjectError::Module { .. })
+        ));
     }
 
     #[test]

@@ -12,7 +12,9 @@ use eval::tasks::{Mode, TaskSpec, evaluate};
 use std::path::{Path, PathBuf};
 
 fn assets() -> PathBuf {
-    std::env::var_os("QUENCH_ASSETS").expect("QUENCH_ASSETS is set").into()
+    std::env::var_os("QUENCH_ASSETS")
+        .expect("QUENCH_ASSETS is set")
+        .into()
 }
 
 fn content(name: &str) -> Content {
@@ -32,11 +34,14 @@ fn content(name: &str) -> Content {
 fn scores(model: &str, spec: &TaskSpec, twice: bool) -> Vec<Score> {
     let folder = assets().join(model);
     let checkpoint = Checkpoint::open(&folder).expect("a checkpoint");
-    let model = open_model(checkpoint.config(), checkpoint.tensors()).expect("a known model");
+    let model = open_model(checkpoint.config(), &checkpoint).expect("a known model");
     let content = content(&spec.data);
     let scores = run(&folder, model.as_ref(), &checkpoint, spec, &content, twice);
     for score in &scores {
-        println!("{} {:?} {:?} {:?}", score.metric, score.original, score.quantized, score.ci95);
+        println!(
+            "{} {:?} {:?} {:?}",
+            score.metric, score.original, score.quantized, score.ci95
+        );
     }
     scores
 }
@@ -50,7 +55,7 @@ fn run(
     twice: bool,
 ) -> Vec<Score> {
     let forward = || {
-        let mut forward = Forward::new(model, checkpoint.tensors(), Device::flex());
+        let mut forward = Forward::new(model, checkpoint, Device::flex());
         forward.keep_resident().expect("all weights");
         forward
     };
@@ -63,28 +68,51 @@ fn run(
 }
 
 fn windows(data: &str, length: usize) -> TaskSpec {
-    TaskSpec { sequence_length: Some(length), ..TaskSpec::new("perplexity", data) }
+    TaskSpec {
+        sequence_length: Some(length),
+        ..TaskSpec::new("perplexity", data)
+    }
 }
 
 fn find<'a>(scores: &'a [Score], metric: &str) -> &'a Score {
-    scores.iter().find(|score| score.metric == metric).expect("the metric")
+    scores
+        .iter()
+        .find(|score| score.metric == metric)
+        .expect("the metric")
 }
 
 #[test]
 #[ignore = "needs QUENCH_ASSETS"]
 fn perplexity_over_windows() {
-    let scores = scores("wiki-llama-1.4m", &windows("wikitext2/test-dev.txt", 256), false);
+    let scores = scores(
+        "wiki-llama-1.4m",
+        &windows("wikitext2/test-dev.txt", 256),
+        false,
+    );
     let perplexity = find(&scores, "perplexity");
-    assert_eq!((perplexity.samples, perplexity.tokens), (815, Some(207_825)));
-    assert!((perplexity.original.unwrap() - 47.022).abs() <= 0.005, "{perplexity:?}");
+    assert_eq!(
+        (perplexity.samples, perplexity.tokens),
+        (815, Some(207_825))
+    );
+    assert!(
+        (perplexity.original.unwrap() - 47.022).abs() <= 0.005,
+        "{perplexity:?}"
+    );
 }
 
 #[test]
 #[ignore = "needs QUENCH_ASSETS"]
 fn perplexity_of_wider_rows() {
-    let scores = scores("wiki-llama-10m", &windows("wikitext2/test-dev.txt", 256), false);
+    let scores = scores(
+        "wiki-llama-10m",
+        &windows("wikitext2/test-dev.txt", 256),
+        false,
+    );
     let perplexity = find(&scores, "perplexity");
-    assert!((perplexity.original.unwrap() - 41.7728).abs() <= 0.005, "{perplexity:?}");
+    assert!(
+        (perplexity.original.unwrap() - 41.7728).abs() <= 0.005,
+        "{perplexity:?}"
+    );
 }
 
 #[test]
@@ -98,13 +126,19 @@ fn perplexity_over_documents() {
     let scores = scores("stories260k", &spec, false);
     let perplexity = find(&scores, "perplexity");
     assert_eq!((perplexity.samples, perplexity.tokens), (160, Some(62_377)));
-    assert!((perplexity.original.unwrap() - 4.3540).abs() <= 0.0005, "{perplexity:?}");
+    assert!(
+        (perplexity.original.unwrap() - 4.3540).abs() <= 0.0005,
+        "{perplexity:?}"
+    );
 }
 
 #[test]
 #[ignore = "needs QUENCH_ASSETS"]
 fn a_model_does_not_diverge_from_itself() {
-    let spec = TaskSpec { limit: Some(24), ..windows("wikitext2/test-dev.txt", 256) };
+    let spec = TaskSpec {
+        limit: Some(24),
+        ..windows("wikitext2/test-dev.txt", 256)
+    };
     let scores = scores("wiki-llama-1.4m", &spec, true);
     assert!(find(&scores, "perplexity").delta.unwrap().abs() <= 0.0);
     assert!(find(&scores, "kl_divergence").quantized.unwrap().abs() <= 0.0);
@@ -114,8 +148,16 @@ fn a_model_does_not_diverge_from_itself() {
 #[test]
 #[ignore = "needs QUENCH_ASSETS"]
 fn threads_do_not_change_a_bit() {
-    let spec = TaskSpec { limit: Some(24), ..windows("wikitext2/test-dev.txt", 256) };
-    let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    let spec = TaskSpec {
+        limit: Some(24),
+        ..windows("wikitext2/test-dev.txt", 256)
+    };
+    let pool = |threads| {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap()
+    };
     let one = pool(1).install(|| scores("wiki-llama-1.4m", &spec, false));
     let three = pool(3).install(|| scores("wiki-llama-1.4m", &spec, false));
     assert_eq!(one, three);
@@ -124,7 +166,11 @@ fn threads_do_not_change_a_bit() {
 #[test]
 #[ignore = "needs QUENCH_ASSETS"]
 fn overlapping_windows_score_every_token_once() {
-    let spec = TaskSpec { stride: Some(64), limit: Some(9), ..windows("wikitext2/test-dev.txt", 256) };
+    let spec = TaskSpec {
+        stride: Some(64),
+        limit: Some(9),
+        ..windows("wikitext2/test-dev.txt", 256)
+    };
     let scores = scores("wiki-llama-1.4m", &spec, false);
     assert_eq!(find(&scores, "perplexity").tokens, Some(255 + 8 * 64));
 }
@@ -139,7 +185,10 @@ fn spearman_of_sentence_pairs() {
     let scores = scores("minilm-l6-v2", &spec, false);
     let spearman = find(&scores, "spearman");
     assert_eq!(spearman.samples, 1000);
-    assert!((spearman.original.unwrap() - 86.344).abs() <= 0.01, "{spearman:?}");
+    assert!(
+        (spearman.original.unwrap() - 86.344).abs() <= 0.01,
+        "{spearman:?}"
+    );
 }
 
 #[test]
@@ -152,7 +201,10 @@ fn accuracy_of_sentences() {
     let scores = scores("minilm-sst2", &spec, false);
     let accuracy = find(&scores, "accuracy");
     assert_eq!(accuracy.samples, 436);
-    assert!((accuracy.original.unwrap() * 436.0 - 362.0).abs() < 1e-9, "{accuracy:?}");
+    assert!(
+        (accuracy.original.unwrap() * 436.0 - 362.0).abs() < 1e-9,
+        "{accuracy:?}"
+    );
 }
 
 #[test]
@@ -162,7 +214,10 @@ fn accuracy_of_images() {
     let scores = scores("vit-cifar10", &spec, false);
     let accuracy = find(&scores, "accuracy");
     assert_eq!(accuracy.samples, 1000);
-    assert!((accuracy.original.unwrap() * 1000.0 - 512.0).abs() < 1e-9, "{accuracy:?}");
+    assert!(
+        (accuracy.original.unwrap() * 1000.0 - 512.0).abs() < 1e-9,
+        "{accuracy:?}"
+    );
     let cross_entropy = find(&scores, "cross_entropy").original.unwrap();
     assert!((cross_entropy - 1.3454).abs() <= 1e-4, "{cross_entropy}");
 }

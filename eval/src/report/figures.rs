@@ -11,7 +11,11 @@ pub(super) fn bytes(count: u64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    if unit == 0 { format!("{count} B") } else { format!("{value:.2} {}", UNITS[unit]) }
+    if unit == 0 {
+        format!("{count} B")
+    } else {
+        format!("{value:.2} {}", UNITS[unit])
+    }
 }
 
 /// A count with thin groups of three: `1,430,000`.
@@ -75,7 +79,9 @@ pub(super) fn difference(value: f64, unit: Unit) -> String {
         Unit::Share => format!("{:.2} pt", value * 100.0),
         _ => figure(value, unit),
     };
-    let is_zero = !text.bytes().any(|byte| byte.is_ascii_digit() && byte != b'0');
+    let is_zero = !text
+        .bytes()
+        .any(|byte| byte.is_ascii_digit() && byte != b'0');
     match text.strip_prefix('-') {
         Some(rest) if is_zero => rest.to_owned(),
         Some(rest) => format!("\u{2212}{rest}"),

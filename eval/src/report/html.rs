@@ -14,8 +14,10 @@ const TEMPLATE: &str = include_str!("report.html.j2");
 /// # Errors
 /// A template that does not render.
 pub fn html(report: &Report) -> Result<String, ReportError> {
-    let error =
-        |source| ReportError::Template { template: NAME, source: Box::new(source) };
+    let error = |source| ReportError::Template {
+        template: NAME,
+        source: Box::new(source),
+    };
     let wide: Vec<Plot> = [
         size_and_accuracy(report),
         bits_per_layer(&report.layers),
@@ -46,6 +48,9 @@ mod tests {
         assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
         assert_eq!(page.matches("<svg").count(), 6);
         assert!(page.contains("wiki&lt;text&gt;|test.txt") && !page.contains("wiki<text>"));
-        assert!(page.contains("squeeze-3 -o &quot;out &lt;3&quot;"), "{page}");
+        assert!(
+            page.contains("squeeze-3 -o &quot;out &lt;3&quot;"),
+            "{page}"
+        );
     }
 }

@@ -17,14 +17,20 @@ pub fn to_json(report: &Report) -> String {
 /// A file that cannot be read, is no report, or is one of another schema.
 pub fn read(path: &Path) -> Result<Report, ReportError> {
     let bytes = fs_err::read(path)?;
-    let json = |source| ReportError::Json { path: path.to_owned(), source };
+    let json = |source| ReportError::Json {
+        path: path.to_owned(),
+        source,
+    };
     let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(json)?;
     // The schema first: a newer report may lack what this one needs.
     if let Some(found) = value.get("schema").and_then(serde_json::Value::as_u64)
         && found != u64::from(SCHEMA)
     {
         let found = u32::try_from(found).unwrap_or(u32::MAX);
-        return Err(ReportError::Schema { path: path.to_owned(), found });
+        return Err(ReportError::Schema {
+            path: path.to_owned(),
+            found,
+        });
     }
     serde_json::from_value(value).map_err(json)
 }
@@ -46,13 +52,27 @@ mod tests {
         };
         published(
             &value,
-            &["schema", "model", "recipe", "scores", "size", "layers", "run", "warnings"],
+            &[
+                "schema", "model", "recipe", "scores", "size", "layers", "run", "warnings",
+            ],
         );
-        published(&value["model"], &["name", "revision", "architecture", "parameters"]);
+        published(
+            &value["model"],
+            &["name", "revision", "architecture", "parameters"],
+        );
         published(&value["recipe"], &["name", "sha256"]);
         published(
             &value["scores"][0],
-            &["task", "data", "metric", "original", "quantized", "delta", "ci95", "samples"],
+            &[
+                "task",
+                "data",
+                "metric",
+                "original",
+                "quantized",
+                "delta",
+                "ci95",
+                "samples",
+            ],
         );
         published(
             &value["size"],
@@ -101,11 +121,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("report.json");
         fs_err::write(&path, r#"{"schema": 2}"#).unwrap();
-        assert!(matches!(read(&path), Err(ReportError::Schema { found: 2, .. })));
+        assert!(matches!(
+            read(&path),
+            Err(ReportError::Schema { found: 2, .. })
+        ));
         fs_err::write(&path, r#"{"schema": 1}"#).unwrap();
         assert!(matches!(read(&path), Err(ReportError::Json { .. })));
         fs_err::write(&path, "[").unwrap();
         assert!(matches!(read(&path), Err(ReportError::Json { .. })));
-        assert!(matches!(read(folder.path().join("no").as_path()), Err(ReportError::File(_))));
+        assert!(matches!(
+            read(folder.path().join("no").as_path()),
+            Err(ReportError::File(_))
+        ));
     }
 }

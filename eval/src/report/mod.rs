@@ -81,7 +81,10 @@ pub fn write_renderings(report: &Report, folder: &Path) -> Result<(), ReportErro
 /// How both templates are read: a line with nothing but a block leaves no trace.
 fn syntax() -> Result<minijinja::syntax::SyntaxConfig, minijinja::Error> {
     let mut syntax = minijinja::syntax::SyntaxConfig::builder();
-    syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
+    syntax
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .keep_trailing_newline(true);
     syntax.build()
 }
 
@@ -109,7 +112,11 @@ mod tests {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         names.sort();
-        assert_eq!(names, [HTML_FILE, JSON_FILE, MARKDOWN_FILE], "nothing partial is left");
+        assert_eq!(
+            names,
+            [HTML_FILE, JSON_FILE, MARKDOWN_FILE],
+            "nothing partial is left"
+        );
 
         let again = read(&folder.path().join(JSON_FILE)).unwrap();
         assert_eq!(markdown(&again).unwrap(), markdown(&report).unwrap());
@@ -117,16 +124,13 @@ mod tests {
         // JSON numbers are read to one unit in the last place.
         for (again, report) in again.scores.iter().zip(&report.scores) {
             let pairs = again.quantized.into_iter().zip(report.quantized);
-            assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() <= b.abs() * f64::EPSILON));
+            assert!(
+                pairs
+                    .into_iter()
+                    .all(|(a, b)| (a - b).abs() <= b.abs() * f64::EPSILON)
+            );
         }
         assert_eq!((again.layers.len(), again.histograms.len()), (24, 3));
-    }
-
-    #[test]
-    #[ignore = "needs QUENCH_PAGE, a path the sample page is written to"]
-    fn the_sample_page_for_the_eye() {
-        let path = std::env::var_os("QUENCH_PAGE").unwrap();
-        fs_err::write(path, html(&sample::report()).unwrap()).unwrap();
     }
 
     #[test]
@@ -143,7 +147,10 @@ mod tests {
             (score.quantized, score.delta, score.ci95) = (None, None, None);
         }
         let text = markdown(&report).unwrap();
-        assert!(!text.contains("## Size") && !text.contains("## Layers"), "{text}");
+        assert!(
+            !text.contains("## Size") && !text.contains("## Layers"),
+            "{text}"
+        );
         assert!(!html(&report).unwrap().contains("<svg"));
     }
 }

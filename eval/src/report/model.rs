@@ -188,18 +188,34 @@ impl WeightHistogram {
         if cols == 0 || cols * rows != weights.len() || decoded.len() != weights.len() {
             return None;
         }
-        let rows = weights.chunks_exact(cols).zip(decoded.chunks_exact(cols)).enumerate();
+        let rows = weights
+            .chunks_exact(cols)
+            .zip(decoded.chunks_exact(cols))
+            .enumerate();
         let (row, (weights, decoded)) = rows
             .map(|(index, (weights, decoded))| {
-                (relative_error(weights, decoded), (index, (weights, decoded)))
+                (
+                    relative_error(weights, decoded),
+                    (index, (weights, decoded)),
+                )
             })
             .reduce(|worst, next| if next.0 > worst.0 { next } else { worst })?
             .1;
-        let finite = || weights.iter().chain(decoded).copied().filter(|value| value.is_finite());
+        let finite = || {
+            weights
+                .iter()
+                .chain(decoded)
+                .copied()
+                .filter(|value| value.is_finite())
+        };
         let low = f64::from(finite().reduce(f32::min)?);
         let high = f64::from(finite().reduce(f32::max)?);
         let bins = bins(cols);
-        let width = if high > low { (high - low) / bins as f64 } else { 1.0 };
+        let width = if high > low {
+            (high - low) / bins as f64
+        } else {
+            1.0
+        };
         let mut counts = vec![0; bins];
         for &weight in weights.iter().filter(|weight| weight.is_finite()) {
             #[expect(
@@ -217,7 +233,15 @@ impl WeightHistogram {
         let hidden_levels = levels.len().saturating_sub(Self::MAX_LEVELS);
         levels.truncate(Self::MAX_LEVELS);
         let name = name.to_owned();
-        Some(Self { name, row, low, high: low + width * bins as f64, counts, levels, hidden_levels })
+        Some(Self {
+            name,
+            row,
+            low,
+            high: low + width * bins as f64,
+            counts,
+            levels,
+            hidden_levels,
+        })
     }
 }
 
@@ -256,8 +280,14 @@ mod tests {
     #[test]
     fn odd_matrices_give_no_histogram_or_one_bar() {
         assert_eq!(WeightHistogram::worst_row("a", &[], &[], 0), None);
-        assert_eq!(WeightHistogram::worst_row("a", &[1.0; 3], &[1.0; 3], 2), None);
-        assert_eq!(WeightHistogram::worst_row("a", &[f32::NAN; 2], &[f32::NAN; 2], 1), None);
+        assert_eq!(
+            WeightHistogram::worst_row("a", &[1.0; 3], &[1.0; 3], 2),
+            None
+        );
+        assert_eq!(
+            WeightHistogram::worst_row("a", &[f32::NAN; 2], &[f32::NAN; 2], 1),
+            None
+        );
         let flat = WeightHistogram::worst_row("a", &[2.0; 5], &[2.0; 5], 1).unwrap();
         assert_eq!(flat.counts[0], 5);
         assert_eq!(flat.levels, [2.0]);

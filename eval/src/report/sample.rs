@@ -10,10 +10,14 @@ use crate::score::Score;
 
 fn scores() -> Vec<Score> {
     let interval = |low, high| {
-        Some(Interval { ci95: [low, high], standard_error: (high - low) / 4.0 })
+        Some(Interval {
+            ci95: [low, high],
+            standard_error: (high - low) / 4.0,
+        })
     };
     let mut scores = vec![
-        Score::of_models("perplexity", Some(47.022), Some(48.311)).with_interval(interval(1.12, 1.46)),
+        Score::of_models("perplexity", Some(47.022), Some(48.311))
+            .with_interval(interval(1.12, 1.46)),
         Score::of_comparison("kl_divergence", 0.031_25).with_interval(interval(0.0305, 0.032)),
         Score::of_comparison("kl_divergence_p99", 0.25),
         Score::of_comparison("top1_agreement", 0.9125).with_interval(interval(0.911, 0.914)),
@@ -28,7 +32,12 @@ fn scores() -> Vec<Score> {
 }
 
 fn layers() -> Vec<LayerFacts> {
-    let roles = ["self_attn.q_proj", "self_attn.k_proj", "mlp.up_proj", "mlp.down_proj"];
+    let roles = [
+        "self_attn.q_proj",
+        "self_attn.k_proj",
+        "mlp.up_proj",
+        "mlp.down_proj",
+    ];
     let mut layers = Vec::new();
     for block in 0..6_u32 {
         for (at, role) in roles.iter().enumerate() {
@@ -45,7 +54,11 @@ fn layers() -> Vec<LayerFacts> {
                 outlier_fraction: 0.004_5,
                 seconds: 0.25,
                 because: "rule 2 `*`".into(),
-                notes: if block == 0 { vec!["3 rows of zeros".into()] } else { Vec::new() },
+                notes: if block == 0 {
+                    vec!["3 rows of zeros".into()]
+                } else {
+                    Vec::new()
+                },
                 group_size: None,
                 damage_share: Some(1.0 / 24.0),
             });
@@ -82,7 +95,10 @@ pub(crate) fn report() -> Report {
             architecture: "llama".into(),
             parameters: 1_443_968,
         },
-        recipe: Some(RecipeFacts { name: "squeeze-3".into(), sha256: "ab".repeat(32) }),
+        recipe: Some(RecipeFacts {
+            name: "squeeze-3".into(),
+            sha256: "ab".repeat(32),
+        }),
         scores,
         size: Some(SizeFacts {
             original_bytes: 2_890_000,
@@ -99,14 +115,22 @@ pub(crate) fn report() -> Report {
             threads: 2,
             seconds: 93.5,
             peak_memory_bytes: 310_000_000,
-            stages: [("calibrate", 40.5), ("evaluate", 50.25), ("load", 0.125), ("write", 0.5)]
-                .map(|(name, seconds)| (name.to_owned(), seconds))
-                .into(),
+            stages: [
+                ("calibrate", 40.5),
+                ("evaluate", 50.25),
+                ("load", 0.125),
+                ("write", 0.5),
+            ]
+            .map(|(name, seconds)| (name.to_owned(), seconds))
+            .into(),
             command: "quench quantize example/wiki-llama -r squeeze-3 -o \"out <3\"".into(),
         },
         warnings: vec!["calibration data was part of the training data".into()],
         gates: gates.into(),
-        artifact: Some(ArtifactFacts { format: "quench".into(), path: "out <3".into() }),
+        artifact: Some(ArtifactFacts {
+            format: "quench".into(),
+            path: "out <3".into(),
+        }),
         frontier: vec![FrontierPoint {
             label: "squeeze-4".into(),
             bits_per_weight: 4.875,

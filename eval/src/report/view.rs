@@ -130,7 +130,10 @@ fn facts(report: &Report) -> Vec<[String; 2]> {
 
 fn unit_of(score: &Score) -> (Option<&'static Metric>, Unit) {
     let known = metric(&score.metric);
-    (known, known.map_or(Unit::Significant(6), |metric| metric.unit))
+    (
+        known,
+        known.map_or(Unit::Significant(6), |metric| metric.unit),
+    )
 }
 
 fn score_row(score: &Score) -> ScoreRow {
@@ -143,9 +146,10 @@ fn score_row(score: &Score) -> ScoreRow {
         Some(_) => figures::difference(value, unit),
         None => figures::figure(value, unit),
     };
-    let mut interval = score
-        .ci95
-        .map_or_else(|| ABSENT.to_owned(), |[low, high]| format!("{} to {}", end(low), end(high)));
+    let mut interval = score.ci95.map_or_else(
+        || ABSENT.to_owned(),
+        |[low, high]| format!("{} to {}", end(low), end(high)),
+    );
     if let Some(p) = score.p_value {
         interval = format!("{interval}; p = {}", figures::significant(p, 2));
     }
@@ -159,9 +163,10 @@ fn score_row(score: &Score) -> ScoreRow {
         data: score.data.clone(),
         original: figure(score.original),
         quantized: figure(score.quantized),
-        delta: score
-            .delta
-            .map_or_else(|| ABSENT.to_owned(), |delta| figures::difference(delta, unit)),
+        delta: score.delta.map_or_else(
+            || ABSENT.to_owned(),
+            |delta| figures::difference(delta, unit),
+        ),
         interval,
         samples,
     }
@@ -170,22 +175,31 @@ fn score_row(score: &Score) -> ScoreRow {
 fn gate_row(result: &GateResult) -> GateRow {
     GateRow {
         gate: result.gate.clone(),
-        found: result
-            .found
-            .map_or_else(|| "not computed".to_owned(), |found| figures::significant(found, 5)),
+        found: result.found.map_or_else(
+            || "not computed".to_owned(),
+            |found| figures::significant(found, 5),
+        ),
         verdict: if result.passed { "passed" } else { "failed" },
         passed: result.passed,
     }
 }
 
 fn size(report: &Report) -> Vec<[String; 2]> {
-    let Some(size) = &report.size else { return Vec::new() };
+    let Some(size) = &report.size else {
+        return Vec::new();
+    };
     [
         ("Original files", figures::bytes(size.original_bytes)),
         ("Artifact files", figures::bytes(size.artifact_bytes)),
         ("Ratio", format!("{:.2}x", size.ratio)),
-        ("Bits per weight, linear layers", format!("{:.3}", size.bits_per_weight_linear)),
-        ("Bits per weight, whole file", format!("{:.3}", size.bits_per_weight_file)),
+        (
+            "Bits per weight, linear layers",
+            format!("{:.3}", size.bits_per_weight_linear),
+        ),
+        (
+            "Bits per weight, whole file",
+            format!("{:.3}", size.bits_per_weight_file),
+        ),
     ]
     .map(|(name, value)| [name.to_owned(), value])
     .into()
@@ -199,7 +213,9 @@ fn highlights(report: &Report) -> Vec<[String; 2]> {
         tiles.push([bits, "bits per weight, linear layers".to_owned()]);
     }
     for score in &report.scores {
-        let (Some(known), unit) = unit_of(score) else { continue };
+        let (Some(known), unit) = unit_of(score) else {
+            continue;
+        };
         let both = score.original.zip(score.quantized);
         if let (Some((from, to)), Some(delta)) = (both, score.delta) {
             let [from, to] = [from, to].map(|value| figures::figure(value, unit));
@@ -214,16 +230,17 @@ fn highlights(report: &Report) -> Vec<[String; 2]> {
 }
 
 fn layer_row(layer: &LayerFacts) -> LayerRow {
-    let decibel = |value: Option<f64>| {
-        value.map_or_else(|| ABSENT.to_owned(), |value| format!("{value:.2}"))
-    };
+    let decibel =
+        |value: Option<f64>| value.map_or_else(|| ABSENT.to_owned(), |value| format!("{value:.2}"));
     let share = |value: f64| format!("{:.2} %", value * 100.0);
     LayerRow {
         name: layer.name.clone(),
         shape: format!("{} x {}", layer.shape[0], layer.shape[1]),
         method: layer.method.clone(),
         bits: layer.bits.to_string(),
-        group: layer.group_size.map_or_else(|| ABSENT.to_owned(), |size| size.to_string()),
+        group: layer
+            .group_size
+            .map_or_else(|| ABSENT.to_owned(), |size| size.to_string()),
         bits_per_weight: format!("{:.3}", layer.bits_per_weight),
         outliers: share(layer.outlier_fraction),
         sqnr: decibel(layer.sqnr_db),
@@ -239,7 +256,9 @@ fn layer_row(layer: &LayerFacts) -> LayerRow {
 }
 
 fn loading(report: &Report) -> Vec<Loading> {
-    let Some(artifact) = &report.artifact else { return Vec::new() };
+    let Some(artifact) = &report.artifact else {
+        return Vec::new();
+    };
     let shell = shell_word(&artifact.path);
     let python = format!("{:?}", artifact.path);
     let quench = Loading {
@@ -247,7 +266,11 @@ fn loading(report: &Report) -> Vec<Loading> {
         code: format!("quench eval {shell}\nquench export {shell} --format dense -o dense"),
         language: "sh",
     };
-    let vllm = Loading { with: "vLLM", code: format!("vllm serve {shell}"), language: "sh" };
+    let vllm = Loading {
+        with: "vLLM",
+        code: format!("vllm serve {shell}"),
+        language: "sh",
+    };
     let transformers = |with| Loading {
         with,
         code: format!(
@@ -258,7 +281,9 @@ fn loading(report: &Report) -> Vec<Loading> {
     let is_decoder = report.scores.iter().any(|score| score.task == "perplexity");
     match artifact.format.as_str() {
         "compressed-tensors" => {
-            let mut ways = vec![transformers("transformers, with compressed-tensors installed")];
+            let mut ways = vec![transformers(
+                "transformers, with compressed-tensors installed",
+            )];
             if is_decoder {
                 ways.push(vllm);
             }

@@ -7,7 +7,12 @@ use crate::score::Score;
 use crate::tasks::{Side, TaskError};
 
 /// Figures [`scores`] returns.
-pub(super) const METRICS: &[&str] = &["accuracy", "cross_entropy", "kl_divergence", "top1_agreement"];
+pub(super) const METRICS: &[&str] = &[
+    "accuracy",
+    "cross_entropy",
+    "kl_divergence",
+    "top1_agreement",
+];
 
 /// What one model says about one row.
 #[derive(Debug, Clone, Copy)]
@@ -25,8 +30,16 @@ pub(super) fn scores(
 ) -> Result<Vec<Score>, TaskError> {
     let mut scores = match (original, quantized) {
         (Some(original), Some(quantized)) => compared(original, quantized, labels, seed)?,
-        (Some(rows), None) => alone(&verdicts(rows, labels, Side::Original)?, Side::Original, seed),
-        (None, Some(rows)) => alone(&verdicts(rows, labels, Side::Quantized)?, Side::Quantized, seed),
+        (Some(rows), None) => alone(
+            &verdicts(rows, labels, Side::Original)?,
+            Side::Original,
+            seed,
+        ),
+        (None, Some(rows)) => alone(
+            &verdicts(rows, labels, Side::Quantized)?,
+            Side::Quantized,
+            seed,
+        ),
         (None, None) => return Err(TaskError::NoModel),
     };
     for score in &mut scores {
@@ -41,13 +54,19 @@ fn verdicts(rows: &[Vec<f32>], labels: &[usize], side: Side) -> Result<Vec<Verdi
         .enumerate()
         .map(|(at, (row, &label))| {
             let found = compare::row(row, label).ok_or_else(|| not_finite(side, at))?;
-            Ok(Verdict { loss: found.loss, right: f64::from(u8::from(found.top == label)) })
+            Ok(Verdict {
+                loss: found.loss,
+                right: f64::from(u8::from(found.top == label)),
+            })
         })
         .collect()
 }
 
 fn not_finite(side: Side, row: usize) -> TaskError {
-    TaskError::NotFinite { side, place: format!("row {}", row + 1) }
+    TaskError::NotFinite {
+        side,
+        place: format!("row {}", row + 1),
+    }
 }
 
 /// Accuracy and cross-entropy of one model.
@@ -58,7 +77,9 @@ fn alone(verdicts: &[Verdict], side: Side, seed: u64) -> Vec<Score> {
     };
     let right: Vec<f64> = verdicts.iter().map(|verdict| verdict.right).collect();
     let loss: Vec<f64> = verdicts.iter().map(|verdict| verdict.loss).collect();
-    let intervals = bootstrap(verdicts.len(), seed, |rows| [mean_of(&right, rows), mean_of(&loss, rows)]);
+    let intervals = bootstrap(verdicts.len(), seed, |rows| {
+        [mean_of(&right, rows), mean_of(&loss, rows)]
+    });
     [("accuracy", right), ("cross_entropy", loss)]
         .into_iter()
         .zip(intervals)
@@ -84,7 +105,10 @@ fn compared(
     let (mut divergences, mut agreeing) = (Vec::new(), 0_u64);
     for (at, (o, q)) in original.iter().zip(quantized).enumerate() {
         if o.len() != q.len() {
-            return Err(TaskError::Shapes { original: o.len(), quantized: q.len() });
+            return Err(TaskError::Shapes {
+                original: o.len(),
+                quantized: q.len(),
+            });
         }
         let pair = compare::pair(o, q, labels[at]);
         let pair = pair.ok_or_else(|| not_finite(Side::Quantized, at))?;
@@ -103,7 +127,11 @@ fn compared(
         ]
     });
     let only = |winners: &[f64], losers: &[f64]| {
-        winners.iter().zip(losers).filter(|(winner, loser)| winner > loser).count() as u64
+        winners
+            .iter()
+            .zip(losers)
+            .filter(|(winner, loser)| winner > loser)
+            .count() as u64
     };
     let mut first = Score::of_models("accuracy", Some(mean(&o_right)), Some(mean(&q_right)))
         .with_interval(accuracy);
@@ -131,20 +159,37 @@ mod tests {
     #[test]
     fn two_models_on_four_rows_by_hand() {
         // Labels 0 0 1 1; the original is right on rows 0 1 2, the quantized on 0 2 only.
-        let original = [vec![2.0, 0.0], vec![1.0, 0.0], vec![0.0, 1.0], vec![1.0, 0.0]];
-        let quantized = [vec![2.0, 0.0], vec![0.0, 1.0], vec![0.0, 1.0], vec![1.0, 0.0]];
+        let original = [
+            vec![2.0, 0.0],
+            vec![1.0, 0.0],
+            vec![0.0, 1.0],
+            vec![1.0, 0.0],
+        ];
+        let quantized = [
+            vec![2.0, 0.0],
+            vec![0.0, 1.0],
+            vec![0.0, 1.0],
+            vec![1.0, 0.0],
+        ];
         let scores = scores(Some(&original), Some(&quantized), &[0, 0, 1, 1], 0).unwrap();
         let names: Vec<&str> = scores.iter().map(|score| score.metric.as_str()).collect();
         assert_eq!(names, METRICS);
         let accuracy = find(&scores, "accuracy");
-        assert_eq!((accuracy.original, accuracy.quantized), (Some(0.75), Some(0.5)));
+        assert_eq!(
+            (accuracy.original, accuracy.quantized),
+            (Some(0.75), Some(0.5))
+        );
         assert_eq!((accuracy.delta, accuracy.p_value), (Some(-0.25), Some(1.0)));
         assert_eq!(find(&scores, "top1_agreement").quantized, Some(0.75));
         // Row 1 alone diverges: p = (s, 1 - s), q swapped, s = 1 / (1 + 1/e): KL = (2 s - 1) * 1.
         let s = 1.0 / (1.0 + (-1.0_f64).exp());
         let found = find(&scores, "kl_divergence").quantized.unwrap();
         assert!((found - (2.0 * s - 1.0) / 4.0).abs() < 1e-15);
-        assert!(scores.iter().all(|score| score.samples == 4 && score.ci95.is_some()));
+        assert!(
+            scores
+                .iter()
+                .all(|score| score.samples == 4 && score.ci95.is_some())
+        );
     }
 
     #[test]
@@ -152,7 +197,10 @@ mod tests {
         let rows = [vec![2.0, 0.0], vec![0.0, 2.0]];
         let scores = scores(None, Some(&rows), &[0, 0], 0).unwrap();
         let accuracy = find(&scores, "accuracy");
-        assert_eq!((accuracy.original, accuracy.quantized, accuracy.delta), (None, Some(0.5), None));
+        assert_eq!(
+            (accuracy.original, accuracy.quantized, accuracy.delta),
+            (None, Some(0.5), None)
+        );
         assert_eq!(scores.len(), 2);
     }
 
@@ -161,9 +209,18 @@ mod tests {
         let bad = [vec![f32::NAN, 0.0]];
         let good = [vec![0.0, 0.0]];
         let error = scores(Some(&good), Some(&bad), &[0], 0).unwrap_err();
-        assert_eq!(error.to_string(), "output of the quantized model is not finite (row 1)");
+        assert_eq!(
+            error.to_string(),
+            "output of the quantized model is not finite (row 1)"
+        );
         let wide = [vec![0.0; 3]];
         let error = scores(Some(&good), Some(&wide), &[0], 0);
-        assert!(matches!(error, Err(TaskError::Shapes { original: 2, quantized: 3 })));
+        assert!(matches!(
+            error,
+            Err(TaskError::Shapes {
+                original: 2,
+                quantized: 3
+            })
+        ));
     }
 }

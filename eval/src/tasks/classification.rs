@@ -44,13 +44,29 @@ impl Task for Classification {
         seed: u64,
         progress: &dyn Progress,
     ) -> Result<Vec<Score>, TaskError> {
-        let Content::Table(table) = content else { return Err(not_a_table(spec, content)) };
-        let texts = column(table, spec.columns.text.as_deref(), &["sentence", "text", "text_a"])?;
-        let labels = column(table, spec.columns.label.as_deref(), &["label", "labels", "class"])?;
+        let Content::Table(table) = content else {
+            return Err(not_a_table(spec, content));
+        };
+        let texts = column(
+            table,
+            spec.columns.text.as_deref(),
+            &["sentence", "text", "text_a"],
+        )?;
+        let labels = column(
+            table,
+            spec.columns.label.as_deref(),
+            &["label", "labels", "class"],
+        )?;
         let texts = &texts[..texts.len().min(spec.limit.unwrap_or(usize::MAX))];
         let inputs = Inputs::Tokens(encode(NAME, subject, spec, texts)?);
-        let models = [(&subject.original, Side::Original), (&subject.quantized, Side::Quantized)];
-        let present = models.iter().filter(|(forward, _)| forward.is_some()).count();
+        let models = [
+            (&subject.original, Side::Original),
+            (&subject.quantized, Side::Quantized),
+        ];
+        let present = models
+            .iter()
+            .filter(|(forward, _)| forward.is_some())
+            .count();
         progress.begin((texts.len() * present) as u64, "sentences");
         let mut logits = [None, None];
         for (slot, (forward, side)) in logits.iter_mut().zip(models) {
@@ -59,8 +75,19 @@ impl Task for Classification {
                 *slot = Some(rows);
             }
         }
-        let classes = logits.iter().flatten().flatten().map(Vec::len).min().unwrap_or(0);
-        let labels = numbers(&labels[..texts.len()], &subject.inputs.labels, classes, spec)?;
+        let classes = logits
+            .iter()
+            .flatten()
+            .flatten()
+            .map(Vec::len)
+            .min()
+            .unwrap_or(0);
+        let labels = numbers(
+            &labels[..texts.len()],
+            &subject.inputs.labels,
+            classes,
+            spec,
+        )?;
         classes::scores(logits[0].as_deref(), logits[1].as_deref(), &labels, seed)
     }
 }
@@ -74,16 +101,26 @@ pub(super) fn encode(
     texts: &[String],
 ) -> Result<Vec<Vec<u32>>, TaskError> {
     let tokenizer = subject.inputs.tokenizer.as_ref();
-    let tokenizer = tokenizer.ok_or(TaskError::MissingFile { task, file: "tokenizer.json" })?;
+    let tokenizer = tokenizer.ok_or(TaskError::MissingFile {
+        task,
+        file: "tokenizer.json",
+    })?;
     let positions = subject.model().and_then(|model| model.max_positions());
-    let limit = spec.max_length.or(subject.inputs.sentence_length).or(tokenizer.max_length());
+    let limit = spec
+        .max_length
+        .or(subject.inputs.sentence_length)
+        .or(tokenizer.max_length());
     let limit = match (limit, positions) {
         (Some(limit), Some(positions)) => Some(limit.min(positions)),
         (limit, positions) => limit.or(positions),
     };
     texts
         .iter()
-        .map(|text| tokenizer.encode_special(text, limit).map_err(TaskError::from))
+        .map(|text| {
+            tokenizer
+                .encode_special(text, limit)
+                .map_err(TaskError::from)
+        })
         .collect()
 }
 
@@ -100,7 +137,12 @@ pub(super) fn column<'a>(
 
 pub(super) fn not_a_table(spec: &TaskSpec, content: &Content) -> TaskError {
     let origin = spec.data.clone();
-    DataError::Kind { origin, expected: "a table", found: content.kind() }.into()
+    DataError::Kind {
+        origin,
+        expected: "a table",
+        found: content.kind(),
+    }
+    .into()
 }
 
 /// Class numbers of labels written as numbers or as names the model's config knows.
@@ -113,12 +155,14 @@ fn numbers(
     let label = |(at, text): (usize, &String)| {
         let text = text.trim();
         let number = names.get(text).copied().or_else(|| text.parse().ok());
-        number.filter(|&number| number < classes).ok_or_else(|| TaskError::Label {
-            data: spec.data.clone(),
-            row: at + 1,
-            found: text.to_owned(),
-            expected: format!("a number below {classes}, or a name in `label2id`"),
-        })
+        number
+            .filter(|&number| number < classes)
+            .ok_or_else(|| TaskError::Label {
+                data: spec.data.clone(),
+                row: at + 1,
+                found: text.to_owned(),
+                expected: format!("a number below {classes}, or a name in `label2id`"),
+            })
     };
     labels.iter().enumerate().map(label).collect()
 }
@@ -133,7 +177,9 @@ mod tests {
         let spec = TaskSpec::new(NAME, "a.tsv");
         let labels = ["1", "negative", " 0"].map(str::to_owned);
         assert_eq!(numbers(&labels, &names, 2, &spec).unwrap(), [1, 0, 0]);
-        let error = numbers(&["2".to_owned()], &names, 2, &spec).unwrap_err().to_string();
+        let error = numbers(&["2".to_owned()], &names, 2, &spec)
+            .unwrap_err()
+            .to_string();
         assert_eq!(
             error,
             "`a.tsv` row 1: label `2`, expected a number below 2, or a name in `label2id`"

@@ -135,7 +135,10 @@ impl TaskError {
     /// What the user may do about it.
     pub fn hints(&self) -> Vec<String> {
         match self {
-            Self::Unknown { nearest: Some(name), .. } => vec![format!("did you mean `{name}`?")],
+            Self::Unknown {
+                nearest: Some(name),
+                ..
+            } => vec![format!("did you mean `{name}`?")],
             Self::Data(error) => error.hints(),
             Self::Tokenizer(error) => error.hints(),
             _ => Vec::new(),

@@ -47,9 +47,12 @@ impl Task for ImageClassification {
     ) -> Result<Vec<Score>, TaskError> {
         let Content::Images(images) = content else {
             let origin = spec.data.clone();
-            return Err(
-                DataError::Kind { origin, expected: "images", found: content.kind() }.into()
-            );
+            return Err(DataError::Kind {
+                origin,
+                expected: "images",
+                found: content.kind(),
+            }
+            .into());
         };
         let file = "preprocessor_config.json";
         let processor = subject.inputs.images.as_ref();
@@ -59,8 +62,14 @@ impl Task for ImageClassification {
             images.relabel(&subject.inputs.labels)?;
         }
         let count = images.len().min(spec.limit.unwrap_or(usize::MAX));
-        let models = [(&subject.original, Side::Original), (&subject.quantized, Side::Quantized)];
-        let present = models.iter().filter(|(forward, _)| forward.is_some()).count();
+        let models = [
+            (&subject.original, Side::Original),
+            (&subject.quantized, Side::Quantized),
+        ];
+        let present = models
+            .iter()
+            .filter(|(forward, _)| forward.is_some())
+            .count();
         progress.begin((count * present) as u64, "images");
         let mut logits = models.map(|(forward, _)| forward.as_ref().map(|_| Vec::new()));
         for start in (0..count).step_by(CHUNK) {
@@ -68,12 +77,20 @@ impl Task for ImageClassification {
             let inputs = pixels(&images, &indices, processor)?;
             for (rows, (forward, side)) in logits.iter_mut().zip(models) {
                 if let (Some(rows), Some(forward)) = (rows, forward) {
-                    rows.extend(outputs(forward, side, &inputs, progress, |row, _| row.to_vec())?);
+                    rows.extend(outputs(forward, side, &inputs, progress, |row, _| {
+                        row.to_vec()
+                    })?);
                 }
             }
         }
         let labels = &images.labels()[..count];
-        let known = logits.iter().flatten().flatten().map(Vec::len).min().unwrap_or(0);
+        let known = logits
+            .iter()
+            .flatten()
+            .flatten()
+            .map(Vec::len)
+            .min()
+            .unwrap_or(0);
         if let Some(row) = labels.iter().position(|&label| label >= known) {
             return Err(TaskError::Label {
                 data: spec.data.clone(),

@@ -27,8 +27,12 @@ use calib::data::Content;
 use calib::model::Output;
 
 /// Every task, in the order `quench list tasks` prints them.
-pub static TASKS: &[&dyn Task] =
-    &[&Perplexity, &Classification, &SentenceSimilarity, &ImageClassification];
+pub static TASKS: &[&dyn Task] = &[
+    &Perplexity,
+    &Classification,
+    &SentenceSimilarity,
+    &ImageClassification,
+];
 
 /// One kind of evaluation.
 pub trait Task: Sync {
@@ -117,7 +121,11 @@ mod tests {
             assert!(!task.summary().is_empty());
             assert!(TASKS[..at].iter().all(|other| other.name() != task.name()));
             assert!(!task.metrics().is_empty());
-            assert!(task.metrics().iter().all(|name| metric(name).is_some()), "{}", task.name());
+            assert!(
+                task.metrics().iter().all(|name| metric(name).is_some()),
+                "{}",
+                task.name()
+            );
         }
     }
 }

@@ -85,7 +85,17 @@ impl Judged for One<'_> {
         let states = before_head(self.forward, side, batches)?;
         with_head(self.forward, side, |stage| {
             let each = states.into_par_iter().enumerate();
-            each.map(|(at, states)| score(at, &[Head { stage, states, side }])).collect()
+            each.map(|(at, states)| {
+                score(
+                    at,
+                    &[Head {
+                        stage,
+                        states,
+                        side,
+                    }],
+                )
+            })
+            .collect()
         })?
     }
 }
@@ -107,8 +117,16 @@ impl Judged for Two<'_> {
             with_head(self.quantized, quantized, |q_stage| {
                 let each = o_states.into_par_iter().zip(q_states).enumerate();
                 each.map(|(at, (o, q))| {
-                    let o = Head { stage: o_stage, states: o, side: original };
-                    let q = Head { stage: q_stage, states: q, side: quantized };
+                    let o = Head {
+                        stage: o_stage,
+                        states: o,
+                        side: original,
+                    };
+                    let q = Head {
+                        stage: q_stage,
+                        states: q,
+                        side: quantized,
+                    };
                     score(at, &[o, q])
                 })
                 .collect()
@@ -124,7 +142,10 @@ fn before_head(
 ) -> Result<Vec<Tensor<3>>, TaskError> {
     let states = forward.before_head(batches);
     let states = states.map_err(|source| TaskError::Stage { side, source })?;
-    states.into_iter().map(|states| states_of(states, side)).collect()
+    states
+        .into_iter()
+        .map(|states| states_of(states, side))
+        .collect()
 }
 
 fn with_head<R>(
@@ -133,7 +154,9 @@ fn with_head<R>(
     body: impl FnOnce(&dyn Stage) -> R,
 ) -> Result<R, TaskError> {
     let last = forward.model().stages() - 1;
-    forward.with_stage(last, body).map_err(|source| TaskError::Stage { side, source })
+    forward
+        .with_stage(last, body)
+        .map_err(|source| TaskError::Stage { side, source })
 }
 
 /// Scores every sequence with the models of `subject`, in order.
@@ -143,15 +166,33 @@ pub(super) fn tallies(
     progress: &dyn Progress,
 ) -> Result<Vec<Tally>, TaskError> {
     match (&subject.original, &subject.quantized) {
-        (Some(original), Some(quantized)) => {
-            run(&Two { original, quantized }, original, sequences, progress)
-        }
-        (Some(forward), None) => {
-            run(&One { forward, side: Side::Original }, forward, sequences, progress)
-        }
-        (None, Some(forward)) => {
-            run(&One { forward, side: Side::Quantized }, forward, sequences, progress)
-        }
+        (Some(original), Some(quantized)) => run(
+            &Two {
+                original,
+                quantized,
+            },
+            original,
+            sequences,
+            progress,
+        ),
+        (Some(forward), None) => run(
+            &One {
+                forward,
+                side: Side::Original,
+            },
+            forward,
+            sequences,
+            progress,
+        ),
+        (None, Some(forward)) => run(
+            &One {
+                forward,
+                side: Side::Quantized,
+            },
+            forward,
+            sequences,
+            progress,
+        ),
         (None, None) => Err(TaskError::NoModel),
     }
 }
@@ -198,7 +239,10 @@ fn score(
         for head in heads {
             let states = head.states.clone().slice([0..1, position..next, 0..width]);
             let logits = head.stage.forward(Hidden::States(states), &mut NoTap);
-            let logits = logits.map_err(|source| TaskError::Stage { side: head.side, source })?;
+            let logits = logits.map_err(|source| TaskError::Stage {
+                side: head.side,
+                source,
+            })?;
             let ([_, _, vocabulary], logits) = values(logits, head.side)?;
             rows.push((vocabulary.max(1), logits));
         }
@@ -219,9 +263,15 @@ fn add(
     heads: &[Head<'_>],
     place: impl Fn(usize) -> String,
 ) -> Result<(), TaskError> {
-    let not_finite = |side, row| TaskError::NotFinite { side, place: place(row) };
+    let not_finite = |side, row| TaskError::NotFinite {
+        side,
+        place: place(row),
+    };
     let vocabulary = rows[0].0;
-    let outside = |side| TaskError::Values { side, found: "a token outside the logits".to_owned() };
+    let outside = |side| TaskError::Values {
+        side,
+        found: "a token outside the logits".to_owned(),
+    };
     let each = rows[0].1.chunks_exact(vocabulary).zip(targets).enumerate();
     for (row, (first, &target)) in each {
         let target = target as usize;
@@ -232,7 +282,10 @@ fn add(
         if let [_, (second_vocabulary, second)] = rows {
             if *second_vocabulary != vocabulary {
                 let quantized = *second_vocabulary;
-                return Err(TaskError::Shapes { original: vocabulary, quantized });
+                return Err(TaskError::Shapes {
+                    original: vocabulary,
+                    quantized,
+                });
             }
             let second = &second[row * vocabulary..][..vocabulary];
             let pair = compare::pair(first, second, target).ok_or_else(|| {

@@ -20,7 +20,11 @@ const IMAGE_GROUP: usize = 256;
 ///
 /// The cut depends on the model and the data alone, never on the machine.
 pub(super) fn groups(tokens: &[usize], model: &dyn Model) -> Vec<Range<usize>> {
-    let width = model.layers().iter().find(|layer| layer.in_block).map_or(1024, |layer| layer.cols);
+    let width = model
+        .layers()
+        .iter()
+        .find(|layer| layer.in_block)
+        .map_or(1024, |layer| layer.cols);
     let limit = HIDDEN_BYTES / (4 * width.max(1));
     let mut groups = Vec::new();
     let (mut start, mut held) = (0, 0);
@@ -51,8 +55,10 @@ pub(super) fn outputs<T: Send>(
     let (batches, groups) = match inputs {
         Inputs::Tokens(_) => {
             let batches = calib::sampling::equal_length_batches(&lengths, SENTENCES);
-            let tokens: Vec<usize> =
-                batches.iter().map(|batch| batch.iter().map(|&at| lengths[at]).sum()).collect();
+            let tokens: Vec<usize> = batches
+                .iter()
+                .map(|batch| batch.iter().map(|&at| lengths[at]).sum())
+                .collect();
             let groups = groups(&tokens, forward.model());
             (batches, groups)
         }
@@ -60,16 +66,23 @@ pub(super) fn outputs<T: Send>(
             let batches = calib::sampling::equal_length_batches(&lengths, IMAGES);
             let each = IMAGE_GROUP / IMAGES;
             let starts = (0..batches.len()).step_by(each);
-            let groups = starts.map(|at| at..(at + each).min(batches.len())).collect();
+            let groups = starts
+                .map(|at| at..(at + each).min(batches.len()))
+                .collect();
             (batches, groups)
         }
     };
     let mut reduced: Vec<Option<T>> = lengths.iter().map(|_| None).collect();
     for group in groups {
         let batches = &batches[group];
-        let hidden = batches.iter().map(|batch| inputs.batch(batch, forward.device())).collect();
+        let hidden = batches
+            .iter()
+            .map(|batch| inputs.batch(batch, forward.device()))
+            .collect();
         let stages = 0..forward.model().stages();
-        let states = forward.run(stages, hidden).map_err(|source| TaskError::Stage { side, source })?;
+        let states = forward
+            .run(stages, hidden)
+            .map_err(|source| TaskError::Stage { side, source })?;
         let rows = states
             .into_par_iter()
             .map(|states| {
@@ -88,8 +101,14 @@ pub(super) fn outputs<T: Send>(
             }
         }
     }
-    let missing = || TaskError::Values { side, found: "fewer rows than inputs".to_owned() };
-    reduced.into_iter().map(|row| row.ok_or_else(missing)).collect()
+    let missing = || TaskError::Values {
+        side,
+        found: "fewer rows than inputs".to_owned(),
+    };
+    reduced
+        .into_iter()
+        .map(|row| row.ok_or_else(missing))
+        .collect()
 }
 
 /// Shape and values of `states`, `[batch, tokens, width]`, row-major.
@@ -97,15 +116,20 @@ pub(super) fn values(states: Hidden, side: Side) -> Result<([usize; 3], Vec<f32>
     let states: Tensor<3> = states_of(states, side)?;
     let shape = states.dims();
     let values = states.into_data().convert::<f32>().try_into_vec::<f32>();
-    let values =
-        values.map_err(|error| TaskError::Values { side, found: format!("{error:?}") })?;
+    let values = values.map_err(|error| TaskError::Values {
+        side,
+        found: format!("{error:?}"),
+    })?;
     Ok((shape, values))
 }
 
 /// The hidden states of a stage's output.
 pub(super) fn states_of(hidden: Hidden, side: Side) -> Result<Tensor<3>, TaskError> {
     let other = |found: &str| {
-        Err(TaskError::Values { side, found: format!("expected states, found {found}") })
+        Err(TaskError::Values {
+            side,
+            found: format!("expected states, found {found}"),
+        })
     };
     match hidden {
         Hidden::States(states) => Ok(states),

@@ -28,7 +28,12 @@ impl Task for Perplexity {
     }
 
     fn metrics(&self) -> &'static [&'static str] {
-        &["perplexity", "kl_divergence", "kl_divergence_p99", "top1_agreement"]
+        &[
+            "perplexity",
+            "kl_divergence",
+            "kl_divergence_p99",
+            "top1_agreement",
+        ]
     }
 
     fn keys(&self) -> &'static [&'static str] {
@@ -76,11 +81,18 @@ fn sequences(
     ids.truncate(spec.limit.unwrap_or(usize::MAX));
     if ids.is_empty() {
         let origin = spec.data.clone();
-        return Err(DataError::TooShort { origin, needed: length, found: 0 }.into());
+        return Err(DataError::TooShort {
+            origin,
+            needed: length,
+            found: 0,
+        }
+        .into());
     }
     // An overlapping window scores what the one before did not hold.
     let held = length.saturating_sub(spec.stride.unwrap_or(length)).max(1);
-    let first = (0..ids.len()).map(|at| if at == 0 { 1 } else { held }).collect();
+    let first = (0..ids.len())
+        .map(|at| if at == 0 { 1 } else { held })
+        .collect();
     Ok(Sequences { ids, first })
 }
 
@@ -92,19 +104,36 @@ fn token_ids(
 ) -> Result<Vec<Vec<u32>>, TaskError> {
     let tokenizer = || {
         let tokenizer = subject.inputs.tokenizer.as_ref();
-        tokenizer.ok_or(TaskError::MissingFile { task: NAME, file: "tokenizer.json" })
+        tokenizer.ok_or(TaskError::MissingFile {
+            task: NAME,
+            file: "tokenizer.json",
+        })
     };
-    let separator = || spec.separator.clone().unwrap_or_else(|| "<|endoftext|>".to_owned());
+    let separator = || {
+        spec.separator
+            .clone()
+            .unwrap_or_else(|| "<|endoftext|>".to_owned())
+    };
     let documents = spec.mode.unwrap_or_default() == Mode::Documents;
-    let windows = TextMode::Windows { stride: spec.stride };
+    let windows = TextMode::Windows {
+        stride: spec.stride,
+    };
     match content {
         Content::Text(text) => {
             let mode = if documents {
-                TextMode::Documents { separator: separator() }
+                TextMode::Documents {
+                    separator: separator(),
+                }
             } else {
                 windows
             };
-            Ok(text_sequences(text, &mode, length, tokenizer()?, &spec.data)?)
+            Ok(text_sequences(
+                text,
+                &mode,
+                length,
+                tokenizer()?,
+                &spec.data,
+            )?)
         }
         // Rows are documents of their own, or paragraphs of one text.
         Content::Table(table) if documents => {
@@ -120,7 +149,13 @@ fn token_ids(
         }
         Content::Table(table) => {
             let text = table.texts()?.join("\n\n");
-            Ok(text_sequences(&text, &windows, length, tokenizer()?, &spec.data)?)
+            Ok(text_sequences(
+                &text,
+                &windows,
+                length,
+                tokenizer()?,
+                &spec.data,
+            )?)
         }
         Content::Tokens(sequences) => Ok(sequences
             .iter()
@@ -128,14 +163,22 @@ fn token_ids(
             .collect()),
         Content::Images(_) => {
             let origin = spec.data.clone();
-            Err(DataError::Kind { origin, expected: "text", found: content.kind() }.into())
+            Err(DataError::Kind {
+                origin,
+                expected: "text",
+                found: content.kind(),
+            }
+            .into())
         }
     }
 }
 
 /// Figures of the tallies of all sequences; intervals resample sequences.
 fn scores(tallies: &[Tally], [original, quantized]: [bool; 2], seed: u64) -> Vec<Score> {
-    let divergence: Vec<f64> = tallies.iter().map(|tally| tally.divergences.iter().sum()).collect();
+    let divergence: Vec<f64> = tallies
+        .iter()
+        .map(|tally| tally.divergences.iter().sum())
+        .collect();
     let sums = |rows: &mut dyn Iterator<Item = usize>| {
         let mut sums = [0.0; 5];
         for row in rows {
@@ -165,17 +208,24 @@ fn scores(tallies: &[Tally], [original, quantized]: [bool; 2], seed: u64) -> Vec
     let mut scores = Vec::new();
     if both {
         first.ratio_ci95 = ratio.map(|ratio| ratio.ci95);
-        let mut sorted: Vec<f64> =
-            tallies.iter().flat_map(|tally| tally.divergences.iter().copied()).collect();
+        let mut sorted: Vec<f64> = tallies
+            .iter()
+            .flat_map(|tally| tally.divergences.iter().copied())
+            .collect();
         sorted.sort_by(f64::total_cmp);
         scores.extend([
-            Score::of_comparison("kl_divergence", diverging / tokens).with_interval(mean_divergence),
+            Score::of_comparison("kl_divergence", diverging / tokens)
+                .with_interval(mean_divergence),
             Score::of_comparison("kl_divergence_p99", quantile(&sorted, 0.99)),
             Score::of_comparison("top1_agreement", agreeing / tokens).with_interval(agreement),
         ]);
     }
     scores.insert(0, first);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a count"
+    )]
     let tokens = tokens as u64;
     for score in &mut scores {
         score.samples = tallies.len() as u64;
@@ -195,13 +245,24 @@ mod tests {
     fn subject<'a>(original: Option<&'a Weights>, quantized: Option<&'a Weights>) -> Subject<'a> {
         let forward = |weights: &'a Weights| Forward::new(&Bigram, weights, Device::flex());
         let (original, quantized) = (original.map(forward), quantized.map(forward));
-        Subject { original, quantized, inputs: InputFiles::default() }
+        Subject {
+            original,
+            quantized,
+            inputs: InputFiles::default(),
+        }
     }
 
     /// Token sequences of different length.
     fn content() -> Content {
-        let ids = |length: u32, step: u32| (0..length).map(|at| (at * step + at * at) % 11).collect();
-        Content::Tokens(vec![ids(9, 3), ids(14, 5), ids(2, 1), ids(14, 7), ids(1, 0)])
+        let ids =
+            |length: u32, step: u32| (0..length).map(|at| (at * step + at * at) % 11).collect();
+        Content::Tokens(vec![
+            ids(9, 3),
+            ids(14, 5),
+            ids(2, 1),
+            ids(14, 7),
+            ids(1, 0),
+        ])
     }
 
     fn run(subject: &Subject<'_>, spec: &TaskSpec) -> Vec<Score> {
@@ -216,30 +277,48 @@ mod tests {
     #[test]
     fn figures_equal_the_textbook_over_all_tokens_at_once() {
         let (original, quantized) = (Weights::new(1, 0.0), Weights::new(1, 0.05));
-        let scores = run(&subject(Some(&original), Some(&quantized)), &TaskSpec::new(NAME, "toy"));
+        let scores = run(
+            &subject(Some(&original), Some(&quantized)),
+            &TaskSpec::new(NAME, "toy"),
+        );
         let (mut tokens, mut o_loss, mut q_loss) = (0.0, 0.0, 0.0);
         let (mut divergences, mut agreeing) = (Vec::new(), 0.0);
-        let Content::Tokens(sequences) = content() else { unreachable!("tokens") };
+        let Content::Tokens(sequences) = content() else {
+            unreachable!("tokens")
+        };
         for pair in sequences.iter().flat_map(|ids| ids.windows(2)) {
             let o = log_softmax(&original.logits(pair[0]));
             let q = log_softmax(&quantized.logits(pair[0]));
             tokens += 1.0;
             o_loss -= o[pair[1] as usize];
             q_loss -= q[pair[1] as usize];
-            divergences.push(o.iter().zip(&q).map(|(o, q)| o.exp() * (o - q)).sum::<f64>());
+            divergences.push(
+                o.iter()
+                    .zip(&q)
+                    .map(|(o, q)| o.exp() * (o - q))
+                    .sum::<f64>(),
+            );
             let top = |values: &[f64]| {
-                (0..values.len()).max_by(|&a, &b| values[a].total_cmp(&values[b])).unwrap()
+                (0..values.len())
+                    .max_by(|&a, &b| values[a].total_cmp(&values[b]))
+                    .unwrap()
             };
             agreeing += f64::from(u8::from(top(&o) == top(&q)));
         }
         let near = |found: Option<f64>, expected: f64| {
             let found = found.unwrap();
-            assert!((found - expected).abs() < 2e-6 * expected.max(1e-3), "{found} {expected}");
+            assert!(
+                (found - expected).abs() < 2e-6 * expected.max(1e-3),
+                "{found} {expected}"
+            );
         };
         near(scores[0].original, (o_loss / tokens).exp());
         near(scores[0].quantized, (q_loss / tokens).exp());
         near(scores[0].ratio, ((q_loss - o_loss) / tokens).exp());
-        near(scores[1].quantized, divergences.iter().sum::<f64>() / tokens);
+        near(
+            scores[1].quantized,
+            divergences.iter().sum::<f64>() / tokens,
+        );
         divergences.sort_by(f64::total_cmp);
         near(scores[2].quantized, quantile(&divergences, 0.99));
         near(scores[3].quantized, agreeing / tokens);
@@ -247,7 +326,11 @@ mod tests {
         let delta = scores[0].delta.unwrap();
         assert!(low <= delta && delta <= high && low < high);
         // The sequence of one token scores nothing.
-        assert!(scores.iter().all(|score| score.samples == 4 && score.tokens == Some(35)));
+        assert!(
+            scores
+                .iter()
+                .all(|score| score.samples == 4 && score.tokens == Some(35))
+        );
         let names: Vec<&str> = scores.iter().map(|score| score.metric.as_str()).collect();
         assert_eq!(names, Perplexity.metrics());
     }
@@ -260,14 +343,20 @@ mod tests {
         let both = run(&subject(Some(&weights), Some(&weights)), &spec);
         assert_eq!((alone.len(), alone[0].original), (1, None));
         assert_eq!(alone[0].quantized, both[0].original);
-        assert_eq!((both[0].delta, both[1].quantized, both[3].quantized), (Some(0.0), Some(0.0), Some(1.0)));
+        assert_eq!(
+            (both[0].delta, both[1].quantized, both[3].quantized),
+            (Some(0.0), Some(0.0), Some(1.0))
+        );
     }
 
     #[test]
     fn threads_do_not_change_a_bit() {
         let (original, quantized) = (Weights::new(1, 0.0), Weights::new(1, 0.05));
         let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
             let spec = TaskSpec::new(NAME, "toy");
             pool.install(|| run(&subject(Some(&original), Some(&quantized)), &spec))
         };
@@ -291,7 +380,9 @@ mod tests {
         let weights = Weights::new(1, 0.0);
         let subject = subject(Some(&weights), None);
         let refused = |spec: &TaskSpec, content: &Content| {
-            crate::tasks::evaluate(&subject, spec, content, 0, &()).unwrap_err().to_string()
+            crate::tasks::evaluate(&subject, spec, content, 0, &())
+                .unwrap_err()
+                .to_string()
         };
         let mut spec = TaskSpec::new(NAME, "toy");
         assert_eq!(

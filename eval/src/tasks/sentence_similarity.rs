@@ -31,7 +31,12 @@ impl Task for SentenceSimilarity {
     }
 
     fn keys(&self) -> &'static [&'static str] {
-        &["columns.left", "columns.right", "columns.score", "max_length"]
+        &[
+            "columns.left",
+            "columns.right",
+            "columns.score",
+            "max_length",
+        ]
     }
 
     fn output(&self) -> Output {
@@ -46,7 +51,9 @@ impl Task for SentenceSimilarity {
         seed: u64,
         progress: &dyn Progress,
     ) -> Result<Vec<Score>, TaskError> {
-        let Content::Table(table) = content else { return Err(not_a_table(spec, content)) };
+        let Content::Table(table) = content else {
+            return Err(not_a_table(spec, content));
+        };
         let columns = &spec.columns;
         let left = column(table, columns.left.as_deref(), &["sentence1", "left"])?;
         let right = column(table, columns.right.as_deref(), &["sentence2", "right"])?;
@@ -56,8 +63,14 @@ impl Task for SentenceSimilarity {
         ids.extend(encode(NAME, subject, spec, &right[..pairs])?);
         let inputs = Inputs::Tokens(ids);
 
-        let models = [(&subject.original, Side::Original), (&subject.quantized, Side::Quantized)];
-        let present = models.iter().filter(|(forward, _)| forward.is_some()).count();
+        let models = [
+            (&subject.original, Side::Original),
+            (&subject.quantized, Side::Quantized),
+        ];
+        let present = models
+            .iter()
+            .filter(|(forward, _)| forward.is_some())
+            .count();
         progress.begin((2 * pairs * present) as u64, "sentences");
         let mut embeddings = [None, None];
         for (slot, (forward, side)) in embeddings.iter_mut().zip(models) {
@@ -70,7 +83,12 @@ impl Task for SentenceSimilarity {
             }
         }
         let [original, quantized] = embeddings;
-        scores(original.as_deref(), quantized.as_deref(), &truth[..pairs], seed)
+        scores(
+            original.as_deref(),
+            quantized.as_deref(),
+            &truth[..pairs],
+            seed,
+        )
     }
 }
 
@@ -86,12 +104,20 @@ fn pool(states: &[f32], [tokens, width]: [usize; 2], pooling: Pooling) -> Vec<f3
         }
     }
     #[expect(clippy::cast_possible_truncation, reason = "an embedding is f32")]
-    sums.into_iter().map(|sum| (sum / tokens as f64) as f32).collect()
+    sums.into_iter()
+        .map(|sum| (sum / tokens as f64) as f32)
+        .collect()
 }
 
 fn finite(rows: Vec<Vec<f32>>, side: Side) -> Result<Vec<Vec<f32>>, TaskError> {
-    match rows.iter().position(|row| row.iter().any(|value| !value.is_finite())) {
-        Some(row) => Err(TaskError::NotFinite { side, place: format!("sentence {}", row + 1) }),
+    match rows
+        .iter()
+        .position(|row| row.iter().any(|value| !value.is_finite()))
+    {
+        Some(row) => Err(TaskError::NotFinite {
+            side,
+            place: format!("sentence {}", row + 1),
+        }),
         None => Ok(rows),
     }
 }
@@ -106,7 +132,10 @@ fn scores(
     let pairs = truth.len();
     let cosines = |embeddings: &[Vec<f32>]| -> Vec<f64> {
         let (left, right) = embeddings.split_at(pairs);
-        left.iter().zip(right).map(|(left, right)| cosine(left, right)).collect()
+        left.iter()
+            .zip(right)
+            .map(|(left, right)| cosine(left, right))
+            .collect()
     };
     let (o, q) = (original.map(cosines), quantized.map(cosines));
     let correlation =
@@ -144,11 +173,16 @@ fn likeness(
     let mut each = Vec::with_capacity(original.len());
     for (o, q) in original.iter().zip(quantized) {
         if o.len() != q.len() {
-            return Err(TaskError::Shapes { original: o.len(), quantized: q.len() });
+            return Err(TaskError::Shapes {
+                original: o.len(),
+                quantized: q.len(),
+            });
         }
         each.push(cosine(o, q));
     }
-    let of_pair: Vec<f64> = (0..pairs).map(|row| f64::midpoint(each[row], each[pairs + row])).collect();
+    let of_pair: Vec<f64> = (0..pairs)
+        .map(|row| f64::midpoint(each[row], each[pairs + row]))
+        .collect();
     let [interval] = bootstrap(pairs, seed, |rows| {
         [rows.iter().map(|&row| of_pair[row]).sum::<f64>() / rows.len() as f64]
     });

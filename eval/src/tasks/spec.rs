@@ -130,9 +130,11 @@ impl TaskSpec {
             }
         }
         match (self.mode.unwrap_or_default(), self.stride, &self.separator) {
-            (Mode::Documents, Some(stride), _) => {
-                value("stride", "none with `mode = \"documents\"`", stride.to_string())
-            }
+            (Mode::Documents, Some(stride), _) => value(
+                "stride",
+                "none with `mode = \"documents\"`",
+                stride.to_string(),
+            ),
             (Mode::Windows, _, Some(separator)) => value(
                 "separator",
                 "none without `mode = \"documents\"`",
@@ -191,8 +193,13 @@ mod tests {
 
     #[test]
     fn unknown_keys_and_tasks_are_refused() {
-        assert!(toml::from_str::<TaskSpec>("task = \"perplexity\"\ndata = \"a\"\nlenght = 2").is_err());
-        let unknown = spec("task = \"perplexty\"\ndata = \"a\"").check().err().unwrap();
+        assert!(
+            toml::from_str::<TaskSpec>("task = \"perplexity\"\ndata = \"a\"\nlenght = 2").is_err()
+        );
+        let unknown = spec("task = \"perplexty\"\ndata = \"a\"")
+            .check()
+            .err()
+            .unwrap();
         assert_eq!(unknown.hints(), ["did you mean `perplexity`?"]);
         let key = spec("task = \"image_classification\"\ndata = \"a\"\nstride = 3").check();
         let key = key.err().unwrap().to_string();
@@ -212,7 +219,10 @@ mod tests {
             "mode = \"documents\"\nstride = 4",
         ] {
             let spec = spec(&format!("task = \"perplexity\"\ndata = \"a\"\n{text}"));
-            assert!(matches!(spec.check(), Err(TaskError::Value { .. })), "{text}");
+            assert!(
+                matches!(spec.check(), Err(TaskError::Value { .. })),
+                "{text}"
+            );
         }
     }
 }

@@ -1,8 +1,11 @@
 //! A two-stage model over tables of numbers, for tests: embedding, then a linear head.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use calib::model::{Output, TensorSpec};
-use calib::{Hidden, LayerSpec, Model, SourceError, Stage, StageError, Tap, Tensor32, WeightSource};
+use calib::layers::TensorSpec;
+use calib::model::Output;
+use calib::{
+    Hidden, LayerSpec, Model, SourceError, Stage, StageError, Tap, Tensor32, WeightSource,
+};
 use std::collections::BTreeMap;
 
 pub(crate) const VOCABULARY: usize = 11;
@@ -35,7 +38,9 @@ impl Weights {
         (0..VOCABULARY)
             .map(|token| {
                 let terms = states.iter().enumerate();
-                terms.map(|(i, &s)| f64::from(s) * f64::from(head[i * VOCABULARY + token])).sum()
+                terms
+                    .map(|(i, &s)| f64::from(s) * f64::from(head[i * VOCABULARY + token]))
+                    .sum()
             })
             .collect()
     }
@@ -44,7 +49,10 @@ impl Weights {
 impl WeightSource for Weights {
     fn tensor(&self, name: &str) -> Result<Tensor32<'_>, SourceError> {
         let (shape, data) = &self.0[name];
-        Ok(Tensor32 { shape: shape.clone(), data: data.as_slice().into() })
+        Ok(Tensor32 {
+            shape: shape.clone(),
+            data: data.as_slice().into(),
+        })
     }
 
     fn shape(&self, name: &str) -> Option<Vec<usize>> {
@@ -92,7 +100,10 @@ impl Model for Bigram {
     ) -> Result<Box<dyn Stage>, StageError> {
         let tensor = source.tensor(&self.stage_name(stage))?;
         let data = TensorData::new(tensor.data.into_owned(), [tensor.shape[0], tensor.shape[1]]);
-        Ok(Box::new(Table { is_embedding: stage == 0, values: Tensor::from_data(data, device) }))
+        Ok(Box::new(Table {
+            is_embedding: stage == 0,
+            values: Tensor::from_data(data, device),
+        }))
     }
 
     fn vocabulary(&self) -> Option<usize> {

@@ -38,14 +38,28 @@ impl Canvas {
     /// widened.
     pub(super) fn new(width: f64, height: f64, x: [f64; 2], y: [f64; 2]) -> Self {
         let [x, y] = [x, y].map(|[low, high]| {
-            if high > low { [low, high] } else { [low - 0.5, low + 0.5] }
+            if high > low {
+                [low, high]
+            } else {
+                [low - 0.5, low + 0.5]
+            }
         });
         Self {
             body: String::new(),
             width,
             height,
-            x: Scale { low: x[0], high: x[1], start: LEFT, end: width - RIGHT },
-            y: Scale { low: y[0], high: y[1], start: height - BOTTOM, end: TOP },
+            x: Scale {
+                low: x[0],
+                high: x[1],
+                start: LEFT,
+                end: width - RIGHT,
+            },
+            y: Scale {
+                low: y[0],
+                high: y[1],
+                start: height - BOTTOM,
+                end: TOP,
+            },
         }
     }
 
@@ -69,7 +83,11 @@ impl Canvas {
     pub(super) fn x_base(&mut self, name: &str) {
         let (left, right, base) = (self.x.start, self.x.end, self.y.start);
         self.line("axis", [left, base], [right, base]);
-        self.text("axis-name", [f64::midpoint(left, right), self.height - 6.0], name);
+        self.text(
+            "axis-name",
+            [f64::midpoint(left, right), self.height - 6.0],
+            name,
+        );
     }
 
     /// Numbered ticks of the x axis.
@@ -136,7 +154,12 @@ impl Canvas {
 
     /// The finished element; `name` is read aloud in place of the picture.
     pub(super) fn finish(self, name: &str) -> String {
-        let Self { body, width, height, .. } = self;
+        let Self {
+            body,
+            width,
+            height,
+            ..
+        } = self;
         let name = escape(name);
         format!(
             r#"<svg viewBox="0 0 {width} {height}" role="img" aria-label="{name}">{body}</svg>"#
@@ -153,7 +176,10 @@ impl Canvas {
 
     fn text(&mut self, class: &str, at: [f64; 2], text: &str) {
         let (x, y, text) = (at[0], at[1], escape(text));
-        let _ = write!(self.body, r#"<text class="{class}" x="{x:.2}" y="{y:.2}">{text}</text>"#);
+        let _ = write!(
+            self.body,
+            r#"<text class="{class}" x="{x:.2}" y="{y:.2}">{text}</text>"#
+        );
     }
 }
 
@@ -181,7 +207,11 @@ pub(super) fn ticks(low: f64, high: f64, count: usize) -> Vec<(f64, String)> {
         .take_while(|value| *value <= high + step * 1e-9)
         .map(|value| {
             // -0 is written as 0.
-            let value = if value.abs() < step * 1e-6 { 0.0 } else { value };
+            let value = if value.abs() < step * 1e-6 {
+                0.0
+            } else {
+                value
+            };
             (value, format!("{value:.decimals$}"))
         })
         .collect()
@@ -210,7 +240,10 @@ mod tests {
     #[test]
     fn ticks_are_round_and_inside() {
         let texts = |low, high, count| -> Vec<String> {
-            ticks(low, high, count).into_iter().map(|tick| tick.1).collect()
+            ticks(low, high, count)
+                .into_iter()
+                .map(|tick| tick.1)
+                .collect()
         };
         assert_eq!(texts(0.0, 4.7, 5), ["0", "1", "2", "3", "4"]);
         assert_eq!(texts(-0.26, 0.21, 5), ["-0.2", "-0.1", "0.0", "0.1", "0.2"]);
@@ -226,7 +259,10 @@ mod tests {
         canvas.bar("s0", 0.0, 10.0, 1.0, "\"x\" & y");
         let svg = canvas.finish("t");
         assert!(svg.contains("a&lt;b") && svg.contains("&quot;x&quot; &amp; y"));
-        assert!(svg.contains(r#"x="58.00" y="10.00" width="128.00" height="48.00""#), "{svg}");
+        assert!(
+            svg.contains(r#"x="58.00" y="10.00" width="128.00" height="48.00""#),
+            "{svg}"
+        );
     }
 
     #[test]

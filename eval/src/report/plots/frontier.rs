@@ -19,7 +19,12 @@ struct Point<'a> {
 pub(in crate::report) fn size_and_accuracy(report: &Report) -> Option<Plot> {
     let size = report.size.as_ref()?;
     let (score, meaning, original, quantized) = report.scores.iter().find_map(|score| {
-        Some((score, metric(&score.metric)?, score.original?, score.quantized?))
+        Some((
+            score,
+            metric(&score.metric)?,
+            score.original?,
+            score.quantized?,
+        ))
     })?;
     if report.model.parameters == 0 {
         return None;
@@ -34,7 +39,10 @@ pub(in crate::report) fn size_and_accuracy(report: &Report) -> Option<Plot> {
         },
         Point {
             class: "s0",
-            label: report.recipe.as_ref().map_or("this artifact", |recipe| recipe.name.as_str()),
+            label: report
+                .recipe
+                .as_ref()
+                .map_or("this artifact", |recipe| recipe.name.as_str()),
             bits: size.bits_per_weight_linear,
             value: quantized,
             interval: score.ci95.map(|ends| ends.map(|end| original + end)),
@@ -80,9 +88,16 @@ fn draw(points: &[Point<'_>], meaning: &Metric) -> Option<Plot> {
             canvas.segment("interval", [point.bits, low], [point.bits, high]);
         }
         let figure = figures::figure(point.value, meaning.unit);
-        let text = format!("{}: {:.2} bits, {} {figure}", point.label, point.bits, meaning.label);
+        let text = format!(
+            "{}: {:.2} bits, {} {figure}",
+            point.label, point.bits, meaning.label
+        );
         canvas.dot(point.class, point.bits, point.value, 5.0, &text);
-        canvas.label(point.bits, point.value, &format!("{} ({figure})", point.label));
+        canvas.label(
+            point.bits,
+            point.value,
+            &format!("{} ({figure})", point.label),
+        );
     }
     Some(Plot {
         title: "Size and accuracy".into(),
@@ -105,7 +120,12 @@ mod tests {
         let report = sample::report();
         let plot = size_and_accuracy(&report).unwrap();
         assert_eq!(plot.svg.matches("<circle").count(), 3);
-        assert!(plot.svg.contains("original: 16.01 bits, perplexity 47.0220"), "{}", plot.svg);
+        assert!(
+            plot.svg
+                .contains("original: 16.01 bits, perplexity 47.0220"),
+            "{}",
+            plot.svg
+        );
         assert!(plot.svg.contains("class=\"interval\""));
     }
 
@@ -115,7 +135,10 @@ mod tests {
         report.size = None;
         assert!(size_and_accuracy(&report).is_none());
         let mut report = sample::report();
-        report.scores.iter_mut().for_each(|score| score.original = None);
+        report
+            .scores
+            .iter_mut()
+            .for_each(|score| score.original = None);
         assert!(size_and_accuracy(&report).is_none());
     }
 }

@@ -19,7 +19,13 @@ pub(in crate::report) fn histogram(data: &WeightHistogram) -> Option<Plot> {
         let from = data.low + bin as f64 * width;
         let to = from + width;
         if count > 0 {
-            canvas.bar("s7 bin", from, to, count as f64, &format!("{from:.4} to {to:.4}: {count}"));
+            canvas.bar(
+                "s7 bin",
+                from,
+                to,
+                count as f64,
+                &format!("{from:.4} to {to:.4}: {count}"),
+            );
         }
     }
     for level in &data.levels {

@@ -13,9 +13,17 @@ const LABELS: usize = 24;
 
 /// Bars of true bits per weight.
 pub(in crate::report) fn bits_per_layer(layers: &[LayerFacts]) -> Option<Plot> {
-    let highest = layers.iter().map(|layer| layer.bits_per_weight).reduce(f64::max)?;
+    let highest = layers
+        .iter()
+        .map(|layer| layer.bits_per_weight)
+        .reduce(f64::max)?;
     let roles = Roles::of(layers);
-    let mut canvas = Canvas::new(WIDTH, HEIGHT, [0.0, layers.len() as f64], [0.0, highest * 1.08]);
+    let mut canvas = Canvas::new(
+        WIDTH,
+        HEIGHT,
+        [0.0, layers.len() as f64],
+        [0.0, highest * 1.08],
+    );
     canvas.y_axis("bits per weight");
     block_axis(&mut canvas, layers);
     let gap = if layers.len() < 200 { 0.12 } else { 0.0 };
@@ -25,7 +33,13 @@ pub(in crate::report) fn bits_per_layer(layers: &[LayerFacts]) -> Option<Plot> {
             layer.name, layer.bits_per_weight, layer.method, layer.bits
         );
         let (from, to) = (at as f64 + gap, at as f64 + 1.0 - gap);
-        canvas.bar(&roles.class(layer), from, to, layer.bits_per_weight, &tooltip);
+        canvas.bar(
+            &roles.class(layer),
+            from,
+            to,
+            layer.bits_per_weight,
+            &tooltip,
+        );
     }
     Some(Plot {
         title: "Bits per layer".into(),
@@ -38,7 +52,9 @@ pub(in crate::report) fn bits_per_layer(layers: &[LayerFacts]) -> Option<Plot> {
 /// Dots of weight SQNR, rings of output SQNR where it was measured.
 pub(in crate::report) fn sqnr_per_layer(layers: &[LayerFacts]) -> Option<Plot> {
     let values = || {
-        let both = layers.iter().flat_map(|layer| [layer.sqnr_db, layer.output_sqnr_db]);
+        let both = layers
+            .iter()
+            .flat_map(|layer| [layer.sqnr_db, layer.output_sqnr_db]);
         both.flatten().filter(|value| value.is_finite())
     };
     let (low, high) = (values().reduce(f64::min)?, values().reduce(f64::max)?);
@@ -53,7 +69,13 @@ pub(in crate::report) fn sqnr_per_layer(layers: &[LayerFacts]) -> Option<Plot> {
         let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
         if let Some(sqnr) = finite(layer.output_sqnr_db) {
             let tooltip = format!("{}: output {sqnr:.2} dB", layer.name);
-            canvas.dot(&format!("ring {}", roles.class(layer)), x, sqnr, 4.0, &tooltip);
+            canvas.dot(
+                &format!("ring {}", roles.class(layer)),
+                x,
+                sqnr,
+                4.0,
+                &tooltip,
+            );
         }
         if let Some(sqnr) = finite(layer.sqnr_db) {
             let tooltip = format!("{}: weight {sqnr:.2} dB", layer.name);
@@ -121,7 +143,11 @@ impl<'a> Roles<'a> {
 
     fn class(&self, layer: &LayerFacts) -> String {
         let role = split(&layer.name).1;
-        let at = self.names.iter().position(|name| *name == role).unwrap_or(0);
+        let at = self
+            .names
+            .iter()
+            .position(|name| *name == role)
+            .unwrap_or(0);
         format!("s{}", at.min(COLOURS - 1))
     }
 
@@ -142,8 +168,14 @@ mod tests {
 
     #[test]
     fn names_split_into_block_and_role() {
-        assert_eq!(split("model.layers.3.mlp.up_proj"), (Some("3"), "mlp.up_proj"));
-        assert_eq!(split("bert.encoder.layer.11.output.dense"), (Some("11"), "output.dense"));
+        assert_eq!(
+            split("model.layers.3.mlp.up_proj"),
+            (Some("3"), "mlp.up_proj")
+        );
+        assert_eq!(
+            split("bert.encoder.layer.11.output.dense"),
+            (Some("11"), "output.dense")
+        );
         assert_eq!(split("lm_head"), (None, "lm_head"));
     }
 
@@ -152,7 +184,10 @@ mod tests {
         let layers = sample::report().layers;
         let bits = bits_per_layer(&layers).unwrap();
         assert_eq!(bits.svg.matches("<rect").count(), layers.len());
-        assert!(bits.svg.contains("model.layers.5.mlp.down_proj: 4.812 bits per weight"));
+        assert!(
+            bits.svg
+                .contains("model.layers.5.mlp.down_proj: 4.812 bits per weight")
+        );
         assert_eq!(bits.legend.len(), 4);
         let sqnr = sqnr_per_layer(&layers).unwrap();
         assert_eq!(sqnr.svg.matches("<circle").count(), 2 * layers.len());
