@@ -157,7 +157,7 @@ fn exp<const N: usize>(x: [f64; N]) -> [f64; N] {
     /// 1.5 * 2^52: adding it rounds to an integer that lands in the low mantissa bits.
     const SHIFT: f64 = 6_755_399_441_055_744.0;
     /// ln 2 in two parts; the upper has 32 trailing zero bits, so `n * LN2_HIGH` is exact.
-    const LN2_HIGH: f64 = 6.931_471_803_691_238_2e-1;
+    const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;
     const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
     /// 1/12!, 1/11!, ..., 1/1!, 1/0!
     const TAYLOR: [f64; 13] = [

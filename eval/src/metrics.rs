@@ -27,8 +27,8 @@ pub fn average_ranks(values: &[f64]) -> Vec<f64> {
             .take_while(|&&at| values[at] <= value)
             .count()
             .max(1);
-        // Ranks start+1 ..= start+same have the mean start + (same + 1) / 2.
-        let rank = start as f64 + (same as f64 + 1.0) / 2.0;
+        // The mean of the ranks start+1 ..= start+same.
+        let rank = start as f64 + f64::midpoint(1.0, same as f64);
         for &at in &order[start..start + same] {
             ranks[at] = rank;
         }

@@ -55,7 +55,7 @@ pub(super) fn significant(value: f64, digits: usize) -> String {
     if magnitude <= 0.0 || !magnitude.is_finite() {
         return format!("{value}");
     }
-    if magnitude < 1e-5 || magnitude >= 1e9 {
+    if !(1e-5..1e9).contains(&magnitude) {
         return format!("{value:.*e}", digits.saturating_sub(1));
     }
     #[expect(clippy::cast_possible_truncation, reason = "between -5 and 9")]

@@ -6,7 +6,7 @@ use crate::score::Score;
 use crate::subject::Subject;
 use calib::data::{Content, DataError, Table};
 use calib::inputs::Inputs;
-use calib::model::Output;
+use calib::model::{Model, Output};
 use std::collections::BTreeMap;
 
 /// Accuracy of class logits over the rows of a table, each sentence on its own.
@@ -105,7 +105,7 @@ pub(super) fn encode(
         task,
         file: "tokenizer.json",
     })?;
-    let positions = subject.model().and_then(|model| model.max_positions());
+    let positions = subject.model().and_then(Model::max_positions);
     let limit = spec
         .max_length
         .or(subject.inputs.sentence_length)

@@ -10,6 +10,7 @@ mod next_token;
 mod passes;
 mod perplexity;
 mod sentence_similarity;
+mod sequences;
 mod spec;
 #[cfg(test)]
 mod toy;

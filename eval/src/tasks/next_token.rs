@@ -5,6 +5,7 @@
 //! divergence and an agreement. Logits never exceed [`LOGIT_BYTES`] per thread.
 
 use super::passes::{groups, states_of, values};
+use super::sequences::Sequences;
 use super::{Progress, Side, TaskError};
 use crate::compare;
 use crate::subject::Subject;
@@ -17,14 +18,6 @@ use rayon::prelude::*;
 const LOGIT_BYTES: usize = 64 << 20;
 /// Vocabulary assumed where the model does not tell.
 const VOCABULARY: usize = 1 << 17;
-
-/// Token sequences and, for each, the first position whose token is scored.
-pub(super) struct Sequences {
-    /// At least two tokens each.
-    pub ids: Vec<Vec<u32>>,
-    /// At least 1 each: nothing predicts the first token.
-    pub first: Vec<usize>,
-}
 
 /// Sums over the scored tokens of one sequence.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -41,17 +34,16 @@ pub(super) struct Tally {
     pub divergences: Vec<f64>,
 }
 
+/// Scores one sequence of a group, by its index there, from the heads of all models.
+type Scorer<'a> = dyn Fn(usize, &[Head<'_>]) -> Result<Tally, TaskError> + Sync + 'a;
+
 /// One or two models that can be run side by side.
 trait Judged: Sync {
     /// How many they are.
     fn models(&self) -> usize;
     /// Runs the stages before the head over one group, then lends each model's head and states to
     /// `score`, sequence by sequence.
-    fn group(
-        &self,
-        batches: Vec<Hidden>,
-        score: &(dyn Fn(usize, &[Head<'_>]) -> Result<Tally, TaskError> + Sync),
-    ) -> Result<Vec<Tally>, TaskError>;
+    fn group(&self, batches: Vec<Hidden>, score: &Scorer<'_>) -> Result<Vec<Tally>, TaskError>;
 }
 
 /// A head and what enters it for one sequence, `[1, tokens, width]`.
@@ -76,11 +68,7 @@ impl Judged for One<'_> {
         1
     }
 
-    fn group(
-        &self,
-        batches: Vec<Hidden>,
-        score: &(dyn Fn(usize, &[Head<'_>]) -> Result<Tally, TaskError> + Sync),
-    ) -> Result<Vec<Tally>, TaskError> {
+    fn group(&self, batches: Vec<Hidden>, score: &Scorer<'_>) -> Result<Vec<Tally>, TaskError> {
         let side = self.side;
         let states = before_head(self.forward, side, batches)?;
         with_head(self.forward, side, |stage| {
@@ -105,11 +93,7 @@ impl Judged for Two<'_> {
         2
     }
 
-    fn group(
-        &self,
-        batches: Vec<Hidden>,
-        score: &(dyn Fn(usize, &[Head<'_>]) -> Result<Tally, TaskError> + Sync),
-    ) -> Result<Vec<Tally>, TaskError> {
+    fn group(&self, batches: Vec<Hidden>, score: &Scorer<'_>) -> Result<Vec<Tally>, TaskError> {
         let (original, quantized) = (Side::Original, Side::Quantized);
         let o_states = before_head(self.original, original, batches.clone())?;
         let q_states = before_head(self.quantized, quantized, batches)?;

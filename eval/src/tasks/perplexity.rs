@@ -1,22 +1,20 @@
 //! Perplexity of both models, and what their next-token distributions say about each other.
 
-use super::next_token::{Sequences, Tally, tallies};
-use super::{Mode, Progress, Task, TaskError, TaskSpec};
+use super::next_token::{Tally, tallies};
+use super::sequences::Sequences;
+use super::{Progress, Task, TaskError, TaskSpec};
 use crate::intervals::bootstrap;
 use crate::metrics::{perplexity, quantile};
 use crate::score::Score;
 use crate::subject::Subject;
-use calib::data::{Content, DataError};
+use calib::data::Content;
 use calib::model::Output;
-use calib::sampling::{TextMode, text_sequences};
 
 /// Next-token loss over text.
 #[derive(Debug, Clone, Copy)]
 pub struct Perplexity;
 
-const NAME: &str = "perplexity";
-/// Window length where neither recipe nor model gives one, and the longest default.
-const LENGTH: usize = 2048;
+pub(super) const NAME: &str = "perplexity";
 
 impl Task for Perplexity {
     fn name(&self) -> &'static str {
@@ -52,124 +50,11 @@ impl Task for Perplexity {
         seed: u64,
         progress: &dyn Progress,
     ) -> Result<Vec<Score>, TaskError> {
-        let sequences = sequences(subject, spec, content)?;
+        let sequences = Sequences::of(subject, spec, content)?;
         progress.begin(sequences.ids.len() as u64, "sequences");
         let tallies = tallies(subject, &sequences, progress)?;
         let sides = [subject.original.is_some(), subject.quantized.is_some()];
         Ok(scores(&tallies, sides, seed))
-    }
-}
-
-fn sequences(
-    subject: &Subject<'_>,
-    spec: &TaskSpec,
-    content: &Content,
-) -> Result<Sequences, TaskError> {
-    let positions = subject.model().and_then(|model| model.max_positions());
-    let default = positions.map_or(LENGTH, |positions| positions.min(LENGTH));
-    let length = spec.sequence_length.unwrap_or(default);
-    if let Some(positions) = positions.filter(|&positions| length > positions) {
-        return Err(TaskError::Value {
-            task: spec.task.clone(),
-            key: "sequence_length",
-            expected: format!("at most the {positions} positions of the model"),
-            found: length.to_string(),
-        });
-    }
-    let mut ids = token_ids(subject, spec, content, length)?;
-    ids.retain(|ids| ids.len() > 1);
-    ids.truncate(spec.limit.unwrap_or(usize::MAX));
-    if ids.is_empty() {
-        let origin = spec.data.clone();
-        return Err(DataError::TooShort {
-            origin,
-            needed: length,
-            found: 0,
-        }
-        .into());
-    }
-    // An overlapping window scores what the one before did not hold.
-    let held = length.saturating_sub(spec.stride.unwrap_or(length)).max(1);
-    let first = (0..ids.len())
-        .map(|at| if at == 0 { 1 } else { held })
-        .collect();
-    Ok(Sequences { ids, first })
-}
-
-fn token_ids(
-    subject: &Subject<'_>,
-    spec: &TaskSpec,
-    content: &Content,
-    length: usize,
-) -> Result<Vec<Vec<u32>>, TaskError> {
-    let tokenizer = || {
-        let tokenizer = subject.inputs.tokenizer.as_ref();
-        tokenizer.ok_or(TaskError::MissingFile {
-            task: NAME,
-            file: "tokenizer.json",
-        })
-    };
-    let separator = || {
-        spec.separator
-            .clone()
-            .unwrap_or_else(|| "<|endoftext|>".to_owned())
-    };
-    let documents = spec.mode.unwrap_or_default() == Mode::Documents;
-    let windows = TextMode::Windows {
-        stride: spec.stride,
-    };
-    match content {
-        Content::Text(text) => {
-            let mode = if documents {
-                TextMode::Documents {
-                    separator: separator(),
-                }
-            } else {
-                windows
-            };
-            Ok(text_sequences(
-                text,
-                &mode,
-                length,
-                tokenizer()?,
-                &spec.data,
-            )?)
-        }
-        // Rows are documents of their own, or paragraphs of one text.
-        Content::Table(table) if documents => {
-            let tokenizer = tokenizer()?;
-            let begin = tokenizer.begin().ok_or(DataError::NoBeginToken)?;
-            let row = |text: &String| {
-                let mut ids = vec![begin];
-                ids.extend(tokenizer.encode(text.trim())?);
-                ids.truncate(length);
-                Ok(ids)
-            };
-            table.texts()?.iter().map(row).collect()
-        }
-        Content::Table(table) => {
-            let text = table.texts()?.join("\n\n");
-            Ok(text_sequences(
-                &text,
-                &windows,
-                length,
-                tokenizer()?,
-                &spec.data,
-            )?)
-        }
-        Content::Tokens(sequences) => Ok(sequences
-            .iter()
-            .map(|ids| ids[..ids.len().min(length)].to_vec())
-            .collect()),
-        Content::Images(_) => {
-            let origin = spec.data.clone();
-            Err(DataError::Kind {
-                origin,
-                expected: "text",
-                found: content.kind(),
-            }
-            .into())
-        }
     }
 }
 
