@@ -4,6 +4,9 @@
 //! [`WeightSource`]; nothing here ever needs a whole model in memory. burn appears from this crate on.
 
 pub mod weight_source;
+pub mod artifact;
+pub mod device;
+pub mod output_error;
 pub mod hidden;
 pub mod model;
 pub mod checkpoint;

@@ -1,0 +1,117 @@
+//! A quantized folder as a weight source: layers are decoded when a stage asks for them.
+
+use crate::{SourceError, Tensor32, WeightSource};
+use quantizers::formats::{ArtifactReader, FormatError};
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+/// A folder written by any format of [`quantizers::formats::FORMATS`], or a plain checkpoint.
+///
+/// Tensors have the names and layouts of the checkpoint the folder was made from, so the same stages
+/// run over it.
+pub struct Artifact {
+    origin: PathBuf,
+    reader: ArtifactReader,
+}
+
+impl Artifact {
+    /// Opens `folder`; reads configuration and headers only.
+    ///
+    /// # Errors
+    /// A folder that is no artifact, or one this program cannot decode.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, FormatError> {
+        let origin = folder.as_ref().to_path_buf();
+        Ok(Self { reader: ArtifactReader::open(&origin)?, origin })
+    }
+
+    /// The decoder, for schemes and stored bytes.
+    pub fn reader(&self) -> &ArtifactReader {
+        &self.reader
+    }
+
+    fn layer_of(&self, name: &str) -> Option<&str> {
+        let layer = name.strip_suffix(".weight")?;
+        self.reader.layers().contains_key(layer).then_some(layer)
+    }
+
+    fn source_error(&self, error: FormatError) -> SourceError {
+        SourceError::File { origin: self.origin.clone(), source: Box::new(error) }
+    }
+}
+
+impl WeightSource for Artifact {
+    fn tensor(&self, name: &str) -> Result<Tensor32<'_>, SourceError> {
+        let Some(layer) = self.layer_of(name) else {
+            let missing = || SourceError::Missing {
+                origin: self.origin.clone(),
+                name: name.to_owned(),
+                nearest: self.reader.folder().nearest(name),
+            };
+            let info = self.reader.folder().info(name).ok_or_else(missing)?;
+            let data =
+                self.reader.folder().floats(name).map_err(|error| self.source_error(error))?;
+            return Ok(Tensor32 { shape: info.shape.clone(), data });
+        };
+        let quantized = self.reader.layer(layer).map_err(|error| self.source_error(error))?;
+        let (rows, cols) = (quantized.rows, quantized.cols);
+        let values = quantized.dequantize();
+        Ok(if self.reader.layers()[layer].scheme.transposed {
+            Tensor32 { shape: vec![cols, rows], data: Cow::Owned(transpose(&values, rows, cols)) }
+        } else {
+            Tensor32 { shape: vec![rows, cols], data: Cow::Owned(values) }
+        })
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        match self.layer_of(name) {
+            Some(layer) => {
+                let stored = &self.reader.layers()[layer];
+                Some(if stored.scheme.transposed {
+                    vec![stored.cols, stored.rows]
+                } else {
+                    vec![stored.rows, stored.cols]
+                })
+            }
+            None => self.reader.folder().info(name).map(|info| info.shape.clone()),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.reader.names()
+    }
+}
+
+/// `[rows, cols]` to `[cols, rows]`, in tiles that stay in the cache.
+///
+/// # Panics
+/// When `values` does not hold `rows * cols`.
+pub fn transpose(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
+    const TILE: usize = 32;
+    assert_eq!(values.len(), rows * cols, "a full matrix");
+    let mut out = vec![0.0; values.len()];
+    for row_tile in (0..rows).step_by(TILE) {
+        for col_tile in (0..cols).step_by(TILE) {
+            for row in row_tile..(row_tile + TILE).min(rows) {
+                for col in col_tile..(col_tile + TILE).min(cols) {
+                    out[col * rows + row] = values[row * cols + col];
+                }
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+#[expect(clippy::float_cmp, reason = "values are moved, not computed")]
+mod tests {
+    use super::transpose;
+
+    #[test]
+    fn transposing_moves_every_value_and_twice_is_nothing() {
+        let (rows, cols) = (70, 33);
+        let values: Vec<f32> = (0..rows * cols).map(|value| value as f32).collect();
+        let turned = transpose(&values, rows, cols);
+        assert_eq!(turned[5 * rows + 64], values[64 * cols + 5]);
+        assert_eq!(transpose(&turned, cols, rows), values);
+    }
+}

@@ -1,0 +1,119 @@
+//! Data for calibration and evaluation, from wherever its name points.
+
+use crate::Error;
+use crate::plan::PlannedCalibration;
+use crate::progress::Progress;
+use calib::data::{self, Content, DataError, DataSpec, NoSampler, Request, TokenSampler};
+use calib::hub::FetchOptions;
+use calib::inputs::{Draw, Inputs, calibration_inputs};
+use calib::model_sampler::ModelSampler;
+use calib::tokenizer::Tokenizer;
+use calib::{Forward, Model, Output};
+use eval::subject::InputFiles;
+use std::path::Path;
+
+/// Sequences sampled for an evaluation on synthetic data.
+pub(super) const SYNTHETIC_SAMPLES: usize = 64;
+/// Longest of them: sampling costs one forward pass per token.
+const SYNTHETIC_TOKENS: usize = 128;
+
+/// What sources that make their own data are asked for.
+pub(super) struct Wanted {
+    pub(super) samples: usize,
+    pub(super) sequence_length: usize,
+    pub(super) seed: u64,
+}
+
+/// Tokens of a sampled sequence, where nobody said.
+pub(super) fn synthetic_length(model: &dyn Model) -> usize {
+    model.max_positions().unwrap_or(SYNTHETIC_TOKENS).min(SYNTHETIC_TOKENS)
+}
+
+/// Reads (or downloads, or samples) `name`.
+///
+/// # Errors
+/// Data that cannot be had.
+pub(super) fn load(
+    name: &str,
+    wanted: &Wanted,
+    forward: &Forward<'_>,
+    tokenizer: Option<&Tokenizer>,
+    fetch: &FetchOptions,
+    progress: &Progress,
+) -> Result<Content, Error> {
+    let failed = |error: DataError| {
+        let hint = error.hints().into_iter().next();
+        let failed = Error::io(format!("cannot read data `{name}`"), error);
+        match hint {
+            Some(hint) => failed.with_hint(hint),
+            None => failed,
+        }
+    };
+    let spec = DataSpec::parse(name, Path::new("")).map_err(failed)?;
+    let mut from_model;
+    let mut nothing = NoSampler;
+    let sampler: &mut dyn TokenSampler = if forward.model().output() == Output::TokenLogits {
+        from_model = ModelSampler::new(
+            forward.model(),
+            forward.source(),
+            forward.device().clone(),
+            tokenizer.and_then(Tokenizer::begin),
+            tokenizer.map(|tokenizer| tokenizer.ends().to_vec()).unwrap_or_default(),
+        );
+        &mut from_model
+    } else {
+        &mut nothing
+    };
+    let mut request = Request {
+        samples: wanted.samples,
+        sequence_length: wanted.sequence_length,
+        seed: wanted.seed,
+        sampler,
+        hub: fetch,
+        progress,
+    };
+    data::load(&spec, &mut request).map_err(failed)
+}
+
+/// The inputs of a calibration run.
+///
+/// # Errors
+/// Data or input files that cannot be read, or that hold too little.
+pub(super) fn for_calibration(
+    folder: &Path,
+    forward: &Forward<'_>,
+    planned: &PlannedCalibration,
+    seed: u64,
+    fetch: &FetchOptions,
+    progress: &Progress,
+) -> Result<Inputs, Error> {
+    let files = InputFiles::from_folder(folder).map_err(|error| {
+        Error::io(format!("cannot read the input files of `{}`", folder.display()), error)
+    })?;
+    let wanted =
+        Wanted { samples: planned.samples, sequence_length: planned.sequence_length, seed };
+    let content =
+        load(&planned.data, &wanted, forward, files.tokenizer.as_ref(), fetch, progress)?;
+    let draw = Draw {
+        samples: planned.samples,
+        sequence_length: planned.sequence_length,
+        selection: planned.selection,
+        seed,
+        mode: planned.mode.clone(),
+    };
+    calibration_inputs(
+        &content,
+        &planned.data,
+        files.tokenizer.as_ref(),
+        files.images.as_ref(),
+        &draw,
+    )
+    .map_err(|error| {
+        let hint = error.hints().into_iter().next();
+        let failed = Error::mismatch(format!("cannot calibrate on `{}`", planned.data), error);
+        match hint {
+            Some(hint) => failed.with_hint(hint),
+            None => failed,
+        }
+    })
+}

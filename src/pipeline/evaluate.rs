@@ -1,0 +1,186 @@
+//! Evaluating: tasks over one model, or over two on the same samples.
+
+use super::{Clock, data, report};
+use crate::Error;
+use crate::commands::OpenModel;
+use crate::plan::{EvaluateRequest, Machine, PlannedEvaluation, QuantizeRequest};
+use crate::progress::{Progress, Track, memory};
+use calib::Forward;
+use calib::hub::FetchOptions;
+use eval::report::{ArtifactFacts, Report, RunFacts, SCHEMA};
+use eval::score::Score;
+use eval::subject::{InputFiles, Subject};
+use eval::tasks::{self, TaskSpec};
+use std::sync::{Mutex, PoisonError};
+
+/// Runs the tasks of `request` on `model` and, for the differences, on `baseline`.
+///
+/// # Errors
+/// Data that cannot be read, or a model that cannot be run.
+pub fn run(
+    model: &OpenModel,
+    baseline: Option<&OpenModel>,
+    request: &EvaluateRequest,
+    progress: &Progress,
+) -> Result<Report, Error> {
+    let mut clock = Clock::start();
+    // A plain checkpoint alone is an original; beside a baseline, or quantized, it is the result.
+    let (original, quantized) = match baseline {
+        Some(baseline) => (Some(baseline), Some(model)),
+        None if model.is_quantized() => (None, Some(model)),
+        None => (Some(model), None),
+    };
+    let run = Run {
+        original,
+        quantized,
+        machine: &request.machine,
+        fetch: &request.fetch,
+        seed: request.seed,
+        progress,
+    };
+    let scores = clock.stage("evaluate", || run.scores(&request.evaluations))?;
+    let artifact = model.is_quantized().then(|| ArtifactFacts {
+        format: model.format_name().to_owned(),
+        path: model.folder.display().to_string(),
+    });
+    let mut made = Report {
+        schema: SCHEMA,
+        model: report::model_facts(baseline.unwrap_or(model)),
+        recipe: None,
+        scores,
+        size: report::size_of_folder(model, baseline),
+        layers: Vec::new(),
+        run: RunFacts::default(),
+        warnings: progress.warnings(),
+        gates: Vec::new(),
+        artifact,
+        frontier: Vec::new(),
+        histograms: Vec::new(),
+    };
+    report::finish(
+        &mut made,
+        &request.gates,
+        &request.machine,
+        &request.command,
+        request.seed,
+        &clock,
+    );
+    Ok(made)
+}
+
+/// Evaluates the folder that was just written, beside the model it was made from.
+///
+/// # Errors
+/// As [`run`]; a folder that does not open again.
+pub(super) fn of_output(
+    model: &OpenModel,
+    request: &QuantizeRequest,
+    progress: &Progress,
+) -> Result<Vec<Score>, Error> {
+    let quantized = OpenModel::written(model, &request.output)?;
+    let run = Run {
+        original: Some(model),
+        quantized: Some(&quantized),
+        machine: &request.machine,
+        fetch: &request.fetch,
+        seed: request.plan.seed,
+        progress,
+    };
+    run.scores(&request.plan.evaluations)
+}
+
+/// One evaluation of one or two models.
+struct Run<'a> {
+    original: Option<&'a OpenModel>,
+    quantized: Option<&'a OpenModel>,
+    machine: &'a Machine,
+    fetch: &'a FetchOptions,
+    seed: u64,
+    progress: &'a Progress,
+}
+
+impl Run<'_> {
+    fn scores(&self, evaluations: &[PlannedEvaluation]) -> Result<Vec<Score>, Error> {
+        let Some(model) = self.original.or(self.quantized) else { return Ok(Vec::new()) };
+        let inputs = InputFiles::from_folder(&model.folder).map_err(|error| {
+            Error::io(format!("cannot read the input files of `{}`", model.name), error)
+        })?;
+        let subject = Subject {
+            original: self.original.map(|model| self.forward(model)).transpose()?,
+            quantized: self.quantized.map(|model| self.forward(model)).transpose()?,
+            inputs,
+        };
+        let mut scores = Vec::new();
+        for planned in evaluations {
+            let spec: TaskSpec = planned.table.clone().try_into().map_err(|error: toml::de::Error| {
+                Error::mismatch(
+                    format!("the evaluation of {} is not valid", planned.because),
+                    error,
+                )
+            })?;
+            let forward = subject.original.as_ref().or(subject.quantized.as_ref());
+            let Some(forward) = forward else { continue };
+            let content = data::load(
+                &spec.data,
+                &data::Wanted {
+                    samples: spec.limit.unwrap_or(data::SYNTHETIC_SAMPLES),
+                    sequence_length: spec
+                        .sequence_length
+                        .unwrap_or_else(|| data::synthetic_length(model.model.as_ref())),
+                    // Not the sequences the model was calibrated on.
+                    seed: self.seed.wrapping_add(1),
+                },
+                forward,
+                subject.inputs.tokenizer.as_ref(),
+                self.fetch,
+                self.progress,
+            )?;
+            let watch = Watch { progress: self.progress, name: &spec.task, track: Mutex::new(None) };
+            let found = tasks::evaluate(&subject, &spec, &content, self.seed, &watch);
+            scores.extend(found.map_err(|error| {
+                let hint = error.hints().into_iter().next();
+                let failed =
+                    Error::mismatch(format!("cannot evaluate `{}` on `{}`", spec.task, spec.data), error);
+                match hint {
+                    Some(hint) => failed.with_hint(hint),
+                    None => failed,
+                }
+            })?);
+        }
+        Ok(scores)
+    }
+
+    /// The model ready to run; all its stages at once where they take little of the free memory.
+    fn forward<'m>(&self, model: &'m OpenModel) -> Result<Forward<'m>, Error> {
+        let mut forward =
+            Forward::new(model.model.as_ref(), model.weights(), self.machine.device.open()?);
+        let bytes = 4 * model.facts().parameters;
+        if memory::available_bytes().is_some_and(|free| bytes < free / 8) {
+            forward.keep_resident().map_err(|error| {
+                Error::mismatch(format!("cannot build the stages of `{}`", model.name), error)
+            })?;
+        }
+        Ok(forward)
+    }
+}
+
+/// Shows an evaluation as a stage of the road.
+struct Watch<'a> {
+    progress: &'a Progress,
+    name: &'a str,
+    track: Mutex<Option<Track>>,
+}
+
+impl tasks::Progress for Watch<'_> {
+    fn begin(&self, total: u64, _unit: &str) {
+        let total = usize::try_from(total).unwrap_or(usize::MAX);
+        *self.track.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(self.progress.stage(self.name, total));
+    }
+
+    fn advance(&self, count: u64) {
+        if let Some(track) = self.track.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            track.advance(usize::try_from(count).unwrap_or(usize::MAX));
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The road a checkpoint travels, one file per stage.
+
+mod calibrate;
+mod data;
+mod layer;
+mod report;
+mod survey;
+mod write;
+pub mod evaluate;
+pub mod quantize;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// Wall time of the stages of the road.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    started: Instant,
+    stages: BTreeMap<String, f64>,
+}
+
+impl Clock {
+    /// Starts now.
+    pub(crate) fn start() -> Self {
+        Self { started: Instant::now(), stages: BTreeMap::new() }
+    }
+
+    /// Runs `body` as the stage `name`.
+    pub(crate) fn stage<R>(&mut self, name: &str, body: impl FnOnce() -> R) -> R {
+        let started = Instant::now();
+        let result = body();
+        *self.stages.entry(name.to_owned()).or_default() += started.elapsed().as_secs_f64();
+        result
+    }
+
+    /// Seconds since the start.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    /// Seconds by stage.
+    pub(crate) fn stages(&self) -> BTreeMap<String, f64> {
+        self.stages.clone()
+    }
+}

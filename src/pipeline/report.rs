@@ -1,0 +1,141 @@
+//! From what happened to the report.
+
+use super::Clock;
+use super::layer::Done;
+use crate::commands::OpenModel;
+use crate::plan::{Machine, PlannedLayer, QuantizeRequest};
+use crate::progress::{Progress, memory};
+use eval::gate::Gate;
+use eval::report::{
+    ArtifactFacts, LayerFacts, ModelFacts, RecipeFacts, Report, RunFacts, SCHEMA, SizeFacts,
+    WeightHistogram,
+};
+use eval::score::Score;
+use quantizers::formats::Written;
+
+/// Layers whose histograms the report shows.
+const SHOWN: usize = 3;
+
+/// The layers with the lowest weight SQNR, worst first.
+#[derive(Default)]
+pub(super) struct WorstLayers(Vec<(f64, WeightHistogram)>);
+
+impl WorstLayers {
+    /// Takes a layer in if it is among the worst.
+    pub(super) fn offer(&mut self, planned: &PlannedLayer, done: &Done) {
+        let Some(sqnr) = done.sqnr_db else { return };
+        let place = self.0.partition_point(|(other, _)| *other <= sqnr);
+        if place >= SHOWN {
+            return;
+        }
+        let [rows, _] = planned.shape;
+        if let Some(histogram) =
+            WeightHistogram::worst_row(&planned.name, &done.weight, &done.decoded, rows)
+        {
+            self.0.insert(place, (sqnr, histogram));
+            self.0.truncate(SHOWN);
+        }
+    }
+
+    /// The histograms, worst first.
+    pub(super) fn into_inner(self) -> Vec<WeightHistogram> {
+        self.0.into_iter().map(|(_, histogram)| histogram).collect()
+    }
+}
+
+/// What a report says of a model.
+pub(super) fn model_facts(model: &OpenModel) -> ModelFacts {
+    let facts = model.facts();
+    ModelFacts {
+        name: model.name.clone(),
+        revision: model.revision.clone(),
+        architecture: facts.architecture,
+        parameters: facts.parameters,
+    }
+}
+
+/// The report of a quantization, but for gates, histograms and the run.
+pub(super) fn of_quantize(
+    model: &OpenModel,
+    request: &QuantizeRequest,
+    written: &Written,
+    layers: Vec<LayerFacts>,
+    scores: Vec<Score>,
+    progress: &Progress,
+) -> Report {
+    let plan = &request.plan;
+    let original_bytes = model.checkpoint.tensors().file_bytes();
+    let artifact_bytes: u64 = written
+        .files
+        .iter()
+        .filter(|(path, _)| path.extension().is_some_and(|ending| ending == "safetensors"))
+        .map(|(_, bytes)| bytes)
+        .sum();
+    let mut warnings = plan.notes.clone();
+    warnings.extend(progress.warnings());
+    if !request.evaluate {
+        warnings.push("not evaluated: `--no-eval` was given".to_owned());
+    } else if plan.evaluations.is_empty() {
+        warnings.push("no accuracy was measured: the recipe names no data for this model".to_owned());
+    }
+    let layers = with_damage(layers);
+    Report {
+        schema: SCHEMA,
+        model: model_facts(model),
+        recipe: Some(RecipeFacts {
+            name: plan.recipe.name.clone(),
+            sha256: plan.recipe.sha256.clone(),
+        }),
+        scores,
+        size: Some(SizeFacts {
+            original_bytes,
+            artifact_bytes,
+            bits_per_weight_linear: written.bits_per_weight().unwrap_or(0.0),
+            bits_per_weight_file: 8.0 * artifact_bytes as f64 / plan.model.parameters.max(1) as f64,
+            ratio: original_bytes as f64 / artifact_bytes.max(1) as f64,
+        }),
+        layers,
+        run: RunFacts::default(),
+        warnings,
+        gates: Vec::new(),
+        artifact: Some(ArtifactFacts {
+            format: plan.format.clone(),
+            path: request.output.display().to_string(),
+        }),
+        frontier: Vec::new(),
+        histograms: Vec::new(),
+    }
+}
+
+/// Each layer's share of the summed weighted error, where every layer has one.
+fn with_damage(mut layers: Vec<LayerFacts>) -> Vec<LayerFacts> {
+    let total: Option<f64> = layers.iter().map(|layer| layer.weighted_error).sum();
+    if let Some(total) = total.filter(|total| *total > 0.0) {
+        for layer in &mut layers {
+            layer.damage_share = layer.weighted_error.map(|error| error / total);
+        }
+    }
+    layers
+}
+
+/// Adds gates and the run.
+pub(super) fn finish(
+    report: &mut Report,
+    gates: &[Gate],
+    machine: &Machine,
+    command: &str,
+    seed: u64,
+    clock: &Clock,
+) {
+    report.gates = gates.iter().map(|gate| gate.check(&report.scores)).collect();
+    report.run = RunFacts {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        seed,
+        device: machine.device.to_string(),
+        threads: machine.threads,
+        seconds: clock.seconds(),
+        peak_memory_bytes: memory::peak_bytes().unwrap_or(0),
+        stages: clock.stages(),
+        command: command.to_owned(),
+    };
+}

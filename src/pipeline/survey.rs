@@ -1,0 +1,63 @@
+//! What quantizers want to know about all layers before the first is quantized: one pass over the
+//! weights for every group of layers that share an outlier target.
+
+use super::layer::weight_matrix;
+use crate::Error;
+use crate::commands::OpenModel;
+use crate::plan::Plan;
+use crate::progress::Progress;
+use quantizers::outliers::{MagnitudeSurvey, shared_factor, survey};
+use quantizers::{MatrixRef, Quantizer};
+
+/// The shared outlier factor of every planned layer, where its quantizer asks for one.
+///
+/// # Errors
+/// A weight that cannot be read or is not finite.
+pub(super) fn run(
+    model: &OpenModel,
+    plan: &Plan,
+    quantizers: &[Box<dyn Quantizer>],
+    progress: &Progress,
+) -> Result<Vec<Option<f64>>, Error> {
+    let targets: Vec<Option<f64>> = quantizers
+        .iter()
+        .map(|quantizer| quantizer.survey().map(|request| request.outlier_fraction))
+        .collect();
+    let mut factors = vec![None; targets.len()];
+    let asking = targets.iter().flatten().count();
+    if asking == 0 {
+        return Ok(factors);
+    }
+    let track = progress.stage("survey", asking);
+    let mut surveys: Vec<Option<MagnitudeSurvey>> = Vec::with_capacity(targets.len());
+    for (planned, target) in plan.layers.iter().zip(&targets) {
+        if target.is_none() {
+            surveys.push(None);
+            continue;
+        }
+        let weight = weight_matrix(model, planned)?;
+        let [rows, cols] = planned.shape;
+        let matrix = MatrixRef::new(&weight, rows, cols).map_err(|error| {
+            Error::mismatch(format!("cannot read `{}.weight`", planned.name), error)
+        })?;
+        surveys.push(Some(survey(matrix).map_err(|error| {
+            Error::mismatch(format!("cannot survey `{}`", planned.name), error)
+        })?));
+        track.advance(1);
+    }
+    for (index, target) in targets.iter().enumerate() {
+        let (Some(target), None) = (target, factors[index]) else { continue };
+        let same = |other: &Option<f64>| other.is_some_and(|other| other.to_bits() == target.to_bits());
+        let group: Vec<&MagnitudeSurvey> = targets
+            .iter()
+            .zip(&surveys)
+            .filter(|(other, _)| same(other))
+            .filter_map(|(_, survey)| survey.as_ref())
+            .collect();
+        let factor = shared_factor(&group, *target);
+        for (slot, _) in factors.iter_mut().zip(&targets).filter(|(_, other)| same(other)) {
+            *slot = Some(factor);
+        }
+    }
+    Ok(factors)
+}
