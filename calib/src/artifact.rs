@@ -21,7 +21,10 @@ impl Artifact {
     /// A folder that is no artifact, or one this program cannot decode.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, FormatError> {
         let origin = folder.as_ref().to_path_buf();
-        Ok(Self { reader: ArtifactReader::open(&origin)?, origin })
+        Ok(Self {
+            reader: ArtifactReader::open(&origin)?,
+            origin,
+        })
     }
 
     /// The decoder, for schemes and stored bytes.
@@ -29,13 +32,16 @@ impl Artifact {
         &self.reader
     }
 
-    fn layer_of(&self, name: &str) -> Option<&str> {
+    fn layer_of<'n>(&self, name: &'n str) -> Option<&'n str> {
         let layer = name.strip_suffix(".weight")?;
         self.reader.layers().contains_key(layer).then_some(layer)
     }
 
     fn source_error(&self, error: FormatError) -> SourceError {
-        SourceError::File { origin: self.origin.clone(), source: Box::new(error) }
+        SourceError::File {
+            origin: self.origin.clone(),
+            source: Box::new(error),
+        }
     }
 }
 
@@ -48,17 +54,32 @@ impl WeightSource for Artifact {
                 nearest: self.reader.folder().nearest(name),
             };
             let info = self.reader.folder().info(name).ok_or_else(missing)?;
-            let data =
-                self.reader.folder().floats(name).map_err(|error| self.source_error(error))?;
-            return Ok(Tensor32 { shape: info.shape.clone(), data });
+            let data = self
+                .reader
+                .folder()
+                .floats(name)
+                .map_err(|error| self.source_error(error))?;
+            return Ok(Tensor32 {
+                shape: info.shape.clone(),
+                data,
+            });
         };
-        let quantized = self.reader.layer(layer).map_err(|error| self.source_error(error))?;
+        let quantized = self
+            .reader
+            .layer(layer)
+            .map_err(|error| self.source_error(error))?;
         let (rows, cols) = (quantized.rows, quantized.cols);
         let values = quantized.dequantize();
         Ok(if self.reader.layers()[layer].scheme.transposed {
-            Tensor32 { shape: vec![cols, rows], data: Cow::Owned(transpose(&values, rows, cols)) }
+            Tensor32 {
+                shape: vec![cols, rows],
+                data: Cow::Owned(transpose(&values, rows, cols)),
+            }
         } else {
-            Tensor32 { shape: vec![rows, cols], data: Cow::Owned(values) }
+            Tensor32 {
+                shape: vec![rows, cols],
+                data: Cow::Owned(values),
+            }
         })
     }
 
@@ -72,7 +93,11 @@ impl WeightSource for Artifact {
                     vec![stored.rows, stored.cols]
                 })
             }
-            None => self.reader.folder().info(name).map(|info| info.shape.clone()),
+            None => self
+                .reader
+                .folder()
+                .info(name)
+                .map(|info| info.shape.clone()),
         }
     }
 

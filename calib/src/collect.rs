@@ -18,6 +18,9 @@ pub enum CollectError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The system gives no more threads.
+    #[error("cannot start worker threads")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
     /// An input of a layer is NaN or infinite.
     #[error("calibration input of `{point}` is not finite (sequence {sequence})")]
     NotFinite {

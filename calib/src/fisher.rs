@@ -14,10 +14,10 @@ mod loss;
 use crate::collect::CollectError;
 use crate::hidden::values;
 use crate::stats_store::{Entries, Entry, StatsStore};
+use crate::workers::Workers;
 use crate::{Forward, Hidden, StageError, Vjp};
 use burn::tensor::Tensor;
 use kept_inputs::KeptInputs;
-use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -110,6 +110,7 @@ pub fn collect_fisher(
     kept.keep(stages - 1, &batches)?;
     drop(batches);
 
+    let workers = Workers::new()?;
     let mut losses = Vec::new();
     let mut gradients = Vec::new();
     for stage in (first..stages).rev() {
@@ -120,6 +121,7 @@ pub fn collect_fisher(
             gradients,
             &mut kept,
             options.seed,
+            &workers,
         )?;
         if stage == stages - 1 {
             losses = pass.losses;
@@ -149,6 +151,7 @@ fn backward(
     gradients: Vec<Tensor<3>>,
     kept: &mut KeptInputs,
     seed: u64,
+    workers: &Workers,
 ) -> Result<Pass, CollectError> {
     let model = forward.model();
     let built = model.build_for_vjp(stage, forward.source(), forward.device())?;
@@ -159,31 +162,28 @@ fn backward(
     };
     let mut incoming = gradients.into_iter();
     // As many sequences in flight as there are threads; they are added up in their own order.
-    let chunk = rayon::current_num_threads();
-    for start in (0..sequences.len()).step_by(chunk) {
-        let range = start..(start + chunk).min(sequences.len());
+    for start in (0..sequences.len()).step_by(workers.count()) {
+        let range = start..(start + workers.count()).min(sequences.len());
         let inputs = kept.take(stage, range.clone(), forward.device())?;
         let work: Vec<_> = range
             .zip(inputs)
             .map(|(index, input)| (index, input, incoming.next()))
             .collect();
-        let results: Vec<(f64, Vjp)> = work
-            .into_par_iter()
-            .map(|(index, input, gradient)| {
-                let (loss, vjp) = match gradient {
-                    Some(gradient) => (0.0, built.vjp(input, &mut |_output| gradient.clone())?),
-                    None => loss::last_stage(
-                        built.as_ref(),
-                        input,
-                        model.output(),
-                        &sequences[index].tokens,
-                        loss::sequence_seed(seed, index),
-                    )?,
-                };
-                Ok((loss, square(vjp)))
-            })
-            .collect::<Result<_, StageError>>()?;
-        for (loss, vjp) in results {
+        let results = workers.map(work, |(index, input, gradient)| {
+            let (loss, vjp) = match gradient {
+                Some(gradient) => (0.0, built.vjp(input, &mut |_output| gradient.clone())?),
+                None => loss::last_stage(
+                    built.as_ref(),
+                    input,
+                    model.output(),
+                    &sequences[index].tokens,
+                    loss::sequence_seed(seed, index),
+                )?,
+            };
+            Ok::<_, StageError>((loss, square(vjp)))
+        });
+        for result in results {
+            let (loss, vjp) = result?;
             pass.losses.push(loss);
             pass.input_gradients.push(vjp.input_gradient);
             for (name, square) in vjp.weight_gradients {

@@ -14,6 +14,7 @@ pub mod layers;
 pub mod architectures;
 pub mod load_report;
 pub mod forward;
+pub mod workers;
 pub mod collect;
 pub mod fisher;
 pub mod observers;

@@ -16,11 +16,21 @@ pub fn output_sqnr_db(
     hessian: MatrixRef<'_>,
 ) -> Option<f64> {
     let (rows, cols) = (original.rows(), original.cols());
-    assert_eq!((rows, cols), (approximation.rows(), approximation.cols()), "matrices of one shape");
-    assert_eq!((cols, cols), (hessian.rows(), hessian.cols()), "inputs by inputs");
+    assert_eq!(
+        (rows, cols),
+        (approximation.rows(), approximation.cols()),
+        "matrices of one shape"
+    );
+    assert_eq!(
+        (cols, cols),
+        (hessian.rows(), hessian.cols()),
+        "inputs by inputs"
+    );
     let device = Device::flex();
-    let moment: Tensor<2> =
-        Tensor::from_data(TensorData::new(hessian.data().to_vec(), [cols, cols]), &device);
+    let moment: Tensor<2> = Tensor::from_data(
+        TensorData::new(hessian.data().to_vec(), [cols, cols]),
+        &device,
+    );
     let energy = |values: Vec<f32>| {
         let matrix: Tensor<2> = Tensor::from_data(TensorData::new(values, [rows, cols]), &device);
         let through = crate::hidden::values(matrix.clone().matmul(moment.clone()));
@@ -58,6 +68,9 @@ mod tests {
         let values = [1.0, 2.0];
         let matrix = MatrixRef::new(&values, 1, 2).unwrap();
         let hessian = [1.0, 0.0, 0.0, 1.0];
-        assert_eq!(output_sqnr_db(matrix, matrix, MatrixRef::new(&hessian, 2, 2).unwrap()), None);
+        assert_eq!(
+            output_sqnr_db(matrix, matrix, MatrixRef::new(&hessian, 2, 2).unwrap()),
+            None
+        );
     }
 }

@@ -1,0 +1,284 @@
+//! Streamed statistics against independent implementations and against a whole-model computation.
+
+use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use calib::collect::{Collection, collect};
+use calib::fisher::{self, FisherOptions, Sequence, collect_fisher};
+use calib::observers;
+use calib::stats_store::{Key, StatsStore};
+use calib::{Checkpoint, Forward, Hidden, Model, NoTap, open_model};
+use safetensors::SafeTensors;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+fn assets() -> PathBuf {
+    PathBuf::from(std::env::var_os("QUENCH_ASSETS").expect("QUENCH_ASSETS names the assets"))
+}
+
+fn tokens(ids: &[u32], device: &Device) -> Hidden {
+    let ids: Vec<i32> = ids.iter().map(|id| id.cast_signed()).collect();
+    let shape = [1, ids.len()];
+    Hidden::Tokens(Tensor::<2, Int>::from_data(
+        TensorData::new(ids, shape),
+        device,
+    ))
+}
+
+fn sequences(ids: &[Vec<u32>]) -> Vec<Sequence> {
+    let device = Device::flex();
+    ids.iter()
+        .map(|ids| Sequence {
+            input: tokens(ids, &device),
+            tokens: ids.clone(),
+        })
+        .collect()
+}
+
+/// `sum |a - b| / sum |b|`
+fn relative_l1(found: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let pairs = found.iter().zip(expected);
+    let difference: f64 = pairs.map(|(a, b)| f64::from((a - b).abs())).sum();
+    difference
+        / expected
+            .iter()
+            .map(|value| f64::from(value.abs()))
+            .sum::<f64>()
+}
+
+struct Golden(Vec<u8>);
+
+impl Golden {
+    fn open(name: &str) -> Self {
+        Self(std::fs::read(assets().join("../reference/golden").join(name)).unwrap())
+    }
+
+    fn tensors(&self) -> SafeTensors<'_> {
+        SafeTensors::deserialize(&self.0).unwrap()
+    }
+
+    fn floats(&self, name: &str) -> Vec<f32> {
+        let tensors = self.tensors();
+        let view = tensors.tensor(name).unwrap();
+        view.data()
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|&bytes| f32::from_le_bytes(bytes))
+            .collect()
+    }
+
+    fn ids(&self) -> Vec<Vec<u32>> {
+        let tensors = self.tensors();
+        let view = tensors.tensor("input_ids").unwrap();
+        let ids: Vec<u32> = view
+            .data()
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|&bytes| u32::try_from(i64::from_le_bytes(bytes)).unwrap())
+            .collect();
+        ids.chunks_exact(view.shape()[1])
+            .map(<[u32]>::to_vec)
+            .collect()
+    }
+}
+
+fn open(folder: &Path) -> (Checkpoint, Box<dyn Model>) {
+    let checkpoint = Checkpoint::open(folder).unwrap();
+    let model = open_model(checkpoint.config(), &checkpoint).unwrap();
+    (checkpoint, model)
+}
+
+/// Fisher of every layer inside the blocks, by layer name.
+fn streamed(
+    checkpoint: &Checkpoint,
+    model: &dyn Model,
+    ids: &[Vec<u32>],
+    memory_bytes: u64,
+) -> (Vec<f64>, BTreeMap<String, Vec<f32>>) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = StatsStore::open(folder.path(), &Key::default()).unwrap();
+    let options = FisherOptions {
+        layers: model
+            .layers()
+            .iter()
+            .filter(|l| l.in_block)
+            .map(|l| l.name.clone())
+            .collect(),
+        seed: 0,
+        memory_bytes,
+        scratch: folder.path().to_owned(),
+    };
+    let forward = Forward::new(model, checkpoint, Device::flex());
+    let mut steps = Vec::new();
+    let losses = collect_fisher(
+        &forward,
+        &sequences(ids),
+        &options,
+        &store,
+        &mut |done, total| {
+            steps.push((done, total));
+        },
+    )
+    .unwrap();
+    assert!(
+        steps
+            .iter()
+            .enumerate()
+            .all(|(index, (done, _))| *done == index + 1),
+        "{steps:?}"
+    );
+    assert_eq!(
+        steps.last().unwrap().0,
+        steps.last().unwrap().1,
+        "progress ends at its total"
+    );
+    let found = (0..model.stages())
+        .filter_map(|stage| store.read(fisher::KIND, stage).ok())
+        .flatten()
+        .map(|(name, entry)| (name, entry.values))
+        .collect();
+    (losses, found)
+}
+
+#[test]
+#[ignore = "needs QUENCH_ASSETS"]
+fn streamed_fisher_equals_the_reference() {
+    let golden = Golden::open("wiki-llama-fisher.safetensors");
+    let (checkpoint, model) = open(&assets().join("wiki-llama-1.4m"));
+    let (losses, found) = streamed(&checkpoint, model.as_ref(), &golden.ids(), u64::MAX);
+    let mut compared = 0;
+    for name in golden.tensors().names() {
+        let Some(layer) = name.strip_suffix(".weight") else {
+            continue;
+        };
+        let deviation = relative_l1(&found[layer], &golden.floats(name));
+        println!("{layer}: {deviation:.2e}");
+        assert!(deviation < 1e-4, "{layer}: {deviation:.2e}");
+        compared += 1;
+    }
+    assert_eq!(compared, 14);
+    for (found, expected) in losses.iter().zip(golden.floats("losses")) {
+        assert!((found - f64::from(expected)).abs() < 1e-5 * f64::from(expected));
+    }
+}
+
+#[test]
+#[ignore = "needs QUENCH_ASSETS"]
+fn hessian_equals_the_reference() {
+    let golden = Golden::open("wiki-llama-hessian.safetensors");
+    let (checkpoint, model) = open(&assets().join("wiki-llama-1.4m"));
+    let folder = tempfile::tempdir().unwrap();
+    let store = StatsStore::open(folder.path(), &Key::default()).unwrap();
+    let collection = Collection {
+        points: model
+            .layers()
+            .iter()
+            .map(|layer| layer.input_point.clone())
+            .collect(),
+        observers: vec![observers::find("hessian").unwrap()],
+    };
+    let batches = sequences(&golden.ids())
+        .into_iter()
+        .map(|sequence| sequence.input)
+        .collect();
+    let forward = Forward::new(model.as_ref(), &checkpoint, Device::flex());
+    collect(&forward, batches, &collection, &store, &mut |_, _| {}).unwrap();
+    let mut compared = 0;
+    for stage in 0..model.stages() {
+        for (point, entry) in store.read("hessian", stage).unwrap_or_default() {
+            let name = point.trim_start_matches("model.").to_owned();
+            if golden.tensors().tensor(&name).is_ok() {
+                let deviation = relative_l1(&entry.values, &golden.floats(&name));
+                println!("{name}: {deviation:.2e}");
+                assert!(deviation < 1e-5, "{name}: {deviation:.2e}");
+                compared += 1;
+            }
+        }
+    }
+    assert_eq!(compared, 8);
+}
+
+/// The same sum with one tape over the whole model per sequence.
+fn whole_model(
+    checkpoint: &Checkpoint,
+    model: &dyn Model,
+    ids: &[Vec<u32>],
+) -> BTreeMap<String, Vec<f32>> {
+    let device = Device::flex().autodiff();
+    let stages: Vec<_> = (0..model.stages())
+        .map(|s| model.build(s, checkpoint, &device).unwrap())
+        .collect();
+    let mut sums: BTreeMap<String, Tensor<2>> = BTreeMap::new();
+    for ids in ids {
+        let output = stages
+            .iter()
+            .try_fold(tokens(ids, &device), |hidden, stage| {
+                stage.forward(hidden, &mut NoTap)
+            })
+            .unwrap();
+        let Hidden::States(logits) = output else {
+            panic!("logits expected")
+        };
+        let [_, positions, vocabulary] = logits.dims();
+        let scores = activation::log_softmax(
+            logits
+                .narrow(1, 0, positions - 1)
+                .reshape([positions - 1, vocabulary]),
+            1,
+        );
+        let targets: Vec<i32> = ids[1..].iter().map(|id| id.cast_signed()).collect();
+        let targets =
+            Tensor::<2, Int>::from_data(TensorData::new(targets, [positions - 1, 1]), &device);
+        let mut gradients = scores.gather(1, targets).mean().neg().backward();
+        for (name, weight) in stages.iter().flat_map(|stage| stage.weights()) {
+            let gradient = weight.grad_remove(&mut gradients).unwrap();
+            let square = gradient.clone() * gradient;
+            let sum = match sums.remove(&name) {
+                Some(sum) => sum + square,
+                None => square,
+            };
+            sums.insert(name, sum);
+        }
+    }
+    sums.into_iter()
+        .map(|(name, sum)| (name, calib::hidden::values(sum)))
+        .collect()
+}
+
+#[test]
+#[ignore = "needs QUENCH_ASSETS"]
+fn streamed_and_whole_model_fisher_agree() {
+    let golden = Golden::open("wiki-llama-fisher.safetensors");
+    let (checkpoint, model) = open(&assets().join("wiki-llama-1.4m"));
+    let ids = &golden.ids()[..6];
+    let (_, found) = streamed(&checkpoint, model.as_ref(), ids, u64::MAX);
+    let expected = whole_model(&checkpoint, model.as_ref(), ids);
+    assert_eq!(found.len(), expected.len());
+    let mut worst = 0.0_f64;
+    for (name, values) in &found {
+        let deviation = relative_l1(values, &expected[name]);
+        worst = worst.max(deviation);
+        assert!(deviation < 1e-6, "{name}: {deviation:.2e}");
+    }
+    println!("worst relative L1 over {} layers: {worst:.2e}", found.len());
+    // Inputs kept in the scratch file instead of memory change no bit.
+    let (_, from_file) = streamed(&checkpoint, model.as_ref(), ids, 0);
+    assert_eq!(found, from_file);
+}
+
+#[test]
+#[ignore = "needs QUENCH_ASSETS"]
+fn the_thread_count_changes_no_bit() {
+    let golden = Golden::open("wiki-llama-fisher.safetensors");
+    let (checkpoint, model) = open(&assets().join("wiki-llama-1.4m"));
+    let ids = &golden.ids()[..5];
+    let with = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| streamed(&checkpoint, model.as_ref(), ids, u64::MAX))
+    };
+    assert_eq!(with(1), with(3));
+}
