@@ -94,7 +94,7 @@ pub fn collect_fisher(
         return Ok(Vec::new());
     }
 
-    let steps = 2 * stages - first;
+    let steps = 2 * stages - 1 - first;
     let mut kept = KeptInputs::new(options.memory_bytes, &options.scratch);
     let mut batches: Vec<Hidden> = sequences
         .iter()
