@@ -154,7 +154,9 @@ fn backward(
     workers: &Workers,
 ) -> Result<Pass, CollectError> {
     let model = forward.model();
-    let built = model.build_for_vjp(stage, forward.source(), forward.device())?;
+    let built = (0..workers.count().min(sequences.len()))
+        .map(|_| model.build_for_vjp(stage, forward.source(), forward.device()))
+        .collect::<Result<Vec<_>, _>>()?;
     let mut pass = Pass {
         losses: Vec::new(),
         input_gradients: Vec::new(),
@@ -169,7 +171,7 @@ fn backward(
             .zip(inputs)
             .map(|(index, input)| (index, input, incoming.next()))
             .collect();
-        let results = workers.map(work, |(index, input, gradient)| {
+        let results = workers.map(&built, work, |built, (index, input, gradient)| {
             let (loss, vjp) = match gradient {
                 Some(gradient) => (0.0, built.vjp(input, &mut |_output| gradient.clone())?),
                 None => loss::last_stage(

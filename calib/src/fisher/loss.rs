@@ -98,18 +98,35 @@ fn cross_entropy(
 ) -> (f64, Tensor<3>) {
     let shape = logits.dims();
     let device = logits.device();
-    let probabilities = activation::softmax(logits, 2) / scored as f64;
-    let mut values = values(probabilities);
+    let mut values = values(logits);
     let mut loss = 0.0;
     for (row, position) in values.chunks_exact_mut(shape[2]).zip(slice.clone()) {
         let target = tokens[position + 1] as usize;
-        loss -= (f64::from(row[target]) * scored as f64).ln();
-        row[target] -= 1.0 / scored as f32;
+        let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let score = row[target] - largest;
+        // The sum is f64: its rounding would be common to all gradients of the position.
+        let mut sum = 0.0;
+        for value in row.iter_mut() {
+            *value = (*value - largest).exp();
+            sum += f64::from(*value);
+        }
+        loss += sum.ln() - f64::from(score);
+        let scale = 1.0 / (sum * scored as f64);
+        let hit = (f64::from(row[target]) - sum) * scale;
+        for value in row.iter_mut() {
+            *value = narrow(f64::from(*value) * scale);
+        }
+        row[target] = narrow(hit);
     }
     (
         loss,
         Tensor::from_data(TensorData::new(values, shape), &device),
     )
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "gradients are f32")]
+fn narrow(value: f64) -> f32 {
+    value as f32
 }
 
 /// `softmax - onehot` of a label drawn from the distribution itself.
