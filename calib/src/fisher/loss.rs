@@ -107,7 +107,7 @@ fn cross_entropy(
         // The sum is f64: its rounding would be common to all gradients of the position.
         let mut sum = 0.0;
         for value in row.iter_mut() {
-            *value = (*value - largest).exp();
+            *value = exponential_of_difference(*value, largest);
             sum += f64::from(*value);
         }
         loss += sum.ln() - f64::from(score);
@@ -122,6 +122,15 @@ fn cross_entropy(
         loss,
         Tensor::from_data(TensorData::new(values, shape), &device),
     )
+}
+
+/// `exp(a - b)` to f32 precision: what rounding takes from the difference is put back, since an
+/// error there is a relative error of the result.
+fn exponential_of_difference(a: f32, b: f32) -> f32 {
+    let difference = a - b;
+    let taken = difference - a;
+    let lost = (a - (difference - taken)) - (b + taken);
+    difference.exp() * (1.0 + lost)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "gradients are f32")]
