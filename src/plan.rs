@@ -13,12 +13,11 @@ mod request;
 mod resolve;
 mod size;
 mod table;
-#[cfg(test)]
-mod tests;
 
 pub use error::PlanError;
 pub use estimate::Estimate;
-pub use facts::{ModelFacts, ModelKind, StageFacts};
+pub(crate) use evaluations::evaluations;
+pub use facts::{ModelFacts, ModelKind, StageFacts, dtype_name};
 pub use request::{EvaluateRequest, Machine, QuantizeRequest};
 pub use size::PredictedSize;
 pub use table::render;

@@ -10,8 +10,6 @@ mod overrides;
 mod parse;
 mod pattern;
 mod quantity;
-#[cfg(test)]
-mod tests;
 
 pub use builtin::{BUILTIN, BuiltinRecipe};
 pub use error::RecipeError;
@@ -94,19 +92,8 @@ pub struct Rule {
     pub parameters: toml::Table,
     /// The line of each parameter.
     pub lines: Vec<(String, usize)>,
-    /// What to try, in order, where `group_size` does not divide the inputs of a layer.
-    pub group_fallback: Vec<Fallback>,
     /// What the command line changed, for the plan's `because`.
     pub overridden: Vec<String>,
-}
-
-/// A granularity tried where `group_size` does not divide.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fallback {
-    /// Another group size.
-    Group(usize),
-    /// One scale per output row.
-    Channel,
 }
 
 /// `[output]`.
@@ -151,7 +138,7 @@ impl Rule {
                 line: self.line_of("method"),
                 what: "method",
                 name: name.clone(),
-                nearest: crate::recipe::names::nearest(name, known),
+                nearest: names::nearest(name, known),
             }
         })?;
         method.configure(parameters).map(Some).map_err(|source| {

@@ -4,8 +4,7 @@ use super::demo;
 use crate::args::SourceArgs;
 use crate::plan::ModelFacts;
 use crate::progress::Progress;
-use crate::recipe::names;
-use crate::{Error, ExitCode};
+use crate::Error;
 use calib::hub::{FetchOptions, HubError, RepoId, fetch_model};
 use calib::{Checkpoint, CheckpointError, Model, ModelError, open_model};
 use std::path::{Path, PathBuf};
@@ -113,6 +112,11 @@ impl OpenModel {
         let model = open_model(checkpoint.config(), &checkpoint)
             .map_err(|error| model_error(&name, error))?;
         Ok(Self { name, revision, folder, checkpoint, model, _demo: demo })
+    }
+
+    /// Whether the folder holds quantized layers.
+    pub fn is_quantized(&self) -> bool {
+        self.checkpoint.config().get("quantization_config").is_some()
     }
 
     /// What planning knows of it.

@@ -1,7 +1,7 @@
 //! `quench quantize`: the whole road.
 
 use super::open::{DEMO, OpenModel};
-use super::{print, print_json, recipes, threads};
+use super::{print, print_json, recipes, summary, threads};
 use crate::args::QuantizeArgs;
 use crate::plan::{QuantizeRequest, render};
 use crate::progress::Progress;
@@ -40,7 +40,7 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
         command: super::command_line(),
     };
     let report = pipeline::quantize::run(&open, &request, progress)?;
-    if json { print_json(&report)? } else { print(&eval::report::markdown::render(&report))? }
+    if json { print_json(&report)? } else { print(&summary::render(&report, Some(&request.output)))? }
     super::check_gates(&report, Some(&request.output))
 }
 

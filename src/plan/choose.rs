@@ -1,9 +1,9 @@
 //! One rule for each layer: the first that matches, with its fallbacks.
 
 use super::{KeptLayer, ModelFacts, PlanError, PlannedLayer, size};
-use crate::recipe::{Fallback, Recipe, Rule, names};
+use crate::recipe::{Recipe, Rule, names};
 use calib::LayerSpec;
-use quantizers::{QuantizeError, Scheme, Stat};
+use quantizers::{Granularity, Scheme, Stat};
 use std::collections::BTreeSet;
 
 /// The decisions about all layers of a model.
@@ -105,30 +105,38 @@ fn plan_layer(
     model: &ModelFacts,
     choice: &mut Choice,
 ) -> Result<PlannedLayer, PlanError> {
-    let (parameters, mut scheme, fell_back) = fit(rule, layer)?;
+    let Some(quantizer) = rule.quantizer()? else { return Err(PlanError::NothingToQuantize) };
+    let method = rule.method.clone().unwrap_or_default();
+    let mut scheme =
+        quantizer.scheme(layer.rows, layer.cols).map_err(|source| PlanError::Layer {
+            layer: layer.name.clone(),
+            rows: layer.rows,
+            cols: layer.cols,
+            method: method.clone(),
+            line: rule.line,
+            source,
+        })?;
     scheme.transposed = layer.transposed;
-    if let Some(quantizer) = rule.quantizer_with(&parameters)? {
-        choice.needs.extend(quantizer.needs().iter().copied());
-    }
-    let mut because = format!("rule `{}` (line {})", rule.pattern.text(), rule.line);
-    if rule.line == 0 {
-        because = "command line".to_owned();
-    }
+    choice.needs.extend(quantizer.needs().iter().copied());
+    let mut because = match rule.line {
+        0 => "command line".to_owned(),
+        line => format!("rule `{}` (line {line})", rule.pattern.text()),
+    };
     for change in &rule.overridden {
         because = format!("{because}; {change}");
     }
-    if let Some(fell_back) = fell_back {
-        because = format!("{because}; {fell_back}");
-        choice.notes.push(format!("`{}`: {fell_back}", layer.name));
+    if let Some(fallback) = fallback(rule, &scheme, layer) {
+        because = format!("{because}; {fallback}");
+        choice.notes.push(format!("`{}`: {fallback}", layer.name));
     }
-    let bits = size::layer_bits(&scheme, &parameters, layer.rows, layer.cols);
+    let bits = size::layer_bits(&scheme, &rule.parameters, layer.rows, layer.cols);
     let weights = layer.rows as f64 * layer.cols as f64;
     Ok(PlannedLayer {
         name: layer.name.clone(),
         shape: [layer.rows, layer.cols],
         stage: layer.stage,
-        method: rule.method.clone().unwrap_or_default(),
-        parameters,
+        method,
+        parameters: rule.parameters.clone(),
         scheme,
         bits_per_weight: bits as f64 / weights,
         original_bytes: model.layer_bytes.get(&layer.name).copied().unwrap_or(0),
@@ -137,52 +145,17 @@ fn plan_layer(
     })
 }
 
-/// The parameters that suit the layer: the rule's, else the first fallback that does.
-fn fit(
-    rule: &Rule,
-    layer: &LayerSpec,
-) -> Result<(toml::Table, Scheme, Option<String>), PlanError> {
-    let refused = match try_scheme(rule, &rule.parameters, layer)? {
-        Ok(scheme) => return Ok((rule.parameters.clone(), scheme, None)),
-        Err(refused) => refused,
+/// What became of a `group_size` that does not divide the inputs of a layer.
+fn fallback(rule: &Rule, scheme: &Scheme, layer: &LayerSpec) -> Option<String> {
+    let size = rule.parameters.get("group_size").and_then(toml::Value::as_integer)?;
+    let size = usize::try_from(size).ok().filter(|&size| size > 0)?;
+    if layer.cols.is_multiple_of(size) {
+        return None;
+    }
+    let instead = match scheme.granularity {
+        Granularity::Channel => "one scale per channel".to_owned(),
+        Granularity::Tensor => "one scale for the matrix".to_owned(),
+        Granularity::Group(_) => "a shorter last group".to_owned(),
     };
-    if let QuantizeError::GroupSize { group_size, cols } = refused {
-        for fallback in &rule.group_fallback {
-            let mut parameters = rule.parameters.clone();
-            let instead = match fallback {
-                Fallback::Group(size) => {
-                    let size = i64::try_from(*size).unwrap_or(i64::MAX);
-                    parameters.insert("group_size".to_owned(), toml::Value::Integer(size));
-                    format!("group_size {size}")
-                }
-                Fallback::Channel => {
-                    parameters.remove("group_size");
-                    "one scale per channel".to_owned()
-                }
-            };
-            if let Ok(scheme) = try_scheme(rule, &parameters, layer)? {
-                let why = format!("{instead}, as {group_size} does not divide {cols} inputs");
-                return Ok((parameters, scheme, Some(why)));
-            }
-        }
-    }
-    Err(PlanError::Layer {
-        layer: layer.name.clone(),
-        rows: layer.rows,
-        cols: layer.cols,
-        method: rule.method.clone().unwrap_or_default(),
-        line: rule.line,
-        source: refused,
-    })
-}
-
-fn try_scheme(
-    rule: &Rule,
-    parameters: &toml::Table,
-    layer: &LayerSpec,
-) -> Result<Result<Scheme, QuantizeError>, PlanError> {
-    match rule.quantizer_with(parameters)? {
-        Some(quantizer) => Ok(quantizer.scheme(layer.rows, layer.cols)),
-        None => Err(PlanError::NothingToQuantize),
-    }
+    Some(format!("{instead}, as group_size {size} does not divide {} inputs", layer.cols))
 }

@@ -100,7 +100,7 @@ impl PlanError {
                     .filter(|&&size| cols % size == 0)
                     .map(|size| format!("`{size}`"))
                     .collect();
-                let fallback = "`group_fallback = [64, 32, \"channel\"]` in the rule tries others";
+                let fallback = "`group_size_fallback = \"channel\"` in the rule takes one scale per channel";
                 Some(match sizes.as_slice() {
                     [] => fallback.to_owned(),
                     _ => format!("{} would do; {fallback}", sizes.join(", ")),

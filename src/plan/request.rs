@@ -2,6 +2,7 @@
 
 use super::{Plan, PlannedEvaluation};
 use crate::args::DeviceChoice;
+use calib::hub::FetchOptions;
 use eval::gate::Gate;
 use std::path::PathBuf;
 
@@ -27,6 +28,8 @@ pub struct QuantizeRequest {
     pub evaluate: bool,
     /// Bounds of the recipe and the command line.
     pub gates: Vec<Gate>,
+    /// How to reach the Hub, for data.
+    pub fetch: FetchOptions,
     /// Where.
     pub machine: Machine,
     /// The command as typed, for the report.
@@ -42,6 +45,8 @@ pub struct EvaluateRequest {
     pub gates: Vec<Gate>,
     /// Seed of sampled data and of the intervals.
     pub seed: u64,
+    /// How to reach the Hub, for data.
+    pub fetch: FetchOptions,
     /// Where.
     pub machine: Machine,
     /// The command as typed, for the report.

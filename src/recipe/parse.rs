@@ -2,10 +2,11 @@
 
 use super::document::Section;
 use super::{
-    Calibration, Evaluation, Fallback, KEEP, Origin, Output, Pattern, Recipe, RecipeError, Rule,
+    Calibration, Evaluation, KEEP, Origin, Output, Pattern, Recipe, RecipeError, Rule,
     parse_bytes, resolve_data,
 };
 use eval::gate::Gate;
+use quantizers::formats::FORMATS;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -104,13 +105,6 @@ fn rule(mut section: Section) -> Result<Rule, RecipeError> {
         message,
     })?;
     let method = section.require_string("method")?;
-    let group_fallback = section
-        .take(
-            "group_fallback",
-            "group sizes and `\"channel\"`, for example `[64, 32, \"channel\"]`",
-            fallbacks,
-        )?
-        .unwrap_or_default();
     let bits_line = section.line_of("bits");
     if method == KEEP {
         section.finish()?;
@@ -120,7 +114,6 @@ fn rule(mut section: Section) -> Result<Rule, RecipeError> {
             method: None,
             parameters: toml::Table::new(),
             lines: Vec::new(),
-            group_fallback: Vec::new(),
             overridden: Vec::new(),
         });
     }
@@ -138,24 +131,8 @@ fn rule(mut section: Section) -> Result<Rule, RecipeError> {
         method: Some(method),
         parameters,
         lines,
-        group_fallback,
         overridden: Vec::new(),
     })
-}
-
-fn fallbacks(value: &toml::Value) -> Option<Vec<Fallback>> {
-    value
-        .as_array()?
-        .iter()
-        .map(|item| match item {
-            toml::Value::String(text) if text == "channel" => Some(Fallback::Channel),
-            other => other
-                .as_integer()
-                .and_then(|size| usize::try_from(size).ok())
-                .filter(|&size| size > 0)
-                .map(Fallback::Group),
-        })
-        .collect()
 }
 
 fn output(section: Option<Section>) -> Result<Output, RecipeError> {
@@ -179,7 +156,7 @@ fn output(section: Option<Section>) -> Result<Output, RecipeError> {
 /// `auto`, or a format of the registry that quantized layers can be written in.
 pub(super) fn check_format(name: &str, line: usize) -> Result<(), RecipeError> {
     let known: Vec<&str> =
-        crate::formats::writable().map(|format| format.name()).chain(["auto"]).collect();
+        FORMATS.iter().map(|format| format.name()).chain(["auto"]).collect();
     if known.contains(&name) {
         return Ok(());
     }
