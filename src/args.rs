@@ -1,5 +1,7 @@
 //! What was typed. Nothing here is resolved: see [`crate::recipe`] and [`crate::plan`] for meaning.
 
+use crate::Error;
+use calib::device::{self, Device};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use eval::gate::Gate;
 use std::path::PathBuf;
@@ -133,6 +135,20 @@ pub enum DeviceChoice {
     Cuda(usize),
 }
 
+impl DeviceChoice {
+    /// The device itself.
+    ///
+    /// # Errors
+    /// A GPU in a build without the feature `cuda`.
+    pub fn open(self) -> Result<Device, Error> {
+        match self {
+            Self::Cpu => Ok(device::cpu()),
+            Self::Cuda(index) => device::cuda(index)
+                .ok_or_else(|| Error::Device { device: self.to_string() }),
+        }
+    }
+}
+
 impl std::str::FromStr for DeviceChoice {
     type Err = String;
 
@@ -255,9 +271,9 @@ pub struct ExportArgs {
     /// `dense`, or another name of `quench list formats`
     #[arg(long)]
     pub format: String,
-    /// Type of the weights in `dense`
-    #[arg(long, value_enum, default_value_t = DtypeChoice::Bf16)]
-    pub dtype: DtypeChoice,
+    /// Type of the weights in `dense` [default: the one config.json declares]
+    #[arg(long, value_enum)]
+    pub dtype: Option<DtypeChoice>,
     /// The folder to write
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use quench::args::Cli;
-use quench::{Error, ExitCode};
+use quench::ExitCode;
 use std::io::Write;
 
 fn main() -> std::process::ExitCode {

@@ -4,6 +4,7 @@
 //! quantizers are configured from it again, so a plan read back does what it says.
 
 mod choose;
+mod data;
 mod error;
 mod estimate;
 mod evaluations;
@@ -22,6 +23,8 @@ pub use request::{EvaluateRequest, Machine, QuantizeRequest};
 pub use size::PredictedSize;
 pub use table::render;
 
+use calib::sampling::{Selection, TextMode};
+use eval::tasks::TaskSpec;
 use quantizers::{METHODS, ParamError, Quantizer, Scheme};
 use serde::{Deserialize, Serialize};
 
@@ -97,6 +100,10 @@ pub struct PlannedCalibration {
     pub samples: usize,
     /// Tokens of one sequence; 0 for images.
     pub sequence_length: usize,
+    /// How text becomes sequences.
+    pub mode: TextMode,
+    /// Which of them are taken.
+    pub selection: Selection,
     /// Glossary names of the statistics, sorted.
     pub statistics: Vec<String>,
 }
@@ -143,10 +150,20 @@ pub struct KeptLayer {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedEvaluation {
-    /// The `[[evaluate]]` table, with `data` resolved.
-    pub table: toml::Table,
+    /// What to run on what.
+    pub spec: TaskSpec,
     /// The recipe line, the flag or the default it comes from.
     pub because: String,
+}
+
+impl Plan {
+    /// The configured quantizer of every layer, in order.
+    ///
+    /// # Errors
+    /// As [`PlannedLayer::quantizer`].
+    pub fn quantizers(&self) -> Result<Vec<Box<dyn Quantizer>>, ParamError> {
+        self.layers.iter().map(PlannedLayer::quantizer).collect()
+    }
 }
 
 impl PlannedLayer {

@@ -6,6 +6,7 @@ pub mod builtin;
 mod document;
 pub mod names;
 mod error;
+mod evaluation;
 mod overrides;
 mod parse;
 mod pattern;
@@ -17,7 +18,9 @@ pub use overrides::Overrides;
 pub use pattern::Pattern;
 pub use quantity::parse_bytes;
 
+use calib::sampling::{Selection, TextMode};
 use eval::gate::Gate;
+use eval::tasks::TaskSpec;
 use quantizers::{METHODS, Quantizer};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -77,6 +80,10 @@ pub struct Calibration {
     pub samples: usize,
     /// Tokens of one sequence; absent means as many as suit the model.
     pub sequence_length: Option<usize>,
+    /// How text becomes sequences.
+    pub mode: TextMode,
+    /// Which of them are taken.
+    pub selection: Selection,
 }
 
 /// One `[[layers]]` table.
@@ -105,13 +112,13 @@ pub struct Output {
     pub shard_bytes: u64,
 }
 
-/// One `[[evaluate]]` table; its task reads it when the plan is made.
+/// One `[[evaluate]]` table, checked by its task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evaluation {
-    /// First line of the table; 0 for the command line.
+    /// First line of the table.
     pub line: usize,
-    /// The table with `data` resolved.
-    pub table: toml::Table,
+    /// What it says, `data` resolved.
+    pub spec: TaskSpec,
 }
 
 impl Rule {

@@ -6,7 +6,9 @@ use crate::plan::ModelFacts;
 use crate::progress::Progress;
 use crate::Error;
 use calib::hub::{FetchOptions, HubError, RepoId, fetch_model};
-use calib::{Checkpoint, CheckpointError, Model, ModelError, open_model};
+use calib::artifact::Artifact;
+use calib::{Checkpoint, CheckpointError, Model, ModelError, WeightSource, open_model};
+use quantizers::FloatType;
 use std::path::{Path, PathBuf};
 
 /// The word that names the model compiled into the program.
@@ -14,7 +16,7 @@ pub(crate) const DEMO: &str = "demo";
 
 /// What MODEL on the command line means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ModelReference {
+pub(crate) enum ModelReference {
     /// The model compiled into the program.
     Demo,
     /// A folder.
@@ -31,8 +33,10 @@ pub struct OpenModel {
     pub revision: Option<String>,
     /// The folder.
     pub folder: PathBuf,
-    /// Its headers and mapped weights.
+    /// Configuration, headers and mapped tensors as stored.
     pub checkpoint: Checkpoint,
+    /// The tensors as the original checkpoint had them, quantized layers decoded when asked for.
+    pub artifact: Artifact,
     /// Stages and layers.
     pub model: Box<dyn Model>,
     /// Keeps the demo model's folder until the end.
@@ -109,14 +113,41 @@ impl OpenModel {
     ) -> Result<Self, Error> {
         let checkpoint =
             Checkpoint::open(&folder).map_err(|error| checkpoint_error(&folder, error))?;
-        let model = open_model(checkpoint.config(), &checkpoint)
+        let artifact = Artifact::open(&folder)
+            .map_err(|error| checkpoint_error(&folder, CheckpointError::Weights(error)))?;
+        let model = open_model(checkpoint.config(), &artifact)
             .map_err(|error| model_error(&name, error))?;
-        Ok(Self { name, revision, folder, checkpoint, model, _demo: demo })
+        Ok(Self { name, revision, folder, checkpoint, artifact, model, _demo: demo })
     }
 
     /// Whether the folder holds quantized layers.
     pub fn is_quantized(&self) -> bool {
-        self.checkpoint.config().get("quantization_config").is_some()
+        self.artifact.reader().quant_method().is_some()
+    }
+
+    /// The folder that was written for `original`.
+    ///
+    /// # Errors
+    /// Files that do not open as the model they were made from.
+    pub fn written(original: &Self, folder: &Path) -> Result<Self, Error> {
+        Self::at(original.name.clone(), original.revision.clone(), folder.to_owned(), None)
+    }
+
+    /// Where stages take their weights from.
+    pub fn weights(&self) -> &dyn WeightSource {
+        if self.is_quantized() { &self.artifact } else { &self.checkpoint }
+    }
+
+    /// How quantized layers are stored: `quant_method` of config.json, `dense` where there are none.
+    pub fn format_name(&self) -> &'static str {
+        self.artifact.reader().quant_method().unwrap_or("dense")
+    }
+
+    /// The float type scales are stored in: that of the first linear layer of the blocks.
+    pub fn scale_type(&self) -> FloatType {
+        let facts = self.facts();
+        let first = facts.layers.iter().find(|layer| layer.in_block);
+        first.and_then(|layer| facts.float_types.get(&layer.name)).copied().unwrap_or(FloatType::F32)
     }
 
     /// What planning knows of it.
@@ -124,7 +155,8 @@ impl OpenModel {
         ModelFacts::new(
             self.name.clone(),
             self.revision.clone(),
-            &self.checkpoint,
+            &self.artifact,
+            self.artifact.reader().folder(),
             self.model.as_ref(),
         )
     }

@@ -1,12 +1,12 @@
 //! One rule for each layer: the first that matches, with its fallbacks.
 
-use super::{KeptLayer, ModelFacts, PlanError, PlannedLayer, size};
+use super::{KeptLayer, ModelFacts, PlanError, PlannedLayer};
 use crate::recipe::{Recipe, Rule, names};
 use calib::LayerSpec;
 use quantizers::{Granularity, Scheme, Stat};
 use std::collections::BTreeSet;
 
-/// The decisions about all layers of a model.
+/// The decisions about all layers of a model; sizes follow once the format is chosen.
 #[derive(Debug, Default)]
 pub(super) struct Choice {
     pub(super) layers: Vec<PlannedLayer>,
@@ -129,8 +129,6 @@ fn plan_layer(
         because = format!("{because}; {fallback}");
         choice.notes.push(format!("`{}`: {fallback}", layer.name));
     }
-    let bits = size::layer_bits(&scheme, &rule.parameters, layer.rows, layer.cols);
-    let weights = layer.rows as f64 * layer.cols as f64;
     Ok(PlannedLayer {
         name: layer.name.clone(),
         shape: [layer.rows, layer.cols],
@@ -138,9 +136,9 @@ fn plan_layer(
         method,
         parameters: rule.parameters.clone(),
         scheme,
-        bits_per_weight: bits as f64 / weights,
+        bits_per_weight: 0.0,
         original_bytes: model.layer_bytes.get(&layer.name).copied().unwrap_or(0),
-        bytes: bits.div_ceil(8),
+        bytes: 0,
         because,
     })
 }

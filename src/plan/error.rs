@@ -76,6 +76,16 @@ pub enum PlanError {
         /// What to do.
         hint: Option<String>,
     },
+    /// Data that is not there or that no source reads.
+    #[error("{what} data `{data}` cannot be read")]
+    Data {
+        /// What it is for.
+        what: String,
+        /// As named.
+        data: String,
+        /// Why not.
+        source: crate::errors::Cause,
+    },
     /// Something in the recipe itself.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
@@ -115,6 +125,10 @@ impl PlanError {
                 quoted(statistics)
             )),
             Self::Evaluation { hint, .. } => hint.clone(),
+            Self::Data { .. } => Some(
+                "paths in a recipe are relative to its folder, on the command line to this one"
+                    .to_owned(),
+            ),
             Self::Recipe(error) => error.hint(),
             _ => None,
         }

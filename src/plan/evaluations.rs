@@ -1,8 +1,8 @@
 //! Which tasks run on the written files.
 
 use super::{ModelFacts, ModelKind, PlanError, PlannedEvaluation};
-use crate::recipe::{Evaluation, Recipe, RecipeError, names};
-use eval::tasks::TASKS;
+use crate::recipe::{Evaluation, Recipe};
+use eval::tasks::TaskSpec;
 
 /// The tasks of a recipe, or the default for the kind of model; says in `notes` what is not measured.
 pub(super) fn plan(
@@ -24,22 +24,25 @@ pub(crate) fn evaluations(
         let Some(task) = task_for(model.kind) else {
             return Err(PlanError::Evaluation {
                 because: "--eval-data".to_owned(),
-                message: format!("no task judges an {}", model.kind.name()),
+                message: format!("no task judges {}", a(model.kind)),
                 hint: None,
             });
         };
         return Ok(vec![of_task(task, data, "--eval-data")]);
     }
     if !tables.is_empty() {
-        return tables.iter().map(|evaluation| from_table(evaluation, model)).collect();
+        return tables.iter().map(|evaluation| from_recipe(evaluation, model)).collect();
     }
     if model.kind == ModelKind::Decoder {
-        notes.push("evaluated on text sampled from the original model; name real text with `--eval-data`".to_owned());
+        notes.push(
+            "evaluated on text sampled from the original model; name real text with `--eval-data`"
+                .to_owned(),
+        );
         return Ok(vec![of_task("perplexity", "synthetic", "default for decoders")]);
     }
     notes.push(format!(
-        "no accuracy is measured: a {} needs data of its own, named with `--eval-data` or `[[evaluate]]`",
-        model.kind.name()
+        "no accuracy is measured: {} needs data of its own, named with `--eval-data` or `[[evaluate]]`",
+        a(model.kind)
     ));
     Ok(Vec::new())
 }
@@ -56,40 +59,27 @@ fn task_for(kind: ModelKind) -> Option<&'static str> {
 }
 
 fn of_task(task: &str, data: &str, because: &str) -> PlannedEvaluation {
-    let mut table = toml::Table::new();
-    table.insert("task".to_owned(), toml::Value::String(task.to_owned()));
-    table.insert("data".to_owned(), toml::Value::String(data.to_owned()));
-    PlannedEvaluation { table, because: because.to_owned() }
+    PlannedEvaluation { spec: TaskSpec::new(task, data), because: because.to_owned() }
 }
 
-fn from_table(
+fn from_recipe(
     evaluation: &Evaluation,
     model: &ModelFacts,
 ) -> Result<PlannedEvaluation, PlanError> {
-    let line = evaluation.line;
-    let Some(name) = evaluation.table.get("task").and_then(toml::Value::as_str) else {
-        let section = "`[[evaluate]]`".to_owned();
-        return Err(RecipeError::MissingKey { line, section, key: "task" }.into());
-    };
-    if !TASKS.iter().any(|task| task.name() == name) {
-        return Err(RecipeError::UnknownName {
-            line,
-            what: "task",
-            name: name.to_owned(),
-            nearest: names::nearest(name, TASKS.iter().map(|task| task.name())),
-        }
-        .into());
+    let because = format!("recipe line {}", evaluation.line);
+    let fitting = task_for(model.kind);
+    if fitting == Some(evaluation.spec.task.as_str()) {
+        return Ok(PlannedEvaluation { spec: evaluation.spec.clone(), because });
     }
-    let because = format!("recipe line {line}");
-    match task_for(model.kind) {
-        Some(fitting) if fitting == name => {}
-        fitting => {
-            return Err(PlanError::Evaluation {
-                because,
-                message: format!("task `{name}` does not judge a {}", model.kind.name()),
-                hint: fitting.map(|fitting| format!("task `{fitting}` does")),
-            });
-        }
-    }
-    Ok(PlannedEvaluation { table: evaluation.table.clone(), because })
+    Err(PlanError::Evaluation {
+        because,
+        message: format!("task `{}` does not judge {}", evaluation.spec.task, a(model.kind)),
+        hint: fitting.map(|fitting| format!("task `{fitting}` does")),
+    })
+}
+
+/// `a decoder`, `an image encoder`.
+fn a(kind: ModelKind) -> String {
+    let article = if kind.name().starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
+    format!("{article} {}", kind.name())
 }

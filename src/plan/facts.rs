@@ -1,7 +1,8 @@
 //! What planning knows of a model: names, shapes and stored types, from headers alone.
 
-use calib::{Checkpoint, LayerSpec, Model, Output};
-use quantizers::formats::Dtype;
+use calib::{LayerSpec, Model, Output, WeightSource};
+use quantizers::FloatType;
+use quantizers::formats::{Dtype, TensorFolder};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -22,6 +23,8 @@ pub struct ModelFacts {
     pub stages: Vec<StageFacts>,
     /// Stored bytes of each layer's weight, by layer name.
     pub layer_bytes: BTreeMap<String, u64>,
+    /// Stored type of each layer's weight, by layer name.
+    pub float_types: BTreeMap<String, FloatType>,
     /// Values in all tensors.
     pub parameters: u64,
     /// Bytes of all tensors.
@@ -76,15 +79,17 @@ impl ModelKind {
 }
 
 impl ModelFacts {
-    /// Reads headers only.
+    /// Reads headers only: `weights` for names and shapes, `folder` for what is stored.
     pub fn new(
         name: String,
         revision: Option<String>,
-        checkpoint: &Checkpoint,
+        weights: &dyn WeightSource,
+        folder: &TensorFolder,
         model: &dyn Model,
     ) -> Self {
-        let tensors = checkpoint.tensors();
-        let count = |name: &str| tensors.info(name).map_or(0, |info| info.elements() as u64);
+        let count = |name: &str| {
+            weights.shape(name).map_or(0, |shape| shape.iter().map(|&side| side as u64).product())
+        };
         let stages = (0..model.stages())
             .map(|stage| StageFacts {
                 name: model.stage_name(stage),
@@ -92,13 +97,14 @@ impl ModelFacts {
             })
             .collect();
         let layers = model.layers().to_vec();
-        let layer_bytes = layers
-            .iter()
-            .filter_map(|layer| {
-                let info = tensors.info(&layer.weight_name())?;
-                Some((layer.name.clone(), info.bytes as u64))
-            })
-            .collect();
+        let mut layer_bytes = BTreeMap::new();
+        let mut float_types = BTreeMap::new();
+        for layer in &layers {
+            if let Some(info) = folder.info(&layer.weight_name()) {
+                layer_bytes.insert(layer.name.clone(), info.bytes as u64);
+                float_types.extend(float_type(info.dtype).map(|kind| (layer.name.clone(), kind)));
+            }
+        }
         Self {
             name,
             revision,
@@ -107,8 +113,9 @@ impl ModelFacts {
             layers,
             stages,
             layer_bytes,
-            parameters: tensors.tensors().map(|(_, info)| info.elements() as u64).sum(),
-            tensor_bytes: tensors.tensors().map(|(_, info)| info.bytes as u64).sum(),
+            float_types,
+            parameters: weights.names().iter().map(|name| count(name)).sum(),
+            tensor_bytes: folder.tensors().map(|(_, info)| info.bytes as u64).sum(),
             vocabulary: model.vocabulary(),
             max_positions: model.max_positions(),
         }
@@ -123,6 +130,15 @@ fn kind(model: &dyn Model) -> ModelKind {
         Output::ClassLogits => ModelKind::ImageClassifier,
         Output::HiddenStates if text => ModelKind::TextEncoder,
         Output::HiddenStates => ModelKind::ImageEncoder,
+    }
+}
+
+fn float_type(dtype: Dtype) -> Option<FloatType> {
+    match dtype {
+        Dtype::F32 => Some(FloatType::F32),
+        Dtype::F16 => Some(FloatType::F16),
+        Dtype::BF16 => Some(FloatType::Bf16),
+        _ => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::choose::{Choice, choose};
 use super::{
-    ModelFacts, Plan, PlanError, PlannedCalibration, PlannedModel, PlannedRecipe, estimate,
+    ModelFacts, Plan, PlanError, PlannedCalibration, PlannedModel, PlannedRecipe, data, estimate,
     evaluations, formats, size,
 };
 use crate::recipe::{Overrides, Recipe, builtin};
@@ -44,10 +44,16 @@ impl Recipe {
     /// A pattern that matches nothing, a shape a method cannot take, a format that cannot hold a
     /// layer, data the model cannot read.
     pub fn check(&self, model: &ModelFacts, threads: usize) -> Result<Plan, PlanError> {
-        let Choice { layers, kept, needs, mut notes } = choose(self, model)?;
+        let Choice { mut layers, kept, needs, mut notes } = choose(self, model)?;
         let format = formats::choose(&self.output.format, &layers)?;
+        for layer in &mut layers {
+            size::fill(layer, format.format, model);
+        }
         let calibration = self.calibration_plan(model, &needs)?;
         let evaluations = evaluations::plan(self, model, &mut notes)?;
+        for evaluation in &evaluations {
+            data::check("evaluation", &evaluation.spec.data)?;
+        }
         let overrides: BTreeSet<String> =
             self.rules.iter().flat_map(|rule| rule.overridden.iter().cloned()).collect();
         Ok(Plan {
@@ -69,7 +75,7 @@ impl Recipe {
             calibration,
             layers,
             kept,
-            format: format.name,
+            format: format.format.name().to_owned(),
             format_because: format.because,
             shard_bytes: self.output.shard_bytes,
             evaluations,
@@ -94,6 +100,7 @@ impl Recipe {
                 statistics,
             });
         }
+        data::check("calibration", &calibration.data)?;
         let limit = model.max_positions.unwrap_or(usize::MAX);
         let sequence_length = match calibration.sequence_length {
             _ if model.kind.is_vision() => 0,
@@ -107,6 +114,8 @@ impl Recipe {
             data: calibration.data.clone(),
             samples: calibration.samples,
             sequence_length,
+            mode: calibration.mode.clone(),
+            selection: calibration.selection,
             statistics,
         }))
     }

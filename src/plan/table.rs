@@ -51,11 +51,12 @@ fn header(text: &mut String, plan: &Plan) {
         let _ = writeln!(text);
     }
     for evaluation in &plan.evaluations {
-        let word = |key: &str| {
-            evaluation.table.get(key).and_then(toml::Value::as_str).unwrap_or("?").to_owned()
-        };
-        let (task, data) = (word("task"), word("data"));
-        let _ = writeln!(text, "evaluation   {task} on {data} ({})", evaluation.because);
+        let spec = &evaluation.spec;
+        let _ = writeln!(
+            text,
+            "evaluation   {} on {} ({})",
+            spec.task, spec.data, evaluation.because
+        );
     }
     if !plan.gates.is_empty() {
         let _ = writeln!(text, "gates        {}", plan.gates.join(", "));

@@ -60,7 +60,7 @@ impl Recipe {
             super::parse::check_format(format, 0)?;
             self.output.format.clone_from(format);
         }
-        let Calibration { data, samples, sequence_length } = &mut self.calibration;
+        let Calibration { data, samples, sequence_length, .. } = &mut self.calibration;
         if let Some(source) = &overrides.calibration_data {
             data.clone_from(source);
         }

@@ -5,6 +5,7 @@ use super::{
     Calibration, Evaluation, KEEP, Origin, Output, Pattern, Recipe, RecipeError, Rule,
     parse_bytes, resolve_data,
 };
+use calib::sampling::{Selection, TextMode};
 use eval::gate::Gate;
 use quantizers::formats::FORMATS;
 use sha2::{Digest, Sha256};
@@ -42,7 +43,7 @@ impl Recipe {
         let evaluations = top
             .take_tables("evaluate")?
             .into_iter()
-            .map(|section| evaluation(section, folder))
+            .map(|section| Evaluation::read(section, folder))
             .collect::<Result<_, _>>()?;
         let gates = gates(top.take_table("gate")?)?;
         top.finish()?;
@@ -81,6 +82,8 @@ fn calibration(section: Option<Section>, folder: Option<&Path>) -> Result<Calibr
         data: "synthetic".to_owned(),
         samples: DEFAULT_SAMPLES,
         sequence_length: None,
+        mode: TextMode::default(),
+        selection: Selection::default(),
     };
     let Some(mut section) = section else { return Ok(calibration) };
     if let Some(data) = section.take_string("data")? {
@@ -90,6 +93,28 @@ fn calibration(section: Option<Section>, folder: Option<&Path>) -> Result<Calibr
         calibration.samples = samples;
     }
     calibration.sequence_length = section.take_count("sequence_length")?;
+    let selection = section.take("selection", "`\"first\"` or `\"random\"`", |value| {
+        match value.as_str()? {
+            "first" => Some(Selection::First),
+            "random" => Some(Selection::Random),
+            _ => None,
+        }
+    })?;
+    calibration.selection = selection.unwrap_or_default();
+    let documents = section.take("mode", "`\"windows\"` or `\"documents\"`", |value| {
+        match value.as_str()? {
+            "windows" => Some(false),
+            "documents" => Some(true),
+            _ => None,
+        }
+    })?;
+    // The key of the other mode stays in the section, and is refused there.
+    calibration.mode = if documents == Some(true) {
+        let separator = section.take_string("separator")?;
+        TextMode::Documents { separator: separator.unwrap_or_else(|| "<|endoftext|>".to_owned()) }
+    } else {
+        TextMode::Windows { stride: section.take_count("stride")? }
+    };
     section.finish()?;
     Ok(calibration)
 }
@@ -166,15 +191,6 @@ pub(super) fn check_format(name: &str, line: usize) -> Result<(), RecipeError> {
         name: name.to_owned(),
         nearest: crate::recipe::names::nearest(name, known.iter().copied()),
     })
-}
-
-fn evaluation(section: Section, folder: Option<&Path>) -> Result<Evaluation, RecipeError> {
-    let line = section.line();
-    let (mut table, _) = section.rest();
-    if let Some(toml::Value::String(data)) = table.get_mut("data") {
-        *data = resolve_data(data, folder);
-    }
-    Ok(Evaluation { line, table })
 }
 
 fn gates(section: Option<Section>) -> Result<Vec<Gate>, RecipeError> {
