@@ -8,7 +8,13 @@ use std::path::PathBuf;
 
 /// Shrinks a trained checkpoint and proves what it cost.
 #[derive(Debug, Parser)]
-#[command(name = "quench", version, about, max_term_width = 100, propagate_version = true)]
+#[command(
+    name = "quench",
+    version,
+    about,
+    max_term_width = 100,
+    propagate_version = true
+)]
 #[command(after_help = "\
 Exit codes: 0 done, 1 a bug, 2 bad usage, 3 recipe, pattern and model do not fit, 4 download, \
 authentication or disk, 5 not enough memory, 6 accuracy gate failed, 7 verification of the written \
@@ -143,8 +149,9 @@ impl DeviceChoice {
     pub fn open(self) -> Result<Device, Error> {
         match self {
             Self::Cpu => Ok(device::cpu()),
-            Self::Cuda(index) => device::cuda(index)
-                .ok_or_else(|| Error::Device { device: self.to_string() }),
+            Self::Cuda(index) => device::cuda(index).ok_or_else(|| Error::Device {
+                device: self.to_string(),
+            }),
         }
     }
 }
@@ -159,7 +166,9 @@ impl std::str::FromStr for DeviceChoice {
                 .parse()
                 .map(Self::Cuda)
                 .map_err(|_| format!("expected `cuda:N` with a whole number, found `{text}`")),
-            _ => Err(format!("expected `cpu`, `cuda` or `cuda:N`, found `{text}`")),
+            _ => Err(format!(
+                "expected `cpu`, `cuda` or `cuda:N`, found `{text}`"
+            )),
         }
     }
 }
@@ -339,17 +348,20 @@ pub enum Listing {
 
 fn parse_count(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) | Err(_) => Err(format!("expected a whole number of at least 1, found `{text}`")),
+        Ok(0) | Err(_) => Err(format!(
+            "expected a whole number of at least 1, found `{text}`"
+        )),
         Ok(count) => Ok(count),
     }
 }
 
 fn parse_gate(text: &str) -> Result<Gate, String> {
-    text.parse().map_err(|error: eval::gate::GateError| match error {
-        eval::gate::GateError::Figure { ref nearest, .. } => match nearest {
-            Some(name) => format!("{error}; did you mean `{name}`?"),
-            None => error.to_string(),
-        },
-        eval::gate::GateError::Syntax { .. } => error.to_string(),
-    })
+    text.parse()
+        .map_err(|error: eval::gate::GateError| match error {
+            eval::gate::GateError::Figure { ref nearest, .. } => match nearest {
+                Some(name) => format!("{error}; did you mean `{name}`?"),
+                None => error.to_string(),
+            },
+            eval::gate::GateError::Syntax { .. } => error.to_string(),
+        })
 }

@@ -155,17 +155,28 @@ pub enum Error {
 impl Error {
     /// A usage error without a hint.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self::Usage { message: message.into(), hint: None }
+        Self::Usage {
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// Something on disk or the network that failed, in one line with its cause.
     pub fn io(message: impl Into<String>, source: impl Into<Cause>) -> Self {
-        Self::Io { message: message.into(), source: source.into(), hint: None }
+        Self::Io {
+            message: message.into(),
+            source: source.into(),
+            hint: None,
+        }
     }
 
     /// Content that does not fit, with its cause.
     pub fn mismatch(message: impl Into<String>, source: impl Into<Cause>) -> Self {
-        Self::Mismatch { message: message.into(), source: Some(source.into()), hint: None }
+        Self::Mismatch {
+            message: message.into(),
+            source: Some(source.into()),
+            hint: None,
+        }
     }
 
     /// The same error with advice.
@@ -206,9 +217,10 @@ impl Error {
             | Self::Io { hint, .. }
             | Self::Mismatch { hint, .. } => hint.clone(),
             Self::Recipe { source, .. } => source.hint(),
-            Self::RecipeNotFound { nearest: Some(name), .. } => {
-                Some(format!("did you mean `{name}`?"))
-            }
+            Self::RecipeNotFound {
+                nearest: Some(name),
+                ..
+            } => Some(format!("did you mean `{name}`?")),
             Self::RecipeNotFound { nearest: None, .. } => {
                 Some("`quench list recipes` names the built-in ones".to_owned())
             }
@@ -223,9 +235,12 @@ impl Error {
             Self::Memory { .. } => {
                 Some("use fewer `--samples` or a shorter `--sequence-length`".to_owned())
             }
-            Self::Gate { output: Some(path), .. } => {
-                Some(format!("the files and the report are in `{}`", path.display()))
-            }
+            Self::Gate {
+                output: Some(path), ..
+            } => Some(format!(
+                "the files and the report are in `{}`",
+                path.display()
+            )),
             Self::Bug { .. } => {
                 Some("please report it with the command line and the recipe".to_owned())
             }

@@ -85,7 +85,12 @@ impl Progress {
     }
 
     fn with(output: Output, verbosity: Verbosity) -> Self {
-        Self { output, verbosity, warnings: Mutex::default(), download: Mutex::default() }
+        Self {
+            output,
+            verbosity,
+            warnings: Mutex::default(),
+            download: Mutex::default(),
+        }
     }
 
     /// Starts the overall bar of a stage of the road: `total` blocks (or layers, files, windows).
@@ -216,7 +221,10 @@ impl Track {
         } else {
             let memory = memory::resident_bytes()
                 .map_or_else(String::new, |bytes| format!(", {}", memory::shown(bytes)));
-            write_line(&format!("{}: {done}/{}, {seconds:.1} s{memory}", self.name, self.total));
+            write_line(&format!(
+                "{}: {done}/{}, {seconds:.1} s{memory}",
+                self.name, self.total
+            ));
         }
     }
 }
@@ -249,7 +257,10 @@ impl HubProgress for Progress {
         match event {
             HubEvent::Started { bytes, .. } => {
                 let track = self.track("download", bytes, true);
-                *download = Some(Download { track, files: BTreeMap::new() });
+                *download = Some(Download {
+                    track,
+                    files: BTreeMap::new(),
+                });
             }
             HubEvent::Advanced { file, done, .. } => {
                 if let Some(Download { track, files }) = download.as_mut() {

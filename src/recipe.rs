@@ -138,28 +138,39 @@ impl Rule {
         &self,
         parameters: &toml::Table,
     ) -> Result<Option<Box<dyn Quantizer>>, RecipeError> {
-        let Some(name) = &self.method else { return Ok(None) };
-        let method = METHODS.iter().find(|method| method.name() == name).ok_or_else(|| {
-            let known = METHODS.iter().map(|method| method.name()).chain([KEEP]);
-            RecipeError::UnknownName {
-                line: self.line_of("method"),
-                what: "method",
-                name: name.clone(),
-                nearest: names::nearest(name, known),
-            }
-        })?;
+        let Some(name) = &self.method else {
+            return Ok(None);
+        };
+        let method = METHODS
+            .iter()
+            .find(|method| method.name() == name)
+            .ok_or_else(|| {
+                let known = METHODS.iter().map(|method| method.name()).chain([KEEP]);
+                RecipeError::UnknownName {
+                    line: self.line_of("method"),
+                    what: "method",
+                    name: name.clone(),
+                    nearest: names::nearest(name, known),
+                }
+            })?;
         method.configure(parameters).map(Some).map_err(|source| {
             let key = match &source {
                 quantizers::ParamError::UnknownKey { key, .. }
                 | quantizers::ParamError::BadValue { key, .. } => key,
             };
-            RecipeError::Parameter { line: self.line_of(key), source: Box::new(source) }
+            RecipeError::Parameter {
+                line: self.line_of(key),
+                source: Box::new(source),
+            }
         })
     }
 
     /// The line of a key, or of the rule where the key is absent.
     pub fn line_of(&self, key: &str) -> usize {
-        self.lines.iter().find(|(name, _)| name == key).map_or(self.line, |(_, line)| *line)
+        self.lines
+            .iter()
+            .find(|(name, _)| name == key)
+            .map_or(self.line, |(_, line)| *line)
     }
 }
 
@@ -172,7 +183,9 @@ pub const KEEP: &str = "keep";
 pub(crate) fn resolve_data(text: &str, folder: Option<&Path>) -> String {
     match folder {
         Some(folder)
-            if text != "synthetic" && !text.starts_with("hub:") && Path::new(text).is_relative() =>
+            if !["synthetic", "demo"].contains(&text)
+                && !text.starts_with("hub:")
+                && Path::new(text).is_relative() =>
         {
             folder.join(text).to_string_lossy().into_owned()
         }

@@ -22,21 +22,30 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
         None => known_baseline(&open, args, progress),
     };
     let mut notes = Vec::new();
-    let tables = recipe.as_ref().map_or(&[][..], |recipe| &recipe.evaluations);
+    let tables = recipe
+        .as_ref()
+        .map_or(&[][..], |recipe| &recipe.evaluations);
     let facts = open.facts();
-    let evaluations =
-        evaluations(tables, args.evaluation.eval_data.as_deref(), &facts, &mut notes).map_err(
-            |source| match source {
-                PlanError::Recipe(source) => {
-                    Error::Recipe { origin: args.recipe.clone().unwrap_or_default(), source }
-                }
-                source => Error::Plan {
-                    recipe: args.recipe.clone().unwrap_or_else(|| "the command line".to_owned()),
-                    model: facts.name.clone(),
-                    source,
-                },
-            },
-        )?;
+    let evaluations = evaluations(
+        tables,
+        args.evaluation.eval_data.as_deref(),
+        &facts,
+        &mut notes,
+    )
+    .map_err(|source| match source {
+        PlanError::Recipe(source) => Error::Recipe {
+            origin: args.recipe.clone().unwrap_or_default(),
+            source,
+        },
+        source => Error::Plan {
+            recipe: args
+                .recipe
+                .clone()
+                .unwrap_or_else(|| "the command line".to_owned()),
+            model: facts.name.clone(),
+            source,
+        },
+    })?;
     if evaluations.is_empty() {
         return Err(Error::usage(format!(
             "nothing to evaluate `{}` on: a {} needs data of its own",
@@ -59,7 +68,11 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
         command: command_line(),
     };
     let report = pipeline::evaluate::run(&open, baseline.as_ref(), &request, progress)?;
-    if json { print_json(&report)? } else { print(&summary::render(&report, None))? }
+    if json {
+        print_json(&report)?
+    } else {
+        print(&summary::render(&report, None))?
+    }
     check_gates(&report, None)
 }
 
@@ -75,11 +88,16 @@ fn known_baseline(open: &OpenModel, args: &EvalArgs, progress: &Progress) -> Opt
         Some(revision) if !is_folder => format!("{name}@{revision}"),
         _ => name,
     };
-    let source = crate::args::SourceArgs { revision: None, offline: args.source.offline };
+    let source = crate::args::SourceArgs {
+        revision: None,
+        offline: args.source.offline,
+    };
     match OpenModel::open(&text, &source, progress) {
         Ok(baseline) => Some(baseline),
         Err(error) => {
-            progress.warn(&format!("no comparison with the original `{text}`: {error}"));
+            progress.warn(&format!(
+                "no comparison with the original `{text}`: {error}"
+            ));
             None
         }
     }

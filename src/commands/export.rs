@@ -35,13 +35,15 @@ pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<(), Err
     let format = format(args, reader.config())?;
     quantize::check_output(&args.output, args.force)?;
     for (name, layer) in reader.layers() {
-        format.accepts(&layer.scheme, layer.rows, layer.cols).map_err(|error| {
-            Error::mismatch(
-                format!("format `{}` cannot hold `{name}`", format.name()),
-                error,
-            )
-            .with_hint("`--format dense` holds everything")
-        })?;
+        format
+            .accepts(&layer.scheme, layer.rows, layer.cols)
+            .map_err(|error| {
+                Error::mismatch(
+                    format!("format `{}` cannot hold `{name}`", format.name()),
+                    error,
+                )
+                .with_hint("`--format dense` holds everything")
+            })?;
     }
     let written = write(args, &reader, format, progress)?;
     verify(&args.output, &written.expected).map_err(|error| Error::Verification {
@@ -79,10 +81,17 @@ fn write(
 ) -> Result<Written, Error> {
     let to = |error| failed(format!("cannot write `{}`", args.output.display()), error);
     let from = |error| failed(format!("cannot read `{}`", args.out.display()), error);
-    let options = WriterOptions { format, shard_bytes: SHARD_BYTES, overwrite: args.force };
+    let options = WriterOptions {
+        format,
+        shard_bytes: SHARD_BYTES,
+        overwrite: args.force,
+    };
     let mut writer = ArtifactWriter::create(&args.output, options).map_err(to)?;
-    let kept: Vec<&str> =
-        reader.folder().names().filter(|name| reader.layer_of_entry(name).is_none()).collect();
+    let kept: Vec<&str> = reader
+        .folder()
+        .names()
+        .filter(|name| reader.layer_of_entry(name).is_none())
+        .collect();
     let track = progress.stage("export", kept.len() + reader.layers().len());
     for name in kept {
         let (dtype, shape, bytes) = reader.raw(name).map_err(from)?;
@@ -97,15 +106,23 @@ fn write(
         track.advance(1);
     }
     writer.side_files(&args.out).map_err(to)?;
-    writer.finish(reader.config(), &linear_layers(&args.out, reader)).map_err(to)
+    writer
+        .finish(reader.config(), &linear_layers(&args.out, reader))
+        .map_err(to)
 }
 
 /// Every linear layer of the model, or the quantized ones of a family nobody here knows.
 fn linear_layers(folder: &Path, reader: &ArtifactReader) -> Vec<String> {
     let config = Value::Object(reader.config().clone());
-    let model = Artifact::open(folder).ok().and_then(|weights| open_model(&config, &weights).ok());
+    let model = Artifact::open(folder)
+        .ok()
+        .and_then(|weights| open_model(&config, &weights).ok());
     match model {
-        Some(model) => model.layers().iter().map(|layer| layer.name.clone()).collect(),
+        Some(model) => model
+            .layers()
+            .iter()
+            .map(|layer| layer.name.clone())
+            .collect(),
         None => reader.layers().keys().cloned().collect(),
     }
 }
@@ -124,7 +141,9 @@ fn format(args: &ExportArgs, config: &Map<String, Value>) -> Result<&'static dyn
         return find(&args.format).ok_or_else(unknown);
     }
     let declared = || {
-        let name = ["dtype", "torch_dtype"].iter().find_map(|key| config.get(*key)?.as_str());
+        let name = ["dtype", "torch_dtype"]
+            .iter()
+            .find_map(|key| config.get(*key)?.as_str());
         match name {
             Some("bfloat16" | "torch.bfloat16") => DtypeChoice::Bf16,
             Some("float16" | "torch.float16") => DtypeChoice::F16,
@@ -142,9 +161,15 @@ fn format(args: &ExportArgs, config: &Map<String, Value>) -> Result<&'static dyn
 fn failed(message: String, error: FormatError) -> Error {
     let hint = error.hints().into_iter().next();
     match error {
-        FormatError::Unsupported { .. } => {
-            Error::Mismatch { message, source: Some(error.into()), hint }
-        }
-        _ => Error::Io { message, source: error.into(), hint },
+        FormatError::Unsupported { .. } => Error::Mismatch {
+            message,
+            source: Some(error.into()),
+            hint,
+        },
+        _ => Error::Io {
+            message,
+            source: error.into(),
+            hint,
+        },
     }
 }

@@ -46,8 +46,10 @@ fn all(open: &OpenModel, json: bool) -> Result<(), Error> {
     let facts = open.facts();
     let weights_of = |row: &Row| row.shape.iter().product::<usize>() as u64;
     let total: u64 = rows.iter().map(|row| row.bytes).sum();
-    let quantized: Vec<&Row> =
-        rows.iter().filter(|row| open.artifact.reader().layers().contains_key(&row.name)).collect();
+    let quantized: Vec<&Row> = rows
+        .iter()
+        .filter(|row| open.artifact.reader().layers().contains_key(&row.name))
+        .collect();
     let quantized_weights: u64 = quantized.iter().map(|row| weights_of(row)).sum();
     let quantized_bytes: u64 = quantized.iter().map(|row| row.bytes).sum();
     let per_weight = |bytes: u64, weights: u64| 8.0 * bytes as f64 / weights.max(1) as f64;
@@ -142,7 +144,11 @@ fn scheme(stored: &StoredLayer) -> String {
     let dense = match (scheme.kind, scheme.granularity) {
         (SchemeKind::Codebook, _) => "codebook".to_owned(),
         (SchemeKind::Uniform, granularity) => {
-            let sign = if scheme.symmetric { "symmetric" } else { "asymmetric" };
+            let sign = if scheme.symmetric {
+                "symmetric"
+            } else {
+                "asymmetric"
+            };
             match granularity {
                 Granularity::Tensor => format!("{sign}, tensor"),
                 Granularity::Channel => format!("{sign}, channel"),
@@ -157,7 +163,10 @@ fn scheme(stored: &StoredLayer) -> String {
 fn one(open: &OpenModel, name: &str, json: bool) -> Result<(), Error> {
     let weight = format!("{name}.weight");
     let names = open.artifact.names();
-    let Some(found) = [name, weight.as_str()].into_iter().find(|n| open.artifact.contains(n)) else {
+    let Some(found) = [name, weight.as_str()]
+        .into_iter()
+        .find(|n| open.artifact.contains(n))
+    else {
         let nearest = names::nearest(name, names.iter().map(String::as_str));
         return Err(Error::Mismatch {
             message: format!("`{}` has no tensor `{name}`", open.name),
@@ -209,8 +218,14 @@ fn sparse_values(decoded: &QuantizedTensor) -> usize {
 
 /// The codebook of the first row, where there is one.
 fn first_table(decoded: &QuantizedTensor) -> String {
-    let Encoding::Codebook(codebook) = &decoded.encoding else { return String::new() };
-    let entries: Vec<String> =
-        codebook.tables.iter().take(1 << codebook.bits).map(|v| format!("{v:.4}")).collect();
+    let Encoding::Codebook(codebook) = &decoded.encoding else {
+        return String::new();
+    };
+    let entries: Vec<String> = codebook
+        .tables
+        .iter()
+        .take(1 << codebook.bits)
+        .map(|v| format!("{v:.4}"))
+        .collect();
     format!("\ncodebook  first row: {}", entries.join(" "))
 }

@@ -40,14 +40,21 @@ pub fn run(args: &ListArgs, json: bool) -> Result<(), Error> {
         None => Listing::value_variants().to_vec(),
     };
     if json {
-        let all: serde_json::Map<String, serde_json::Value> =
-            wanted.iter().map(|&listing| (name(listing), serde_json::json!(entries(listing)))).collect();
+        let all: serde_json::Map<String, serde_json::Value> = wanted
+            .iter()
+            .map(|&listing| (name(listing), serde_json::json!(entries(listing))))
+            .collect();
         return print_json(&all);
     }
     let mut text = String::new();
     for (index, &listing) in wanted.iter().enumerate() {
         if wanted.len() > 1 {
-            let _ = writeln!(text, "{}{}", if index > 0 { "\n" } else { "" }, name(listing));
+            let _ = writeln!(
+                text,
+                "{}{}",
+                if index > 0 { "\n" } else { "" },
+                name(listing)
+            );
         }
         let indent = if wanted.len() > 1 { "  " } else { "" };
         table(&mut text, indent, &entries(listing));
@@ -56,14 +63,25 @@ pub fn run(args: &ListArgs, json: bool) -> Result<(), Error> {
 }
 
 fn name(listing: Listing) -> String {
-    listing.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    listing
+        .to_possible_value()
+        .map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 fn table(text: &mut String, indent: &str, entries: &[Entry]) {
-    let width = entries.iter().map(|entry| entry.name.len()).max().unwrap_or(0);
+    let width = entries
+        .iter()
+        .map(|entry| entry.name.len())
+        .max()
+        .unwrap_or(0);
     for entry in entries {
         let _ = writeln!(text, "{indent}{:<width$}  {}", entry.name, entry.summary);
-        let inner = entry.details.iter().map(|detail| detail.name.len()).max().unwrap_or(0);
+        let inner = entry
+            .details
+            .iter()
+            .map(|detail| detail.name.len())
+            .max()
+            .unwrap_or(0);
         for detail in &entry.details {
             let line = format!("{:<inner$}  {}", detail.name, detail.summary);
             let _ = writeln!(text, "{indent}{:width$}    {}", "", line.trim_end());
@@ -85,26 +103,40 @@ fn entries(listing: Listing) -> Vec<Entry> {
         Listing::Methods => METHODS
             .iter()
             .map(|method| Entry {
-                details: method.parameters().iter().map(|(n, s)| detail(n, s)).collect(),
+                details: method
+                    .parameters()
+                    .iter()
+                    .map(|(n, s)| detail(n, s))
+                    .collect(),
                 ..plain(method.name(), method.summary())
             })
             .collect(),
         Listing::Architectures => ARCHITECTURES
             .iter()
             .map(|family| Entry {
-                details: family.model_types().iter().map(|name| detail(name, "")).collect(),
+                details: family
+                    .model_types()
+                    .iter()
+                    .map(|name| detail(name, ""))
+                    .collect(),
                 ..plain(family.name(), family.summary())
             })
             .collect(),
-        Listing::Formats => {
-            FORMATS.iter().map(|format| plain(format.name(), format.summary())).collect()
-        }
-        Listing::Tasks => TASKS.iter().map(|task| plain(task.name(), task.summary())).collect(),
-        Listing::Data => {
-            SOURCES.iter().map(|source| plain(source.name(), source.summary())).collect()
-        }
-        Listing::Recipes => {
-            BUILTIN.iter().map(|recipe| plain(recipe.name, recipe.summary())).collect()
-        }
+        Listing::Formats => FORMATS
+            .iter()
+            .map(|format| plain(format.name(), format.summary()))
+            .collect(),
+        Listing::Tasks => TASKS
+            .iter()
+            .map(|task| plain(task.name(), task.summary()))
+            .collect(),
+        Listing::Data => SOURCES
+            .iter()
+            .map(|source| plain(source.name(), source.summary()))
+            .collect(),
+        Listing::Recipes => BUILTIN
+            .iter()
+            .map(|recipe| plain(recipe.name, recipe.summary()))
+            .collect(),
     }
 }

@@ -23,7 +23,10 @@ use std::path::Path;
 /// Writes a result to stdout; a reader that went away is no error.
 fn print(text: &str) -> Result<(), Error> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::io("cannot write to stdout", error))
         }
@@ -54,7 +57,10 @@ fn check_gates(report: &Report, output: Option<&Path>) -> Result<(), Error> {
     if failed.is_empty() {
         return Ok(());
     }
-    Err(Error::Gate { failed, output: output.map(Path::to_owned) })
+    Err(Error::Gate {
+        failed,
+        output: output.map(Path::to_owned),
+    })
 }
 
 /// The command as typed, words quoted where a shell needs it.
@@ -67,5 +73,8 @@ fn command_line() -> String {
             format!("'{}'", word.replace('\'', "'\\''"))
         }
     });
-    std::iter::once("quench".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+    std::iter::once("quench".to_owned())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -1,12 +1,12 @@
 //! From MODEL on the command line to an open checkpoint; reads headers only.
 
 use super::demo;
+use crate::Error;
 use crate::args::SourceArgs;
 use crate::plan::ModelFacts;
 use crate::progress::Progress;
-use crate::Error;
-use calib::hub::{FetchOptions, HubError, RepoId, fetch_model};
 use calib::artifact::Artifact;
+use calib::hub::{FetchOptions, HubError, RepoId, fetch_model};
 use calib::{Checkpoint, CheckpointError, Model, ModelError, WeightSource, open_model};
 use quantizers::FloatType;
 use std::path::{Path, PathBuf};
@@ -61,9 +61,7 @@ impl std::str::FromStr for ModelReference {
             _ => Err(Error::NotFound {
                 what: "model",
                 path: path.to_owned(),
-                hint: Some(
-                    "name a folder, `org/name[@revision]` on the Hub, or `demo`".to_owned(),
-                ),
+                hint: Some("name a folder, `org/name[@revision]` on the Hub, or `demo`".to_owned()),
             }),
         }
     }
@@ -117,7 +115,15 @@ impl OpenModel {
             .map_err(|error| checkpoint_error(&folder, CheckpointError::Weights(error)))?;
         let model = open_model(checkpoint.config(), &artifact)
             .map_err(|error| model_error(&name, error))?;
-        Ok(Self { name, revision, folder, checkpoint, artifact, model, _demo: demo })
+        Ok(Self {
+            name,
+            revision,
+            folder,
+            checkpoint,
+            artifact,
+            model,
+            _demo: demo,
+        })
     }
 
     /// Whether the folder holds quantized layers.
@@ -130,12 +136,21 @@ impl OpenModel {
     /// # Errors
     /// Files that do not open as the model they were made from.
     pub fn written(original: &Self, folder: &Path) -> Result<Self, Error> {
-        Self::at(original.name.clone(), original.revision.clone(), folder.to_owned(), None)
+        Self::at(
+            original.name.clone(),
+            original.revision.clone(),
+            folder.to_owned(),
+            None,
+        )
     }
 
     /// Where stages take their weights from.
     pub fn weights(&self) -> &dyn WeightSource {
-        if self.is_quantized() { &self.artifact } else { &self.checkpoint }
+        if self.is_quantized() {
+            &self.artifact
+        } else {
+            &self.checkpoint
+        }
     }
 
     /// How quantized layers are stored: `quant_method` of config.json, `dense` where there are none.
@@ -147,7 +162,10 @@ impl OpenModel {
     pub fn scale_type(&self) -> FloatType {
         let facts = self.facts();
         let first = facts.layers.iter().find(|layer| layer.in_block);
-        first.and_then(|layer| facts.float_types.get(&layer.name)).copied().unwrap_or(FloatType::F32)
+        first
+            .and_then(|layer| facts.float_types.get(&layer.name))
+            .copied()
+            .unwrap_or(FloatType::F32)
     }
 
     /// What planning knows of it.
@@ -172,7 +190,10 @@ pub(crate) fn fetch_options(source: &SourceArgs) -> FetchOptions {
 fn hub_error(error: HubError) -> Error {
     let hint = error.hints().into_iter().next();
     match error {
-        HubError::BadId { .. } => Error::Usage { message: error.to_string(), hint },
+        HubError::BadId { .. } => Error::Usage {
+            message: error.to_string(),
+            hint,
+        },
         other => Error::Io {
             message: "cannot get the model from the Hub".to_owned(),
             source: other.into(),
@@ -193,12 +214,16 @@ pub(crate) fn checkpoint_error(folder: &Path, error: CheckpointError) -> Error {
 
 fn model_error(name: &str, error: ModelError) -> Error {
     let hint = match &error {
-        ModelError::UnknownType { nearest: Some(nearest), .. } => {
-            Some(format!("nearest is `{nearest}`; `quench list architectures` names all"))
-        }
-        ModelError::MissingTensors { nearest: Some(nearest), .. } => {
-            Some(format!("closest name is `{nearest}`"))
-        }
+        ModelError::UnknownType {
+            nearest: Some(nearest),
+            ..
+        } => Some(format!(
+            "nearest is `{nearest}`; `quench list architectures` names all"
+        )),
+        ModelError::MissingTensors {
+            nearest: Some(nearest),
+            ..
+        } => Some(format!("closest name is `{nearest}`")),
         _ => None,
     };
     Error::Mismatch {

@@ -15,7 +15,16 @@ pub fn run(args: &PlanArgs, json: bool, progress: &Progress) -> Result<(), Error
     let open = OpenModel::open(&args.model, &args.source, progress)?;
     let demo = args.model == DEMO;
     let threads = args.threads.unwrap_or_else(threads::available);
-    let (_, plan) =
-        recipes::plan(&args.recipe, Some(&args.evaluation), demo, &open.facts(), threads)?;
-    if json { print_json(&plan) } else { print(&render(&plan)) }
+    let (_, plan) = recipes::plan(
+        &args.recipe,
+        Some(&args.evaluation),
+        demo,
+        &open.facts(),
+        threads,
+    )?;
+    if json {
+        print_json(&plan)
+    } else {
+        print(&render(&plan))
+    }
 }

@@ -23,7 +23,10 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
         &open.facts(),
         machine.threads,
     )?;
-    let output = args.out.clone().unwrap_or_else(|| default_output(&open.name, &recipe.name));
+    let output = args
+        .out
+        .clone()
+        .unwrap_or_else(|| default_output(&open.name, &recipe.name));
     check_output(&output, args.force)?;
     for note in &plan.notes {
         progress.say(&format!("note: {note}"));
@@ -40,7 +43,11 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
         command: super::command_line(),
     };
     let report = pipeline::quantize::run(&open, &request, progress)?;
-    if json { print_json(&report)? } else { print(&summary::render(&report, Some(&request.output)))? }
+    if json {
+        print_json(&report)?
+    } else {
+        print(&summary::render(&report, Some(&request.output)))?
+    }
     super::check_gates(&report, Some(&request.output))
 }
 
@@ -52,7 +59,10 @@ fn default_output(model: &str, recipe: &str) -> PathBuf {
         .as_deref()
         .unwrap_or(Path::new(model))
         .file_name()
-        .map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned());
+        .map_or_else(
+            || "model".to_owned(),
+            |name| name.to_string_lossy().into_owned(),
+        );
     Path::new("quench-out").join(format!("{name}-{recipe}"))
 }
 
@@ -60,13 +70,18 @@ fn default_output(model: &str, recipe: &str) -> PathBuf {
 pub(super) fn check_output(output: &Path, force: bool) -> Result<(), Error> {
     match fs_err::symlink_metadata(output) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::io(format!("cannot look at `{}`", output.display()), error)),
+        Err(error) => Err(Error::io(
+            format!("cannot look at `{}`", output.display()),
+            error,
+        )),
         Ok(found) if !found.is_dir() => Err(Error::usage(format!(
             "output `{}` exists and is not a folder",
             output.display()
         ))),
         Ok(_) if force || is_empty(output) => Ok(()),
-        Ok(_) => Err(Error::OutputExists { path: output.to_owned() }),
+        Ok(_) => Err(Error::OutputExists {
+            path: output.to_owned(),
+        }),
     }
 }
 

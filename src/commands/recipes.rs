@@ -1,5 +1,6 @@
 //! The recipe of the command line: a file, a built-in name, and what flags change.
 
+use super::open::DEMO;
 use crate::Error;
 use crate::args::{EvaluationArgs, RecipeArgs};
 use crate::plan::{ModelFacts, Plan, PlanError};
@@ -38,6 +39,9 @@ pub(super) fn plan(
         None if demo && args.method.is_none() => Some(named("squeeze-3-sparse")?),
         None => None,
     };
+    let evaluates = named_recipe
+        .as_ref()
+        .is_some_and(|recipe| !recipe.evaluations.is_empty());
     let overrides = Overrides {
         bits: args.bits,
         method: args.method.clone(),
@@ -46,22 +50,32 @@ pub(super) fn plan(
         sequence_length: args.sequence_length,
         seed: args.seed,
         format: args.format.clone(),
-        eval_data: evaluation.and_then(|evaluation| evaluation.eval_data.clone()),
+        eval_data: evaluation
+            .and_then(|evaluation| evaluation.eval_data.clone())
+            // Text of its own comes with the demo model.
+            .or_else(|| (demo && !evaluates).then(|| DEMO.to_owned())),
         gates: evaluation.map_or_else(Vec::new, |evaluation| evaluation.gate.clone()),
     };
-    let name = named_recipe.as_ref().map_or("the command line", |recipe| recipe.name.as_str());
+    let name = named_recipe
+        .as_ref()
+        .map_or("the command line", |recipe| recipe.name.as_str());
     let origin = args.recipe.clone().unwrap_or_else(|| name.to_owned());
     let recipe = Recipe::for_model(named_recipe, &overrides, model)
         .map_err(|source| invalid(&origin, source))?;
     match recipe.check(model, threads) {
         Ok(plan) => Ok((recipe, plan)),
         Err(PlanError::Recipe(source)) => Err(invalid(&origin, source)),
-        Err(source) => {
-            Err(Error::Plan { recipe: recipe.name, model: model.name.clone(), source })
-        }
+        Err(source) => Err(Error::Plan {
+            recipe: recipe.name,
+            model: model.name.clone(),
+            source,
+        }),
     }
 }
 
 fn invalid(origin: &str, source: RecipeError) -> Error {
-    Error::Recipe { origin: origin.to_owned(), source }
+    Error::Recipe {
+        origin: origin.to_owned(),
+        source,
+    }
 }

@@ -18,11 +18,17 @@ pub fn run(args: &ReportArgs, json: bool) -> Result<(), Error> {
             hint: Some("`quench quantize` and `quench eval` write one".to_owned()),
         });
     }
-    let read = report::read(&path).map_err(|error| {
-        Error::io(format!("cannot read report `{}`", path.display()), error)
-    })?;
+    let read = report::read(&path)
+        .map_err(|error| Error::io(format!("cannot read report `{}`", path.display()), error))?;
     report::write_renderings(&read, &args.out).map_err(|error| {
-        Error::io(format!("cannot write the report to `{}`", args.out.display()), error)
+        Error::io(
+            format!("cannot write the report to `{}`", args.out.display()),
+            error,
+        )
     })?;
-    if json { print_json(&read) } else { print(&summary::render(&read, Some(&args.out))) }
+    if json {
+        print_json(&read)
+    } else {
+        print(&summary::render(&read, Some(&args.out)))
+    }
 }

@@ -23,7 +23,9 @@ pub(super) fn render(report: &Report, output: Option<&Path>) -> String {
         );
     }
     for gate in &report.gates {
-        let found = gate.found.map_or_else(|| "not measured".to_owned(), |v| format!("{v:.5}"));
+        let found = gate
+            .found
+            .map_or_else(|| "not measured".to_owned(), |v| format!("{v:.5}"));
         let verdict = if gate.passed { "kept" } else { "FAILED" };
         let _ = writeln!(text, "gate     {}: {verdict}, found {found}", gate.gate);
     }
@@ -52,12 +54,24 @@ fn scores(text: &mut String, scores: &[Score]) {
     if scores.is_empty() {
         return;
     }
-    let head =
-        ["metric", "data", "original", "quantized", "delta", "95 % interval", "samples"];
+    let head = [
+        "metric",
+        "data",
+        "original",
+        "quantized",
+        "delta",
+        "95 % interval",
+        "samples",
+    ];
     let mut rows: Vec<[String; 7]> = vec![head.map(str::to_owned)];
     rows.extend(scores.iter().map(row));
     let widths: Vec<usize> = (0..head.len())
-        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .map(|column| {
+            rows.iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        })
         .collect();
     for row in &rows {
         let cells: Vec<String> = row
@@ -106,7 +120,8 @@ fn short(data: &str) -> String {
     if data.starts_with("hub:") {
         return data.to_owned();
     }
-    Path::new(data)
-        .file_name()
-        .map_or_else(|| data.to_owned(), |name| name.to_string_lossy().into_owned())
+    Path::new(data).file_name().map_or_else(
+        || data.to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }

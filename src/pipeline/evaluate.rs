@@ -17,5 +17,8 @@ pub fn run(
     progress: &Progress,
 ) -> Result<Report, Error> {
     let _ = (model, baseline, request, progress);
-    Err(Error::Bug { message: "this build cannot evaluate yet".to_owned(), source: None })
+    Err(Error::Bug {
+        message: "this build cannot evaluate yet".to_owned(),
+        source: None,
+    })
 }

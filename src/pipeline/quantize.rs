@@ -16,5 +16,8 @@ pub fn run(
     progress: &Progress,
 ) -> Result<Report, Error> {
     let _ = (model, request, progress);
-    Err(Error::Bug { message: "this build cannot quantize yet".to_owned(), source: None })
+    Err(Error::Bug {
+        message: "this build cannot quantize yet".to_owned(),
+        source: None,
+    })
 }

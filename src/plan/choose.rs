@@ -21,14 +21,24 @@ pub(super) fn choose(recipe: &Recipe, model: &ModelFacts) -> Result<Choice, Plan
     let mut choice = Choice::default();
     for layer in &model.layers {
         let shape = [layer.rows, layer.cols];
-        let keep = |because: String| KeptLayer { name: layer.name.clone(), shape, because };
+        let keep = |because: String| KeptLayer {
+            name: layer.name.clone(),
+            shape,
+            because,
+        };
         match rule_for(&recipe.rules, layer) {
             None => choice.kept.push(keep(
-                if layer.in_block { "no rule matches" } else { "outside the blocks, not named" }
-                    .to_owned(),
+                if layer.in_block {
+                    "no rule matches"
+                } else {
+                    "outside the blocks, not named"
+                }
+                .to_owned(),
             )),
             Some(rule) if rule.method.is_none() => {
-                choice.kept.push(keep(format!("rule at line {} keeps it", rule.line)));
+                choice
+                    .kept
+                    .push(keep(format!("rule at line {} keeps it", rule.line)));
             }
             Some(rule) => {
                 let planned = plan_layer(rule, layer, model, &mut choice)?;
@@ -39,14 +49,24 @@ pub(super) fn choose(recipe: &Recipe, model: &ModelFacts) -> Result<Choice, Plan
     if choice.layers.is_empty() {
         return Err(PlanError::NothingToQuantize);
     }
-    let changes: BTreeSet<&String> =
-        recipe.rules.iter().flat_map(|rule| &rule.overridden).collect();
-    choice.notes.extend(changes.into_iter().filter(|text| text.contains("dropped")).cloned());
+    let changes: BTreeSet<&String> = recipe
+        .rules
+        .iter()
+        .flat_map(|rule| &rule.overridden)
+        .collect();
+    choice.notes.extend(
+        changes
+            .into_iter()
+            .filter(|text| text.contains("dropped"))
+            .cloned(),
+    );
     Ok(choice)
 }
 
 fn rule_for<'r>(rules: &'r [Rule], layer: &LayerSpec) -> Option<&'r Rule> {
-    rules.iter().find(|rule| rule.pattern.matches(&layer.name, layer.in_block))
+    rules
+        .iter()
+        .find(|rule| rule.pattern.matches(&layer.name, layer.in_block))
 }
 
 /// Every pattern must decide at least one layer.
@@ -58,12 +78,16 @@ fn check_patterns(recipe: &Recipe, model: &ModelFacts) -> Result<(), PlanError> 
             .filter(|layer| rule.pattern.matches(&layer.name, layer.in_block))
             .collect();
         let earlier = &recipe.rules[..index];
-        let decides = matched.iter().any(|layer| rule_for(earlier, layer).is_none());
+        let decides = matched
+            .iter()
+            .any(|layer| rule_for(earlier, layer).is_none());
         if decides {
             continue;
         }
-        let shadowed_by =
-            matched.first().and_then(|layer| rule_for(earlier, layer)).map(|rule| rule.line);
+        let shadowed_by = matched
+            .first()
+            .and_then(|layer| rule_for(earlier, layer))
+            .map(|rule| rule.line);
         let known = model.layers.iter().map(|layer| layer.name.as_str());
         return Err(PlanError::NoMatch {
             line: rule.line_of("match"),
@@ -77,11 +101,16 @@ fn check_patterns(recipe: &Recipe, model: &ModelFacts) -> Result<(), PlanError> 
 
 /// Layer names most like the literal part of a pattern: by whole name, then by last segments.
 fn nearest_layers<'a>(pattern: &str, known: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let literal = pattern.trim_start_matches("re:").replace(['*', '^', '$', '\\'], "");
+    let literal = pattern
+        .trim_start_matches("re:")
+        .replace(['*', '^', '$', '\\'], "");
     let literal = literal.trim_matches('.');
     let segments = literal.split('.').count();
     let tail = |name: &'a str| {
-        let start = name.rmatch_indices('.').nth(segments - 1).map_or(0, |(at, _)| at + 1);
+        let start = name
+            .rmatch_indices('.')
+            .nth(segments - 1)
+            .map_or(0, |(at, _)| at + 1);
         &name[start..]
     };
     let names: Vec<&str> = known.collect();
@@ -94,7 +123,12 @@ fn nearest_layers<'a>(pattern: &str, known: impl Iterator<Item = &'a str>) -> Ve
     let best = names::nearest_several(literal, tails, 2);
     let mut nearest: Vec<String> = Vec::new();
     for ending in best {
-        nearest.extend(names.iter().find(|name| tail(name) == ending).map(|name| (*name).to_owned()));
+        nearest.extend(
+            names
+                .iter()
+                .find(|name| tail(name) == ending)
+                .map(|name| (*name).to_owned()),
+        );
     }
     nearest
 }
@@ -105,17 +139,21 @@ fn plan_layer(
     model: &ModelFacts,
     choice: &mut Choice,
 ) -> Result<PlannedLayer, PlanError> {
-    let Some(quantizer) = rule.quantizer()? else { return Err(PlanError::NothingToQuantize) };
+    let Some(quantizer) = rule.quantizer()? else {
+        return Err(PlanError::NothingToQuantize);
+    };
     let method = rule.method.clone().unwrap_or_default();
     let mut scheme =
-        quantizer.scheme(layer.rows, layer.cols).map_err(|source| PlanError::Layer {
-            layer: layer.name.clone(),
-            rows: layer.rows,
-            cols: layer.cols,
-            method: method.clone(),
-            line: rule.line,
-            source,
-        })?;
+        quantizer
+            .scheme(layer.rows, layer.cols)
+            .map_err(|source| PlanError::Layer {
+                layer: layer.name.clone(),
+                rows: layer.rows,
+                cols: layer.cols,
+                method: method.clone(),
+                line: rule.line,
+                source,
+            })?;
     scheme.transposed = layer.transposed;
     choice.needs.extend(quantizer.needs().iter().copied());
     let mut because = match rule.line {
@@ -145,7 +183,10 @@ fn plan_layer(
 
 /// What became of a `group_size` that does not divide the inputs of a layer.
 fn fallback(rule: &Rule, scheme: &Scheme, layer: &LayerSpec) -> Option<String> {
-    let size = rule.parameters.get("group_size").and_then(toml::Value::as_integer)?;
+    let size = rule
+        .parameters
+        .get("group_size")
+        .and_then(toml::Value::as_integer)?;
     let size = usize::try_from(size).ok().filter(|&size| size > 0)?;
     if layer.cols.is_multiple_of(size) {
         return None;
@@ -155,5 +196,8 @@ fn fallback(rule: &Rule, scheme: &Scheme, layer: &LayerSpec) -> Option<String> {
         Granularity::Tensor => "one scale for the matrix".to_owned(),
         Granularity::Group(_) => "a shorter last group".to_owned(),
     };
-    Some(format!("{instead}, as group_size {size} does not divide {} inputs", layer.cols))
+    Some(format!(
+        "{instead}, as group_size {size} does not divide {} inputs",
+        layer.cols
+    ))
 }

@@ -7,7 +7,11 @@ use std::path::Path;
 /// Checks a data string: its form, that its file exists, that a source reads such files. `what`
 /// names its use.
 pub(crate) fn check(what: &str, text: &str) -> Result<(), PlanError> {
-    let refused = |source| PlanError::Data { what: what.to_owned(), data: text.to_owned(), source };
+    let refused = |source| PlanError::Data {
+        what: what.to_owned(),
+        data: text.to_owned(),
+        source,
+    };
     let spec = DataSpec::parse(text, Path::new("")).map_err(|error| refused(error.into()))?;
     if let DataSpec::Path { path, .. } = &spec {
         fs_err::metadata(path).map_err(|error| refused(error.into()))?;
@@ -16,5 +20,7 @@ pub(crate) fn check(what: &str, text: &str) -> Result<(), PlanError> {
         return Ok(());
     }
     let names: Vec<&str> = SOURCES.iter().map(|source| source.name()).collect();
-    Err(refused(format!("expected one of {}", names.join(", ")).into()))
+    Err(refused(
+        format!("expected one of {}", names.join(", ")).into(),
+    ))
 }

@@ -48,7 +48,9 @@ pub enum PlanError {
         others: Vec<String>,
     },
     /// Sequences longer than the model takes.
-    #[error("calibration sequence_length: expected at most {limit} (the model's positions), found {found}")]
+    #[error(
+        "calibration sequence_length: expected at most {limit} (the model's positions), found {found}"
+    )]
     SequenceLength {
         /// Asked for.
         found: usize,
@@ -56,7 +58,9 @@ pub enum PlanError {
         limit: usize,
     },
     /// Synthetic text from a model that writes none.
-    #[error("calibration data `synthetic` is sampled from the model, and `{architecture}` predicts no tokens")]
+    #[error(
+        "calibration data `synthetic` is sampled from the model, and `{architecture}` predicts no tokens"
+    )]
     NoSampler {
         /// Family.
         architecture: String,
@@ -95,30 +99,36 @@ impl PlanError {
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NoMatch { shadowed_by: Some(line), .. } => Some(format!(
+            Self::NoMatch {
+                shadowed_by: Some(line),
+                ..
+            } => Some(format!(
                 "the rule at line {line} takes those layers first; put the narrower rule before it"
             )),
             Self::NoMatch { nearest, .. } if !nearest.is_empty() => {
                 Some(format!("nearest layer names: {}", quoted(nearest)))
             }
-            Self::NoMatch { .. } => {
-                Some("`quench inspect MODEL` lists the names".to_owned())
-            }
-            Self::Layer { source: QuantizeError::GroupSize { cols, .. }, .. } => {
+            Self::NoMatch { .. } => Some("`quench inspect MODEL` lists the names".to_owned()),
+            Self::Layer {
+                source: QuantizeError::GroupSize { cols, .. },
+                ..
+            } => {
                 let sizes: Vec<String> = [256, 128, 96, 64, 48, 32, 16]
                     .iter()
                     .filter(|&&size| cols % size == 0)
                     .map(|size| format!("`{size}`"))
                     .collect();
-                let fallback = "`group_size_fallback = \"channel\"` in the rule takes one scale per channel";
+                let fallback =
+                    "`group_size_fallback = \"channel\"` in the rule takes one scale per channel";
                 Some(match sizes.as_slice() {
                     [] => fallback.to_owned(),
                     _ => format!("{} would do; {fallback}", sizes.join(", ")),
                 })
             }
-            Self::Format { others, .. } if !others.is_empty() => {
-                Some(format!("use `format = \"{}\"`, or another method for this layer", others[0]))
-            }
+            Self::Format { others, .. } if !others.is_empty() => Some(format!(
+                "use `format = \"{}\"`, or another method for this layer",
+                others[0]
+            )),
             Self::SequenceLength { limit, .. } => Some(format!("use `--sequence-length {limit}`")),
             Self::NoSampler { statistics, .. } => Some(format!(
                 "name data for {} with `--calib`",
@@ -136,5 +146,9 @@ impl PlanError {
 }
 
 fn quoted(names: &[String]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

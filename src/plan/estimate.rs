@@ -47,7 +47,12 @@ pub(super) fn estimate(
     calibration: Option<&PlannedCalibration>,
     threads: usize,
 ) -> Estimate {
-    let largest_block = model.stages.iter().map(|stage| stage.parameters).max().unwrap_or(0);
+    let largest_block = model
+        .stages
+        .iter()
+        .map(|stage| stage.parameters)
+        .max()
+        .unwrap_or(0);
     let fisher = needs.contains(&Stat::Fisher);
     // Weights, and for Fisher their gradients and the sum of squares.
     let block_bytes = 4 * largest_block * if fisher { 2 } else { 1 };
@@ -70,7 +75,8 @@ pub(super) fn estimate(
         let threads = threads as f64;
         // 2 operations a parameter and token forward; with gradients twice forward and once back.
         let passes = if fisher { 8.0 } else { 2.0 };
-        let calibrate = passes * tokens as f64 * model.parameters as f64 / FLOPS_PER_THREAD / threads;
+        let calibrate =
+            passes * tokens as f64 * model.parameters as f64 / FLOPS_PER_THREAD / threads;
         let place = weights(SchemeKind::Uniform) / UNIFORM_WEIGHTS_PER_SECOND
             + weights(SchemeKind::Codebook) / CODEBOOK_WEIGHTS_PER_SECOND;
         calibrate + place / threads + model.parameters as f64 / FILE_WEIGHTS_PER_SECOND
@@ -100,12 +106,24 @@ fn statistics(model: &ModelFacts, layers: &[PlannedLayer], needs: &BTreeSet<Stat
             .sum()
     };
     (0..model.stages.len())
-        .map(|stage| layers.iter().filter(|l| l.stage == stage).map(of_layer).sum())
+        .map(|stage| {
+            layers
+                .iter()
+                .filter(|l| l.stage == stage)
+                .map(of_layer)
+                .sum()
+        })
         .max()
         .unwrap_or(0)
 }
 
 /// Width of the hidden states: the narrowest input of a block's layers.
 fn hidden_width(model: &ModelFacts) -> usize {
-    model.layers.iter().filter(|layer| layer.in_block).map(|layer| layer.cols).min().unwrap_or(0)
+    model
+        .layers
+        .iter()
+        .filter(|layer| layer.in_block)
+        .map(|layer| layer.cols)
+        .min()
+        .unwrap_or(0)
 }

@@ -10,7 +10,12 @@ pub(super) fn plan(
     model: &ModelFacts,
     notes: &mut Vec<String>,
 ) -> Result<Vec<PlannedEvaluation>, PlanError> {
-    evaluations(&recipe.evaluations, recipe.eval_data.as_deref(), model, notes)
+    evaluations(
+        &recipe.evaluations,
+        recipe.eval_data.as_deref(),
+        model,
+        notes,
+    )
 }
 
 /// As [`plan`], for `quench eval`, which may have no recipe.
@@ -28,17 +33,29 @@ pub(crate) fn evaluations(
                 hint: None,
             });
         };
-        return Ok(vec![of_task(task, data, "--eval-data")]);
+        let because = if data == "demo" {
+            "comes with the program"
+        } else {
+            "--eval-data"
+        };
+        return Ok(vec![of_task(task, data, because)]);
     }
     if !tables.is_empty() {
-        return tables.iter().map(|evaluation| from_recipe(evaluation, model)).collect();
+        return tables
+            .iter()
+            .map(|evaluation| from_recipe(evaluation, model))
+            .collect();
     }
     if model.kind == ModelKind::Decoder {
         notes.push(
             "evaluated on text sampled from the original model; name real text with `--eval-data`"
                 .to_owned(),
         );
-        return Ok(vec![of_task("perplexity", "synthetic", "default for decoders")]);
+        return Ok(vec![of_task(
+            "perplexity",
+            "synthetic",
+            "default for decoders",
+        )]);
     }
     notes.push(format!(
         "no accuracy is measured: {} needs data of its own, named with `--eval-data` or `[[evaluate]]`",
@@ -59,7 +76,10 @@ fn task_for(kind: ModelKind) -> Option<&'static str> {
 }
 
 fn of_task(task: &str, data: &str, because: &str) -> PlannedEvaluation {
-    PlannedEvaluation { spec: TaskSpec::new(task, data), because: because.to_owned() }
+    PlannedEvaluation {
+        spec: TaskSpec::new(task, data),
+        because: because.to_owned(),
+    }
 }
 
 fn from_recipe(
@@ -69,17 +89,28 @@ fn from_recipe(
     let because = format!("recipe line {}", evaluation.line);
     let fitting = task_for(model.kind);
     if fitting == Some(evaluation.spec.task.as_str()) {
-        return Ok(PlannedEvaluation { spec: evaluation.spec.clone(), because });
+        return Ok(PlannedEvaluation {
+            spec: evaluation.spec.clone(),
+            because,
+        });
     }
     Err(PlanError::Evaluation {
         because,
-        message: format!("task `{}` does not judge {}", evaluation.spec.task, a(model.kind)),
+        message: format!(
+            "task `{}` does not judge {}",
+            evaluation.spec.task,
+            a(model.kind)
+        ),
         hint: fitting.map(|fitting| format!("task `{fitting}` does")),
     })
 }
 
 /// `a decoder`, `an image encoder`.
 fn a(kind: ModelKind) -> String {
-    let article = if kind.name().starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
+    let article = if kind.name().starts_with(['a', 'e', 'i', 'o']) {
+        "an"
+    } else {
+        "a"
+    };
     format!("{article} {}", kind.name())
 }

@@ -88,12 +88,18 @@ impl ModelFacts {
         model: &dyn Model,
     ) -> Self {
         let count = |name: &str| {
-            weights.shape(name).map_or(0, |shape| shape.iter().map(|&side| side as u64).product())
+            weights
+                .shape(name)
+                .map_or(0, |shape| shape.iter().map(|&side| side as u64).product())
         };
         let stages = (0..model.stages())
             .map(|stage| StageFacts {
                 name: model.stage_name(stage),
-                parameters: model.tensor_names(stage).iter().map(|name| count(name)).sum(),
+                parameters: model
+                    .tensor_names(stage)
+                    .iter()
+                    .map(|name| count(name))
+                    .sum(),
             })
             .collect();
         let layers = model.layers().to_vec();

@@ -13,24 +13,36 @@ pub(super) struct FormatChoice {
 pub(super) fn choose(asked: &str, layers: &[PlannedLayer]) -> Result<FormatChoice, PlanError> {
     let Some(format) = formats::find(asked) else {
         let format = formats::auto(
-            layers.iter().map(|layer| (&layer.scheme, layer.shape[0], layer.shape[1])),
+            layers
+                .iter()
+                .map(|layer| (&layer.scheme, layer.shape[0], layer.shape[1])),
         );
         let preferred = formats::find("compressed-tensors");
         let because = match preferred.and_then(|preferred| refusal(preferred, layers)) {
-            Some((layer, reason)) => format!("auto: compressed-tensors has no room for `{layer}`: {reason}"),
+            Some((layer, reason)) => {
+                format!("auto: compressed-tensors has no room for `{layer}`: {reason}")
+            }
             None => "auto: every layer fits".to_owned(),
         };
         return Ok(FormatChoice { format, because });
     };
     let Some((layer, reason)) = refusal(format, layers) else {
-        return Ok(FormatChoice { format, because: "asked for".to_owned() });
+        return Ok(FormatChoice {
+            format,
+            because: "asked for".to_owned(),
+        });
     };
     let others = FORMATS
         .iter()
         .filter(|other| other.decoder().is_some() && refusal(**other, layers).is_none())
         .map(|other| other.name().to_owned())
         .collect();
-    Err(PlanError::Format { format: asked.to_owned(), layer, reason, others })
+    Err(PlanError::Format {
+        format: asked.to_owned(),
+        layer,
+        reason,
+        others,
+    })
 }
 
 /// The first layer a format cannot hold, and why.

@@ -14,7 +14,11 @@ const DEFAULT_SEQUENCE_LENGTH: usize = 512;
 impl Recipe {
     /// The recipe used where none is named: `w4` for decoders, `w8` for everything else.
     pub fn default_for(model: &ModelFacts) -> &'static str {
-        if model.kind == super::ModelKind::Decoder { "w4" } else { "w8" }
+        if model.kind == super::ModelKind::Decoder {
+            "w4"
+        } else {
+            "w8"
+        }
     }
 
     /// The recipe of the command line: the named one, a single rule for `--method`, or the default
@@ -44,7 +48,12 @@ impl Recipe {
     /// A pattern that matches nothing, a shape a method cannot take, a format that cannot hold a
     /// layer, data the model cannot read.
     pub fn check(&self, model: &ModelFacts, threads: usize) -> Result<Plan, PlanError> {
-        let Choice { mut layers, kept, needs, mut notes } = choose(self, model)?;
+        let Choice {
+            mut layers,
+            kept,
+            needs,
+            mut notes,
+        } = choose(self, model)?;
         let format = formats::choose(&self.output.format, &layers)?;
         for layer in &mut layers {
             size::fill(layer, format.format, model);
@@ -54,8 +63,11 @@ impl Recipe {
         for evaluation in &evaluations {
             data::check("evaluation", &evaluation.spec.data)?;
         }
-        let overrides: BTreeSet<String> =
-            self.rules.iter().flat_map(|rule| rule.overridden.iter().cloned()).collect();
+        let overrides: BTreeSet<String> = self
+            .rules
+            .iter()
+            .flat_map(|rule| rule.overridden.iter().cloned())
+            .collect();
         Ok(Plan {
             model: PlannedModel {
                 name: model.name.clone(),

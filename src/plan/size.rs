@@ -26,8 +26,16 @@ pub struct PredictedSize {
 /// Exact but for the number of sparse values, which follows the asked-for fractions.
 pub(super) fn fill(layer: &mut PlannedLayer, format: &dyn Format, model: &ModelFacts) {
     let [rows, cols] = layer.shape;
-    let scale_type = model.float_types.get(&layer.name).copied().unwrap_or(FloatType::F32);
-    let outliers = if layer.scheme.outliers { sparse_values(layer) } else { 0 };
+    let scale_type = model
+        .float_types
+        .get(&layer.name)
+        .copied()
+        .unwrap_or(FloatType::F32);
+    let outliers = if layer.scheme.outliers {
+        sparse_values(layer)
+    } else {
+        0
+    };
     let bits = format.planned_bits(&layer.scheme, rows, cols, scale_type, outliers);
     layer.bits_per_weight = bits as f64 / layer.weights().max(1) as f64;
     layer.bytes = bits.div_ceil(8);
@@ -38,7 +46,11 @@ fn sparse_values(layer: &PlannedLayer) -> usize {
     let share: f64 = ["outlier_fraction", "sensitive_fraction"]
         .iter()
         .filter_map(|key| layer.parameters.get(*key))
-        .filter_map(|value| value.as_float().or_else(|| value.as_integer().map(|n| n as f64)))
+        .filter_map(|value| {
+            value
+                .as_float()
+                .or_else(|| value.as_integer().map(|n| n as f64))
+        })
         .sum();
     #[expect(
         clippy::cast_possible_truncation,

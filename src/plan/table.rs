@@ -13,7 +13,11 @@ pub fn render(plan: &Plan) -> String {
     layers(&mut text, &plan.layers);
     for kept in &plan.kept {
         let [rows, cols] = kept.shape;
-        let _ = writeln!(text, "kept: {} [{rows}, {cols}] ({})", kept.name, kept.because);
+        let _ = writeln!(
+            text,
+            "kept: {} [{rows}, {cols}] ({})",
+            kept.name, kept.because
+        );
     }
     for note in &plan.notes {
         let _ = writeln!(text, "note: {note}");
@@ -23,7 +27,11 @@ pub fn render(plan: &Plan) -> String {
 }
 
 fn header(text: &mut String, plan: &Plan) {
-    let revision = plan.model.revision.as_ref().map_or_else(String::new, |r| format!("@{r}"));
+    let revision = plan
+        .model
+        .revision
+        .as_ref()
+        .map_or_else(String::new, |r| format!("@{r}"));
     let _ = writeln!(
         text,
         "model        {}{revision} ({}, {} parameters)",
@@ -31,12 +39,20 @@ fn header(text: &mut String, plan: &Plan) {
         plan.model.architecture,
         grouped(plan.model.parameters)
     );
-    let _ = write!(text, "recipe       {} ({})", plan.recipe.name, plan.recipe.origin);
+    let _ = write!(
+        text,
+        "recipe       {} ({})",
+        plan.recipe.name, plan.recipe.origin
+    );
     for change in &plan.recipe.overrides {
         let _ = write!(text, ", {change}");
     }
     let _ = writeln!(text);
-    let _ = writeln!(text, "format       {} ({})", plan.format, plan.format_because);
+    let _ = writeln!(
+        text,
+        "format       {} ({})",
+        plan.format, plan.format_because
+    );
     if let Some(calibration) = &plan.calibration {
         let _ = write!(
             text,
@@ -65,8 +81,18 @@ fn header(text: &mut String, plan: &Plan) {
 }
 
 fn layers(text: &mut String, layers: &[PlannedLayer]) {
-    let name_width = layers.iter().map(|layer| layer.name.len()).max().unwrap_or(0).max(5);
-    let method_width = layers.iter().map(|layer| layer.method.len()).max().unwrap_or(0).max(6);
+    let name_width = layers
+        .iter()
+        .map(|layer| layer.name.len())
+        .max()
+        .unwrap_or(0)
+        .max(5);
+    let method_width = layers
+        .iter()
+        .map(|layer| layer.method.len())
+        .max()
+        .unwrap_or(0)
+        .max(6);
     let _ = writeln!(
         text,
         "{:<name_width$}  {:>14}  {:<method_width$}  {:>4}  {:<12}  {:>8}  {:>10}  {:>10}",
@@ -97,7 +123,11 @@ fn scheme(layer: &PlannedLayer) -> String {
         (SchemeKind::Uniform, Granularity::Channel) => "channel".to_owned(),
         (SchemeKind::Uniform, Granularity::Group(size)) => format!("group {size}"),
     };
-    if layer.scheme.outliers { format!("{dense}+csr") } else { dense }
+    if layer.scheme.outliers {
+        format!("{dense}+csr")
+    } else {
+        dense
+    }
 }
 
 fn footer(text: &mut String, plan: &Plan) {

@@ -10,7 +10,9 @@ pub(super) struct Bars(MultiProgress);
 
 impl Bars {
     pub(super) fn new() -> Self {
-        Self(MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)))
+        Self(MultiProgress::with_draw_target(
+            ProgressDrawTarget::stderr_with_hz(10),
+        ))
     }
 
     /// A new bar: the overall one shows the time left and the memory used.

@@ -40,7 +40,10 @@ impl fmt::Display for FinishedLayer {
         if self.outlier_fraction > 0.0 {
             write!(f, "+{:.2}%", 100.0 * self.outlier_fraction)?;
         }
-        let (before, after) = (memory::shown(self.original_bytes), memory::shown(self.bytes));
+        let (before, after) = (
+            memory::shown(self.original_bytes),
+            memory::shown(self.bytes),
+        );
         let same_unit = before.split_once(' ').map(|(_, unit)| unit)
             == after.split_once(' ').map(|(_, unit)| unit);
         let before = match before.split_once(' ') {

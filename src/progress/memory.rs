@@ -12,7 +12,10 @@ pub fn peak_bytes() -> Option<u64> {
 
 /// Memory that could be had now; `None` where the system does not say.
 pub fn available_bytes() -> Option<u64> {
-    kibibytes(&fs_err::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
+    kibibytes(
+        &fs_err::read_to_string("/proc/meminfo").ok()?,
+        "MemAvailable:",
+    )
 }
 
 fn status_bytes(key: &str) -> Option<u64> {
@@ -21,7 +24,12 @@ fn status_bytes(key: &str) -> Option<u64> {
 
 fn kibibytes(text: &str, key: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    line.trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1024)
 }
 
 /// A size in binary units with three significant digits: `1.36 MiB`.
@@ -59,7 +67,10 @@ mod tests {
 
     #[test]
     fn the_kernel_table_is_read_by_key() {
-        assert_eq!(kibibytes("VmPeak:\t 9 kB\nVmRSS:\t     12 kB\n", "VmRSS:"), Some(12 * 1024));
+        assert_eq!(
+            kibibytes("VmPeak:\t 9 kB\nVmRSS:\t     12 kB\n", "VmRSS:"),
+            Some(12 * 1024)
+        );
         assert_eq!(kibibytes("VmRSS:\t12\n", "VmRSS:"), None);
     }
 }

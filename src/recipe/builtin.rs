@@ -13,11 +13,26 @@ pub struct BuiltinRecipe {
 
 /// Every built-in recipe, in the order `quench list recipes` prints them.
 pub static BUILTIN: &[BuiltinRecipe] = &[
-    BuiltinRecipe { name: "w8", text: include_str!("../../recipes/w8.toml") },
-    BuiltinRecipe { name: "w4", text: include_str!("../../recipes/w4.toml") },
-    BuiltinRecipe { name: "w3", text: include_str!("../../recipes/w3.toml") },
-    BuiltinRecipe { name: "squeeze-4", text: include_str!("../../recipes/squeeze-4.toml") },
-    BuiltinRecipe { name: "squeeze-3", text: include_str!("../../recipes/squeeze-3.toml") },
+    BuiltinRecipe {
+        name: "w8",
+        text: include_str!("../../recipes/w8.toml"),
+    },
+    BuiltinRecipe {
+        name: "w4",
+        text: include_str!("../../recipes/w4.toml"),
+    },
+    BuiltinRecipe {
+        name: "w3",
+        text: include_str!("../../recipes/w3.toml"),
+    },
+    BuiltinRecipe {
+        name: "squeeze-4",
+        text: include_str!("../../recipes/squeeze-4.toml"),
+    },
+    BuiltinRecipe {
+        name: "squeeze-3",
+        text: include_str!("../../recipes/squeeze-3.toml"),
+    },
     BuiltinRecipe {
         name: "squeeze-3-sparse",
         text: include_str!("../../recipes/squeeze-3-sparse.toml"),
@@ -31,7 +46,12 @@ pub static BUILTIN: &[BuiltinRecipe] = &[
 impl BuiltinRecipe {
     /// The first line of the header.
     pub fn summary(&self) -> &'static str {
-        self.text.lines().next().unwrap_or_default().trim_start_matches('#').trim()
+        self.text
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches('#')
+            .trim()
     }
 
     /// Parses it.

@@ -38,7 +38,12 @@ impl Section {
             line: error.span().map_or(1, |span| lines.line(span.start)),
             message: error.message().trim().replace('\n', ", "),
         })?;
-        Ok(Self::from_spans("the recipe".to_owned(), 1, table.get_ref(), &lines))
+        Ok(Self::from_spans(
+            "the recipe".to_owned(),
+            1,
+            table.get_ref(),
+            &lines,
+        ))
     }
 
     fn from_spans(name: String, line: usize, table: &DeTable<'_>, lines: &LineIndex) -> Self {
@@ -51,7 +56,12 @@ impl Section {
                 lines: nested_lines(value, lines),
             })
             .collect();
-        Self { name, line, entries, known: Vec::new() }
+        Self {
+            name,
+            line,
+            entries,
+            known: Vec::new(),
+        }
     }
 
     /// First line of the table.
@@ -61,7 +71,10 @@ impl Section {
 
     /// The line of `key`, or of the table where the key is absent.
     pub(super) fn line_of(&self, key: &str) -> usize {
-        self.entries.iter().find(|entry| entry.key == key).map_or(self.line, |entry| entry.line)
+        self.entries
+            .iter()
+            .find(|entry| entry.key == key)
+            .map_or(self.line, |entry| entry.line)
     }
 
     fn take_entry(&mut self, key: &'static str) -> Option<Entry> {
@@ -77,7 +90,9 @@ impl Section {
         expected: &str,
         read: impl FnOnce(&toml::Value) -> Option<T>,
     ) -> Result<Option<T>, RecipeError> {
-        let Some(entry) = self.take_entry(key) else { return Ok(None) };
+        let Some(entry) = self.take_entry(key) else {
+            return Ok(None);
+        };
         match read(&entry.value) {
             Some(value) => Ok(Some(value)),
             None => Err(RecipeError::BadValue {
@@ -98,7 +113,10 @@ impl Section {
     /// Takes a count of at least one.
     pub(super) fn take_count(&mut self, key: &'static str) -> Result<Option<usize>, RecipeError> {
         self.take(key, "a whole number of at least 1", |value| {
-            value.as_integer().and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0)
+            value
+                .as_integer()
+                .and_then(|n| usize::try_from(n).ok())
+                .filter(|&n| n > 0)
         })
     }
 
@@ -113,7 +131,9 @@ impl Section {
 
     /// Takes the table `[key]`.
     pub(super) fn take_table(&mut self, key: &'static str) -> Result<Option<Self>, RecipeError> {
-        let Some(entry) = self.take_entry(key) else { return Ok(None) };
+        let Some(entry) = self.take_entry(key) else {
+            return Ok(None);
+        };
         let name = format!("`[{key}]`");
         match entry.value {
             toml::Value::Table(table) => {
@@ -132,7 +152,9 @@ impl Section {
 
     /// Takes the tables `[[key]]`, in order.
     pub(super) fn take_tables(&mut self, key: &'static str) -> Result<Vec<Self>, RecipeError> {
-        let Some(entry) = self.take_entry(key) else { return Ok(Vec::new()) };
+        let Some(entry) = self.take_entry(key) else {
+            return Ok(Vec::new());
+        };
         let name = format!("`[[{key}]]`");
         let bad = |found: &toml::Value| RecipeError::BadValue {
             line: entry.line,
@@ -141,14 +163,21 @@ impl Section {
             expected: format!("tables {name}"),
             found: shown(found),
         };
-        let toml::Value::Array(items) = &entry.value else { return Err(bad(&entry.value)) };
+        let toml::Value::Array(items) = &entry.value else {
+            return Err(bad(&entry.value));
+        };
         items
             .iter()
             .enumerate()
             .map(|(index, item)| match item {
                 toml::Value::Table(table) => {
                     let lines = entry.lines.get(index).cloned().unwrap_or_default();
-                    Ok(Self::from_table(name.clone(), lines.line, table.clone(), &lines))
+                    Ok(Self::from_table(
+                        name.clone(),
+                        lines.line,
+                        table.clone(),
+                        &lines,
+                    ))
                 }
                 other => Err(bad(other)),
             })
@@ -160,10 +189,20 @@ impl Section {
             .into_iter()
             .map(|(key, value)| {
                 let at = lines.keys.iter().find(|(name, _)| *name == key);
-                Entry { line: at.map_or(line, |(_, at)| *at), key, value, lines: Vec::new() }
+                Entry {
+                    line: at.map_or(line, |(_, at)| *at),
+                    key,
+                    value,
+                    lines: Vec::new(),
+                }
             })
             .collect();
-        Self { name, line, entries, known: Vec::new() }
+        Self {
+            name,
+            line,
+            entries,
+            known: Vec::new(),
+        }
     }
 
     /// The line of a section that is known but cannot be carried out yet.
@@ -179,8 +218,18 @@ impl Section {
 
     /// Everything not taken yet, for somebody else to check.
     pub(super) fn rest(self) -> (toml::Table, Vec<(String, usize)>) {
-        let lines = self.entries.iter().map(|entry| (entry.key.clone(), entry.line)).collect();
-        (self.entries.into_iter().map(|entry| (entry.key, entry.value)).collect(), lines)
+        let lines = self
+            .entries
+            .iter()
+            .map(|entry| (entry.key.clone(), entry.line))
+            .collect();
+        (
+            self.entries
+                .into_iter()
+                .map(|entry| (entry.key, entry.value))
+                .collect(),
+            lines,
+        )
     }
 
     /// Complains about the first key nobody took.
@@ -211,7 +260,11 @@ struct LineIndex(Vec<usize>);
 
 impl LineIndex {
     fn new(text: &str) -> Self {
-        Self(std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect())
+        Self(
+            std::iter::once(0)
+                .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+                .collect(),
+        )
     }
 
     /// 1-based line of a byte offset.
@@ -227,7 +280,10 @@ fn nested_lines(value: &Spanned<DeValue<'_>>, lines: &LineIndex) -> Vec<TableLin
             .keys()
             .map(|key| (key.get_ref().to_string(), lines.line(key.span().start)))
             .collect();
-        TableLines { line: lines.line(span_start), keys }
+        TableLines {
+            line: lines.line(span_start),
+            keys,
+        }
     };
     match value.get_ref() {
         DeValue::Table(table) => vec![of_table(value.span().start, table)],

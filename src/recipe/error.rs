@@ -119,7 +119,10 @@ impl RecipeError {
                 ParamError::UnknownKey { nearest, .. } => nearest.clone(),
                 ParamError::BadValue { .. } => None,
             },
-            Self::Gate { source: GateError::Figure { nearest, .. }, .. } => nearest.clone(),
+            Self::Gate {
+                source: GateError::Figure { nearest, .. },
+                ..
+            } => nearest.clone(),
             Self::NoRules => {
                 return Some(
                     "add a `[[layers]]` table with `match = \"*\"` and a `method`".to_owned(),

@@ -15,10 +15,20 @@ impl Evaluation {
         let line = section.line();
         let (mut table, lines) = section.rest();
         let line_of = |key: &str| {
-            lines.iter().find(|(name, _)| name == key).map_or(line, |(_, line)| *line)
+            lines
+                .iter()
+                .find(|(name, _)| name == key)
+                .map_or(line, |(_, line)| *line)
         };
-        let missing = |key| RecipeError::MissingKey { line, section: SECTION.to_owned(), key };
-        let name = table.get("task").and_then(toml::Value::as_str).ok_or(missing("task"))?;
+        let missing = |key| RecipeError::MissingKey {
+            line,
+            section: SECTION.to_owned(),
+            key,
+        };
+        let name = table
+            .get("task")
+            .and_then(toml::Value::as_str)
+            .ok_or(missing("task"))?;
         let Some(task) = TASKS.iter().find(|task| task.name() == name) else {
             return Err(RecipeError::UnknownName {
                 line: line_of("task"),
@@ -29,7 +39,11 @@ impl Evaluation {
         };
         let known: Vec<&str> = SHARED_KEYS
             .into_iter()
-            .chain(task.keys().iter().map(|key| key.split('.').next().unwrap_or(key)))
+            .chain(
+                task.keys()
+                    .iter()
+                    .map(|key| key.split('.').next().unwrap_or(key)),
+            )
             .collect();
         if let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) {
             return Err(RecipeError::UnknownKey {

@@ -20,7 +20,11 @@ pub fn nearest_several<'a>(
         .filter(|(score, _)| *score >= SIMILAR)
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-    scored.into_iter().take(count).map(|(_, name)| name.to_owned()).collect()
+    scored
+        .into_iter()
+        .take(count)
+        .map(|(_, name)| name.to_owned())
+        .collect()
 }
 
 #[cfg(test)]

@@ -52,7 +52,8 @@ impl Recipe {
         }
         if let Some(bits) = overrides.bits {
             for rule in self.rules.iter_mut().filter(|rule| rule.method.is_some()) {
-                rule.parameters.insert("bits".to_owned(), toml::Value::Integer(bits.into()));
+                rule.parameters
+                    .insert("bits".to_owned(), toml::Value::Integer(bits.into()));
                 rule.overridden.push(format!("bits = {bits} from --bits"));
             }
         }
@@ -60,7 +61,12 @@ impl Recipe {
             super::parse::check_format(format, 0)?;
             self.output.format.clone_from(format);
         }
-        let Calibration { data, samples, sequence_length, .. } = &mut self.calibration;
+        let Calibration {
+            data,
+            samples,
+            sequence_length,
+            ..
+        } = &mut self.calibration;
         if let Some(source) = &overrides.calibration_data {
             data.clone_from(source);
         }
@@ -93,8 +99,11 @@ fn replace_method(rule: &mut Rule, method: &str) {
         return;
     }
     rule.method = Some(method.to_owned());
-    rule.overridden.push(format!("method = `{method}` from --method"));
-    let Some(known) = METHODS.iter().find(|known| known.name() == method) else { return };
+    rule.overridden
+        .push(format!("method = `{method}` from --method"));
+    let Some(known) = METHODS.iter().find(|known| known.name() == method) else {
+        return;
+    };
     let dropped: Vec<String> = rule
         .parameters
         .keys()
@@ -103,6 +112,7 @@ fn replace_method(rule: &mut Rule, method: &str) {
         .collect();
     for key in dropped {
         rule.parameters.remove(&key);
-        rule.overridden.push(format!("`{key}` dropped, `{method}` has no such parameter"));
+        rule.overridden
+            .push(format!("`{key}` dropped, `{method}` has no such parameter"));
     }
 }

@@ -2,8 +2,8 @@
 
 use super::document::Section;
 use super::{
-    Calibration, Evaluation, KEEP, Origin, Output, Pattern, Recipe, RecipeError, Rule,
-    parse_bytes, resolve_data,
+    Calibration, Evaluation, KEEP, Origin, Output, Pattern, Recipe, RecipeError, Rule, parse_bytes,
+    resolve_data,
 };
 use calib::sampling::{Selection, TextMode};
 use eval::gate::Gate;
@@ -25,9 +25,9 @@ impl Recipe {
         let mut top = Section::parse(text)?;
         let name = match (top.take_string("name")?, &origin) {
             (Some(name), _) => name,
-            (None, Origin::File(path)) => {
-                path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
-            }
+            (None, Origin::File(path)) => path
+                .file_stem()
+                .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
             (None, _) => "unnamed".to_owned(),
         };
         let seed = top.take("seed", "a whole number of at least 0", |value| {
@@ -37,8 +37,11 @@ impl Recipe {
             top.forbid(later)?;
         }
         let calibration = calibration(top.take_table("calibration")?, folder)?;
-        let rules: Vec<Rule> =
-            top.take_tables("layers")?.into_iter().map(rule).collect::<Result<_, _>>()?;
+        let rules: Vec<Rule> = top
+            .take_tables("layers")?
+            .into_iter()
+            .map(rule)
+            .collect::<Result<_, _>>()?;
         let output = output(top.take_table("output")?)?;
         let evaluations = top
             .take_tables("evaluate")?
@@ -70,14 +73,19 @@ impl Recipe {
 
 /// SHA-256 of `text`, hexadecimal.
 pub(super) fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        use std::fmt::Write as _;
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    Sha256::digest(text.as_bytes())
+        .iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            use std::fmt::Write as _;
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
 }
 
-fn calibration(section: Option<Section>, folder: Option<&Path>) -> Result<Calibration, RecipeError> {
+fn calibration(
+    section: Option<Section>,
+    folder: Option<&Path>,
+) -> Result<Calibration, RecipeError> {
     let mut calibration = Calibration {
         data: "synthetic".to_owned(),
         samples: DEFAULT_SAMPLES,
@@ -85,7 +93,9 @@ fn calibration(section: Option<Section>, folder: Option<&Path>) -> Result<Calibr
         mode: TextMode::default(),
         selection: Selection::default(),
     };
-    let Some(mut section) = section else { return Ok(calibration) };
+    let Some(mut section) = section else {
+        return Ok(calibration);
+    };
     if let Some(data) = section.take_string("data")? {
         calibration.data = resolve_data(&data, folder);
     }
@@ -93,27 +103,35 @@ fn calibration(section: Option<Section>, folder: Option<&Path>) -> Result<Calibr
         calibration.samples = samples;
     }
     calibration.sequence_length = section.take_count("sequence_length")?;
-    let selection = section.take("selection", "`\"first\"` or `\"random\"`", |value| {
-        match value.as_str()? {
+    let selection = section.take(
+        "selection",
+        "`\"first\"` or `\"random\"`",
+        |value| match value.as_str()? {
             "first" => Some(Selection::First),
             "random" => Some(Selection::Random),
             _ => None,
-        }
-    })?;
+        },
+    )?;
     calibration.selection = selection.unwrap_or_default();
-    let documents = section.take("mode", "`\"windows\"` or `\"documents\"`", |value| {
-        match value.as_str()? {
+    let documents = section.take(
+        "mode",
+        "`\"windows\"` or `\"documents\"`",
+        |value| match value.as_str()? {
             "windows" => Some(false),
             "documents" => Some(true),
             _ => None,
-        }
-    })?;
+        },
+    )?;
     // The key of the other mode stays in the section, and is refused there.
     calibration.mode = if documents == Some(true) {
         let separator = section.take_string("separator")?;
-        TextMode::Documents { separator: separator.unwrap_or_else(|| "<|endoftext|>".to_owned()) }
+        TextMode::Documents {
+            separator: separator.unwrap_or_else(|| "<|endoftext|>".to_owned()),
+        }
     } else {
-        TextMode::Windows { stride: section.take_count("stride")? }
+        TextMode::Windows {
+            stride: section.take_count("stride")?,
+        }
     };
     section.finish()?;
     Ok(calibration)
@@ -161,16 +179,28 @@ fn rule(mut section: Section) -> Result<Rule, RecipeError> {
 }
 
 fn output(section: Option<Section>) -> Result<Output, RecipeError> {
-    let mut output = Output { format: "auto".to_owned(), shard_bytes: DEFAULT_SHARD_BYTES };
-    let Some(mut section) = section else { return Ok(output) };
+    let mut output = Output {
+        format: "auto".to_owned(),
+        shard_bytes: DEFAULT_SHARD_BYTES,
+    };
+    let Some(mut section) = section else {
+        return Ok(output);
+    };
     let line = section.line_of("format");
     if let Some(format) = section.take_string("format")? {
         check_format(&format, line)?;
         output.format = format;
     }
-    let bytes = section.take("shard_size", "a size such as `\"5GB\"` or `\"512MiB\"`", |value| {
-        value.as_str().and_then(parse_bytes).filter(|&bytes| bytes > 0)
-    })?;
+    let bytes = section.take(
+        "shard_size",
+        "a size such as `\"5GB\"` or `\"512MiB\"`",
+        |value| {
+            value
+                .as_str()
+                .and_then(parse_bytes)
+                .filter(|&bytes| bytes > 0)
+        },
+    )?;
     if let Some(bytes) = bytes {
         output.shard_bytes = bytes;
     }
@@ -180,8 +210,11 @@ fn output(section: Option<Section>) -> Result<Output, RecipeError> {
 
 /// `auto`, or a format of the registry that quantized layers can be written in.
 pub(super) fn check_format(name: &str, line: usize) -> Result<(), RecipeError> {
-    let known: Vec<&str> =
-        FORMATS.iter().map(|format| format.name()).chain(["auto"]).collect();
+    let known: Vec<&str> = FORMATS
+        .iter()
+        .map(|format| format.name())
+        .chain(["auto"])
+        .collect();
     if known.contains(&name) {
         return Ok(());
     }
@@ -194,7 +227,9 @@ pub(super) fn check_format(name: &str, line: usize) -> Result<(), RecipeError> {
 }
 
 fn gates(section: Option<Section>) -> Result<Vec<Gate>, RecipeError> {
-    let Some(section) = section else { return Ok(Vec::new()) };
+    let Some(section) = section else {
+        return Ok(Vec::new());
+    };
     let (table, lines) = section.rest();
     table
         .into_iter()

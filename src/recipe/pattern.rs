@@ -43,7 +43,11 @@ impl Pattern {
             }
         };
         let names_outsiders = start.starts_with(|first: char| first.is_alphanumeric());
-        Ok(Self { text: text.to_owned(), matcher, names_outsiders })
+        Ok(Self {
+            text: text.to_owned(),
+            matcher,
+            names_outsiders,
+        })
     }
 
     /// As the recipe writes it.
@@ -82,12 +86,20 @@ mod tests {
         assert!(!Pattern::parse("*").unwrap().matches("lm_head", false));
         assert!(!Pattern::parse("re:.*").unwrap().matches("lm_head", false));
         assert!(Pattern::parse("lm_head").unwrap().matches("lm_head", false));
-        assert!(Pattern::parse("re:^lm_.*").unwrap().matches("lm_head", false));
+        assert!(
+            Pattern::parse("re:^lm_.*")
+                .unwrap()
+                .matches("lm_head", false)
+        );
     }
 
     #[test]
     fn a_broken_pattern_says_why() {
-        assert!(Pattern::parse("re:(").unwrap_err().contains("unclosed group"));
+        assert!(
+            Pattern::parse("re:(")
+                .unwrap_err()
+                .contains("unclosed group")
+        );
         assert!(Pattern::parse("{a").is_err());
     }
 }

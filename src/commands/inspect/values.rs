@@ -48,8 +48,16 @@ impl Values {
         let mut bits: Vec<u32> = data.iter().map(|value| value.to_bits()).collect();
         bits.sort_unstable();
         bits.dedup();
-        let (low, high) = if number == 0 { (0.0, 0.0) } else { (f64::from(min), f64::from(max)) };
-        let bin_width = if high > low { (high - low) / BINS as f64 } else { 1.0 };
+        let (low, high) = if number == 0 {
+            (0.0, 0.0)
+        } else {
+            (f64::from(min), f64::from(max))
+        };
+        let bin_width = if high > low {
+            (high - low) / BINS as f64
+        } else {
+            1.0
+        };
         let mut bins = vec![0_u64; BINS];
         for value in finite() {
             #[expect(
@@ -114,7 +122,15 @@ mod tests {
     #[test]
     fn counts_and_moments_by_hand() {
         let values = Values::of(&[0.0, -0.0, 1.0, 3.0, f32::NAN, f32::INFINITY]);
-        assert_eq!((values.count, values.not_finite, values.zeros, values.distinct), (6, 2, 2, 6));
+        assert_eq!(
+            (
+                values.count,
+                values.not_finite,
+                values.zeros,
+                values.distinct
+            ),
+            (6, 2, 2, 6)
+        );
         assert_eq!((values.min, values.max), (0.0, 3.0));
         assert!((values.mean - 1.0).abs() < 1e-12);
         assert!((values.standard_deviation - 1.5_f64.sqrt()).abs() < 1e-12);
