@@ -14,6 +14,8 @@ mod request;
 mod resolve;
 mod size;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use error::PlanError;
 pub use estimate::Estimate;

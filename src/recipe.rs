@@ -11,6 +11,8 @@ mod overrides;
 mod parse;
 mod pattern;
 mod quantity;
+#[cfg(test)]
+mod tests;
 
 pub use builtin::{BUILTIN, BuiltinRecipe};
 pub use error::RecipeError;

@@ -8,7 +8,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum PlanError {
     /// A pattern no layer has.
-    #[error("line {line}: pattern `{pattern}` matches no linear layer")]
+    #[error("line {line}: pattern `{pattern}` {} no linear layer", if shadowed_by.is_some() { "decides" } else { "matches" })]
     NoMatch {
         /// Line of the rule.
         line: usize,

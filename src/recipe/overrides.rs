@@ -37,6 +37,9 @@ impl Recipe {
         let text = format!("[[layers]]\nmatch = \"*\"\nmethod = {method:?}\nbits = {bits}\n");
         let mut recipe = Self::parse(&text, Origin::CommandLine, None)?;
         recipe.name = format!("{method}-{bits}");
+        for rule in &mut recipe.rules {
+            rule.line = 0;
+        }
         Ok(recipe)
     }
 

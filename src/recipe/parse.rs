@@ -156,7 +156,7 @@ fn rule(mut section: Section) -> Result<Rule, RecipeError> {
             line,
             method: None,
             parameters: toml::Table::new(),
-            lines: Vec::new(),
+            lines: vec![("match".to_owned(), pattern_line)],
             overridden: Vec::new(),
         });
     }
@@ -167,7 +167,10 @@ fn rule(mut section: Section) -> Result<Rule, RecipeError> {
             section: "`bits = \"auto\"`".to_owned(),
         });
     }
-    lines.push(("method".to_owned(), method_line));
+    lines.extend([
+        ("match".to_owned(), pattern_line),
+        ("method".to_owned(), method_line),
+    ]);
     Ok(Rule {
         pattern,
         line,
