@@ -1,1 +1,35 @@
-//! placeholder
+//! The command line of quench: words and glue, no numerics.
+//!
+//! What was typed is in [`args`], what a person asked for in [`recipe`], what will be done in
+//! [`plan`]; [`commands`] has one file per subcommand and [`pipeline`] one per stage of the road.
+
+pub mod args;
+pub mod commands;
+pub mod errors;
+pub mod pipeline;
+pub mod plan;
+pub mod progress;
+pub mod recipe;
+
+pub use errors::{Error, ExitCode};
+
+use args::{Cli, Command};
+use progress::Progress;
+
+/// Carries out a parsed command line.
+///
+/// # Errors
+/// What the command ends with; [`Error::exit_code`] is the exit code of the program.
+pub fn run(cli: Cli) -> Result<(), Error> {
+    let progress = Progress::new(&cli.console);
+    let json = cli.console.json;
+    match cli.command {
+        Command::Quantize(args) => commands::quantize::run(&args, json, &progress),
+        Command::Plan(args) => commands::plan::run(&args, json, &progress),
+        Command::Eval(args) => commands::eval::run(&args, json, &progress),
+        Command::Export(args) => commands::export::run(&args, json, &progress),
+        Command::Inspect(args) => commands::inspect::run(&args, json, &progress),
+        Command::Report(args) => commands::report::run(&args, json),
+        Command::List(args) => commands::list::run(&args, json),
+    }
+}

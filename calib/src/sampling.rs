@@ -4,9 +4,11 @@ use crate::data::DataError;
 use crate::tokenizer::Tokenizer;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
 
 /// How a text becomes sequences: the keys of `[calibration]` and `[[evaluate]]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TextMode {
     /// The whole text as one stream without special tokens, cut in windows of equal length.
     Windows {
@@ -27,7 +29,8 @@ impl Default for TextMode {
 }
 
 /// Which of the sequences are taken where there are more than wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Selection {
     /// The first.
     #[default]

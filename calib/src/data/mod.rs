@@ -11,10 +11,12 @@ mod jsonl;
 mod images;
 mod image_folder;
 mod image_tensors;
+mod embedded;
 mod synthetic;
 mod hub_file;
 
 pub use delimited::{CommaSeparated, TabSeparated};
+pub use embedded::Embedded;
 pub use error::DataError;
 pub use hub_file::HubFile;
 pub use image_folder::ImageFolder;
@@ -95,6 +97,7 @@ pub static SOURCES: &[&dyn Source] = &[
     &ImageTensors,
     &HubFile,
     &Synthetic,
+    &Embedded,
 ];
 
 /// Reads `spec` with the first source that accepts it.

@@ -29,6 +29,8 @@ pub enum DataSpec {
     },
     /// Token sequences sampled from the model itself.
     Synthetic,
+    /// The text compiled into the program.
+    Embedded,
 }
 
 impl DataSpec {
@@ -41,12 +43,15 @@ impl DataSpec {
         if spec.is_empty() {
             return Err(DataError::Spec {
                 spec: text.to_owned(),
-                expected: "`path`, `hub:owner/name/file#column` or `synthetic`",
+                expected: "`path`, `hub:owner/name/file#column`, `synthetic` or `demo`",
                 found: "nothing".to_owned(),
             });
         }
         if spec == "synthetic" {
             return Ok(Self::Synthetic);
+        }
+        if spec == "demo" {
+            return Ok(Self::Embedded);
         }
         let (place, column) = split_column(spec);
         let Some(place) = place.strip_prefix("hub:") else {
@@ -84,7 +89,7 @@ impl DataSpec {
     pub fn column(&self) -> Option<&str> {
         match self {
             Self::Path { column, .. } | Self::Hub { column, .. } => column.as_deref(),
-            Self::Synthetic => None,
+            Self::Synthetic | Self::Embedded => None,
         }
     }
 
@@ -93,7 +98,7 @@ impl DataSpec {
         let name = match self {
             Self::Path { path, .. } => path.as_path(),
             Self::Hub { file, .. } => Path::new(file),
-            Self::Synthetic => Path::new(""),
+            Self::Synthetic | Self::Embedded => Path::new(""),
         };
         name.extension()
             .map_or_else(String::new, |e| e.to_string_lossy().to_lowercase())
@@ -106,6 +111,7 @@ impl fmt::Display for DataSpec {
             Self::Path { path, .. } => write!(f, "{}", path.display())?,
             Self::Hub { repo, file, .. } => write!(f, "hub:{repo}/{file}")?,
             Self::Synthetic => write!(f, "synthetic")?,
+            Self::Embedded => write!(f, "demo")?,
         }
         match self.column() {
             Some(column) => write!(f, "#{column}"),

@@ -1,0 +1,367 @@
+//! What was typed. Nothing here is resolved: see [`crate::recipe`] and [`crate::plan`] for meaning.
+
+use crate::Error;
+use calib::device::{self, Device};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use eval::gate::Gate;
+use std::path::PathBuf;
+
+/// Shrinks a trained checkpoint and proves what it cost.
+#[derive(Debug, Parser)]
+#[command(
+    name = "quench",
+    version,
+    about,
+    max_term_width = 100,
+    propagate_version = true
+)]
+#[command(after_help = "\
+Exit codes: 0 done, 1 a bug, 2 bad usage, 3 recipe, pattern and model do not fit, 4 download, \
+authentication or disk, 5 not enough memory, 6 accuracy gate failed, 7 verification of the written \
+files failed, 130 interrupted.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How output is written.
+    #[command(flatten)]
+    pub console: ConsoleArgs,
+}
+
+/// Flags every command takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Output")]
+pub struct ConsoleArgs {
+    /// How progress is shown on stderr
+    #[arg(long, global = true, value_enum, default_value_t = ProgressMode::Auto)]
+    pub progress: ProgressMode,
+    /// Print more detail on stderr
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// Print nothing on stderr but warnings and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Print the result as JSON on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProgressMode {
+    /// Bars on a terminal, plain lines otherwise
+    Auto,
+    /// One line per event
+    Plain,
+    /// One JSON object per event
+    Json,
+    /// Nothing
+    None,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Quantize a checkpoint, evaluate the files written and report the difference
+    Quantize(QuantizeArgs),
+    /// Show what a recipe would do to a model; reads headers only
+    Plan(PlanArgs),
+    /// Evaluate a checkpoint or a quantized folder
+    Eval(EvalArgs),
+    /// Write a quantized folder in another format
+    Export(ExportArgs),
+    /// Show the tensors of a checkpoint or quantized folder, or one of them closely
+    Inspect(InspectArgs),
+    /// Render the report of a quantized folder again
+    Report(ReportArgs),
+    /// List what quench knows
+    List(ListArgs),
+}
+
+/// Where a model comes from.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Model")]
+pub struct SourceArgs {
+    /// Branch, tag or commit of a Hub model (the same as `org/name@revision`)
+    #[arg(long, value_name = "REVISION")]
+    pub revision: Option<String>,
+    /// Use only what is already downloaded
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// Which recipe, and what to change in it.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Recipe")]
+pub struct RecipeArgs {
+    /// A recipe file or the name of a built-in recipe [default: w4 for decoders, w8 for others]
+    #[arg(short, long, value_name = "RECIPE")]
+    pub recipe: Option<String>,
+    /// Width of one code, in every rule of the recipe
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub bits: Option<u8>,
+    /// Quantization method, in every rule of the recipe; without a recipe, the only rule
+    #[arg(long)]
+    pub method: Option<String>,
+    /// Format of the output: a name of `quench list formats`, or `auto`
+    #[arg(long)]
+    pub format: Option<String>,
+    /// Calibration data: a file, `hub:repo/file#column`, or `synthetic`
+    #[arg(long = "calib", value_name = "SRC")]
+    pub calibration: Option<String>,
+    /// Calibration sequences or images
+    #[arg(long, value_parser = parse_count, value_name = "N")]
+    pub samples: Option<usize>,
+    /// Tokens of one calibration sequence
+    #[arg(long, value_parser = parse_count, value_name = "N")]
+    pub sequence_length: Option<usize>,
+    /// Seed of everything random
+    #[arg(long)]
+    pub seed: Option<u64>,
+}
+
+/// Where the work is done.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Machine")]
+pub struct MachineArgs {
+    /// `cpu`, `cuda` or `cuda:N`
+    #[arg(long, default_value = "cpu")]
+    pub device: DeviceChoice,
+    /// Worker threads [default: all cores]
+    #[arg(long, value_parser = parse_count, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+/// A device as named on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The processor.
+    Cpu,
+    /// An NVIDIA GPU by index.
+    Cuda(usize),
+}
+
+impl DeviceChoice {
+    /// The device itself.
+    ///
+    /// # Errors
+    /// A GPU in a build without the feature `cuda`.
+    pub fn open(self) -> Result<Device, Error> {
+        match self {
+            Self::Cpu => Ok(device::cpu()),
+            Self::Cuda(index) => device::cuda(index).ok_or_else(|| Error::Device {
+                device: self.to_string(),
+            }),
+        }
+    }
+}
+
+impl std::str::FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':').unwrap_or((text, "0")) {
+            ("cpu", "0") if text == "cpu" => Ok(Self::Cpu),
+            ("cuda", index) => index
+                .parse()
+                .map(Self::Cuda)
+                .map_err(|_| format!("expected `cuda:N` with a whole number, found `{text}`")),
+            _ => Err(format!(
+                "expected `cpu`, `cuda` or `cuda:N`, found `{text}`"
+            )),
+        }
+    }
+}
+
+impl std::fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+/// What is evaluated and what must hold.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Evaluation")]
+pub struct EvaluationArgs {
+    /// Data of the task that fits the model, instead of the recipe's evaluations; for decoders
+    /// without any, text sampled from the original model
+    #[arg(long, value_name = "SRC")]
+    pub eval_data: Option<String>,
+    /// A bound such as `perplexity_ratio<=1.03`; repeatable, missing it is exit code 6
+    #[arg(long, value_name = "GATE", value_parser = parse_gate)]
+    pub gate: Vec<Gate>,
+}
+
+/// `quench quantize`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without a MODEL (or with MODEL `demo`) the program quantizes the small model it carries, offline, \
+with recipe squeeze-3-sparse, in under a minute.")]
+pub struct QuantizeArgs {
+    /// A folder, `org/name[@revision]` on the Hub, or `demo`
+    #[arg(default_value = "demo")]
+    pub model: String,
+    /// Output folder [default: quench-out/MODEL-RECIPE]
+    #[arg(short, long, value_name = "OUT")]
+    pub out: Option<PathBuf>,
+    /// Replace an existing output folder
+    #[arg(long)]
+    pub force: bool,
+    /// Write the files and their sizes, but measure no accuracy
+    #[arg(long, conflicts_with_all = ["eval_data", "gate"])]
+    pub no_eval: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become help text")]
+    pub recipe: RecipeArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become help text")]
+    pub evaluation: EvaluationArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become help text")]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become help text")]
+    pub machine: MachineArgs,
+}
+
+/// `quench plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// A folder, `org/name[@revision]` on the Hub, or `demo`
+    #[arg(default_value = "demo")]
+    pub model: String,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become help text")]
+    pub recipe: RecipeArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become help text")]
+    pub evaluation: EvaluationArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become help text")]
+    pub source: SourceArgs,
+    /// Threads the time estimate assumes [default: all cores]
+    #[arg(long, value_parser = parse_count, value_name = "N", help_heading = "Machine")]
+    pub threads: Option<usize>,
+}
+
+/// `quench eval`.
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    /// A checkpoint (folder, `org/name[@revision]`, `demo`) or a quantized folder
+    pub model: String,
+    /// The original to compare with [default: the one a quantized folder names, if it is there]
+    #[arg(long, value_name = "MODEL")]
+    pub baseline: Option<String>,
+    /// A recipe whose `[[evaluate]]` tables say what to run
+    #[arg(short, long, value_name = "RECIPE")]
+    pub recipe: Option<String>,
+    /// Seed of sampled evaluation data and of the intervals
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become help text")]
+    pub evaluation: EvaluationArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become help text")]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become help text")]
+    pub machine: MachineArgs,
+}
+
+/// `quench export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// A quantized folder
+    pub out: PathBuf,
+    /// `dense`, or another name of `quench list formats`
+    #[arg(long)]
+    pub format: String,
+    /// Type of the weights in `dense` [default: the one config.json declares]
+    #[arg(long, value_enum)]
+    pub dtype: Option<DtypeChoice>,
+    /// The folder to write
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Replace an existing folder
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Float types a dense export can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DtypeChoice {
+    /// bfloat16
+    Bf16,
+    /// 16-bit IEEE
+    F16,
+    /// 32-bit IEEE
+    F32,
+}
+
+/// `quench inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A checkpoint (folder, `org/name[@revision]`, `demo`) or a quantized folder
+    pub model: String,
+    /// One tensor or layer to look at closely
+    pub tensor: Option<String>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become help text")]
+    pub source: SourceArgs,
+}
+
+/// `quench report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// A quantized folder with a report.json
+    pub out: PathBuf,
+}
+
+/// `quench list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// What to list; everything without it
+    #[arg(value_enum)]
+    pub what: Option<Listing>,
+}
+
+/// Registries that can be listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Listing {
+    /// Quantization methods and their parameters
+    Methods,
+    /// Model families
+    Architectures,
+    /// Output formats
+    Formats,
+    /// Evaluation tasks
+    Tasks,
+    /// Data sources
+    Data,
+    /// Built-in recipes
+    Recipes,
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err(format!(
+            "expected a whole number of at least 1, found `{text}`"
+        )),
+        Ok(count) => Ok(count),
+    }
+}
+
+fn parse_gate(text: &str) -> Result<Gate, String> {
+    text.parse()
+        .map_err(|error: eval::gate::GateError| match error {
+            eval::gate::GateError::Figure { ref nearest, .. } => match nearest {
+                Some(name) => format!("{error}; did you mean `{name}`?"),
+                None => error.to_string(),
+            },
+            eval::gate::GateError::Syntax { .. } => error.to_string(),
+        })
+}

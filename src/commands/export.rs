@@ -1,0 +1,175 @@
+//! `quench export`: a quantized folder in another format, verified after writing.
+
+use super::{print, print_json, quantize};
+use crate::Error;
+use crate::args::{DtypeChoice, ExportArgs};
+use crate::progress::{Progress, memory};
+use crate::recipe::names;
+use calib::artifact::Artifact;
+use calib::open_model;
+use quantizers::formats::{
+    ArtifactReader, ArtifactWriter, FORMATS, Format, FormatError, WriterOptions, Written, find,
+    verify,
+};
+use serde_json::{Map, Value, json};
+use std::path::Path;
+
+/// Most bytes of one weight file.
+const SHARD_BYTES: u64 = 5_000_000_000;
+
+/// Writes the folder, opens it again and compares.
+///
+/// # Errors
+/// A folder that cannot be read, a format that cannot hold it, one that cannot be written, or files
+/// that do not say what was handed to them.
+pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<(), Error> {
+    if !args.out.is_dir() {
+        return Err(Error::NotFound {
+            what: "folder",
+            path: args.out.clone(),
+            hint: Some("`quench quantize` writes one".to_owned()),
+        });
+    }
+    let reader = ArtifactReader::open(&args.out)
+        .map_err(|error| failed(format!("cannot open `{}`", args.out.display()), error))?;
+    let format = format(args, reader.config())?;
+    quantize::check_output(&args.output, args.force)?;
+    for (name, layer) in reader.layers() {
+        format
+            .accepts(&layer.scheme, layer.rows, layer.cols)
+            .map_err(|error| {
+                Error::mismatch(
+                    format!("format `{}` cannot hold `{name}`", format.name()),
+                    error,
+                )
+                .with_hint("`--format dense` holds everything")
+            })?;
+    }
+    let written = write(args, &reader, format, progress)?;
+    verify(&args.output, &written.expected).map_err(|error| Error::Verification {
+        path: args.output.clone(),
+        source: error.into(),
+    })?;
+    if json {
+        let files: Map<String, Value> = written
+            .files
+            .iter()
+            .map(|(path, bytes)| (path.display().to_string(), json!(bytes)))
+            .collect();
+        let summary = json!({
+            "format": format.name(),
+            "path": args.output.display().to_string(),
+            "bytes": written.bytes(),
+            "files": files,
+        });
+        return print_json(&summary);
+    }
+    print(&format!(
+        "written  {} ({}, {}, {} layers, verified)\n",
+        args.output.display(),
+        format.name(),
+        memory::shown(written.bytes()),
+        reader.layers().len(),
+    ))
+}
+
+fn write(
+    args: &ExportArgs,
+    reader: &ArtifactReader,
+    format: &'static dyn Format,
+    progress: &Progress,
+) -> Result<Written, Error> {
+    let to = |error| failed(format!("cannot write `{}`", args.output.display()), error);
+    let from = |error| failed(format!("cannot read `{}`", args.out.display()), error);
+    let options = WriterOptions {
+        format,
+        shard_bytes: SHARD_BYTES,
+        overwrite: args.force,
+    };
+    let mut writer = ArtifactWriter::create(&args.output, options).map_err(to)?;
+    let kept: Vec<&str> = reader
+        .folder()
+        .names()
+        .filter(|name| reader.layer_of_entry(name).is_none())
+        .collect();
+    let track = progress.stage("export", kept.len() + reader.layers().len());
+    for name in kept {
+        let (dtype, shape, bytes) = reader.raw(name).map_err(from)?;
+        writer.passthrough(name, dtype, shape, bytes).map_err(to)?;
+        reader.folder().release(name);
+        track.advance(1);
+    }
+    for (name, stored) in reader.layers() {
+        track.now(name);
+        let tensor = reader.layer(name).map_err(from)?;
+        writer.layer(name, &tensor, &stored.scheme).map_err(to)?;
+        track.advance(1);
+    }
+    writer.side_files(&args.out).map_err(to)?;
+    writer
+        .finish(reader.config(), &linear_layers(&args.out, reader))
+        .map_err(to)
+}
+
+/// Every linear layer of the model, or the quantized ones of a family nobody here knows.
+fn linear_layers(folder: &Path, reader: &ArtifactReader) -> Vec<String> {
+    let config = Value::Object(reader.config().clone());
+    let model = Artifact::open(folder)
+        .ok()
+        .and_then(|weights| open_model(&config, &weights).ok());
+    match model {
+        Some(model) => model
+            .layers()
+            .iter()
+            .map(|layer| layer.name.clone())
+            .collect(),
+        None => reader.layers().keys().cloned().collect(),
+    }
+}
+
+/// The registry entry that `--format` and `--dtype` name together.
+fn format(args: &ExportArgs, config: &Map<String, Value>) -> Result<&'static dyn Format, Error> {
+    let unknown = || Error::Usage {
+        message: format!("unknown format `{}`", args.format),
+        hint: names::nearest(&args.format, FORMATS.iter().map(|format| format.name()))
+            .map(|name| format!("did you mean `{name}`?")),
+    };
+    if args.format != "dense" {
+        if args.dtype.is_some() {
+            return Err(Error::usage("`--dtype` is for `--format dense`"));
+        }
+        return find(&args.format).ok_or_else(unknown);
+    }
+    let declared = || {
+        let name = ["dtype", "torch_dtype"]
+            .iter()
+            .find_map(|key| config.get(*key)?.as_str());
+        match name {
+            Some("bfloat16" | "torch.bfloat16") => DtypeChoice::Bf16,
+            Some("float16" | "torch.float16") => DtypeChoice::F16,
+            _ => DtypeChoice::F32,
+        }
+    };
+    let name = match args.dtype.unwrap_or_else(declared) {
+        DtypeChoice::F32 => "dense",
+        DtypeChoice::F16 => "dense-f16",
+        DtypeChoice::Bf16 => "dense-bf16",
+    };
+    find(name).ok_or_else(unknown)
+}
+
+fn failed(message: String, error: FormatError) -> Error {
+    let hint = error.hints().into_iter().next();
+    match error {
+        FormatError::Unsupported { .. } => Error::Mismatch {
+            message,
+            source: Some(error.into()),
+            hint,
+        },
+        _ => Error::Io {
+            message,
+            source: error.into(),
+            hint,
+        },
+    }
+}

@@ -1,0 +1,142 @@
+//! `quench list`: what the registries hold.
+
+use super::{print, print_json};
+use crate::Error;
+use crate::args::{ListArgs, Listing};
+use crate::recipe::BUILTIN;
+use calib::ARCHITECTURES;
+use calib::data::SOURCES;
+use clap::ValueEnum;
+use eval::tasks::TASKS;
+use quantizers::METHODS;
+use quantizers::formats::FORMATS;
+use serde::Serialize;
+use std::fmt::Write;
+
+/// One line of a listing.
+#[derive(Debug, Serialize)]
+struct Entry {
+    name: String,
+    summary: String,
+    /// Parameters of a method, `model_type`s of a family.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    details: Vec<Detail>,
+}
+
+#[derive(Debug, Serialize)]
+struct Detail {
+    name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    summary: String,
+}
+
+/// Prints one registry, or all.
+///
+/// # Errors
+/// A stdout that cannot be written.
+pub fn run(args: &ListArgs, json: bool) -> Result<(), Error> {
+    let wanted: Vec<Listing> = match args.what {
+        Some(listing) => vec![listing],
+        None => Listing::value_variants().to_vec(),
+    };
+    if json {
+        let all: serde_json::Map<String, serde_json::Value> = wanted
+            .iter()
+            .map(|&listing| (name(listing), serde_json::json!(entries(listing))))
+            .collect();
+        return print_json(&all);
+    }
+    let mut text = String::new();
+    for (index, &listing) in wanted.iter().enumerate() {
+        if wanted.len() > 1 {
+            let _ = writeln!(
+                text,
+                "{}{}",
+                if index > 0 { "\n" } else { "" },
+                name(listing)
+            );
+        }
+        let indent = if wanted.len() > 1 { "  " } else { "" };
+        table(&mut text, indent, &entries(listing));
+    }
+    print(&text)
+}
+
+fn name(listing: Listing) -> String {
+    listing
+        .to_possible_value()
+        .map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+fn table(text: &mut String, indent: &str, entries: &[Entry]) {
+    let width = entries
+        .iter()
+        .map(|entry| entry.name.len())
+        .max()
+        .unwrap_or(0);
+    for entry in entries {
+        let _ = writeln!(text, "{indent}{:<width$}  {}", entry.name, entry.summary);
+        let inner = entry
+            .details
+            .iter()
+            .map(|detail| detail.name.len())
+            .max()
+            .unwrap_or(0);
+        for detail in &entry.details {
+            let line = format!("{:<inner$}  {}", detail.name, detail.summary);
+            let _ = writeln!(text, "{indent}{:width$}    {}", "", line.trim_end());
+        }
+    }
+}
+
+fn entries(listing: Listing) -> Vec<Entry> {
+    let plain = |name: &str, summary: &str| Entry {
+        name: name.to_owned(),
+        summary: summary.to_owned(),
+        details: Vec::new(),
+    };
+    let detail = |name: &str, summary: &str| Detail {
+        name: name.to_owned(),
+        summary: summary.to_owned(),
+    };
+    match listing {
+        Listing::Methods => METHODS
+            .iter()
+            .map(|method| Entry {
+                details: method
+                    .parameters()
+                    .iter()
+                    .map(|(n, s)| detail(n, s))
+                    .collect(),
+                ..plain(method.name(), method.summary())
+            })
+            .collect(),
+        Listing::Architectures => ARCHITECTURES
+            .iter()
+            .map(|family| Entry {
+                details: family
+                    .model_types()
+                    .iter()
+                    .map(|name| detail(name, ""))
+                    .collect(),
+                ..plain(family.name(), family.summary())
+            })
+            .collect(),
+        Listing::Formats => FORMATS
+            .iter()
+            .map(|format| plain(format.name(), format.summary()))
+            .collect(),
+        Listing::Tasks => TASKS
+            .iter()
+            .map(|task| plain(task.name(), task.summary()))
+            .collect(),
+        Listing::Data => SOURCES
+            .iter()
+            .map(|source| plain(source.name(), source.summary()))
+            .collect(),
+        Listing::Recipes => BUILTIN
+            .iter()
+            .map(|recipe| plain(recipe.name, recipe.summary()))
+            .collect(),
+    }
+}

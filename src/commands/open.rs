@@ -1,0 +1,234 @@
+//! From MODEL on the command line to an open checkpoint; reads headers only.
+
+use super::demo;
+use crate::Error;
+use crate::args::SourceArgs;
+use crate::plan::ModelFacts;
+use crate::progress::Progress;
+use calib::artifact::Artifact;
+use calib::hub::{FetchOptions, HubError, RepoId, fetch_model};
+use calib::{Checkpoint, CheckpointError, Model, ModelError, WeightSource, open_model};
+use quantizers::FloatType;
+use std::path::{Path, PathBuf};
+
+/// The word that names the model compiled into the program.
+pub(crate) const DEMO: &str = "demo";
+
+/// What MODEL on the command line means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ModelReference {
+    /// The model compiled into the program.
+    Demo,
+    /// A folder.
+    Folder(PathBuf),
+    /// A repository on the Hub.
+    Hub(RepoId),
+}
+
+/// A checkpoint on this machine, and the model its config.json describes.
+pub struct OpenModel {
+    /// `org/name`, the folder as given, or `demo`.
+    pub name: String,
+    /// Commit, for Hub models.
+    pub revision: Option<String>,
+    /// The folder.
+    pub folder: PathBuf,
+    /// Configuration, headers and mapped tensors as stored.
+    pub checkpoint: Checkpoint,
+    /// The tensors as the original checkpoint had them, quantized layers decoded when asked for.
+    pub artifact: Artifact,
+    /// Stages and layers.
+    pub model: Box<dyn Model>,
+    /// Keeps the demo model's folder until the end.
+    _demo: Option<demo::DemoFolder>,
+}
+
+impl std::str::FromStr for ModelReference {
+    type Err = Error;
+
+    /// `demo`; else an existing folder; else `org/name[@revision]`.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        if text == DEMO {
+            return Ok(Self::Demo);
+        }
+        let path = Path::new(text);
+        if path.is_dir() {
+            return Ok(Self::Folder(path.to_owned()));
+        }
+        let is_path = text.starts_with(['.', '/', '~']) || text.ends_with('/');
+        match RepoId::parse(text) {
+            Ok(id) if !is_path => Ok(Self::Hub(id)),
+            _ => Err(Error::NotFound {
+                what: "model",
+                path: path.to_owned(),
+                hint: Some("name a folder, `org/name[@revision]` on the Hub, or `demo`".to_owned()),
+            }),
+        }
+    }
+}
+
+impl OpenModel {
+    /// Opens `text` as named on the command line, downloading it where it is on the Hub.
+    ///
+    /// # Errors
+    /// A model that is not there, cannot be fetched or is no checkpoint of a known family.
+    pub fn open(text: &str, source: &SourceArgs, progress: &Progress) -> Result<Self, Error> {
+        let reference: ModelReference = text.parse()?;
+        if source.revision.is_some() && !matches!(reference, ModelReference::Hub(_)) {
+            return Err(Error::usage(format!(
+                "`--revision` is for Hub models, and `{text}` is not one"
+            )));
+        }
+        match reference {
+            ModelReference::Demo => {
+                let folder = demo::DemoFolder::create()?;
+                let path = folder.path().to_owned();
+                Self::at(DEMO.to_owned(), None, path, Some(folder))
+            }
+            ModelReference::Folder(folder) => Self::at(text.to_owned(), None, folder, None),
+            ModelReference::Hub(id) => {
+                let id = match (&source.revision, id.revision()) {
+                    (Some(_), Some(_)) => {
+                        return Err(Error::usage(format!(
+                            "`{text}` and `--revision` both name a revision"
+                        )));
+                    }
+                    (Some(revision), None) => id.at(revision).map_err(hub_error)?,
+                    (None, _) => id,
+                };
+                let snapshot =
+                    fetch_model(&id, &fetch_options(source), progress).map_err(hub_error)?;
+                Self::at(id.path(), Some(snapshot.commit), snapshot.folder, None)
+            }
+        }
+    }
+
+    fn at(
+        name: String,
+        revision: Option<String>,
+        folder: PathBuf,
+        demo: Option<demo::DemoFolder>,
+    ) -> Result<Self, Error> {
+        let checkpoint =
+            Checkpoint::open(&folder).map_err(|error| checkpoint_error(&folder, error))?;
+        let artifact = Artifact::open(&folder)
+            .map_err(|error| checkpoint_error(&folder, CheckpointError::Weights(error)))?;
+        let model = open_model(checkpoint.config(), &artifact)
+            .map_err(|error| model_error(&name, error))?;
+        Ok(Self {
+            name,
+            revision,
+            folder,
+            checkpoint,
+            artifact,
+            model,
+            _demo: demo,
+        })
+    }
+
+    /// Whether the folder holds quantized layers.
+    pub fn is_quantized(&self) -> bool {
+        self.artifact.reader().quant_method().is_some()
+    }
+
+    /// The folder that was written for `original`.
+    ///
+    /// # Errors
+    /// Files that do not open as the model they were made from.
+    pub fn written(original: &Self, folder: &Path) -> Result<Self, Error> {
+        Self::at(
+            original.name.clone(),
+            original.revision.clone(),
+            folder.to_owned(),
+            None,
+        )
+    }
+
+    /// Where stages take their weights from.
+    pub fn weights(&self) -> &dyn WeightSource {
+        if self.is_quantized() {
+            &self.artifact
+        } else {
+            &self.checkpoint
+        }
+    }
+
+    /// How quantized layers are stored: `quant_method` of config.json, `dense` where there are none.
+    pub fn format_name(&self) -> &'static str {
+        self.artifact.reader().quant_method().unwrap_or("dense")
+    }
+
+    /// The float type scales are stored in: that of the first linear layer of the blocks.
+    pub fn scale_type(&self) -> FloatType {
+        let facts = self.facts();
+        let first = facts.layers.iter().find(|layer| layer.in_block);
+        first
+            .and_then(|layer| facts.float_types.get(&layer.name))
+            .copied()
+            .unwrap_or(FloatType::F32)
+    }
+
+    /// What planning knows of it.
+    pub fn facts(&self) -> ModelFacts {
+        ModelFacts::new(
+            self.name.clone(),
+            self.revision.clone(),
+            &self.artifact,
+            self.artifact.reader().folder(),
+            self.model.as_ref(),
+        )
+    }
+}
+
+/// How to reach the Hub.
+pub(crate) fn fetch_options(source: &SourceArgs) -> FetchOptions {
+    let mut options = FetchOptions::from_environment();
+    options.offline |= source.offline;
+    options
+}
+
+fn hub_error(error: HubError) -> Error {
+    let hint = error.hints().into_iter().next();
+    match error {
+        HubError::BadId { .. } => Error::Usage {
+            message: error.to_string(),
+            hint,
+        },
+        other => Error::Io {
+            message: "cannot get the model from the Hub".to_owned(),
+            source: other.into(),
+            hint,
+        },
+    }
+}
+
+/// A folder that cannot be opened as a checkpoint.
+pub(crate) fn checkpoint_error(folder: &Path, error: CheckpointError) -> Error {
+    let hint = error.hints().into_iter().next();
+    Error::Io {
+        message: format!("cannot open checkpoint `{}`", folder.display()),
+        source: error.into(),
+        hint,
+    }
+}
+
+fn model_error(name: &str, error: ModelError) -> Error {
+    let hint = match &error {
+        ModelError::UnknownType {
+            nearest: Some(nearest),
+            ..
+        } => Some(format!(
+            "nearest is `{nearest}`; `quench list architectures` names all"
+        )),
+        ModelError::MissingTensors {
+            nearest: Some(nearest),
+            ..
+        } => Some(format!("closest name is `{nearest}`")),
+        _ => None,
+    };
+    Error::Mismatch {
+        message: format!("checkpoint `{name}` cannot be opened as a model"),
+        source: Some(error.into()),
+        hint,
+    }
+}

@@ -1,0 +1,30 @@
+//! `quench plan`: what a recipe would do to a model.
+
+use super::open::{DEMO, OpenModel};
+use super::{print, print_json, recipes, threads};
+use crate::Error;
+use crate::args::PlanArgs;
+use crate::plan::render;
+use crate::progress::Progress;
+
+/// Reads headers, decides everything, prints the decisions.
+///
+/// # Errors
+/// A model that cannot be opened, or a recipe that does not fit it.
+pub fn run(args: &PlanArgs, json: bool, progress: &Progress) -> Result<(), Error> {
+    let open = OpenModel::open(&args.model, &args.source, progress)?;
+    let demo = args.model == DEMO;
+    let threads = args.threads.unwrap_or_else(threads::available);
+    let (_, plan) = recipes::plan(
+        &args.recipe,
+        Some(&args.evaluation),
+        demo,
+        &open.facts(),
+        threads,
+    )?;
+    if json {
+        print_json(&plan)
+    } else {
+        print(&render(&plan))
+    }
+}

@@ -1,0 +1,81 @@
+//! The recipe of the command line: a file, a built-in name, and what flags change.
+
+use super::open::DEMO;
+use crate::Error;
+use crate::args::{EvaluationArgs, RecipeArgs};
+use crate::plan::{ModelFacts, Plan, PlanError};
+use crate::recipe::{BUILTIN, Origin, Overrides, Recipe, RecipeError, builtin, names};
+use std::path::Path;
+
+/// Reads `-r RECIPE`: an existing file, else a built-in name.
+pub(super) fn named(name: &str) -> Result<Recipe, Error> {
+    let path = Path::new(name);
+    if path.is_file() {
+        let text = fs_err::read_to_string(path)
+            .map_err(|error| Error::io(format!("cannot read recipe `{name}`"), error))?;
+        return Recipe::parse(&text, Origin::File(path.to_owned()), path.parent())
+            .map_err(|source| invalid(name, source));
+    }
+    match builtin::find(name) {
+        Some(builtin) => builtin.recipe().map_err(|source| invalid(name, source)),
+        None => Err(Error::RecipeNotFound {
+            name: name.to_owned(),
+            nearest: names::nearest(name, BUILTIN.iter().map(|recipe| recipe.name)),
+        }),
+    }
+}
+
+/// The plan of a recipe as the command line changes it.
+pub(super) fn plan(
+    args: &RecipeArgs,
+    evaluation: Option<&EvaluationArgs>,
+    demo: bool,
+    model: &ModelFacts,
+    threads: usize,
+) -> Result<(Recipe, Plan), Error> {
+    let named_recipe = match &args.recipe {
+        Some(name) => Some(named(name)?),
+        // The model the program carries is there to show the main method.
+        None if demo && args.method.is_none() => Some(named("squeeze-3-sparse")?),
+        None => None,
+    };
+    let evaluates = named_recipe
+        .as_ref()
+        .is_some_and(|recipe| !recipe.evaluations.is_empty());
+    let overrides = Overrides {
+        bits: args.bits,
+        method: args.method.clone(),
+        calibration_data: args.calibration.clone(),
+        samples: args.samples,
+        sequence_length: args.sequence_length,
+        seed: args.seed,
+        format: args.format.clone(),
+        eval_data: evaluation
+            .and_then(|evaluation| evaluation.eval_data.clone())
+            // Text of its own comes with the demo model.
+            .or_else(|| (demo && !evaluates).then(|| DEMO.to_owned())),
+        gates: evaluation.map_or_else(Vec::new, |evaluation| evaluation.gate.clone()),
+    };
+    let name = named_recipe
+        .as_ref()
+        .map_or("the command line", |recipe| recipe.name.as_str());
+    let origin = args.recipe.clone().unwrap_or_else(|| name.to_owned());
+    let recipe = Recipe::for_model(named_recipe, &overrides, model)
+        .map_err(|source| invalid(&origin, source))?;
+    match recipe.check(model, threads) {
+        Ok(plan) => Ok((recipe, plan)),
+        Err(PlanError::Recipe(source)) => Err(invalid(&origin, source)),
+        Err(source) => Err(Error::Plan {
+            recipe: recipe.name,
+            model: model.name.clone(),
+            source,
+        }),
+    }
+}
+
+fn invalid(origin: &str, source: RecipeError) -> Error {
+    Error::Recipe {
+        origin: origin.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,295 @@
+//! Errors as people see them: what failed, why, what to do; and the exit code of each kind.
+
+use crate::plan::PlanError;
+use crate::recipe::RecipeError;
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Exit codes of the program, stable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// Everything asked for was done.
+    Done = 0,
+    /// A bug in quench.
+    Bug = 1,
+    /// The command line cannot be understood.
+    Usage = 2,
+    /// Recipe, pattern and model do not fit each other.
+    Mismatch = 3,
+    /// Download, authentication, disk, or a file that cannot be read.
+    Io = 4,
+    /// Not enough memory.
+    Memory = 5,
+    /// An accuracy gate failed; the files are written and marked.
+    Gate = 6,
+    /// The written files do not decode to what was quantized.
+    Verification = 7,
+    /// Stopped by Ctrl-C.
+    Interrupted = 130,
+}
+
+/// Any source error of another crate.
+pub type Cause = Box<dyn StdError + Send + Sync>;
+
+/// Everything a command can end with besides success.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A flag or argument that makes no sense here.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// A recipe with a mistake in it.
+    #[error("recipe `{origin}` is not valid")]
+    Recipe {
+        /// File or built-in name.
+        origin: String,
+        /// The mistake.
+        source: RecipeError,
+    },
+    /// No such recipe.
+    #[error("no recipe `{name}`: neither a file nor built in")]
+    RecipeNotFound {
+        /// As typed.
+        name: String,
+        /// The nearest built-in one.
+        nearest: Option<String>,
+    },
+    /// A recipe that does not fit the model.
+    #[error("recipe `{recipe}` does not fit `{model}`")]
+    Plan {
+        /// Recipe name.
+        recipe: String,
+        /// Model name.
+        model: String,
+        /// Why.
+        source: PlanError,
+    },
+    /// A model folder, file or data set that does not exist.
+    #[error("{what} `{path}` does not exist")]
+    NotFound {
+        /// Kind of thing.
+        what: &'static str,
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// A file or folder that cannot be read or written, or a download that failed.
+    #[error("{message}")]
+    Io {
+        /// What could not be done.
+        message: String,
+        /// Why.
+        source: Cause,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// The output folder exists.
+    #[error("output folder `{path}` exists")]
+    OutputExists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A checkpoint or artifact whose content does not fit what is asked of it.
+    #[error("{message}")]
+    Mismatch {
+        /// What does not fit.
+        message: String,
+        /// Why.
+        #[source]
+        source: Option<Cause>,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// A device this build cannot use.
+    #[error("device `{device}` is not available in this build")]
+    Device {
+        /// As typed.
+        device: String,
+    },
+    /// Not enough memory, told beforehand.
+    #[error("needs about {needed_bytes} bytes of memory, {free_bytes} are free")]
+    Memory {
+        /// Predicted peak.
+        needed_bytes: u64,
+        /// Free now.
+        free_bytes: u64,
+    },
+    /// Accuracy gates that failed.
+    #[error("accuracy gate failed: {}", failed.join(", "))]
+    Gate {
+        /// Each failed gate with what was found.
+        failed: Vec<String>,
+        /// The written folder.
+        output: Option<PathBuf>,
+    },
+    /// The written files do not say what was quantized.
+    #[error("verification of `{path}` failed")]
+    Verification {
+        /// The written folder.
+        path: PathBuf,
+        /// The difference.
+        source: Cause,
+    },
+    /// A failure inside quench that no input should be able to cause.
+    #[error("internal error: {message}")]
+    Bug {
+        /// What was being done.
+        message: String,
+        /// Why it failed.
+        #[source]
+        source: Option<Cause>,
+    },
+    /// Stopped by Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// A usage error without a hint.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::Usage {
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// Something on disk or the network that failed, in one line with its cause.
+    pub fn io(message: impl Into<String>, source: impl Into<Cause>) -> Self {
+        Self::Io {
+            message: message.into(),
+            source: source.into(),
+            hint: None,
+        }
+    }
+
+    /// Content that does not fit, with its cause.
+    pub fn mismatch(message: impl Into<String>, source: impl Into<Cause>) -> Self {
+        Self::Mismatch {
+            message: message.into(),
+            source: Some(source.into()),
+            hint: None,
+        }
+    }
+
+    /// The same error with advice.
+    #[must_use]
+    pub fn with_hint(mut self, advice: impl Into<String>) -> Self {
+        if let Self::Usage { hint, .. }
+        | Self::NotFound { hint, .. }
+        | Self::Io { hint, .. }
+        | Self::Mismatch { hint, .. } = &mut self
+        {
+            *hint = Some(advice.into());
+        }
+        self
+    }
+
+    /// The exit code of the program.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Usage { .. } | Self::OutputExists { .. } | Self::Device { .. } => ExitCode::Usage,
+            Self::Recipe { .. }
+            | Self::RecipeNotFound { .. }
+            | Self::Plan { .. }
+            | Self::Mismatch { .. } => ExitCode::Mismatch,
+            Self::NotFound { .. } | Self::Io { .. } => ExitCode::Io,
+            Self::Memory { .. } => ExitCode::Memory,
+            Self::Gate { .. } => ExitCode::Gate,
+            Self::Verification { .. } => ExitCode::Verification,
+            Self::Bug { .. } => ExitCode::Bug,
+            Self::Interrupted => ExitCode::Interrupted,
+        }
+    }
+
+    /// What to do about it: at most one line.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Usage { hint, .. }
+            | Self::NotFound { hint, .. }
+            | Self::Io { hint, .. }
+            | Self::Mismatch { hint, .. } => hint.clone(),
+            Self::Recipe { source, .. } => source.hint(),
+            Self::RecipeNotFound {
+                nearest: Some(name),
+                ..
+            } => Some(format!("did you mean `{name}`?")),
+            Self::RecipeNotFound { nearest: None, .. } => {
+                Some("`quench list recipes` names the built-in ones".to_owned())
+            }
+            Self::Plan { source, .. } => source.hint(),
+            Self::OutputExists { .. } => {
+                Some("name another folder with `-o`, or replace it with `--force`".to_owned())
+            }
+            Self::Device { .. } => Some(
+                "build with `cargo build --release --features cuda`, or use `--device cpu`"
+                    .to_owned(),
+            ),
+            Self::Memory { .. } => {
+                Some("use fewer `--samples` or a shorter `--sequence-length`".to_owned())
+            }
+            Self::Gate {
+                output: Some(path), ..
+            } => Some(format!(
+                "the files and the report are in `{}`",
+                path.display()
+            )),
+            Self::Bug { .. } => {
+                Some("please report it with the command line and the recipe".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// `error: ...`, `  cause: ...` for every cause, `hint: ...`; ends in a newline.
+    pub fn render(&self) -> String {
+        let mut text = format!("error: {self}\n");
+        let mut last = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let line = error.to_string().trim().replace('\n', "\n         ");
+            // Transparent wrappers repeat what they wrap.
+            if line != last {
+                let _ = writeln!(text, "  cause: {line}");
+            }
+            last = line;
+            cause = error.source();
+        }
+        if let Some(hint) = self.hint() {
+            let _ = writeln!(text, "hint: {hint}");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recipe_error_reads_as_error_cause_hint() {
+        let error = Error::Recipe {
+            origin: "recipes/bert-w4.toml".into(),
+            source: RecipeError::UnknownKey {
+                line: 14,
+                section: "`[[layers]]`".into(),
+                key: "groupsize".into(),
+                nearest: Some("group_size".into()),
+            },
+        };
+        assert_eq!(
+            error.render(),
+            "error: recipe `recipes/bert-w4.toml` is not valid\n  \
+             cause: line 14: unknown key `groupsize` in `[[layers]]`\n\
+             hint: did you mean `group_size`?\n"
+        );
+        assert_eq!(error.exit_code(), ExitCode::Mismatch);
+    }
+}

@@ -1,0 +1,193 @@
+//! What will be done to one model: every decision made, nothing read but headers.
+//!
+//! [`Plan`] is complete and serialisable: for each tensor the method, its parameters and why. The
+//! quantizers are configured from it again, so a plan read back does what it says.
+
+mod choose;
+mod data;
+mod error;
+mod estimate;
+mod evaluations;
+mod facts;
+mod formats;
+mod request;
+mod resolve;
+mod size;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use error::PlanError;
+pub use estimate::Estimate;
+pub(crate) use evaluations::evaluations;
+pub use facts::{ModelFacts, ModelKind, StageFacts, dtype_name};
+pub use request::{EvaluateRequest, Machine, QuantizeRequest};
+pub use size::PredictedSize;
+pub use table::render;
+
+use calib::sampling::{Selection, TextMode};
+use eval::tasks::TaskSpec;
+use quantizers::{METHODS, ParamError, Quantizer, Scheme};
+use serde::{Deserialize, Serialize};
+
+/// Every decision about one model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The checkpoint.
+    pub model: PlannedModel,
+    /// The recipe.
+    pub recipe: PlannedRecipe,
+    /// Seed of everything random; split by layer name further down.
+    pub seed: u64,
+    /// What is measured before quantizing; absent where no method asks for anything.
+    pub calibration: Option<PlannedCalibration>,
+    /// Quantized layers, in execution order.
+    pub layers: Vec<PlannedLayer>,
+    /// Linear layers that stay as they are, and why.
+    pub kept: Vec<KeptLayer>,
+    /// Registry name of the output format.
+    pub format: String,
+    /// Why that format.
+    pub format_because: String,
+    /// Most bytes of one weight file.
+    pub shard_bytes: u64,
+    /// Tasks run on the written files.
+    pub evaluations: Vec<PlannedEvaluation>,
+    /// Bounds the result must keep, as `figure<=bound`.
+    pub gates: Vec<String>,
+    /// Predicted sizes.
+    pub size: PredictedSize,
+    /// Predicted memory and time.
+    pub estimate: Estimate,
+    /// What a reader should know: fallbacks, dropped parameters, missing evaluations.
+    pub notes: Vec<String>,
+}
+
+/// The checkpoint of a [`Plan`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedModel {
+    /// `org/name`, the folder, or `demo`.
+    pub name: String,
+    /// Commit, for Hub models.
+    pub revision: Option<String>,
+    /// Family.
+    pub architecture: String,
+    /// Parameters of the whole checkpoint.
+    pub parameters: u64,
+}
+
+/// The recipe of a [`Plan`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedRecipe {
+    /// Its name.
+    pub name: String,
+    /// Where it was read from.
+    pub origin: String,
+    /// SHA-256 of its text, hexadecimal.
+    pub sha256: String,
+    /// What the command line changed.
+    pub overrides: Vec<String>,
+}
+
+/// What is measured before quantizing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedCalibration {
+    /// A path, `hub:...` or `synthetic`.
+    pub data: String,
+    /// Sequences or images.
+    pub samples: usize,
+    /// Tokens of one sequence; 0 for images.
+    pub sequence_length: usize,
+    /// How text becomes sequences.
+    pub mode: TextMode,
+    /// Which of them are taken.
+    pub selection: Selection,
+    /// Glossary names of the statistics, sorted.
+    pub statistics: Vec<String>,
+}
+
+/// One layer to quantize.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedLayer {
+    /// Module name, without `.weight`.
+    pub name: String,
+    /// `[out, in]`.
+    pub shape: [usize; 2],
+    /// The stage it belongs to.
+    pub stage: usize,
+    /// Registry name of the method.
+    pub method: String,
+    /// Parameters of the method, after fallbacks.
+    pub parameters: toml::Table,
+    /// What it will look like on disk.
+    pub scheme: Scheme,
+    /// Predicted stored bits over weights.
+    pub bits_per_weight: f64,
+    /// Bytes in the checkpoint.
+    pub original_bytes: u64,
+    /// Predicted bytes in the artifact.
+    pub bytes: u64,
+    /// The rule and what made it differ from the rule.
+    pub because: String,
+}
+
+/// One linear layer that stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeptLayer {
+    /// Module name.
+    pub name: String,
+    /// `[out, in]`.
+    pub shape: [usize; 2],
+    /// Why.
+    pub because: String,
+}
+
+/// One task to run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedEvaluation {
+    /// What to run on what.
+    pub spec: TaskSpec,
+    /// The recipe line, the flag or the default it comes from.
+    pub because: String,
+}
+
+impl Plan {
+    /// The configured quantizer of every layer, in order.
+    ///
+    /// # Errors
+    /// As [`PlannedLayer::quantizer`].
+    pub fn quantizers(&self) -> Result<Vec<Box<dyn Quantizer>>, ParamError> {
+        self.layers.iter().map(PlannedLayer::quantizer).collect()
+    }
+}
+
+impl PlannedLayer {
+    /// The configured quantizer.
+    ///
+    /// # Errors
+    /// Parameters the method cannot take; never for a plan made by this version.
+    pub fn quantizer(&self) -> Result<Box<dyn Quantizer>, ParamError> {
+        let method = METHODS.iter().find(|method| method.name() == self.method);
+        match method {
+            Some(method) => method.configure(&self.parameters),
+            None => Err(ParamError::BadValue {
+                method: "plan",
+                key: "method".to_owned(),
+                expected: "a method of this version".to_owned(),
+                found: format!("`{}`", self.method),
+            }),
+        }
+    }
+
+    /// Number of weights.
+    pub fn weights(&self) -> u64 {
+        self.shape[0] as u64 * self.shape[1] as u64
+    }
+}

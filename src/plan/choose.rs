@@ -1,0 +1,203 @@
+//! One rule for each layer: the first that matches, with its fallbacks.
+
+use super::{KeptLayer, ModelFacts, PlanError, PlannedLayer};
+use crate::recipe::{Recipe, Rule, names};
+use calib::LayerSpec;
+use quantizers::{Granularity, Scheme, Stat};
+use std::collections::BTreeSet;
+
+/// The decisions about all layers of a model; sizes follow once the format is chosen.
+#[derive(Debug, Default)]
+pub(super) struct Choice {
+    pub(super) layers: Vec<PlannedLayer>,
+    pub(super) kept: Vec<KeptLayer>,
+    pub(super) needs: BTreeSet<Stat>,
+    pub(super) notes: Vec<String>,
+}
+
+/// Applies the rules of `recipe` to every linear layer.
+pub(super) fn choose(recipe: &Recipe, model: &ModelFacts) -> Result<Choice, PlanError> {
+    check_patterns(recipe, model)?;
+    let mut choice = Choice::default();
+    for layer in &model.layers {
+        let shape = [layer.rows, layer.cols];
+        let keep = |because: String| KeptLayer {
+            name: layer.name.clone(),
+            shape,
+            because,
+        };
+        match rule_for(&recipe.rules, layer) {
+            None => choice.kept.push(keep(
+                if layer.in_block {
+                    "no rule matches"
+                } else {
+                    "outside the blocks, not named"
+                }
+                .to_owned(),
+            )),
+            Some(rule) if rule.method.is_none() => {
+                choice
+                    .kept
+                    .push(keep(format!("rule at line {} keeps it", rule.line)));
+            }
+            Some(rule) => {
+                let planned = plan_layer(rule, layer, model, &mut choice)?;
+                choice.layers.push(planned);
+            }
+        }
+    }
+    if choice.layers.is_empty() {
+        return Err(PlanError::NothingToQuantize);
+    }
+    let changes: BTreeSet<&String> = recipe
+        .rules
+        .iter()
+        .flat_map(|rule| &rule.overridden)
+        .collect();
+    choice.notes.extend(
+        changes
+            .into_iter()
+            .filter(|text| text.contains("dropped"))
+            .cloned(),
+    );
+    Ok(choice)
+}
+
+fn rule_for<'r>(rules: &'r [Rule], layer: &LayerSpec) -> Option<&'r Rule> {
+    rules
+        .iter()
+        .find(|rule| rule.pattern.matches(&layer.name, layer.in_block))
+}
+
+/// Every pattern must decide at least one layer.
+fn check_patterns(recipe: &Recipe, model: &ModelFacts) -> Result<(), PlanError> {
+    for (index, rule) in recipe.rules.iter().enumerate() {
+        let matched: Vec<&LayerSpec> = model
+            .layers
+            .iter()
+            .filter(|layer| rule.pattern.matches(&layer.name, layer.in_block))
+            .collect();
+        let earlier = &recipe.rules[..index];
+        let decides = matched
+            .iter()
+            .any(|layer| rule_for(earlier, layer).is_none());
+        if decides {
+            continue;
+        }
+        let shadowed_by = matched
+            .first()
+            .and_then(|layer| rule_for(earlier, layer))
+            .map(|rule| rule.line);
+        let known = model.layers.iter().map(|layer| layer.name.as_str());
+        return Err(PlanError::NoMatch {
+            line: rule.line_of("match"),
+            pattern: rule.pattern.text().to_owned(),
+            nearest: nearest_layers(rule.pattern.text(), known),
+            shadowed_by,
+        });
+    }
+    Ok(())
+}
+
+/// Layer names most like the literal part of a pattern: by whole name, then by last segments.
+fn nearest_layers<'a>(pattern: &str, known: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let literal = pattern
+        .trim_start_matches("re:")
+        .replace(['*', '^', '$', '\\'], "");
+    let literal = literal.trim_matches('.');
+    let segments = literal.split('.').count();
+    let tail = |name: &'a str| {
+        let start = name
+            .rmatch_indices('.')
+            .nth(segments - 1)
+            .map_or(0, |(at, _)| at + 1);
+        &name[start..]
+    };
+    let names: Vec<&str> = known.collect();
+    let mut tails: Vec<&str> = Vec::new();
+    for name in &names {
+        if !tails.contains(&tail(name)) {
+            tails.push(tail(name));
+        }
+    }
+    let best = names::nearest_several(literal, tails, 2);
+    let mut nearest: Vec<String> = Vec::new();
+    for ending in best {
+        nearest.extend(
+            names
+                .iter()
+                .find(|name| tail(name) == ending)
+                .map(|name| (*name).to_owned()),
+        );
+    }
+    nearest
+}
+
+fn plan_layer(
+    rule: &Rule,
+    layer: &LayerSpec,
+    model: &ModelFacts,
+    choice: &mut Choice,
+) -> Result<PlannedLayer, PlanError> {
+    let Some(quantizer) = rule.quantizer()? else {
+        return Err(PlanError::NothingToQuantize);
+    };
+    let method = rule.method.clone().unwrap_or_default();
+    let mut scheme =
+        quantizer
+            .scheme(layer.rows, layer.cols)
+            .map_err(|source| PlanError::Layer {
+                layer: layer.name.clone(),
+                rows: layer.rows,
+                cols: layer.cols,
+                method: method.clone(),
+                line: rule.line,
+                source,
+            })?;
+    scheme.transposed = layer.transposed;
+    choice.needs.extend(quantizer.needs().iter().copied());
+    let mut because = match rule.line {
+        0 => "command line".to_owned(),
+        line => format!("rule `{}` (line {line})", rule.pattern.text()),
+    };
+    for change in &rule.overridden {
+        because = format!("{because}; {change}");
+    }
+    if let Some(fallback) = fallback(rule, &scheme, layer) {
+        because = format!("{because}; {fallback}");
+        choice.notes.push(format!("`{}`: {fallback}", layer.name));
+    }
+    Ok(PlannedLayer {
+        name: layer.name.clone(),
+        shape: [layer.rows, layer.cols],
+        stage: layer.stage,
+        method,
+        parameters: rule.parameters.clone(),
+        scheme,
+        bits_per_weight: 0.0,
+        original_bytes: model.layer_bytes.get(&layer.name).copied().unwrap_or(0),
+        bytes: 0,
+        because,
+    })
+}
+
+/// What became of a `group_size` that does not divide the inputs of a layer.
+fn fallback(rule: &Rule, scheme: &Scheme, layer: &LayerSpec) -> Option<String> {
+    let size = rule
+        .parameters
+        .get("group_size")
+        .and_then(toml::Value::as_integer)?;
+    let size = usize::try_from(size).ok().filter(|&size| size > 0)?;
+    if layer.cols.is_multiple_of(size) {
+        return None;
+    }
+    let instead = match scheme.granularity {
+        Granularity::Channel => "one scale per channel".to_owned(),
+        Granularity::Tensor => "one scale for the matrix".to_owned(),
+        Granularity::Group(_) => "a shorter last group".to_owned(),
+    };
+    Some(format!(
+        "{instead}, as group_size {size} does not divide {} inputs",
+        layer.cols
+    ))
+}

@@ -1,0 +1,26 @@
+//! Whether data can be there, before anything is read.
+
+use super::PlanError;
+use calib::data::{DataSpec, SOURCES};
+use std::path::Path;
+
+/// Checks a data string: its form, that its file exists, that a source reads such files. `what`
+/// names its use.
+pub(crate) fn check(what: &str, text: &str) -> Result<(), PlanError> {
+    let refused = |source| PlanError::Data {
+        what: what.to_owned(),
+        data: text.to_owned(),
+        source,
+    };
+    let spec = DataSpec::parse(text, Path::new("")).map_err(|error| refused(error.into()))?;
+    if let DataSpec::Path { path, .. } = &spec {
+        fs_err::metadata(path).map_err(|error| refused(error.into()))?;
+    }
+    if SOURCES.iter().any(|source| source.accepts(&spec)) {
+        return Ok(());
+    }
+    let names: Vec<&str> = SOURCES.iter().map(|source| source.name()).collect();
+    Err(refused(
+        format!("expected one of {}", names.join(", ")).into(),
+    ))
+}

@@ -1,0 +1,154 @@
+//! Why a recipe does not fit a model.
+
+use crate::recipe::RecipeError;
+use quantizers::QuantizeError;
+use thiserror::Error;
+
+/// A recipe and a model that do not fit each other.
+#[derive(Debug, Error)]
+pub enum PlanError {
+    /// A pattern no layer has.
+    #[error("line {line}: pattern `{pattern}` {} no linear layer", if shadowed_by.is_some() { "decides" } else { "matches" })]
+    NoMatch {
+        /// Line of the rule.
+        line: usize,
+        /// The pattern.
+        pattern: String,
+        /// The nearest layer names.
+        nearest: Vec<String>,
+        /// The layers it names were all taken by rules before it.
+        shadowed_by: Option<usize>,
+    },
+    /// A layer whose shape the method's parameters do not suit.
+    #[error("cannot quantize `{layer}` [{rows}, {cols}] with `{method}` (rule at line {line})")]
+    Layer {
+        /// Layer name.
+        layer: String,
+        /// Output channels.
+        rows: usize,
+        /// Inputs.
+        cols: usize,
+        /// Method name.
+        method: String,
+        /// Line of the rule.
+        line: usize,
+        /// Why.
+        source: QuantizeError,
+    },
+    /// A format that cannot hold a layer.
+    #[error("format `{format}` cannot hold `{layer}`: {reason}")]
+    Format {
+        /// Format name.
+        format: String,
+        /// Layer name.
+        layer: String,
+        /// Why not, as the format says it.
+        reason: String,
+        /// Formats that can hold every layer.
+        others: Vec<String>,
+    },
+    /// Sequences longer than the model takes.
+    #[error(
+        "calibration sequence_length: expected at most {limit} (the model's positions), found {found}"
+    )]
+    SequenceLength {
+        /// Asked for.
+        found: usize,
+        /// What the model takes.
+        limit: usize,
+    },
+    /// Synthetic text from a model that writes none.
+    #[error(
+        "calibration data `synthetic` is sampled from the model, and `{architecture}` predicts no tokens"
+    )]
+    NoSampler {
+        /// Family.
+        architecture: String,
+        /// The statistics that need data.
+        statistics: Vec<String>,
+    },
+    /// Every rule keeps its layers.
+    #[error("every rule keeps its layers: nothing would be quantized")]
+    NothingToQuantize,
+    /// An evaluation its task cannot take.
+    #[error("evaluation ({because}): {message}")]
+    Evaluation {
+        /// The recipe line or flag.
+        because: String,
+        /// What the task said.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// Data that is not there or that no source reads.
+    #[error("{what} data `{data}` cannot be read")]
+    Data {
+        /// What it is for.
+        what: String,
+        /// As named.
+        data: String,
+        /// Why not.
+        source: crate::errors::Cause,
+    },
+    /// Something in the recipe itself.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+}
+
+impl PlanError {
+    /// What to do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoMatch {
+                shadowed_by: Some(line),
+                ..
+            } => Some(format!(
+                "the rule at line {line} takes those layers first; put the narrower rule before it"
+            )),
+            Self::NoMatch { nearest, .. } if !nearest.is_empty() => {
+                Some(format!("nearest layer names: {}", quoted(nearest)))
+            }
+            Self::NoMatch { .. } => Some("`quench inspect MODEL` lists the names".to_owned()),
+            Self::Layer {
+                source: QuantizeError::GroupSize { cols, .. },
+                ..
+            } => {
+                let sizes: Vec<String> = [256, 128, 96, 64, 48, 32, 16]
+                    .iter()
+                    .filter(|&&size| cols % size == 0)
+                    .map(|size| format!("`{size}`"))
+                    .collect();
+                let fallback =
+                    "`group_size_fallback = \"channel\"` in the rule takes one scale per channel";
+                Some(match sizes.as_slice() {
+                    [] => fallback.to_owned(),
+                    _ => format!("{} would do; {fallback}", sizes.join(", ")),
+                })
+            }
+            Self::Format { others, .. } if !others.is_empty() => Some(format!(
+                "use `format = \"{}\"`, or another method for this layer",
+                others[0]
+            )),
+            Self::SequenceLength { limit, .. } => Some(format!("use `--sequence-length {limit}`")),
+            Self::NoSampler { statistics, .. } => Some(format!(
+                "name data for {} with `--calib`",
+                quoted(statistics)
+            )),
+            Self::Evaluation { hint, .. } => hint.clone(),
+            Self::Data { .. } => Some(
+                "paths in a recipe are relative to its folder, on the command line to this one"
+                    .to_owned(),
+            ),
+            Self::Recipe(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+fn quoted(names: &[String]) -> String {
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}

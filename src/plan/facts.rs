@@ -1,0 +1,154 @@
+//! What planning knows of a model: names, shapes and stored types, from headers alone.
+
+use calib::{LayerSpec, Model, Output, WeightSource};
+use quantizers::FloatType;
+use quantizers::formats::{Dtype, TensorFolder};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A model as planning sees it.
+#[derive(Debug, Clone)]
+pub struct ModelFacts {
+    /// `org/name`, the folder, or `demo`.
+    pub name: String,
+    /// Commit, for Hub models.
+    pub revision: Option<String>,
+    /// Family.
+    pub architecture: String,
+    /// What it is for.
+    pub kind: ModelKind,
+    /// Every linear layer, in execution order.
+    pub layers: Vec<LayerSpec>,
+    /// Stages, in execution order.
+    pub stages: Vec<StageFacts>,
+    /// Stored bytes of each layer's weight, by layer name.
+    pub layer_bytes: BTreeMap<String, u64>,
+    /// Stored type of each layer's weight, by layer name.
+    pub float_types: BTreeMap<String, FloatType>,
+    /// Values in all tensors.
+    pub parameters: u64,
+    /// Bytes of all tensors.
+    pub tensor_bytes: u64,
+    /// Vocabulary of a text model.
+    pub vocabulary: Option<usize>,
+    /// Longest sequence.
+    pub max_positions: Option<usize>,
+}
+
+/// One stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageFacts {
+    /// Short name.
+    pub name: String,
+    /// Values in its tensors.
+    pub parameters: u64,
+}
+
+/// What a model is for: decides the default recipe and evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelKind {
+    /// Predicts the next token.
+    Decoder,
+    /// Gives a text one of several labels.
+    TextClassifier,
+    /// Turns a text into hidden states.
+    TextEncoder,
+    /// Gives an image one of several labels.
+    ImageClassifier,
+    /// Turns an image into hidden states.
+    ImageEncoder,
+}
+
+impl ModelKind {
+    /// As messages name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Decoder => "decoder",
+            Self::TextClassifier => "text classifier",
+            Self::TextEncoder => "text encoder",
+            Self::ImageClassifier => "image classifier",
+            Self::ImageEncoder => "image encoder",
+        }
+    }
+
+    /// Takes images rather than tokens.
+    pub fn is_vision(self) -> bool {
+        matches!(self, Self::ImageClassifier | Self::ImageEncoder)
+    }
+}
+
+impl ModelFacts {
+    /// Reads headers only: `weights` for names and shapes, `folder` for what is stored.
+    pub fn new(
+        name: String,
+        revision: Option<String>,
+        weights: &dyn WeightSource,
+        folder: &TensorFolder,
+        model: &dyn Model,
+    ) -> Self {
+        let count = |name: &str| {
+            weights
+                .shape(name)
+                .map_or(0, |shape| shape.iter().map(|&side| side as u64).product())
+        };
+        let stages = (0..model.stages())
+            .map(|stage| StageFacts {
+                name: model.stage_name(stage),
+                parameters: model
+                    .tensor_names(stage)
+                    .iter()
+                    .map(|name| count(name))
+                    .sum(),
+            })
+            .collect();
+        let layers = model.layers().to_vec();
+        let mut layer_bytes = BTreeMap::new();
+        let mut float_types = BTreeMap::new();
+        for layer in &layers {
+            if let Some(info) = folder.info(&layer.weight_name()) {
+                layer_bytes.insert(layer.name.clone(), info.bytes as u64);
+                float_types.extend(float_type(info.dtype).map(|kind| (layer.name.clone(), kind)));
+            }
+        }
+        Self {
+            name,
+            revision,
+            architecture: model.architecture().to_owned(),
+            kind: kind(model),
+            layers,
+            stages,
+            layer_bytes,
+            float_types,
+            parameters: weights.names().iter().map(|name| count(name)).sum(),
+            tensor_bytes: folder.tensors().map(|(_, info)| info.bytes as u64).sum(),
+            vocabulary: model.vocabulary(),
+            max_positions: model.max_positions(),
+        }
+    }
+}
+
+fn kind(model: &dyn Model) -> ModelKind {
+    let text = model.vocabulary().is_some();
+    match model.output() {
+        Output::TokenLogits => ModelKind::Decoder,
+        Output::ClassLogits if text => ModelKind::TextClassifier,
+        Output::ClassLogits => ModelKind::ImageClassifier,
+        Output::HiddenStates if text => ModelKind::TextEncoder,
+        Output::HiddenStates => ModelKind::ImageEncoder,
+    }
+}
+
+fn float_type(dtype: Dtype) -> Option<FloatType> {
+    match dtype {
+        Dtype::F32 => Some(FloatType::F32),
+        Dtype::F16 => Some(FloatType::F16),
+        Dtype::BF16 => Some(FloatType::Bf16),
+        _ => None,
+    }
+}
+
+/// Name of a stored type as people write it.
+pub fn dtype_name(dtype: Dtype) -> String {
+    format!("{dtype:?}").to_lowercase()
+}

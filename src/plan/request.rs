@@ -1,0 +1,54 @@
+//! What the commands hand to the road: a plan and where it is to be carried out.
+
+use super::{Plan, PlannedEvaluation};
+use crate::args::DeviceChoice;
+use calib::hub::FetchOptions;
+use eval::gate::Gate;
+use std::path::PathBuf;
+
+/// Where the work is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// The device, known to exist in this build.
+    pub device: DeviceChoice,
+    /// Worker threads; the pool is already built with that many.
+    pub threads: usize,
+}
+
+/// `quench quantize`, resolved.
+#[derive(Debug, Clone)]
+pub struct QuantizeRequest {
+    /// Every decision.
+    pub plan: Plan,
+    /// The folder to write.
+    pub output: PathBuf,
+    /// An existing folder is to be replaced.
+    pub replace: bool,
+    /// Run [`Plan::evaluations`] on the written files.
+    pub evaluate: bool,
+    /// Bounds of the recipe and the command line.
+    pub gates: Vec<Gate>,
+    /// How to reach the Hub, for data.
+    pub fetch: FetchOptions,
+    /// Where.
+    pub machine: Machine,
+    /// The command as typed, for the report.
+    pub command: String,
+}
+
+/// `quench eval`, resolved.
+#[derive(Debug, Clone)]
+pub struct EvaluateRequest {
+    /// Tasks to run.
+    pub evaluations: Vec<PlannedEvaluation>,
+    /// Bounds of the command line and the recipe.
+    pub gates: Vec<Gate>,
+    /// Seed of sampled data and of the intervals.
+    pub seed: u64,
+    /// How to reach the Hub, for data.
+    pub fetch: FetchOptions,
+    /// Where.
+    pub machine: Machine,
+    /// The command as typed, for the report.
+    pub command: String,
+}

@@ -1,0 +1,134 @@
+//! Recipe and model headers to a [`Plan`].
+
+use super::choose::{Choice, choose};
+use super::{
+    ModelFacts, Plan, PlanError, PlannedCalibration, PlannedModel, PlannedRecipe, data, estimate,
+    evaluations, formats, size,
+};
+use crate::recipe::{Overrides, Recipe, builtin};
+use std::collections::BTreeSet;
+
+/// Tokens of a calibration sequence unless the recipe says otherwise or the model takes fewer.
+const DEFAULT_SEQUENCE_LENGTH: usize = 512;
+
+impl Recipe {
+    /// The recipe used where none is named: `w4` for decoders, `w8` for everything else.
+    pub fn default_for(model: &ModelFacts) -> &'static str {
+        if model.kind == super::ModelKind::Decoder {
+            "w4"
+        } else {
+            "w8"
+        }
+    }
+
+    /// The recipe of the command line: the named one, a single rule for `--method`, or the default
+    /// for the model; with what the command line changes.
+    ///
+    /// # Errors
+    /// A change the recipe cannot take.
+    pub fn for_model(
+        named: Option<Self>,
+        overrides: &Overrides,
+        model: &ModelFacts,
+    ) -> Result<Self, crate::recipe::RecipeError> {
+        let base = match (named, &overrides.method) {
+            (Some(recipe), _) => recipe,
+            (None, Some(method)) => Self::of_method(method, overrides.bits.unwrap_or(4))?,
+            (None, None) => match builtin::find(Self::default_for(model)) {
+                Some(builtin) => builtin.recipe()?,
+                None => return Err(crate::recipe::RecipeError::NoRules),
+            },
+        };
+        base.with(overrides)
+    }
+
+    /// Decides everything about `model`; reads no tensor and no data.
+    ///
+    /// # Errors
+    /// A pattern that matches nothing, a shape a method cannot take, a format that cannot hold a
+    /// layer, data the model cannot read.
+    pub fn check(&self, model: &ModelFacts, threads: usize) -> Result<Plan, PlanError> {
+        let Choice {
+            mut layers,
+            kept,
+            needs,
+            mut notes,
+        } = choose(self, model)?;
+        let format = formats::choose(&self.output.format, &layers)?;
+        for layer in &mut layers {
+            size::fill(layer, format.format, model);
+        }
+        let calibration = self.calibration_plan(model, &needs)?;
+        let evaluations = evaluations::plan(self, model, &mut notes)?;
+        for evaluation in &evaluations {
+            data::check("evaluation", &evaluation.spec.data)?;
+        }
+        let overrides: BTreeSet<String> = self
+            .rules
+            .iter()
+            .flat_map(|rule| rule.overridden.iter().cloned())
+            .collect();
+        Ok(Plan {
+            model: PlannedModel {
+                name: model.name.clone(),
+                revision: model.revision.clone(),
+                architecture: model.architecture.clone(),
+                parameters: model.parameters,
+            },
+            recipe: PlannedRecipe {
+                name: self.name.clone(),
+                origin: self.origin.to_string(),
+                sha256: self.sha256.clone(),
+                overrides: overrides.into_iter().collect(),
+            },
+            seed: self.seed,
+            size: size::predict(model, &layers),
+            estimate: estimate::estimate(model, &layers, &needs, calibration.as_ref(), threads),
+            calibration,
+            layers,
+            kept,
+            format: format.format.name().to_owned(),
+            format_because: format.because,
+            shard_bytes: self.output.shard_bytes,
+            evaluations,
+            gates: self.gates.iter().map(ToString::to_string).collect(),
+            notes,
+        })
+    }
+
+    fn calibration_plan(
+        &self,
+        model: &ModelFacts,
+        needs: &BTreeSet<quantizers::Stat>,
+    ) -> Result<Option<PlannedCalibration>, PlanError> {
+        if needs.is_empty() {
+            return Ok(None);
+        }
+        let statistics: Vec<String> = needs.iter().map(|stat| stat.name().to_owned()).collect();
+        let calibration = &self.calibration;
+        if calibration.data == "synthetic" && model.kind != super::ModelKind::Decoder {
+            return Err(PlanError::NoSampler {
+                architecture: model.architecture.clone(),
+                statistics,
+            });
+        }
+        data::check("calibration", &calibration.data)?;
+        let limit = model.max_positions.unwrap_or(usize::MAX);
+        let sequence_length = match calibration.sequence_length {
+            _ if model.kind.is_vision() => 0,
+            Some(found) if found > limit => {
+                return Err(PlanError::SequenceLength { found, limit });
+            }
+            Some(length) => length,
+            None => DEFAULT_SEQUENCE_LENGTH.min(limit),
+        };
+        Ok(Some(PlannedCalibration {
+            data: calibration.data.clone(),
+            samples: calibration.samples,
+            sequence_length,
+            mode: calibration.mode.clone(),
+            selection: calibration.selection,
+            statistics,
+        }))
+    }
+}

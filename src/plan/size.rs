@@ -1,0 +1,77 @@
+//! Predicted sizes: every stored bit of a layer, before the layer is read.
+
+use super::{ModelFacts, PlannedLayer};
+use quantizers::FloatType;
+use quantizers::formats::Format;
+use serde::{Deserialize, Serialize};
+
+/// Predicted sizes of a whole model.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PredictedSize {
+    /// Tensors of the original.
+    pub original_bytes: u64,
+    /// Tensors of the artifact.
+    pub artifact_bytes: u64,
+    /// Over the quantized linear layers.
+    pub bits_per_weight_linear: f64,
+    /// Over all parameters.
+    pub bits_per_weight_file: f64,
+    /// Original over artifact.
+    pub ratio: f64,
+}
+
+/// Fills in the stored bits of one layer as `format` will write it.
+///
+/// Exact but for the number of sparse values, which follows the asked-for fractions.
+pub(super) fn fill(layer: &mut PlannedLayer, format: &dyn Format, model: &ModelFacts) {
+    let [rows, cols] = layer.shape;
+    let scale_type = model
+        .float_types
+        .get(&layer.name)
+        .copied()
+        .unwrap_or(FloatType::F32);
+    let outliers = if layer.scheme.outliers {
+        sparse_values(layer)
+    } else {
+        0
+    };
+    let bits = format.planned_bits(&layer.scheme, rows, cols, scale_type, outliers);
+    layer.bits_per_weight = bits as f64 / layer.weights().max(1) as f64;
+    layer.bytes = bits.div_ceil(8);
+}
+
+/// Sparse values the parameters ask for.
+fn sparse_values(layer: &PlannedLayer) -> usize {
+    let share: f64 = ["outlier_fraction", "sensitive_fraction"]
+        .iter()
+        .filter_map(|key| layer.parameters.get(*key))
+        .filter_map(|value| {
+            value
+                .as_float()
+                .or_else(|| value.as_integer().map(|n| n as f64))
+        })
+        .sum();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a number of weights"
+    )]
+    let values = (share * layer.weights() as f64).round().max(0.0) as usize;
+    values
+}
+
+/// Sizes of the whole model, kept tensors as they are.
+pub(super) fn predict(model: &ModelFacts, layers: &[PlannedLayer]) -> PredictedSize {
+    let weights: u64 = layers.iter().map(PlannedLayer::weights).sum();
+    let bytes: u64 = layers.iter().map(|layer| layer.bytes).sum();
+    let replaced: u64 = layers.iter().map(|layer| layer.original_bytes).sum();
+    let artifact_bytes = model.tensor_bytes.saturating_sub(replaced) + bytes;
+    PredictedSize {
+        original_bytes: model.tensor_bytes,
+        artifact_bytes,
+        bits_per_weight_linear: 8.0 * bytes as f64 / weights.max(1) as f64,
+        bits_per_weight_file: 8.0 * artifact_bytes as f64 / model.parameters.max(1) as f64,
+        ratio: model.tensor_bytes as f64 / artifact_bytes.max(1) as f64,
+    }
+}

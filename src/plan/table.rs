@@ -1,0 +1,185 @@
+//! The plan as a table for people.
+
+use super::{Plan, PlannedLayer, estimate};
+use crate::progress::memory::shown;
+use quantizers::Granularity;
+use quantizers::tensor::SchemeKind;
+use std::fmt::Write;
+
+/// Renders `plan`, one line per layer.
+pub fn render(plan: &Plan) -> String {
+    let mut text = String::new();
+    header(&mut text, plan);
+    layers(&mut text, &plan.layers);
+    for kept in &plan.kept {
+        let [rows, cols] = kept.shape;
+        let _ = writeln!(
+            text,
+            "kept: {} [{rows}, {cols}] ({})",
+            kept.name, kept.because
+        );
+    }
+    for note in &plan.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
+    footer(&mut text, plan);
+    text
+}
+
+fn header(text: &mut String, plan: &Plan) {
+    let revision = plan
+        .model
+        .revision
+        .as_ref()
+        .map_or_else(String::new, |r| format!("@{r}"));
+    let _ = writeln!(
+        text,
+        "model        {}{revision} ({}, {} parameters)",
+        plan.model.name,
+        plan.model.architecture,
+        grouped(plan.model.parameters)
+    );
+    let _ = write!(
+        text,
+        "recipe       {} ({})",
+        plan.recipe.name, plan.recipe.origin
+    );
+    for change in &plan.recipe.overrides {
+        let _ = write!(text, ", {change}");
+    }
+    let _ = writeln!(text);
+    let _ = writeln!(
+        text,
+        "format       {} ({})",
+        plan.format, plan.format_because
+    );
+    if let Some(calibration) = &plan.calibration {
+        let _ = write!(
+            text,
+            "calibration  {} for {}: {} samples",
+            calibration.data,
+            calibration.statistics.join(", "),
+            calibration.samples
+        );
+        if calibration.sequence_length > 0 {
+            let _ = write!(text, " of {} tokens", calibration.sequence_length);
+        }
+        let _ = writeln!(text);
+    }
+    for evaluation in &plan.evaluations {
+        let spec = &evaluation.spec;
+        let _ = writeln!(
+            text,
+            "evaluation   {} on {} ({})",
+            spec.task, spec.data, evaluation.because
+        );
+    }
+    if !plan.gates.is_empty() {
+        let _ = writeln!(text, "gates        {}", plan.gates.join(", "));
+    }
+    let _ = writeln!(text);
+}
+
+fn layers(text: &mut String, layers: &[PlannedLayer]) {
+    let name_width = layers
+        .iter()
+        .map(|layer| layer.name.len())
+        .max()
+        .unwrap_or(0)
+        .max(5);
+    let method_width = layers
+        .iter()
+        .map(|layer| layer.method.len())
+        .max()
+        .unwrap_or(0)
+        .max(6);
+    let _ = writeln!(
+        text,
+        "{:<name_width$}  {:>14}  {:<method_width$}  {:>4}  {:<12}  {:>8}  {:>10}  {:>10}",
+        "layer", "shape", "method", "bits", "scheme", "bits/w", "original", "quantized"
+    );
+    for layer in layers {
+        let [rows, cols] = layer.shape;
+        let _ = writeln!(
+            text,
+            "{:<name_width$}  {:>14}  {:<method_width$}  {:>4}  {:<12}  {:>8.4}  {:>10}  {:>10}",
+            layer.name,
+            format!("[{rows}, {cols}]"),
+            layer.method,
+            layer.scheme.bits,
+            scheme(layer),
+            layer.bits_per_weight,
+            shown(layer.original_bytes),
+            shown(layer.bytes),
+        );
+    }
+}
+
+/// `group 128`, `channel`, `codebook`, with `+ sparse`.
+fn scheme(layer: &PlannedLayer) -> String {
+    let dense = match (layer.scheme.kind, layer.scheme.granularity) {
+        (SchemeKind::Codebook, _) => "codebook".to_owned(),
+        (SchemeKind::Uniform, Granularity::Tensor) => "tensor".to_owned(),
+        (SchemeKind::Uniform, Granularity::Channel) => "channel".to_owned(),
+        (SchemeKind::Uniform, Granularity::Group(size)) => format!("group {size}"),
+    };
+    if layer.scheme.outliers {
+        format!("{dense}+csr")
+    } else {
+        dense
+    }
+}
+
+fn footer(text: &mut String, plan: &Plan) {
+    let (size, estimate) = (&plan.size, &plan.estimate);
+    let _ = writeln!(
+        text,
+        "\nsize         {} -> {} ({:.2}x smaller), {:.3} bits per weight in {} quantized layers, \
+         {:.3} over the whole file",
+        shown(size.original_bytes),
+        shown(size.artifact_bytes),
+        size.ratio,
+        size.bits_per_weight_linear,
+        plan.layers.len(),
+        size.bits_per_weight_file,
+    );
+    let _ = writeln!(
+        text,
+        "memory       about {}: block {}, hidden states {}, statistics {}, program",
+        shown(estimate.memory_bytes),
+        shown(estimate.block_bytes),
+        shown(estimate.activation_bytes),
+        shown(estimate.statistics_bytes),
+    );
+    let _ = writeln!(
+        text,
+        "time         about {} on {} thread{}",
+        duration(estimate.seconds),
+        estimate.threads,
+        if estimate.threads == 1 { "" } else { "s" },
+    );
+    let _ = writeln!(text, "             {}", estimate::ASSUMPTIONS);
+}
+
+/// `0.4 s`, `12 s`, `3 min`, `2.5 h`.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 10.0 => format!("{s:.1} s"),
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+/// `1 412 096` as `1,412,096`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

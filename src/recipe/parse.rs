@@ -1,0 +1,259 @@
+//! From TOML text to a [`Recipe`].
+
+use super::document::Section;
+use super::{
+    Calibration, Evaluation, KEEP, Origin, Output, Pattern, Recipe, RecipeError, Rule, parse_bytes,
+    resolve_data,
+};
+use calib::sampling::{Selection, TextMode};
+use eval::gate::Gate;
+use quantizers::formats::FORMATS;
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+/// Sequences calibrated on unless the recipe says otherwise.
+const DEFAULT_SAMPLES: usize = 128;
+/// Most bytes of one weight file unless the recipe says otherwise.
+const DEFAULT_SHARD_BYTES: u64 = 5_000_000_000;
+
+impl Recipe {
+    /// Reads a recipe; `folder` is what its paths are relative to.
+    ///
+    /// # Errors
+    /// The first thing in it that quench cannot do, with its line.
+    pub fn parse(text: &str, origin: Origin, folder: Option<&Path>) -> Result<Self, RecipeError> {
+        let mut top = Section::parse(text)?;
+        let name = match (top.take_string("name")?, &origin) {
+            (Some(name), _) => name,
+            (None, Origin::File(path)) => path
+                .file_stem()
+                .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
+            (None, _) => "unnamed".to_owned(),
+        };
+        let seed = top.take("seed", "a whole number of at least 0", |value| {
+            value.as_integer().and_then(|seed| u64::try_from(seed).ok())
+        })?;
+        for later in ["budget", "nonlinear", "activations", "transforms"] {
+            top.forbid(later)?;
+        }
+        let calibration = calibration(top.take_table("calibration")?, folder)?;
+        let rules: Vec<Rule> = top
+            .take_tables("layers")?
+            .into_iter()
+            .map(rule)
+            .collect::<Result<_, _>>()?;
+        let output = output(top.take_table("output")?)?;
+        let evaluations = top
+            .take_tables("evaluate")?
+            .into_iter()
+            .map(|section| Evaluation::read(section, folder))
+            .collect::<Result<_, _>>()?;
+        let gates = gates(top.take_table("gate")?)?;
+        top.finish()?;
+        if rules.is_empty() {
+            return Err(RecipeError::NoRules);
+        }
+        for rule in &rules {
+            rule.quantizer()?;
+        }
+        Ok(Self {
+            name,
+            origin,
+            sha256: sha256(text),
+            seed: seed.unwrap_or(0),
+            calibration,
+            rules,
+            output,
+            evaluations,
+            eval_data: None,
+            gates,
+        })
+    }
+}
+
+/// SHA-256 of `text`, hexadecimal.
+pub(super) fn sha256(text: &str) -> String {
+    Sha256::digest(text.as_bytes())
+        .iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            use std::fmt::Write as _;
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+}
+
+fn calibration(
+    section: Option<Section>,
+    folder: Option<&Path>,
+) -> Result<Calibration, RecipeError> {
+    let mut calibration = Calibration {
+        data: "synthetic".to_owned(),
+        samples: DEFAULT_SAMPLES,
+        sequence_length: None,
+        mode: TextMode::default(),
+        selection: Selection::default(),
+    };
+    let Some(mut section) = section else {
+        return Ok(calibration);
+    };
+    if let Some(data) = section.take_string("data")? {
+        calibration.data = resolve_data(&data, folder);
+    }
+    if let Some(samples) = section.take_count("samples")? {
+        calibration.samples = samples;
+    }
+    calibration.sequence_length = section.take_count("sequence_length")?;
+    let selection = section.take(
+        "selection",
+        "`\"first\"` or `\"random\"`",
+        |value| match value.as_str()? {
+            "first" => Some(Selection::First),
+            "random" => Some(Selection::Random),
+            _ => None,
+        },
+    )?;
+    calibration.selection = selection.unwrap_or_default();
+    let documents = section.take(
+        "mode",
+        "`\"windows\"` or `\"documents\"`",
+        |value| match value.as_str()? {
+            "windows" => Some(false),
+            "documents" => Some(true),
+            _ => None,
+        },
+    )?;
+    // The key of the other mode stays in the section, and is refused there.
+    calibration.mode = if documents == Some(true) {
+        let separator = section.take_string("separator")?;
+        TextMode::Documents {
+            separator: separator.unwrap_or_else(|| "<|endoftext|>".to_owned()),
+        }
+    } else {
+        TextMode::Windows {
+            stride: section.take_count("stride")?,
+        }
+    };
+    section.finish()?;
+    Ok(calibration)
+}
+
+fn rule(mut section: Section) -> Result<Rule, RecipeError> {
+    let line = section.line();
+    let pattern_line = section.line_of("match");
+    let method_line = section.line_of("method");
+    let text = section.require_string("match")?;
+    let pattern = Pattern::parse(&text).map_err(|message| RecipeError::Pattern {
+        line: pattern_line,
+        pattern: text,
+        message,
+    })?;
+    let method = section.require_string("method")?;
+    let bits_line = section.line_of("bits");
+    if method == KEEP {
+        section.finish()?;
+        return Ok(Rule {
+            pattern,
+            line,
+            method: None,
+            parameters: toml::Table::new(),
+            lines: vec![("match".to_owned(), pattern_line)],
+            overridden: Vec::new(),
+        });
+    }
+    let (parameters, mut lines) = section.rest();
+    if parameters.get("bits").and_then(toml::Value::as_str) == Some("auto") {
+        return Err(RecipeError::Unsupported {
+            line: bits_line,
+            section: "`bits = \"auto\"`".to_owned(),
+        });
+    }
+    lines.extend([
+        ("match".to_owned(), pattern_line),
+        ("method".to_owned(), method_line),
+    ]);
+    Ok(Rule {
+        pattern,
+        line,
+        method: Some(method),
+        parameters,
+        lines,
+        overridden: Vec::new(),
+    })
+}
+
+fn output(section: Option<Section>) -> Result<Output, RecipeError> {
+    let mut output = Output {
+        format: "auto".to_owned(),
+        shard_bytes: DEFAULT_SHARD_BYTES,
+    };
+    let Some(mut section) = section else {
+        return Ok(output);
+    };
+    let line = section.line_of("format");
+    if let Some(format) = section.take_string("format")? {
+        check_format(&format, line)?;
+        output.format = format;
+    }
+    let bytes = section.take(
+        "shard_size",
+        "a size such as `\"5GB\"` or `\"512MiB\"`",
+        |value| {
+            value
+                .as_str()
+                .and_then(parse_bytes)
+                .filter(|&bytes| bytes > 0)
+        },
+    )?;
+    if let Some(bytes) = bytes {
+        output.shard_bytes = bytes;
+    }
+    section.finish()?;
+    Ok(output)
+}
+
+/// `auto`, or a format of the registry that quantized layers can be written in.
+pub(super) fn check_format(name: &str, line: usize) -> Result<(), RecipeError> {
+    let known: Vec<&str> = FORMATS
+        .iter()
+        .map(|format| format.name())
+        .chain(["auto"])
+        .collect();
+    if known.contains(&name) {
+        return Ok(());
+    }
+    Err(RecipeError::UnknownName {
+        line,
+        what: "format",
+        name: name.to_owned(),
+        nearest: crate::recipe::names::nearest(name, known.iter().copied()),
+    })
+}
+
+fn gates(section: Option<Section>) -> Result<Vec<Gate>, RecipeError> {
+    let Some(section) = section else {
+        return Ok(Vec::new());
+    };
+    let (table, lines) = section.rest();
+    table
+        .into_iter()
+        .zip(lines)
+        .map(|((figure, value), (_, line))| {
+            let bound = value
+                .as_float()
+                .or_else(|| value.as_integer().map(|whole| whole as f64))
+                .filter(|bound| bound.is_finite());
+            match bound {
+                Some(bound) => {
+                    Gate::new(&figure, bound).map_err(|source| RecipeError::Gate { line, source })
+                }
+                None => Err(RecipeError::BadValue {
+                    line,
+                    section: "`[gate]`".to_owned(),
+                    key: figure,
+                    expected: "a number".to_owned(),
+                    found: format!("`{value}`"),
+                }),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,257 @@
+//! Recipes as people write them, right and wrong.
+
+use super::{BUILTIN, Origin, Overrides, Recipe, RecipeError};
+use calib::sampling::{Selection, TextMode};
+use std::path::Path;
+
+fn parse(text: &str) -> Result<Recipe, RecipeError> {
+    Recipe::parse(
+        text,
+        Origin::File("recipes/mine.toml".into()),
+        Some(Path::new("recipes")),
+    )
+}
+
+fn refused(text: &str) -> (String, Option<String>) {
+    let error = parse(text).unwrap_err();
+    (error.to_string(), error.hint())
+}
+
+const RULE: &str = "[[layers]]\nmatch = \"*\"\nmethod = \"rtn\"\nbits = 4\n";
+
+#[test]
+fn the_documented_example_is_understood() {
+    let recipe = parse(
+        r#"
+name = "squeeze-3"
+seed = 7
+[calibration]
+data = "wikitext2/valid.txt"
+samples = 100
+sequence_length = 512
+mode = "documents"
+selection = "random"
+[[layers]]
+match = "*.mlp.down_proj"
+method = "squeezellm"
+bits = 4
+outlier_fraction = 0.004
+sensitive_fraction = 0.0005
+[[layers]]
+match = "*"
+method = "squeezellm"
+bits = 3
+[output]
+format = "auto"
+shard_size = "5GB"
+[[evaluate]]
+task = "perplexity"
+data = "wikitext2/test.txt"
+mode = "windows"
+sequence_length = 2048
+[[evaluate]]
+task = "sentence_similarity"
+data = "/stsb/stsb-dev.tsv"
+columns = { left = "sentence1", right = "sentence2", score = "score" }
+max_length = 128
+[gate]
+perplexity_ratio = 1.03
+"#,
+    )
+    .unwrap();
+    assert_eq!((recipe.name.as_str(), recipe.seed), ("squeeze-3", 7));
+    assert_eq!(recipe.calibration.data, "recipes/wikitext2/valid.txt");
+    assert_eq!(recipe.calibration.selection, Selection::Random);
+    assert_eq!(
+        recipe.calibration.mode,
+        TextMode::Documents {
+            separator: "<|endoftext|>".into()
+        }
+    );
+    assert_eq!(recipe.rules.len(), 2);
+    assert_eq!(recipe.rules[1].line, 17);
+    assert_eq!(recipe.rules[1].line_of("method"), 19);
+    assert_eq!(recipe.output.shard_bytes, 5_000_000_000);
+    assert_eq!(
+        recipe.evaluations[0].spec.data,
+        "recipes/wikitext2/test.txt"
+    );
+    assert_eq!(recipe.evaluations[1].spec.data, "/stsb/stsb-dev.tsv");
+    assert_eq!(recipe.gates[0].to_string(), "perplexity_ratio<=1.03");
+}
+
+#[test]
+fn every_builtin_recipe_reads_and_says_what_it_is_for() {
+    for builtin in BUILTIN {
+        let recipe = builtin.recipe().unwrap();
+        assert_eq!(recipe.name, builtin.name);
+        assert!(
+            builtin.text.starts_with('#') && builtin.summary().len() > 20,
+            "{}",
+            builtin.name
+        );
+        assert_eq!(recipe.sha256.len(), 64);
+    }
+}
+
+#[test]
+fn unknown_keys_name_their_line_and_the_nearest_one() {
+    let cases = [
+        (
+            format!("sead = 1\n{RULE}"),
+            "line 1: unknown key `sead` in the recipe",
+            Some("did you mean `seed`?"),
+        ),
+        (
+            format!("{RULE}groupsize = 64\n"),
+            "line 5: unknown key `groupsize` for method `rtn`",
+            Some("did you mean `group_size`?"),
+        ),
+        (
+            format!("[calibration]\nsample = 3\n{RULE}"),
+            "line 2: unknown key `sample` in `[calibration]`",
+            Some("did you mean `samples`?"),
+        ),
+        (
+            format!("{RULE}[[evaluate]]\ntask = \"perplexity\"\ndata = \"a\"\nstrid = 2\n"),
+            "line 8: unknown key `strid` in `[[evaluate]]` of task `perplexity`",
+            Some("did you mean `stride`?"),
+        ),
+        (
+            "[[layers]]\nmatch = \"*\"\nmethod = \"rtm\"\nbits = 4\n".to_owned(),
+            "line 3: unknown method `rtm`",
+            Some("did you mean `rtn`?"),
+        ),
+        (
+            format!("{RULE}[output]\nformat = \"quensh\"\n"),
+            "line 6: unknown format `quensh`",
+            Some("did you mean `quench`?"),
+        ),
+        (
+            format!("{RULE}[[evaluate]]\ntask = \"perplexty\"\ndata = \"a\"\n"),
+            "line 6: unknown task `perplexty`",
+            Some("did you mean `perplexity`?"),
+        ),
+        (
+            format!("{RULE}[gate]\nperplexity_rate = 1.0\n"),
+            "line 6: gate: unknown figure `perplexity_rate`",
+            Some("did you mean `perplexity_ratio`?"),
+        ),
+    ];
+    for (text, message, hint) in cases {
+        assert_eq!(
+            refused(&text),
+            (message.to_owned(), hint.map(str::to_owned)),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn sections_of_later_versions_are_refused_rather_than_ignored() {
+    for section in ["budget", "nonlinear", "activations"] {
+        let (message, _) = refused(&format!("{RULE}[{section}]\nbits = 8\n"));
+        assert_eq!(
+            message,
+            format!("line 5: `[{section}]` is not supported yet by this version")
+        );
+    }
+    let (message, _) = refused("[[layers]]\nmatch = \"*\"\nmethod = \"rtn\"\nbits = \"auto\"\n");
+    assert_eq!(
+        message,
+        "line 4: `bits = \"auto\"` is not supported yet by this version"
+    );
+}
+
+#[test]
+fn values_of_the_wrong_kind_say_what_would_do() {
+    let cases = [
+        (
+            format!("[calibration]\nsamples = 0\n{RULE}"),
+            "line 2: `samples` in `[calibration]`: expected a whole number of at least 1, found `0`",
+        ),
+        (
+            format!("seed = -1\n{RULE}"),
+            "line 1: `seed` in the recipe: expected a whole number of at least 0, found `-1`",
+        ),
+        (
+            format!("{RULE}[output]\nshard_size = \"big\"\n"),
+            "line 6: `shard_size` in `[output]`: expected a size such as `\"5GB\"` or `\"512MiB\"`, found `\"big\"`",
+        ),
+        (
+            format!("{RULE}[gate]\nperplexity_ratio = \"low\"\n"),
+            "line 6: `perplexity_ratio` in `[gate]`: expected a number, found `\"low\"`",
+        ),
+        (
+            "[[layers]]\nmethod = \"rtn\"\n".to_owned(),
+            "line 1: `[[layers]]` has no `match`",
+        ),
+        (
+            "layers = 3\n".to_owned(),
+            "line 1: `layers` in the recipe: expected tables `[[layers]]`, found `3`",
+        ),
+        (
+            format!("output = 3\n{RULE}"),
+            "line 1: `output` in the recipe: expected a table `[output]`, found `3`",
+        ),
+        (
+            "[[layers]]\nmatch = \"{a\"\nmethod = \"rtn\"\n".to_owned(),
+            "line 2: pattern `{a`: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)",
+        ),
+        (
+            format!("[calibration]\nmode = \"windows\"\nseparator = \"x\"\n{RULE}"),
+            "line 3: unknown key `separator` in `[calibration]`",
+        ),
+        (
+            String::new(),
+            "no `[[layers]]` rule: nothing would be quantized",
+        ),
+    ];
+    for (text, message) in cases {
+        assert_eq!(refused(&text).0, message, "{text}");
+    }
+    assert!(matches!(
+        parse("[[layers]\n"),
+        Err(RecipeError::Syntax { line: 1, .. })
+    ));
+    assert!(matches!(
+        parse("a = 1\nb = \n"),
+        Err(RecipeError::Syntax { line: 2, .. })
+    ));
+}
+
+#[test]
+fn the_command_line_changes_every_rule_and_says_so() {
+    let recipe = parse(&format!(
+        "{RULE}group_size = 64\n[[layers]]\nmatch = \"lm_head\"\nmethod = \"keep\"\n"
+    ))
+    .unwrap();
+    let overrides = Overrides {
+        bits: Some(3),
+        method: Some("kmeans".into()),
+        samples: Some(5),
+        seed: Some(9),
+        ..Overrides::default()
+    };
+    let changed = recipe.with(&overrides).unwrap();
+    assert_eq!(changed.rules[0].method.as_deref(), Some("kmeans"));
+    assert_eq!(changed.rules[0].parameters["bits"].as_integer(), Some(3));
+    assert!(!changed.rules[0].parameters.contains_key("group_size"));
+    assert_eq!(
+        changed.rules[0].overridden,
+        [
+            "method = `kmeans` from --method",
+            "`group_size` dropped, `kmeans` has no such parameter",
+            "bits = 3 from --bits"
+        ]
+    );
+    assert_eq!(changed.rules[1].method, None);
+    assert_eq!((changed.calibration.samples, changed.seed), (5, 9));
+}
+
+#[test]
+fn a_method_alone_is_a_recipe_of_one_rule() {
+    let recipe = Recipe::of_method("rtn", 5).unwrap();
+    assert_eq!((recipe.name.as_str(), recipe.rules.len()), ("rtn-5", 1));
+    assert!(Recipe::of_method("nothing", 4).is_err());
+}

@@ -1,0 +1,97 @@
+//! Entries of every registry have a name of their own and say what they are.
+
+use calib::ARCHITECTURES;
+use calib::data::SOURCES;
+use eval::tasks::TASKS;
+use quantizers::METHODS;
+use quantizers::formats::FORMATS;
+use quench::recipe::BUILTIN;
+
+fn check(registry: &str, entries: &[(&str, &str)]) {
+    assert!(!entries.is_empty(), "{registry} is empty");
+    for (index, (name, summary)) in entries.iter().enumerate() {
+        assert!(
+            !name.is_empty()
+                && name
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || "0123456789-_".contains(c)),
+            "{registry}: `{name}`"
+        );
+        assert!(
+            !summary.is_empty() && !summary.contains('\n'),
+            "{registry}: `{name}`"
+        );
+        assert!(
+            !summary.ends_with('.'),
+            "{registry}: `{name}`: one line without a period"
+        );
+        assert!(
+            entries[..index].iter().all(|(other, _)| other != name),
+            "{registry}: two `{name}`"
+        );
+    }
+}
+
+#[test]
+fn names_are_unique_and_summaries_say_something() {
+    check(
+        "methods",
+        &METHODS
+            .iter()
+            .map(|m| (m.name(), m.summary()))
+            .collect::<Vec<_>>(),
+    );
+    check(
+        "formats",
+        &FORMATS
+            .iter()
+            .map(|f| (f.name(), f.summary()))
+            .collect::<Vec<_>>(),
+    );
+    check(
+        "tasks",
+        &TASKS
+            .iter()
+            .map(|t| (t.name(), t.summary()))
+            .collect::<Vec<_>>(),
+    );
+    check(
+        "data",
+        &SOURCES
+            .iter()
+            .map(|s| (s.name(), s.summary()))
+            .collect::<Vec<_>>(),
+    );
+    let families: Vec<_> = ARCHITECTURES
+        .iter()
+        .map(|a| (a.name(), a.summary()))
+        .collect();
+    check("architectures", &families);
+    let recipes: Vec<_> = BUILTIN
+        .iter()
+        .map(|r| (r.name, r.summary().trim_end_matches('.')))
+        .collect();
+    check("recipes", &recipes);
+}
+
+#[test]
+fn every_method_parameter_is_explained() {
+    for method in METHODS {
+        for (name, help) in method.parameters() {
+            assert!(!name.is_empty() && !help.is_empty(), "{}", method.name());
+        }
+    }
+}
+
+#[test]
+fn every_model_type_has_one_family() {
+    let mut types: Vec<&str> = ARCHITECTURES
+        .iter()
+        .flat_map(|family| family.model_types())
+        .copied()
+        .collect();
+    let count = types.len();
+    types.sort_unstable();
+    types.dedup();
+    assert_eq!(types.len(), count);
+}
