@@ -14,6 +14,7 @@ pub use layer_line::FinishedLayer;
 use crate::args::{ConsoleArgs, ProgressMode};
 use bars::Bars;
 use calib::hub::{HubEvent, HubProgress};
+use eval::report::figures;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -220,7 +221,7 @@ impl Track {
             write_line(&events::track(event, &self.name, done, self.total, seconds));
         } else {
             let memory = memory::resident_bytes()
-                .map_or_else(String::new, |bytes| format!(", {}", memory::shown(bytes)));
+                .map_or_else(String::new, |bytes| format!(", {}", figures::bytes(bytes)));
             write_line(&format!(
                 "{}: {done}/{}, {seconds:.1} s{memory}",
                 self.name, self.total

@@ -3,7 +3,8 @@
 use super::{print, print_json, quantize};
 use crate::Error;
 use crate::args::{DtypeChoice, ExportArgs};
-use crate::progress::{Progress, memory};
+use crate::progress::Progress;
+use ::eval::report::figures;
 use crate::recipe::names;
 use calib::artifact::Artifact;
 use calib::open_model;
@@ -68,7 +69,7 @@ pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<(), Err
         "written  {} ({}, {}, {} layers, verified)\n",
         args.output.display(),
         format.name(),
-        memory::shown(written.bytes()),
+        figures::bytes(written.bytes()),
         reader.layers().len(),
     ))
 }

@@ -7,7 +7,8 @@ use super::{print, print_json};
 use crate::Error;
 use crate::args::InspectArgs;
 use crate::plan::dtype_name;
-use crate::progress::{Progress, memory};
+use crate::progress::Progress;
+use ::eval::report::figures;
 use crate::recipe::names;
 use calib::WeightSource;
 use quantizers::formats::StoredLayer;
@@ -76,7 +77,7 @@ fn all(open: &OpenModel, json: bool) -> Result<(), Error> {
             row.name,
             row.stored,
             row.bits_per_weight,
-            memory::shown(row.bytes),
+            figures::bytes(row.bytes),
         );
     }
     let _ = writeln!(
@@ -86,7 +87,7 @@ fn all(open: &OpenModel, json: bool) -> Result<(), Error> {
         facts.architecture,
         facts.kind.name(),
         facts.parameters,
-        memory::shown(total),
+        figures::bytes(total),
         per_weight(total, facts.parameters),
     );
     let _ = match open.artifact.reader().quant_method() {
@@ -94,7 +95,7 @@ fn all(open: &OpenModel, json: bool) -> Result<(), Error> {
             text,
             "{method}: {} quantized layers, {}, {:.3} bits per weight",
             quantized.len(),
-            memory::shown(quantized_bytes),
+            figures::bytes(quantized_bytes),
             per_weight(quantized_bytes, quantized_weights),
         ),
         None => writeln!(

@@ -1,6 +1,6 @@
 //! The result of a run as a short table on stdout; the whole of it is in the report files.
 
-use crate::progress::memory;
+
 use eval::report::{Report, figures};
 use eval::score::{Score, metric};
 use std::fmt::Write;
@@ -15,8 +15,8 @@ pub(super) fn render(report: &Report, output: Option<&Path>) -> String {
             text,
             "size     {} -> {} ({:.2}x smaller), {:.3} bits per weight in the quantized layers, {:.3} \
              over the whole file",
-            memory::shown(size.original_bytes),
-            memory::shown(size.artifact_bytes),
+            figures::bytes(size.original_bytes),
+            figures::bytes(size.artifact_bytes),
             size.ratio,
             size.bits_per_weight_linear,
             size.bits_per_weight_file,
@@ -36,7 +36,7 @@ pub(super) fn render(report: &Report, output: Option<&Path>) -> String {
         text,
         "run      {:.1} s, peak memory {}, {} thread{}, seed {}",
         report.run.seconds,
-        memory::shown(report.run.peak_memory_bytes),
+        figures::bytes(report.run.peak_memory_bytes),
         report.run.threads,
         if report.run.threads == 1 { "" } else { "s" },
         report.run.seed,

@@ -10,7 +10,7 @@ use calib::hub::FetchOptions;
 use eval::report::{ArtifactFacts, Report, RunFacts, SCHEMA};
 use eval::score::Score;
 use eval::subject::{InputFiles, Subject};
-use eval::tasks::{self, TaskSpec};
+use eval::tasks;
 use std::sync::{Mutex, PoisonError};
 
 /// Runs the tasks of `request` on `model` and, for the differences, on `baseline`.
@@ -112,12 +112,7 @@ impl Run<'_> {
         };
         let mut scores = Vec::new();
         for planned in evaluations {
-            let spec: TaskSpec = planned.table.clone().try_into().map_err(|error: toml::de::Error| {
-                Error::mismatch(
-                    format!("the evaluation of {} is not valid", planned.because),
-                    error,
-                )
-            })?;
+            let spec = &planned.spec;
             let forward = subject.original.as_ref().or(subject.quantized.as_ref());
             let Some(forward) = forward else { continue };
             let content = data::load(
@@ -136,7 +131,7 @@ impl Run<'_> {
                 self.progress,
             )?;
             let watch = Watch { progress: self.progress, name: &spec.task, track: Mutex::new(None) };
-            let found = tasks::evaluate(&subject, &spec, &content, self.seed, &watch);
+            let found = tasks::evaluate(&subject, spec, &content, self.seed, &watch);
             scores.extend(found.map_err(|error| {
                 let hint = error.hints().into_iter().next();
                 let failed =

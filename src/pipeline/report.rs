@@ -107,6 +107,34 @@ pub(super) fn of_quantize(
     }
 }
 
+/// Sizes of an evaluated folder; nothing where no layer of it is quantized.
+pub(super) fn size_of_folder(model: &OpenModel, baseline: Option<&OpenModel>) -> Option<SizeFacts> {
+    let reader = model.artifact.reader();
+    if reader.layers().is_empty() {
+        return None;
+    }
+    let artifact_bytes = reader.folder().file_bytes();
+    let (mut bits, mut weights) = (0_u64, 0_u64);
+    for (name, layer) in reader.layers() {
+        let prefix = format!("{name}.weight");
+        let stored = reader.folder().names_from(&prefix);
+        bits += stored
+            .filter_map(|entry| reader.folder().bytes(entry).ok())
+            .map(|bytes| 8 * bytes.len() as u64)
+            .sum::<u64>();
+        weights += (layer.rows * layer.cols) as u64;
+    }
+    let original_bytes =
+        baseline.map_or(0, |baseline| baseline.checkpoint.tensors().file_bytes());
+    Some(SizeFacts {
+        original_bytes,
+        artifact_bytes,
+        bits_per_weight_linear: bits as f64 / weights.max(1) as f64,
+        bits_per_weight_file: 8.0 * artifact_bytes as f64 / model.facts().parameters.max(1) as f64,
+        ratio: original_bytes as f64 / artifact_bytes.max(1) as f64,
+    })
+}
+
 /// Each layer's share of the summed weighted error, where every layer has one.
 fn with_damage(mut layers: Vec<LayerFacts>) -> Vec<LayerFacts> {
     let total: Option<f64> = layers.iter().map(|layer| layer.weighted_error).sum();

@@ -45,17 +45,20 @@ pub(super) fn run(
         })?));
         track.advance(1);
     }
-    for (index, target) in targets.iter().enumerate() {
-        let (Some(target), None) = (target, factors[index]) else { continue };
-        let same = |other: &Option<f64>| other.is_some_and(|other| other.to_bits() == target.to_bits());
-        let group: Vec<&MagnitudeSurvey> = targets
-            .iter()
-            .zip(&surveys)
-            .filter(|(other, _)| same(other))
-            .filter_map(|(_, survey)| survey.as_ref())
+    for index in 0..targets.len() {
+        let (Some(target), None) = (targets[index], factors[index]) else {
+            continue;
+        };
+        let same =
+            |other: Option<f64>| other.is_some_and(|other| other.to_bits() == target.to_bits());
+        let group: Vec<MagnitudeSurvey> = surveys
+            .iter_mut()
+            .zip(&targets)
+            .filter(|(_, other)| same(**other))
+            .filter_map(|(survey, _)| survey.take())
             .collect();
-        let factor = shared_factor(&group, *target);
-        for (slot, _) in factors.iter_mut().zip(&targets).filter(|(_, other)| same(other)) {
+        let factor = shared_factor(&group, target);
+        for (slot, _) in factors.iter_mut().zip(&targets).filter(|(_, other)| same(**other)) {
             *slot = Some(factor);
         }
     }

@@ -1,7 +1,7 @@
 //! The plan as a table for people.
 
 use super::{Plan, PlannedLayer, estimate};
-use crate::progress::memory::shown;
+use eval::report::figures;
 use quantizers::Granularity;
 use quantizers::tensor::SchemeKind;
 use std::fmt::Write;
@@ -37,7 +37,7 @@ fn header(text: &mut String, plan: &Plan) {
         "model        {}{revision} ({}, {} parameters)",
         plan.model.name,
         plan.model.architecture,
-        grouped(plan.model.parameters)
+        figures::count(plan.model.parameters)
     );
     let _ = write!(
         text,
@@ -109,8 +109,8 @@ fn layers(text: &mut String, layers: &[PlannedLayer]) {
             layer.scheme.bits,
             scheme(layer),
             layer.bits_per_weight,
-            shown(layer.original_bytes),
-            shown(layer.bytes),
+            figures::bytes(layer.original_bytes),
+            figures::bytes(layer.bytes),
         );
     }
 }
@@ -136,8 +136,8 @@ fn footer(text: &mut String, plan: &Plan) {
         text,
         "\nsize         {} -> {} ({:.2}x smaller), {:.3} bits per weight in {} quantized layers, \
          {:.3} over the whole file",
-        shown(size.original_bytes),
-        shown(size.artifact_bytes),
+        figures::bytes(size.original_bytes),
+        figures::bytes(size.artifact_bytes),
         size.ratio,
         size.bits_per_weight_linear,
         plan.layers.len(),
@@ -146,40 +146,17 @@ fn footer(text: &mut String, plan: &Plan) {
     let _ = writeln!(
         text,
         "memory       about {}: block {}, hidden states {}, statistics {}, program",
-        shown(estimate.memory_bytes),
-        shown(estimate.block_bytes),
-        shown(estimate.activation_bytes),
-        shown(estimate.statistics_bytes),
+        figures::bytes(estimate.memory_bytes),
+        figures::bytes(estimate.block_bytes),
+        figures::bytes(estimate.activation_bytes),
+        figures::bytes(estimate.statistics_bytes),
     );
     let _ = writeln!(
         text,
         "time         about {} on {} thread{}",
-        duration(estimate.seconds),
+        figures::seconds(estimate.seconds),
         estimate.threads,
         if estimate.threads == 1 { "" } else { "s" },
     );
     let _ = writeln!(text, "             {}", estimate::ASSUMPTIONS);
-}
-
-/// `0.4 s`, `12 s`, `3 min`, `2.5 h`.
-fn duration(seconds: f64) -> String {
-    match seconds {
-        s if s < 10.0 => format!("{s:.1} s"),
-        s if s < 120.0 => format!("{s:.0} s"),
-        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
-        s => format!("{:.1} h", s / 3600.0),
-    }
-}
-
-/// `1 412 096` as `1,412,096`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

@@ -1,6 +1,7 @@
 //! Bars on a terminal.
 
 use super::memory;
+use eval::report::figures;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::fmt::Write;
 use std::time::Duration;
@@ -27,7 +28,7 @@ impl Bars {
             .progress_chars("=> ")
             .with_key("memory", |_: &ProgressState, line: &mut dyn Write| {
                 if let Some(bytes) = memory::resident_bytes() {
-                    let _ = line.write_str(&memory::shown(bytes));
+                    let _ = line.write_str(&figures::bytes(bytes));
                 }
             });
         let bar = self.0.add(ProgressBar::new(total));

@@ -1,6 +1,6 @@
 //! The line printed for a finished layer.
 
-use super::memory;
+use eval::report::figures;
 use std::fmt;
 
 /// A layer that is quantized, and what it cost.
@@ -41,8 +41,8 @@ impl fmt::Display for FinishedLayer {
             write!(f, "+{:.2}%", 100.0 * self.outlier_fraction)?;
         }
         let (before, after) = (
-            memory::shown(self.original_bytes),
-            memory::shown(self.bytes),
+            figures::bytes(self.original_bytes),
+            figures::bytes(self.bytes),
         );
         let same_unit = before.split_once(' ').map(|(_, unit)| unit)
             == after.split_once(' ').map(|(_, unit)| unit);

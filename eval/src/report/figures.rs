@@ -3,7 +3,7 @@
 use crate::score::Unit;
 
 /// Bytes in binary units, three significant digits or more.
-pub(super) fn bytes(count: u64) -> String {
+pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = count as f64;
     let mut unit = 0;
@@ -19,7 +19,7 @@ pub(super) fn bytes(count: u64) -> String {
 }
 
 /// A count with thin groups of three: `1,430,000`.
-pub(super) fn count(value: u64) -> String {
+pub fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -32,7 +32,7 @@ pub(super) fn count(value: u64) -> String {
 }
 
 /// A time: `0.8 s`, `3 min 5 s`, `2 h 10 min`.
-pub(super) fn seconds(value: f64) -> String {
+pub fn seconds(value: f64) -> String {
     if value < 10.0 {
         return format!("{value:.1} s");
     }
@@ -50,7 +50,7 @@ pub(super) fn seconds(value: f64) -> String {
 }
 
 /// `digits` significant digits, with an exponent only beyond four leading zeros.
-pub(super) fn significant(value: f64, digits: usize) -> String {
+pub fn significant(value: f64, digits: usize) -> String {
     let magnitude = value.abs();
     if magnitude <= 0.0 || !magnitude.is_finite() {
         return format!("{value}");
@@ -65,7 +65,7 @@ pub(super) fn significant(value: f64, digits: usize) -> String {
 }
 
 /// A figure in the unit of its metric.
-pub(super) fn figure(value: f64, unit: Unit) -> String {
+pub fn figure(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Plain(decimals) => format!("{value:.decimals$}"),
         Unit::Significant(digits) => significant(value, digits),
@@ -74,7 +74,7 @@ pub(super) fn figure(value: f64, unit: Unit) -> String {
 }
 
 /// A difference in the unit of its metric, always with a sign.
-pub(super) fn difference(value: f64, unit: Unit) -> String {
+pub fn difference(value: f64, unit: Unit) -> String {
     let text = match unit {
         Unit::Share => format!("{:.2} pt", value * 100.0),
         _ => figure(value, unit),

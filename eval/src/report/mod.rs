@@ -1,7 +1,7 @@
 //! The report of a run: json for programs, markdown as the model card, html with plots.
 
 pub mod model;
-mod figures;
+pub mod figures;
 mod html;
 mod json;
 mod markdown;
