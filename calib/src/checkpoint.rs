@@ -1,12 +1,15 @@
 //! A checkpoint folder: config.json and safetensors, memory-mapped.
 
-use crate::{SourceError, Tensor32, WeightSource};
+use crate::{Model, ModelError, SourceError, Tensor32, WeightSource, open_model};
 use quantizers::formats::{Dtype, FormatError, TensorFolder};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Name of the configuration file.
 pub const CONFIG_FILE: &str = "config.json";
+
+/// Types weights can be read from.
+const FLOATS: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::BF16];
 
 /// A folder in the Hugging Face layout. Opening reads headers only.
 #[derive(Debug)]
@@ -125,6 +128,25 @@ impl Checkpoint {
             .map(|name| name.strip_prefix("torch.").unwrap_or(name))
     }
 
+    /// Opens the model this folder holds; reads headers only.
+    ///
+    /// # Errors
+    /// As [`open_model`], and a tensor the model needs that is stored in a type that is no float.
+    pub fn open_model(&self) -> Result<Box<dyn Model>, ModelError> {
+        let model = open_model(&self.config, self)?;
+        for tensor in (0..model.stages()).flat_map(|stage| model.tensors(stage)) {
+            let dtype = self.tensors.info(&tensor.name).map(|info| info.dtype);
+            if let Some(found) = dtype.filter(|dtype| !FLOATS.contains(dtype)) {
+                let name = tensor.name.clone();
+                return Err(ModelError::Source(SourceError::Type {
+                    name,
+                    found: format!("{found:?}"),
+                }));
+            }
+        }
+        Ok(model)
+    }
+
     /// `name` as stored, for copying it unchanged.
     ///
     /// # Errors
@@ -190,5 +212,9 @@ impl WeightSource for Checkpoint {
 
     fn names(&self) -> Vec<String> {
         self.tensors.names().map(str::to_owned).collect()
+    }
+
+    fn release(&self, name: &str) {
+        self.tensors.release(name);
     }
 }

@@ -33,7 +33,7 @@ pub use architectures::{ARCHITECTURES, Architecture, open_model};
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use forward::Forward;
 pub use hidden::{Hidden, NoTap, Tap};
-pub use load_report::{LoadReport, MissingTensor};
+pub use load_report::LoadReport;
 pub use memory::Memory;
 pub use model::{LayerSpec, Model, ModelError, Output, Stage, StageError, Vjp};
 pub use weight_source::{SourceError, Tensor32, WeightSource};

@@ -3,14 +3,14 @@
 use crate::{Model, WeightSource};
 use std::collections::BTreeSet;
 
-/// A tensor the model needs and the checkpoint lacks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MissingTensor {
-    /// Its name.
-    pub name: String,
-    /// The nearest name the model does not use, else the nearest of all.
-    pub nearest: Option<String>,
-}
+/// Ends of the names of buffers that old checkpoints carry and every implementation computes itself:
+/// causal masks, position counters, rotary frequencies.
+const BUFFERS: &[&str] = &[
+    ".attn.bias",
+    ".attn.masked_bias",
+    "embeddings.position_ids",
+    ".rotary_emb.inv_freq",
+];
 
 /// The tensors of a checkpoint against those of a model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,9 +18,11 @@ pub struct LoadReport {
     /// Present and used, sorted.
     pub applied: Vec<String>,
     /// Needed and absent, in execution order.
-    pub missing: Vec<MissingTensor>,
-    /// Present and not used by any stage, sorted. They are copied, never quantized.
+    pub missing: Vec<String>,
+    /// Present and not used by any stage, sorted.
     pub unused: Vec<String>,
+    /// Present, but constants that are computed instead; sorted. Nothing is lost without them.
+    pub buffers: Vec<String>,
 }
 
 impl LoadReport {
@@ -28,28 +30,19 @@ impl LoadReport {
     pub fn new(model: &dyn Model, source: &dyn WeightSource) -> Self {
         let present: BTreeSet<String> = source.names().into_iter().collect();
         let mut needed = BTreeSet::new();
-        let mut absent: Vec<String> = Vec::new();
-        for stage in 0..model.stages() {
-            for tensor in model.tensors(stage) {
-                if needed.insert(tensor.name.clone()) && !present.contains(&tensor.name) {
-                    absent.push(tensor.name.clone());
-                }
+        let mut missing: Vec<String> = Vec::new();
+        for tensor in (0..model.stages()).flat_map(|stage| model.tensors(stage)) {
+            if needed.insert(tensor.name.clone()) && !present.contains(&tensor.name) {
+                missing.push(tensor.name.clone());
             }
         }
-        let unused: Vec<String> = present.difference(&needed).cloned().collect();
-        let missing = absent
-            .into_iter()
-            .map(|name| MissingTensor {
-                nearest: nearest(&name, unused.iter())
-                    .or_else(|| nearest(&name, present.iter()))
-                    .cloned(),
-                name,
-            })
-            .collect();
+        let is_buffer = |name: &String| BUFFERS.iter().any(|end| name.ends_with(end));
+        let (buffers, unused) = present.difference(&needed).cloned().partition(is_buffer);
         Self {
             applied: present.intersection(&needed).cloned().collect(),
             missing,
             unused,
+            buffers,
         }
     }
 
@@ -57,14 +50,16 @@ impl LoadReport {
     pub fn needed(&self) -> usize {
         self.applied.len() + self.missing.len()
     }
+
+    /// The unused tensor most like the missing `name`, else the most like it of all.
+    pub fn nearest(&self, name: &str) -> Option<&str> {
+        nearest(name, &self.unused).or_else(|| nearest(name, &self.applied))
+    }
 }
 
 /// The candidate most like `name`, if any is like it at all; the first of equals.
-pub(crate) fn nearest<'a>(
-    name: &str,
-    candidates: impl Iterator<Item = &'a String>,
-) -> Option<&'a String> {
-    let mut best: Option<(f64, &String)> = None;
+fn nearest<'a>(name: &str, candidates: &'a [String]) -> Option<&'a str> {
+    let mut best: Option<(f64, &str)> = None;
     for candidate in candidates {
         let likeness = strsim::normalized_damerau_levenshtein(name, candidate);
         if likeness > best.map_or(0.5, |(likeness, _)| likeness) {

@@ -184,7 +184,7 @@ pub struct Vjp {
 #[derive(Debug, Error)]
 pub enum ModelError {
     /// No architecture knows this `model_type`.
-    #[error("unknown model_type `{found}`")]
+    #[error("config.json: unknown `model_type` `{found}`")]
     UnknownType {
         /// From config.json.
         found: String,
@@ -203,7 +203,7 @@ pub enum ModelError {
     },
     /// The checkpoint lacks tensors.
     #[error(
-        "architecture `{architecture}` needs {needed} tensors, {found} found; first missing is `{first}`"
+        "checkpoint has no tensor `{first}`: architecture `{architecture}` needs {needed} tensors, {found} found"
     )]
     MissingTensors {
         /// Architecture.
@@ -220,6 +220,31 @@ pub enum ModelError {
     /// A tensor could not be read.
     #[error(transparent)]
     Source(#[from] SourceError),
+}
+
+impl ModelError {
+    /// At most one line on what the user could do about it.
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Self::UnknownType {
+                nearest: Some(nearest),
+                ..
+            } => {
+                vec![format!("did you mean `{nearest}`?")]
+            }
+            Self::UnknownType { nearest: None, .. } => {
+                vec!["`quench list architectures` shows what can be opened".to_owned()]
+            }
+            Self::MissingTensors {
+                nearest: Some(nearest),
+                ..
+            } => {
+                vec![format!("closest name is `{nearest}`")]
+            }
+            Self::MissingTensors { nearest: None, .. } | Self::Config { .. } => Vec::new(),
+            Self::Source(error) => error.hints(),
+        }
+    }
 }
 
 /// A stage that cannot be built or run.

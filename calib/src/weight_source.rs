@@ -28,6 +28,9 @@ pub trait WeightSource: Send + Sync {
     }
     /// All tensor names, sorted.
     fn names(&self) -> Vec<String>;
+    /// Says that `name` is not needed for now: a mapped file may give its pages back. Reading it
+    /// again stays valid.
+    fn release(&self, _name: &str) {}
 }
 
 /// A tensor that could not be had.
@@ -70,4 +73,21 @@ pub enum SourceError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl SourceError {
+    /// At most one line on what the user could do about it.
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Missing {
+                nearest: Some(nearest),
+                ..
+            } => {
+                vec![format!("closest name is `{nearest}`")]
+            }
+            Self::Missing { .. } | Self::Type { .. } | Self::Shape { .. } | Self::File { .. } => {
+                Vec::new()
+            }
+        }
+    }
 }

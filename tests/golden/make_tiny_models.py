@@ -99,19 +99,21 @@ def randomise(model, spread):
             weight.data.normal_(0.0, spread)
 
 
-def put_prefix(folder, prefix):
-    """Renames every tensor, as checkpoints saved from another class have them."""
+def rename(folder, new_name):
+    """Renames tensors, as checkpoints of other classes and ages have them."""
     file = folder / "model.safetensors"
     tensors = load_file(file)
-    save_file({prefix + name: tensor for name, tensor in tensors.items()}, file, {"format": "pt"})
+    save_file({new_name(name): tensor for name, tensor in tensors.items()}, file, {"format": "pt"})
 
 
-def drop_prefix(folder, prefix):
-    """The other way round."""
-    file = folder / "model.safetensors"
-    tensors = load_file(file)
-    renamed = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    save_file(renamed, file, {"format": "pt"})
+def old_bert(name):
+    """As in checkpoints converted from TensorFlow."""
+    name = name.replace("LayerNorm.weight", "LayerNorm.gamma")
+    return "bert." + name.replace("LayerNorm.bias", "LayerNorm.beta")
+
+
+def bare(name):
+    return name.removeprefix("transformer.")
 
 
 def transformers_4_style(folder):
@@ -226,12 +228,11 @@ def main():
 
     make("gpt2", GPT2LMHeadModel(GPT2Config(**GPT2)))
     scaled = GPT2Config(**GPT2, n_inner=40, scale_attn_by_inverse_layer_idx=True)
-    bare = lambda folder: drop_prefix(folder, "transformer.")
-    make("gpt2-bare-scaled", GPT2LMHeadModel(scaled), after=bare)
+    make("gpt2-bare-scaled", GPT2LMHeadModel(scaled), after=lambda folder: rename(folder, bare))
     make("gpt2-model", GPT2Model(GPT2Config(**GPT2, scale_attn_weights=False)), spread=0.15)
 
-    prefixed = lambda folder: put_prefix(folder, "bert.")
-    make("bert-prefixed", BertModel(BertConfig(**BERT)), after=prefixed)
+    old = lambda folder: rename(folder, old_bert)
+    make("bert-prefixed-greek", BertModel(BertConfig(**BERT)), after=old)
     classifier = BertConfig(**BERT, hidden_act="relu", num_labels=3)
     make("bert-classifier-relu", BertForSequenceClassification(classifier))
 

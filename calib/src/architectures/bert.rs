@@ -8,7 +8,7 @@
 //! | up, down, mlp norm | `encoder.layer.N.intermediate.dense`, `.output.{dense,LayerNorm}` |
 //! | pooler, classifier | `pooler.dense`, `classifier` (no prefix) |
 //!
-//! Every token is of type 0. Without a classifier the last block's output is the result, and a
+//! Parameters of a `LayerNorm` may be called `gamma` and `beta`. Every token is of type 0. Without a classifier the last block's output is the result, and a
 //! pooler in the checkpoint goes unused.
 
 use super::{Architecture, Config, StageSpec, StagedModel, block_count, divided, prefix};
@@ -64,22 +64,25 @@ impl Architecture for Bert {
         let width = config.count("hidden_size")?;
         let vocabulary = config.count("vocab_size")?;
         let positions = config.count_or("max_position_embeddings", 512)?;
-        let epsilon = config.positive_or("layer_norm_eps", 1e-12)?;
+        let norms = Norms {
+            width,
+            epsilon: config.positive_or("layer_norm_eps", 1e-12)?,
+            greek: weights.contains(&format!("{prefix}embeddings.LayerNorm.gamma")),
+        };
         let table = |name: &str, rows: usize| {
             TensorSpec::new(
                 format!("{prefix}embeddings.{name}_embeddings.weight"),
                 [rows, width],
             )
         };
-        let norm = format!("{prefix}embeddings.LayerNorm");
         let mut stages: Vec<Box<dyn StageSpec>> = vec![Box::new(TextEmbeddingSpec {
             tokens: table("word", vocabulary),
             positions: Some(table("position", positions)),
             token_types: Some(table("token_type", config.count_or("type_vocab_size", 2)?)),
-            norm: Some(NormSpec::layer(norm, width, epsilon)),
+            norm: Some(norms.named(format!("{prefix}embeddings.LayerNorm"))),
         })];
         for index in 0..block_count(&config, "num_hidden_layers", weights)? {
-            stages.push(Box::new(block(&config, prefix, width, epsilon, index)?));
+            stages.push(Box::new(block(&config, prefix, norms, index)?));
         }
         if classifies {
             let pooler = LinearSpec::outside(format!("{prefix}pooler.dense"), width, width);
@@ -101,13 +104,28 @@ impl Architecture for Bert {
     }
 }
 
+/// What all normalisations of one model share.
+#[derive(Clone, Copy)]
+struct Norms {
+    width: usize,
+    epsilon: f64,
+    /// Parameters named as by TensorFlow (`bert-base-uncased` still has them).
+    greek: bool,
+}
+
+impl Norms {
+    fn named(self, name: String) -> NormSpec {
+        NormSpec::layer(name, self.width, self.epsilon).greek(self.greek)
+    }
+}
+
 fn block(
     config: &Config<'_>,
     prefix: &str,
-    width: usize,
-    epsilon: f64,
+    norms: Norms,
     index: usize,
 ) -> Result<BlockSpec, ModelError> {
+    let width = norms.width;
     let heads = config.count("num_attention_heads")?;
     let head_dim = divided(config, "num_attention_heads", heads, width, "hidden_size")?;
     let inner = config.count("intermediate_size")?;
@@ -123,11 +141,7 @@ fn block(
     };
     Ok(BlockSpec {
         index,
-        attention_norm: NormSpec::layer(
-            format!("{block}.attention.output.LayerNorm"),
-            width,
-            epsilon,
-        ),
+        attention_norm: norms.named(format!("{block}.attention.output.LayerNorm")),
         attention: SelfAttentionSpec {
             qkv: QkvSpec::Separate {
                 query: linear("attention.self.query", width, width, "attn_in"),
@@ -144,7 +158,7 @@ fn block(
             key_norm: None,
             rope: None,
         },
-        mlp_norm: NormSpec::layer(format!("{block}.output.LayerNorm"), width, epsilon),
+        mlp_norm: norms.named(format!("{block}.output.LayerNorm")),
         mlp: MlpSpec {
             gate: None,
             up: linear("intermediate.dense", inner, width, "mlp_in"),

@@ -156,6 +156,23 @@ impl<'a> Config<'a> {
         }
     }
 
+    /// Refuses keys other than `known`, whose meaning would be lost.
+    ///
+    /// # Errors
+    /// Another key.
+    pub fn only_keys(&self, known: &[&str]) -> Result<(), ModelError> {
+        let keys = self.value.as_object().into_iter().flatten();
+        match keys
+            .into_iter()
+            .find(|(key, _)| !known.contains(&key.as_str()))
+        {
+            Some((key, value)) => {
+                Err(self.refuse(key, &format!("only {}", alternatives(known)), value))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The activation named by `key`.
     ///
     /// # Errors

@@ -8,14 +8,14 @@
 //! | mlp norm, gate, up, down | `model.layers.N.post_attention_layernorm`, `.mlp.{gate,up,down}_proj` |
 //! | final norm, head | `model.norm`, `lm_head` (or the token table) |
 
+use super::rope_parameters::rope;
 use super::{Architecture, Config, StageSpec, StagedModel, block_count, divided, prefix};
 use crate::layers::{
     Activation, BlockSpec, HeadSpec, LinearSpec, MlpSpec, NormPlacement, NormSpec, Pattern,
-    Positions, Projection, QkvSpec, Rope, RopeScaling, SelfAttentionSpec, TensorSpec,
-    TextEmbeddingSpec,
+    Positions, Projection, QkvSpec, Rope, SelfAttentionSpec, TensorSpec, TextEmbeddingSpec,
 };
 use crate::{Model, ModelError, Output, WeightSource};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// The family's entry in the registry.
 pub(super) struct Llama;
@@ -98,11 +98,16 @@ struct Shape {
     rope: Rope,
     /// One per block.
     patterns: Vec<Pattern>,
-    qkv_bias: bool,
-    output_bias: bool,
-    mlp_bias: bool,
+    biases: Biases,
     head_norms: bool,
     head: Head,
+}
+
+/// Which layers add a bias.
+struct Biases {
+    qkv: bool,
+    output: bool,
+    mlp: bool,
 }
 
 impl Shape {
@@ -110,10 +115,11 @@ impl Shape {
         let kind = config.text_or("model_type", "llama")?;
         let width = config.count("hidden_size")?;
         let heads = config.count("num_attention_heads")?;
-        let kv_heads = config.count_or(
-            "num_key_value_heads",
-            if kind == "mistral" { 8 } else { heads },
-        )?;
+        let kv_heads = match (config.mentions("num_key_value_heads"), kind) {
+            (false, "mistral") => 8,
+            (false, "qwen2" | "qwen3") => 32,
+            _ => config.count_or("num_key_value_heads", heads)?,
+        };
         divided(
             &config,
             "num_key_value_heads",
@@ -122,9 +128,9 @@ impl Shape {
             "num_attention_heads",
         )?;
         let head_dim = match (config.optional_count("head_dim")?, kind) {
-            (Some(head_dim), "llama" | "mistral" | "qwen3") => head_dim,
+            (Some(head_dim), _) => head_dim,
             (None, "qwen3") => 128,
-            _ => divided(&config, "num_attention_heads", heads, width, "hidden_size")?,
+            (None, _) => divided(&config, "num_attention_heads", heads, width, "hidden_size")?,
         };
         if !head_dim.is_multiple_of(2) {
             return Err(config.error("head_dim", "an even number", &head_dim.to_string()));
@@ -155,9 +161,11 @@ impl Shape {
             activation: config.activation("hidden_act", "silu")?,
             rope: rope(&config, head_dim, max_positions)?,
             patterns: patterns(&config, kind, blocks)?,
-            qkv_bias: kind == "qwen2" || attention_bias,
-            output_bias: attention_bias,
-            mlp_bias: kind == "llama" && config.flag_or("mlp_bias", false)?,
+            biases: Biases {
+                qkv: kind == "qwen2" || attention_bias,
+                output: attention_bias,
+                mlp: kind == "llama" && config.flag_or("mlp_bias", false)?,
+            },
             head_norms: kind == "qwen3",
             head,
         })
@@ -204,7 +212,7 @@ impl Shape {
                 heads * self.head_dim,
                 self.width,
                 "attn_in",
-                self.qkv_bias,
+                self.biases.qkv,
             )
         };
         let head_norm = |name: &str| {
@@ -226,7 +234,7 @@ impl Shape {
                     self.width,
                     self.heads * self.head_dim,
                     "o_in",
-                    self.output_bias,
+                    self.biases.output,
                 ),
                 heads: self.heads,
                 kv_heads: self.kv_heads,
@@ -244,21 +252,21 @@ impl Shape {
                     self.inner,
                     self.width,
                     "mlp_in",
-                    self.mlp_bias,
+                    self.biases.mlp,
                 )),
                 up: linear(
                     "mlp.up_proj",
                     self.inner,
                     self.width,
                     "mlp_in",
-                    self.mlp_bias,
+                    self.biases.mlp,
                 ),
                 down: linear(
                     "mlp.down_proj",
                     self.width,
                     self.inner,
                     "down_in",
-                    self.mlp_bias,
+                    self.biases.mlp,
                 ),
                 activation: self.activation,
             },
@@ -285,21 +293,13 @@ fn patterns(config: &Config<'_>, kind: &str, blocks: usize) -> Result<Vec<Patter
             } else {
                 None
             };
-            match config.get("layer_types") {
-                Some(types) => layer_types(config, types, blocks, window),
-                None => {
-                    let full = config.whole_or("max_window_layers", 28)?;
-                    Ok((0..blocks)
-                        .map(|index| {
-                            if index >= full {
-                                sliding(window)
-                            } else {
-                                Pattern::Causal
-                            }
-                        })
-                        .collect())
-                }
+            if let Some(types) = config.get("layer_types") {
+                return layer_types(config, types, blocks, window);
             }
+            let full = config.whole_or("max_window_layers", 28)?.min(blocks);
+            let mut patterns = vec![Pattern::Causal; full];
+            patterns.resize(blocks, sliding(window));
+            Ok(patterns)
         }
         _ => Ok(vec![Pattern::Causal; blocks]),
     }
@@ -332,56 +332,4 @@ fn layer_types(
             )),
         })
         .collect()
-}
-
-/// Rotary parameters in the style of transformers 5 (`rope_parameters`) or 4 (`rope_theta` beside
-/// `rope_scaling`, whose kind is `rope_type` or `type`).
-fn rope(config: &Config<'_>, head_dim: usize, max_positions: usize) -> Result<Rope, ModelError> {
-    config.only("partial_rotary_factor", &json!(1.0))?;
-    let theta = config.positive_or("rope_theta", 10_000.0)?;
-    let parameters = match config.object("rope_scaling")? {
-        Some(scaling) => Some(scaling),
-        None => config.object("rope_parameters")?,
-    };
-    let Some(parameters) = parameters else {
-        return Ok(Rope::new(head_dim, narrow(theta), RopeScaling::None));
-    };
-    parameters.only("partial_rotary_factor", &json!(1.0))?;
-    let theta = narrow(parameters.positive_or("rope_theta", theta)?);
-    let kind = parameters.text_or("rope_type", parameters.text_or("type", "default")?)?;
-    let number = |key: &str| parameters.positive(key).map(narrow);
-    let scaling = match kind {
-        "default" => RopeScaling::None,
-        "linear" => RopeScaling::Linear {
-            factor: number("factor")?,
-        },
-        "llama3" => RopeScaling::Llama3 {
-            factor: number("factor")?,
-            low_frequency: number("low_freq_factor")?,
-            high_frequency: number("high_freq_factor")?,
-            original_positions: narrow(
-                match config.optional_positive("original_max_position_embeddings")? {
-                    Some(positions) => positions,
-                    None => parameters
-                        .positive_or("original_max_position_embeddings", max_positions as f64)?,
-                },
-            ),
-        },
-        other => {
-            return Err(parameters.error(
-                "rope_type",
-                "`default`, `linear` or `llama3`",
-                &format!("`{other}`"),
-            ));
-        }
-    };
-    Ok(Rope::new(head_dim, theta, scaling))
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "rotary arithmetic is f32 in transformers"
-)]
-fn narrow(value: f64) -> f32 {
-    value as f32
 }

@@ -6,6 +6,7 @@
 
 mod config;
 mod staged;
+mod rope_parameters;
 mod llama;
 mod gpt2;
 mod bert;
@@ -54,22 +55,22 @@ pub fn open_model(
         .and_then(serde_json::Value::as_str)
         .unwrap_or("");
     let known = || ARCHITECTURES.iter().flat_map(|family| family.model_types());
-    match ARCHITECTURES
+    let Some(family) = ARCHITECTURES
         .iter()
         .find(|family| family.model_types().contains(&found))
-    {
-        Some(family) => {
-            let model = family.open(config, weights)?;
-            check_tensors(model.as_ref(), weights)?;
-            Ok(model)
-        }
-        None => Err(ModelError::UnknownType {
+    else {
+        return Err(ModelError::UnknownType {
             found: found.to_owned(),
             nearest: known()
-                .max_by(|a, b| strsim::jaro(a, found).total_cmp(&strsim::jaro(b, found)))
-                .map(|name| (*name).to_owned()),
-        }),
-    }
+                .map(|name| (strsim::jaro_winkler(name, found), *name))
+                .filter(|(likeness, _)| *likeness >= 0.8)
+                .max_by(|(a, _), (b, _)| a.total_cmp(b))
+                .map(|(_, name)| name.to_owned()),
+        });
+    };
+    let model = family.open(config, weights)?;
+    check_tensors(model.as_ref(), weights)?;
+    Ok(model)
 }
 
 fn check_tensors(model: &dyn Model, weights: &dyn WeightSource) -> Result<(), ModelError> {
@@ -79,8 +80,8 @@ fn check_tensors(model: &dyn Model, weights: &dyn WeightSource) -> Result<(), Mo
             architecture: model.architecture().to_owned(),
             needed: report.needed(),
             found: report.applied.len(),
-            first: first.name.clone(),
-            nearest: first.nearest.clone(),
+            first: first.clone(),
+            nearest: report.nearest(first).map(str::to_owned),
         });
     }
     for tensor in (0..model.stages()).flat_map(|stage| model.tensors(stage)) {

@@ -81,6 +81,7 @@ impl StageSpec for HeadSpec {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "one per model")]
 enum LoadedProjection {
     Layer(Linear),
     Tied(Tensor<2>),

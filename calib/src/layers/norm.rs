@@ -24,6 +24,9 @@ pub struct NormSpec {
     pub width: usize,
     /// Added to the variance.
     pub epsilon: f64,
+    /// The parameters are called `gamma` and `beta` (checkpoints converted from TensorFlow) instead
+    /// of `weight` and `bias`.
+    pub greek: bool,
 }
 
 impl NormSpec {
@@ -34,6 +37,7 @@ impl NormSpec {
             name: name.into(),
             width,
             epsilon,
+            greek: false,
         }
     }
 
@@ -44,14 +48,21 @@ impl NormSpec {
             name: name.into(),
             width,
             epsilon,
+            greek: false,
         }
+    }
+
+    /// With the parameters called `gamma` and `beta`.
+    #[must_use]
+    pub fn greek(self, greek: bool) -> Self {
+        Self { greek, ..self }
     }
 
     /// Adds its tensors to `inventory`.
     pub fn list(&self, inventory: &mut Inventory) {
-        inventory.tensor(self.tensor("weight"));
+        inventory.tensor(self.weight());
         if self.kind == NormKind::Layer {
-            inventory.tensor(self.tensor("bias"));
+            inventory.tensor(self.bias());
         }
     }
 
@@ -61,14 +72,22 @@ impl NormSpec {
     /// A missing tensor or one of another shape.
     pub fn load(&self, loader: &Loader<'_>) -> Result<Norm, SourceError> {
         Ok(Norm {
-            weight: loader.read(&self.tensor("weight"))?,
+            weight: loader.read(&self.weight())?,
             bias: match self.kind {
                 NormKind::Rms => None,
-                NormKind::Layer => Some(loader.read(&self.tensor("bias"))?),
+                NormKind::Layer => Some(loader.read(&self.bias())?),
             },
             kind: self.kind,
             epsilon: self.epsilon,
         })
+    }
+
+    fn weight(&self) -> TensorSpec {
+        self.tensor(if self.greek { "gamma" } else { "weight" })
+    }
+
+    fn bias(&self) -> TensorSpec {
+        self.tensor(if self.greek { "beta" } else { "bias" })
     }
 
     fn tensor(&self, suffix: &str) -> TensorSpec {

@@ -71,6 +71,7 @@ impl<'a> Loader<'a> {
             });
         }
         let data = TensorData::new(stored.data.into_owned(), stored.shape);
+        self.source.release(&spec.name);
         Ok(Tensor::from_data(data, self.device))
     }
 

@@ -74,12 +74,12 @@ impl SelfAttentionSpec {
         let norm = |spec: &Option<NormSpec>| spec.as_ref().map(|n| n.load(loader)).transpose();
         Ok(SelfAttention {
             qkv: match &self.qkv {
-                QkvSpec::Separate { query, key, value } => Qkv::Separate {
-                    query: query.load(loader)?,
-                    key: key.load(loader)?,
-                    value: value.load(loader)?,
-                },
-                QkvSpec::Fused(layer) => Qkv::Fused(layer.load(loader)?),
+                QkvSpec::Separate { query, key, value } => Qkv::Separate(Box::new([
+                    query.load(loader)?,
+                    key.load(loader)?,
+                    value.load(loader)?,
+                ])),
+                QkvSpec::Fused(layer) => Qkv::Fused(Box::new(layer.load(loader)?)),
             },
             output: self.output.load(loader)?,
             query_norm: norm(&self.query_norm)?,
@@ -99,12 +99,9 @@ impl SelfAttentionSpec {
 
 #[derive(Debug)]
 enum Qkv {
-    Separate {
-        query: Linear,
-        key: Linear,
-        value: Linear,
-    },
-    Fused(Linear),
+    /// Queries, keys, values.
+    Separate(Box<[Linear; 3]>),
+    Fused(Box<Linear>),
 }
 
 /// Self-attention with its weights.
@@ -188,9 +185,7 @@ impl SelfAttention {
     /// The weights of its layers, by layer name.
     pub fn weights(&self) -> Vec<(String, Tensor<2>)> {
         let mut weights = match &self.qkv {
-            Qkv::Separate { query, key, value } => {
-                vec![query.weight(), key.weight(), value.weight()]
-            }
+            Qkv::Separate(layers) => layers.iter().map(Linear::weight).collect(),
             Qkv::Fused(layer) => vec![layer.weight()],
         };
         weights.push(self.output.weight());
@@ -199,7 +194,8 @@ impl SelfAttention {
 
     fn project(&self, input: Tensor<3>, tap: &mut dyn Tap) -> (Tensor<3>, Tensor<3>, Tensor<3>) {
         match &self.qkv {
-            Qkv::Separate { query, key, value } => {
+            Qkv::Separate(layers) => {
+                let [query, key, value] = layers.as_ref();
                 query.observe(&input, tap);
                 (
                     query.forward(input.clone()),
