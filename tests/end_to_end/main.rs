@@ -1,0 +1,23 @@
+//! The program as a user runs it, on the model compiled into it.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod readme;
+mod road;
+
+use std::path::Path;
+use std::process::Command;
+
+/// Runs `quench` in `folder` with a statistics cache of its own and answers its standard output.
+fn quench(folder: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_quench"))
+        .args(arguments)
+        .args(["--progress", "none"])
+        .current_dir(folder)
+        .env("QUENCH_CACHE", folder.join("cache"))
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "quench {arguments:?}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
