@@ -19,9 +19,9 @@ fn main() -> std::process::ExitCode {
         }
     };
     if let Err(error) = quench::progress::interrupt::install() {
-        let _ = write!(
+        let _ = writeln!(
             std::io::stderr().lock(),
-            "warning: {error}: Ctrl-C stops without clean-up\n"
+            "warning: {error}: Ctrl-C stops without clean-up"
         );
     }
     let ended = std::panic::catch_unwind(|| quench::run(cli));

@@ -1,5 +1,11 @@
 //! Streamed statistics against independent implementations and against a whole-model computation.
 
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![expect(
+    clippy::print_stdout,
+    reason = "deviations are shown under `--nocapture`"
+)]
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use calib::collect::{Collection, collect};
 use calib::fisher::{self, FisherOptions, Sequence, collect_fisher};

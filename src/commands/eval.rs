@@ -69,9 +69,9 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
     };
     let report = pipeline::evaluate::run(&open, baseline.as_ref(), &request, progress)?;
     if json {
-        print_json(&report)?
+        print_json(&report)?;
     } else {
-        print(&summary::render(&report, None))?
+        print(&summary::render(&report, None))?;
     }
     check_gates(&report, None)
 }

@@ -4,8 +4,8 @@ use super::{print, print_json, quantize};
 use crate::Error;
 use crate::args::{DtypeChoice, ExportArgs};
 use crate::progress::Progress;
-use ::eval::report::figures;
 use crate::recipe::names;
+use ::eval::report::figures;
 use calib::artifact::Artifact;
 use calib::open_model;
 use quantizers::formats::{

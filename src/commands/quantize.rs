@@ -44,9 +44,9 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
     };
     let report = pipeline::quantize::run(&open, &request, progress)?;
     if json {
-        print_json(&report)?
+        print_json(&report)?;
     } else {
-        print(&summary::render(&report, Some(&request.output)))?
+        print(&summary::render(&report, Some(&request.output)))?;
     }
     super::check_gates(&report, Some(&request.output))
 }

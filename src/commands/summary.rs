@@ -1,6 +1,5 @@
 //! The result of a run as a short table on stdout; the whole of it is in the report files.
 
-
 use eval::report::{Report, figures};
 use eval::score::{Score, metric};
 use std::fmt::Write;

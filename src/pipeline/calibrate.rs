@@ -44,7 +44,11 @@ pub(super) struct Measured {
 
 impl Statistics {
     fn none() -> Self {
-        Self { store: None, kinds: BTreeSet::new(), read: RefCell::new(None) }
+        Self {
+            store: None,
+            kinds: BTreeSet::new(),
+            read: RefCell::new(None),
+        }
     }
 
     /// The statistics of one layer.
@@ -52,25 +56,42 @@ impl Statistics {
     /// # Errors
     /// A file of the cache that cannot be read.
     pub(super) fn of(&self, planned: &PlannedLayer, model: &OpenModel) -> Result<Measured, Error> {
-        let Some(store) = &self.store else { return Ok(Measured::default()) };
+        let Some(store) = &self.store else {
+            return Ok(Measured::default());
+        };
         let mut read = self.read.borrow_mut();
-        if read.as_ref().is_none_or(|(stage, _)| *stage != planned.stage) {
+        if read
+            .as_ref()
+            .is_none_or(|(stage, _)| *stage != planned.stage)
+        {
             // Dropped first: the statistics of two blocks need not fit in memory.
             *read = None;
             let mut entries = BTreeMap::new();
             for kind in &self.kinds {
                 let found = store.read(kind, planned.stage).map_err(|error| {
-                    Error::io(format!("cannot read the statistics of `{}`", planned.name), error)
+                    Error::io(
+                        format!("cannot read the statistics of `{}`", planned.name),
+                        error,
+                    )
                 })?;
                 entries.insert(*kind, found);
             }
             *read = Some((planned.stage, entries));
         }
-        let Some((_, entries)) = read.as_ref() else { return Ok(Measured::default()) };
-        let spec = model.model.layers().iter().find(|layer| layer.name == planned.name);
+        let Some((_, entries)) = read.as_ref() else {
+            return Ok(Measured::default());
+        };
+        let spec = model
+            .model
+            .layers()
+            .iter()
+            .find(|layer| layer.name == planned.name);
         let point = spec.map_or("", |layer| layer.input_point.as_str());
         let of = |kind: &str, name: &str| {
-            entries.get(kind).and_then(|found| found.get(name)).map(|entry| entry.values.clone())
+            entries
+                .get(kind)
+                .and_then(|found| found.get(name))
+                .map(|entry| entry.values.clone())
         };
         let [rows, cols] = planned.shape;
         let fisher = of(fisher::KIND, &planned.name).map(|values| {
@@ -103,7 +124,9 @@ pub(super) fn run(
     request: &QuantizeRequest,
     progress: &Progress,
 ) -> Result<Statistics, Error> {
-    let Some(planned) = &request.plan.calibration else { return Ok(Statistics::none()) };
+    let Some(planned) = &request.plan.calibration else {
+        return Ok(Statistics::none());
+    };
     let inputs = data::for_calibration(
         &model.folder,
         forward,
@@ -129,12 +152,18 @@ pub(super) fn run(
     }
     let root = cache_folder();
     let store = StatsStore::open(&root, &key).map_err(|error| {
-        Error::io(format!("cannot use the statistics cache `{}`", root.display()), error)
+        Error::io(
+            format!("cannot use the statistics cache `{}`", root.display()),
+            error,
+        )
     })?;
     let sequences: Vec<Sequence> = tokens
         .into_iter()
         .enumerate()
-        .map(|(index, tokens)| Sequence { input: inputs.batch(&[index], forward.device()), tokens })
+        .map(|(index, tokens)| Sequence {
+            input: inputs.batch(&[index], forward.device()),
+            tokens,
+        })
         .collect();
     let failed = |error: CollectError| collect_error(model, error);
 
@@ -146,8 +175,12 @@ pub(super) fn run(
     if wanted.contains(Stat::InputRange.name()) {
         kinds.insert(RANGE);
     }
-    let names: BTreeSet<&str> =
-        request.plan.layers.iter().map(|layer| layer.name.as_str()).collect();
+    let names: BTreeSet<&str> = request
+        .plan
+        .layers
+        .iter()
+        .map(|layer| layer.name.as_str())
+        .collect();
     let collection = Collection {
         points: model
             .model
@@ -156,11 +189,19 @@ pub(super) fn run(
             .filter(|layer| names.contains(layer.name.as_str()))
             .map(|layer| layer.input_point.clone())
             .collect(),
-        observers: kinds.iter().filter_map(|kind| observers::find(kind)).collect::<Vec<&dyn Observer>>(),
+        observers: kinds
+            .iter()
+            .filter_map(|kind| observers::find(kind))
+            .collect::<Vec<&dyn Observer>>(),
     };
-    let batches: Vec<Hidden> = sequences.iter().map(|sequence| sequence.input.clone()).collect();
-    watched(progress, "calibrate", |report| collect(forward, batches, &collection, &store, report))
-        .map_err(failed)?;
+    let batches: Vec<Hidden> = sequences
+        .iter()
+        .map(|sequence| sequence.input.clone())
+        .collect();
+    watched(progress, "calibrate", |report| {
+        collect(forward, batches, &collection, &store, report)
+    })
+    .map_err(failed)?;
     if wanted.contains(Stat::Fisher.name()) {
         let options = FisherOptions {
             layers: fisher_layers(request)?,
@@ -174,7 +215,11 @@ pub(super) fn run(
         .map_err(failed)?;
         kinds.insert(fisher::KIND);
     }
-    Ok(Statistics { store: Some(store), kinds, read: RefCell::new(None) })
+    Ok(Statistics {
+        store: Some(store),
+        kinds,
+        read: RefCell::new(None),
+    })
 }
 
 /// The layers whose method reads the Fisher.
@@ -201,14 +246,18 @@ fn watched<R>(
 ) -> R {
     let mut track = None;
     body(&mut |_done, total| {
-        track.get_or_insert_with(|| progress.stage(name, total)).advance(1);
+        track
+            .get_or_insert_with(|| progress.stage(name, total))
+            .advance(1);
     })
 }
 
 /// `QUENCH_CACHE`, else `quench` in the user's cache folder, else in the folder for temporary files.
 fn cache_folder() -> PathBuf {
     let under = |name: &str, rest: &str| {
-        std::env::var_os(name).filter(|value| !value.is_empty()).map(|value| PathBuf::from(value).join(rest))
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(|value| PathBuf::from(value).join(rest))
     };
     under("QUENCH_CACHE", "statistics")
         .or_else(|| under("XDG_CACHE_HOME", "quench/statistics"))

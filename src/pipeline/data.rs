@@ -26,7 +26,10 @@ pub(super) struct Wanted {
 
 /// Tokens of a sampled sequence, where nobody said.
 pub(super) fn synthetic_length(model: &dyn Model) -> usize {
-    model.max_positions().unwrap_or(SYNTHETIC_TOKENS).min(SYNTHETIC_TOKENS)
+    model
+        .max_positions()
+        .unwrap_or(SYNTHETIC_TOKENS)
+        .min(SYNTHETIC_TOKENS)
 }
 
 /// Reads (or downloads, or samples) `name`.
@@ -58,7 +61,9 @@ pub(super) fn load(
             forward.source(),
             forward.device().clone(),
             tokenizer.and_then(Tokenizer::begin),
-            tokenizer.map(|tokenizer| tokenizer.ends().to_vec()).unwrap_or_default(),
+            tokenizer
+                .map(|tokenizer| tokenizer.ends().to_vec())
+                .unwrap_or_default(),
         );
         &mut from_model
     } else {
@@ -88,12 +93,24 @@ pub(super) fn for_calibration(
     progress: &Progress,
 ) -> Result<Inputs, Error> {
     let files = InputFiles::from_folder(folder).map_err(|error| {
-        Error::io(format!("cannot read the input files of `{}`", folder.display()), error)
+        Error::io(
+            format!("cannot read the input files of `{}`", folder.display()),
+            error,
+        )
     })?;
-    let wanted =
-        Wanted { samples: planned.samples, sequence_length: planned.sequence_length, seed };
-    let content =
-        load(&planned.data, &wanted, forward, files.tokenizer.as_ref(), fetch, progress)?;
+    let wanted = Wanted {
+        samples: planned.samples,
+        sequence_length: planned.sequence_length,
+        seed,
+    };
+    let content = load(
+        &planned.data,
+        &wanted,
+        forward,
+        files.tokenizer.as_ref(),
+        fetch,
+        progress,
+    )?;
     let draw = Draw {
         samples: planned.samples,
         sequence_length: planned.sequence_length,

@@ -101,13 +101,21 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn scores(&self, evaluations: &[PlannedEvaluation]) -> Result<Vec<Score>, Error> {
-        let Some(model) = self.original.or(self.quantized) else { return Ok(Vec::new()) };
+        let Some(model) = self.original.or(self.quantized) else {
+            return Ok(Vec::new());
+        };
         let inputs = InputFiles::from_folder(&model.folder).map_err(|error| {
-            Error::io(format!("cannot read the input files of `{}`", model.name), error)
+            Error::io(
+                format!("cannot read the input files of `{}`", model.name),
+                error,
+            )
         })?;
         let subject = Subject {
             original: self.original.map(|model| self.forward(model)).transpose()?,
-            quantized: self.quantized.map(|model| self.forward(model)).transpose()?,
+            quantized: self
+                .quantized
+                .map(|model| self.forward(model))
+                .transpose()?,
             inputs,
         };
         let mut scores = Vec::new();
@@ -130,12 +138,18 @@ impl Run<'_> {
                 self.fetch,
                 self.progress,
             )?;
-            let watch = Watch { progress: self.progress, name: &spec.task, track: Mutex::new(None) };
+            let watch = Watch {
+                progress: self.progress,
+                name: &spec.task,
+                track: Mutex::new(None),
+            };
             let found = tasks::evaluate(&subject, spec, &content, self.seed, &watch);
             scores.extend(found.map_err(|error| {
                 let hint = error.hints().into_iter().next();
-                let failed =
-                    Error::mismatch(format!("cannot evaluate `{}` on `{}`", spec.task, spec.data), error);
+                let failed = Error::mismatch(
+                    format!("cannot evaluate `{}` on `{}`", spec.task, spec.data),
+                    error,
+                );
                 match hint {
                     Some(hint) => failed.with_hint(hint),
                     None => failed,
@@ -147,12 +161,18 @@ impl Run<'_> {
 
     /// The model ready to run; all its stages at once where they take little of the free memory.
     fn forward<'m>(&self, model: &'m OpenModel) -> Result<Forward<'m>, Error> {
-        let mut forward =
-            Forward::new(model.model.as_ref(), model.weights(), self.machine.device.open()?);
+        let mut forward = Forward::new(
+            model.model.as_ref(),
+            model.weights(),
+            self.machine.device.open()?,
+        );
         let bytes = 4 * model.facts().parameters;
         if memory::available_bytes().is_some_and(|free| bytes < free / 8) {
             forward.keep_resident().map_err(|error| {
-                Error::mismatch(format!("cannot build the stages of `{}`", model.name), error)
+                Error::mismatch(
+                    format!("cannot build the stages of `{}`", model.name),
+                    error,
+                )
             })?;
         }
         Ok(forward)
@@ -174,7 +194,12 @@ impl tasks::Progress for Watch<'_> {
     }
 
     fn advance(&self, count: u64) {
-        if let Some(track) = self.track.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+        if let Some(track) = self
+            .track
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+        {
             track.advance(usize::try_from(count).unwrap_or(usize::MAX));
         }
     }

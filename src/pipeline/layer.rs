@@ -50,12 +50,18 @@ impl Work<'_> {
         let [rows, cols] = planned.shape;
         let refused = |error| {
             Error::mismatch(
-                format!("cannot quantize `{}` [{rows}, {cols}] with `{}`", planned.name, planned.method),
+                format!(
+                    "cannot quantize `{}` [{rows}, {cols}] with `{}`",
+                    planned.name, planned.method
+                ),
                 error,
             )
         };
         let bug = |error: quantizers::ShapeError| {
-            Error::mismatch(format!("statistics of `{}` have another shape", planned.name), error)
+            Error::mismatch(
+                format!("statistics of `{}` have another shape", planned.name),
+                error,
+            )
         };
         let weight = weight_matrix(self.model, planned)?;
         let matrix = MatrixRef::new(&weight, rows, cols).map_err(bug)?;
@@ -89,15 +95,19 @@ impl Work<'_> {
             .map_err(refused)?;
         let seconds = started.elapsed().as_secs_f64();
         tensor.check().map_err(|error| Error::Bug {
-            message: format!("`{}` left parts that do not belong together", planned.method),
+            message: format!(
+                "`{}` left parts that do not belong together",
+                planned.method
+            ),
             source: Some(error.into()),
         })?;
         let decoded = tensor.dequantize();
         let approximation = MatrixRef::new(&decoded, rows, cols).map_err(bug)?;
         let sqnr = sqnr_db(matrix, approximation);
         let weighted_error = fisher.map(|fisher| weighted_error(matrix, approximation, fisher));
-        let output_sqnr_db =
-            hessian.and_then(|hessian| calib::output_error::output_sqnr_db(matrix, approximation, hessian));
+        let output_sqnr_db = hessian.and_then(|hessian| {
+            calib::output_error::output_sqnr_db(matrix, approximation, hessian)
+        });
         Ok(Done {
             tensor,
             sqnr_db: sqnr.is_finite().then_some(sqnr),
@@ -113,7 +123,10 @@ impl Work<'_> {
 impl Done {
     fn outlier_fraction(&self) -> f64 {
         let weights = (self.tensor.rows * self.tensor.cols).max(1);
-        self.tensor.outliers.as_ref().map_or(0.0, |sparse| sparse.values.len() as f64 / weights as f64)
+        self.tensor
+            .outliers
+            .as_ref()
+            .map_or(0.0, |sparse| sparse.values.len() as f64 / weights as f64)
     }
 
     /// The layer's row of the report.

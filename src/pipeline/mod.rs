@@ -22,7 +22,10 @@ pub(crate) struct Clock {
 impl Clock {
     /// Starts now.
     pub(crate) fn start() -> Self {
-        Self { started: Instant::now(), stages: BTreeMap::new() }
+        Self {
+            started: Instant::now(),
+            stages: BTreeMap::new(),
+        }
     }
 
     /// Runs `body` as the stage `name`.

@@ -23,14 +23,14 @@ pub fn run(
     let device = request.machine.device.open()?;
     let forward = Forward::new(model.model.as_ref(), model.weights(), device);
 
-    let statistics = clock
-        .stage("calibrate", || calibrate::run(model, &forward, request, progress))?;
+    let statistics = clock.stage("calibrate", || {
+        calibrate::run(model, &forward, request, progress)
+    })?;
     let quantizers = plan.quantizers().map_err(|error| Error::Bug {
         message: "the plan does not configure its own methods".to_owned(),
         source: Some(error.into()),
     })?;
-    let factors =
-        clock.stage("survey", || survey::run(model, plan, &quantizers, progress))?;
+    let factors = clock.stage("survey", || survey::run(model, plan, &quantizers, progress))?;
 
     let mut writer = write::begin(request)?;
     let mut layers = Vec::with_capacity(plan.layers.len());
@@ -61,9 +61,12 @@ pub fn run(
     })?;
     let written = clock.stage("write", || write::finish(writer, model, request))?;
     clock.stage("verify", || {
-        verify(&request.output, &written.expected).map(drop).map_err(|error| {
-            Error::Verification { path: request.output.clone(), source: error.into() }
-        })
+        verify(&request.output, &written.expected)
+            .map(drop)
+            .map_err(|error| Error::Verification {
+                path: request.output.clone(),
+                source: error.into(),
+            })
     })?;
     let scores = if request.evaluate && !plan.evaluations.is_empty() {
         clock.stage("evaluate", || evaluate::of_output(model, request, progress))?
@@ -72,14 +75,30 @@ pub fn run(
     };
     let mut made = report::of_quantize(model, request, &written, layers, scores, progress);
     made.histograms = histograms.into_inner();
-    report::finish(&mut made, &request.gates, &request.machine, &request.command, plan.seed, &clock);
+    report::finish(
+        &mut made,
+        &request.gates,
+        &request.machine,
+        &request.command,
+        plan.seed,
+        &clock,
+    );
     eval::report::write(&made, &request.output).map_err(|error| {
-        Error::io(format!("cannot write the report into `{}`", request.output.display()), error)
+        Error::io(
+            format!(
+                "cannot write the report into `{}`",
+                request.output.display()
+            ),
+            error,
+        )
     })?;
     Ok(made)
 }
 
 /// A failure of the writer, by whose fault it is.
 pub(super) fn format_error(request: &QuantizeRequest, error: FormatError) -> Error {
-    Error::io(format!("cannot write `{}`", request.output.display()), error)
+    Error::io(
+        format!("cannot write `{}`", request.output.display()),
+        error,
+    )
 }

@@ -68,7 +68,10 @@ pub(super) fn of_quantize(
     let artifact_bytes: u64 = written
         .files
         .iter()
-        .filter(|(path, _)| path.extension().is_some_and(|ending| ending == "safetensors"))
+        .filter(|(path, _)| {
+            path.extension()
+                .is_some_and(|ending| ending == "safetensors")
+        })
         .map(|(_, bytes)| bytes)
         .sum();
     let mut warnings = plan.notes.clone();
@@ -76,7 +79,8 @@ pub(super) fn of_quantize(
     if !request.evaluate {
         warnings.push("not evaluated: `--no-eval` was given".to_owned());
     } else if plan.evaluations.is_empty() {
-        warnings.push("no accuracy was measured: the recipe names no data for this model".to_owned());
+        warnings
+            .push("no accuracy was measured: the recipe names no data for this model".to_owned());
     }
     let layers = with_damage(layers);
     Report {
@@ -124,8 +128,7 @@ pub(super) fn size_of_folder(model: &OpenModel, baseline: Option<&OpenModel>) ->
             .sum::<u64>();
         weights += (layer.rows * layer.cols) as u64;
     }
-    let original_bytes =
-        baseline.map_or(0, |baseline| baseline.checkpoint.tensors().file_bytes());
+    let original_bytes = baseline.map_or(0, |baseline| baseline.checkpoint.tensors().file_bytes());
     Some(SizeFacts {
         original_bytes,
         artifact_bytes,
@@ -155,7 +158,10 @@ pub(super) fn finish(
     seed: u64,
     clock: &Clock,
 ) {
-    report.gates = gates.iter().map(|gate| gate.check(&report.scores)).collect();
+    report.gates = gates
+        .iter()
+        .map(|gate| gate.check(&report.scores))
+        .collect();
     report.run = RunFacts {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         seed,

@@ -58,7 +58,11 @@ pub(super) fn run(
             .filter_map(|(survey, _)| survey.take())
             .collect();
         let factor = shared_factor(&group, target);
-        for (slot, _) in factors.iter_mut().zip(&targets).filter(|(_, other)| same(**other)) {
+        for (slot, _) in factors
+            .iter_mut()
+            .zip(&targets)
+            .filter(|(_, other)| same(**other))
+        {
             *slot = Some(factor);
         }
     }

@@ -13,7 +13,10 @@ use std::collections::BTreeSet;
 /// A folder that cannot be written, or that holds a model that is not to be replaced.
 pub(super) fn begin(request: &QuantizeRequest) -> Result<ArtifactWriter, Error> {
     let format = formats::find(&request.plan.format).ok_or_else(|| Error::Bug {
-        message: format!("the plan names the unknown format `{}`", request.plan.format),
+        message: format!(
+            "the plan names the unknown format `{}`",
+            request.plan.format
+        ),
         source: None,
     })?;
     let options = WriterOptions {
@@ -34,20 +37,35 @@ pub(super) fn finish(
     request: &QuantizeRequest,
 ) -> Result<Written, Error> {
     let failed = |error| format_error(request, error);
-    let quantized: BTreeSet<String> =
-        request.plan.layers.iter().map(|layer| format!("{}.weight", layer.name)).collect();
+    let quantized: BTreeSet<String> = request
+        .plan
+        .layers
+        .iter()
+        .map(|layer| format!("{}.weight", layer.name))
+        .collect();
     let tensors = model.checkpoint.tensors();
     for (name, info) in tensors.tensors() {
         if quantized.contains(name) {
             continue;
         }
         let bytes = tensors.bytes(name).map_err(failed)?;
-        writer.passthrough(name, info.dtype, &info.shape, bytes).map_err(failed)?;
+        writer
+            .passthrough(name, info.dtype, &info.shape, bytes)
+            .map_err(failed)?;
         tensors.release(name);
     }
     writer.side_files(&model.folder).map_err(failed)?;
-    let linear: Vec<String> =
-        model.model.layers().iter().map(|layer| layer.name.clone()).collect();
-    let config = model.checkpoint.config().as_object().cloned().unwrap_or_default();
+    let linear: Vec<String> = model
+        .model
+        .layers()
+        .iter()
+        .map(|layer| layer.name.clone())
+        .collect();
+    let config = model
+        .checkpoint
+        .config()
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
     writer.finish(&config, &linear).map_err(failed)
 }

@@ -114,15 +114,16 @@ impl RecipeError {
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         let nearest = match self {
-            Self::UnknownKey { nearest, .. } | Self::UnknownName { nearest, .. } => nearest.clone(),
+            Self::UnknownKey { nearest, .. }
+            | Self::UnknownName { nearest, .. }
+            | Self::Gate {
+                source: GateError::Figure { nearest, .. },
+                ..
+            } => nearest.clone(),
             Self::Parameter { source, .. } => match source.as_ref() {
                 ParamError::UnknownKey { nearest, .. } => nearest.clone(),
                 ParamError::BadValue { .. } => None,
             },
-            Self::Gate {
-                source: GateError::Figure { nearest, .. },
-                ..
-            } => nearest.clone(),
             Self::NoRules => {
                 return Some(
                     "add a `[[layers]]` table with `match = \"*\"` and a `method`".to_owned(),

@@ -26,21 +26,18 @@ impl Pattern {
     /// # Errors
     /// What the glob or regular expression parser says.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (matcher, start) = match text.strip_prefix("re:") {
-            Some(expression) => {
-                let regex = Regex::new(&format!("^(?:{expression})$")).map_err(|error| {
-                    let message = error.to_string();
-                    message.lines().last().unwrap_or_default().trim().to_owned()
-                })?;
-                (Matcher::Regex(regex), expression.trim_start_matches('^'))
-            }
-            None => {
-                let glob = GlobBuilder::new(text)
-                    .literal_separator(false)
-                    .build()
-                    .map_err(|error| error.kind().to_string())?;
-                (Matcher::Glob(glob.compile_matcher()), text)
-            }
+        let (matcher, start) = if let Some(expression) = text.strip_prefix("re:") {
+            let regex = Regex::new(&format!("^(?:{expression})$")).map_err(|error| {
+                let message = error.to_string();
+                message.lines().last().unwrap_or_default().trim().to_owned()
+            })?;
+            (Matcher::Regex(regex), expression.trim_start_matches('^'))
+        } else {
+            let glob = GlobBuilder::new(text)
+                .literal_separator(false)
+                .build()
+                .map_err(|error| error.kind().to_string())?;
+            (Matcher::Glob(glob.compile_matcher()), text)
         };
         let names_outsiders = start.starts_with(|first: char| first.is_alphanumeric());
         Ok(Self {

@@ -1,10 +1,13 @@
 //! The program as a person meets it: words in, words and exit codes out.
 
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
 mod commands;
 mod errors;
 mod help;
 
 use assert_cmd::Command;
+use std::fmt::Write as _;
 use std::path::Path;
 
 /// What a run ended with.
@@ -20,7 +23,7 @@ impl Ended {
         let mut text = format!("exit code {}\n", self.code);
         for (name, stream) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
             if !stream.is_empty() {
-                text += &format!("--- {name} ---\n{stream}");
+                let _ = write!(text, "--- {name} ---\n{stream}");
             }
         }
         text

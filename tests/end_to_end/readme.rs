@@ -6,8 +6,15 @@ use std::fmt::Write as _;
 
 const BEGIN: &str = "<!-- results: begin -->";
 const END: &str = "<!-- results: end -->";
-const RECIPES: [&str; 7] =
-    ["w8", "w4", "w3", "squeeze-4", "squeeze-3", "squeeze-3-sparse", "squeeze-2-sparse"];
+const RECIPES: [&str; 7] = [
+    "w8",
+    "w4",
+    "w3",
+    "squeeze-4",
+    "squeeze-3",
+    "squeeze-3-sparse",
+    "squeeze-2-sparse",
+];
 
 /// Quantizes the embedded model with every built-in recipe and writes the table into the README.
 #[test]
@@ -18,15 +25,20 @@ fn readme_table() {
         "| recipe | bits per weight | file, MiB | perplexity (original) | ratio, 95 % interval of the difference | KL, nats per token | same top token |\n|---|---|---|---|---|---|---|\n",
     );
     for recipe in RECIPES {
-        let json = quench(folder.path(), &["quantize", "demo", "-r", recipe, "-o", recipe, "--json"]);
+        let json = quench(
+            folder.path(),
+            &["quantize", "demo", "-r", recipe, "-o", recipe, "--json"],
+        );
         let report: Value = serde_json::from_str(&json).unwrap();
         let score = |metric: &str| {
             let all = report["scores"].as_array().unwrap();
             all.iter().find(|score| score["metric"] == metric).unwrap()
         };
         let perplexity = score("perplexity");
-        let (original, quantized) =
-            (perplexity["original"].as_f64().unwrap(), perplexity["quantized"].as_f64().unwrap());
+        let (original, quantized) = (
+            perplexity["original"].as_f64().unwrap(),
+            perplexity["quantized"].as_f64().unwrap(),
+        );
         writeln!(
             table,
             "| `{recipe}` | {:.3} | {:.2} | {quantized:.3} ({original:.3}) | {:.4}, [{:+.3}, {:+.3}] | {:.5} | {:.2} % |",
@@ -52,6 +64,9 @@ fn readme_table() {
 fn readme_names_every_recipe() {
     let text = include_str!("../../README.md");
     for recipe in RECIPES {
-        assert!(text.contains(&format!("`{recipe}`")), "`{recipe}` is not in the README");
+        assert!(
+            text.contains(&format!("`{recipe}`")),
+            "`{recipe}` is not in the README"
+        );
     }
 }

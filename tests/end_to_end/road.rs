@@ -10,22 +10,24 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap())
-        .map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap()))
+        .map(|entry| {
+            (
+                entry.file_name().into_string().unwrap(),
+                std::fs::read(entry.path()).unwrap(),
+            )
+        })
         .filter(|(name, _)| !name.starts_with("report."))
         .collect()
 }
 
-fn scores(json: &str) -> Vec<(String, Option<f64>, Option<f64>)> {
+fn perplexity(json: &str, side: &str) -> f64 {
     let report: Value = serde_json::from_str(json).unwrap();
-    report["scores"]
-        .as_array()
-        .unwrap()
+    let scores = report["scores"].as_array().unwrap();
+    let score = scores
         .iter()
-        .map(|score| {
-            let number = |key: &str| score[key].as_f64();
-            (score["metric"].as_str().unwrap().to_owned(), number("original"), number("quantized"))
-        })
-        .collect()
+        .find(|score| score["metric"] == "perplexity")
+        .unwrap();
+    score[side].as_f64().unwrap()
 }
 
 #[test]
@@ -38,8 +40,19 @@ fn one_thread_and_two_write_the_same_bytes() {
         quench(
             &home,
             &[
-                "quantize", "demo", "-r", "squeeze-3-sparse", "--samples", "6", "--sequence-length",
-                "48", "--threads", threads, "--no-eval", "-o", out,
+                "quantize",
+                "demo",
+                "-r",
+                "squeeze-3-sparse",
+                "--samples",
+                "6",
+                "--sequence-length",
+                "48",
+                "--threads",
+                threads,
+                "--no-eval",
+                "-o",
+                out,
             ],
         );
         contents(&home.join(out))
@@ -52,24 +65,48 @@ fn one_thread_and_two_write_the_same_bytes() {
 #[test]
 fn the_dense_export_scores_the_same_to_the_last_digit() {
     let folder = tempfile::tempdir().unwrap();
-    let text: String = include_str!("../fixtures/text/sampled.txt").chars().take(6000).collect();
+    let text: String = include_str!("../fixtures/text/sampled.txt")
+        .chars()
+        .take(6000)
+        .collect();
     std::fs::write(folder.path().join("text.txt"), text).unwrap();
     let made = quench(
         folder.path(),
         &[
-            "quantize", "demo", "-r", "squeeze-2-sparse", "--samples", "4", "--sequence-length", "32",
-            "--eval-data", "text.txt", "-o", "out", "--json",
+            "quantize",
+            "demo",
+            "-r",
+            "squeeze-2-sparse",
+            "--samples",
+            "4",
+            "--sequence-length",
+            "32",
+            "--eval-data",
+            "text.txt",
+            "-o",
+            "out",
+            "--json",
         ],
     );
-    quench(folder.path(), &["export", "out", "--format", "dense", "-o", "dense"]);
-    let evaluated = quench(folder.path(), &["eval", "dense", "--eval-data", "text.txt", "--json"]);
-    let perplexity = |json: &str, pick: fn(&(String, Option<f64>, Option<f64>)) -> Option<f64>| {
-        scores(json).iter().find(|score| score.0 == "perplexity").and_then(pick).unwrap()
-    };
-    let quantized = perplexity(&made, |score| score.2);
-    let dense = perplexity(&evaluated, |score| score.1);
-    assert_eq!(quantized.to_bits(), dense.to_bits(), "{quantized} and {dense}");
-    assert!(quantized > perplexity(&made, |score| score.1), "two bits cost something");
+    quench(
+        folder.path(),
+        &["export", "out", "--format", "dense", "-o", "dense"],
+    );
+    let evaluated = quench(
+        folder.path(),
+        &["eval", "dense", "--eval-data", "text.txt", "--json"],
+    );
+    let quantized = perplexity(&made, "quantized");
+    let dense = perplexity(&evaluated, "original");
+    assert_eq!(
+        quantized.to_bits(),
+        dense.to_bits(),
+        "{quantized} and {dense}"
+    );
+    assert!(
+        quantized > perplexity(&made, "original"),
+        "two bits cost something"
+    );
 
     let report: Value = serde_json::from_str(&made).unwrap();
     let written: Value = serde_json::from_str(
@@ -78,36 +115,71 @@ fn the_dense_export_scores_the_same_to_the_last_digit() {
     .unwrap();
     assert_eq!(report["scores"], written["scores"]);
     // The size the report states is the size of the file.
-    let bytes = std::fs::metadata(folder.path().join("out/model.safetensors")).unwrap().len();
+    let bytes = std::fs::metadata(folder.path().join("out/model.safetensors"))
+        .unwrap()
+        .len();
     assert_eq!(report["size"]["artifact_bytes"].as_u64(), Some(bytes));
 }
 
 #[test]
 fn uniform_layers_become_compressed_tensors_and_read_back() {
     let folder = tempfile::tempdir().unwrap();
-    quench(folder.path(), &["quantize", "demo", "-r", "w4", "--no-eval", "-o", "out"]);
+    quench(
+        folder.path(),
+        &["quantize", "demo", "-r", "w4", "--no-eval", "-o", "out"],
+    );
     let config: Value = serde_json::from_str(
         &std::fs::read_to_string(folder.path().join("out/config.json")).unwrap(),
     )
     .unwrap();
-    assert_eq!(config["quantization_config"]["quant_method"], "compressed-tensors");
+    assert_eq!(
+        config["quantization_config"]["quant_method"],
+        "compressed-tensors"
+    );
     assert_eq!(config["quantization_config"]["format"], "pack-quantized");
     let listed = quench(folder.path(), &["inspect", "out"]);
-    assert!(listed.contains("model.layers.0.self_attn.q_proj"), "{listed}");
+    assert!(
+        listed.contains("model.layers.0.self_attn.q_proj"),
+        "{listed}"
+    );
 }
 
 #[test]
 fn a_failed_gate_marks_the_report_and_exits_with_6() {
     let folder = tempfile::tempdir().unwrap();
-    let text: String = include_str!("../fixtures/text/sampled.txt").chars().take(4000).collect();
+    let text: String = include_str!("../fixtures/text/sampled.txt")
+        .chars()
+        .take(4000)
+        .collect();
     std::fs::write(folder.path().join("text.txt"), text).unwrap();
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_quench"))
-        .args(["quantize", "demo", "--method", "rtn", "--bits", "2", "--eval-data", "text.txt"])
-        .args(["--gate", "perplexity_ratio<=1.01", "-o", "out", "--progress", "none"])
+        .args([
+            "quantize",
+            "demo",
+            "--method",
+            "rtn",
+            "--bits",
+            "2",
+            "--eval-data",
+            "text.txt",
+        ])
+        .args([
+            "--gate",
+            "perplexity_ratio<=1.01",
+            "-o",
+            "out",
+            "--progress",
+            "none",
+        ])
         .current_dir(folder.path())
         .output()
         .unwrap();
-    assert_eq!(output.status.code(), Some(6), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(6),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let report = std::fs::read_to_string(folder.path().join("out/report.json")).unwrap();
     let report: Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["gates"].as_array().unwrap().len(), 1);
