@@ -196,6 +196,10 @@ impl Error {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage { .. } | Self::OutputExists { .. } | Self::Device { .. } => ExitCode::Usage,
+            Self::Plan {
+                source: PlanError::Data { .. },
+                ..
+            } => ExitCode::Io,
             Self::Recipe { .. }
             | Self::RecipeNotFound { .. }
             | Self::Plan { .. }

@@ -5,6 +5,7 @@
 mod commands;
 mod errors;
 mod help;
+mod road;
 
 use assert_cmd::Command;
 use std::fmt::Write as _;
@@ -40,10 +41,12 @@ fn quench_in(folder: &Path, words: &[&str]) -> Ended {
         .env("NO_COLOR", "1")
         .output()
         .unwrap();
+    let here = folder.to_string_lossy().into_owned();
+    let text = |bytes| String::from_utf8(bytes).unwrap().replace(&here, "[HERE]");
     Ended {
         code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
     }
 }
 
