@@ -199,12 +199,13 @@ impl Error {
             Self::Plan {
                 source: PlanError::Data { .. },
                 ..
-            } => ExitCode::Io,
+            }
+            | Self::NotFound { .. }
+            | Self::Io { .. } => ExitCode::Io,
             Self::Recipe { .. }
             | Self::RecipeNotFound { .. }
             | Self::Plan { .. }
             | Self::Mismatch { .. } => ExitCode::Mismatch,
-            Self::NotFound { .. } | Self::Io { .. } => ExitCode::Io,
             Self::Memory { .. } => ExitCode::Memory,
             Self::Gate { .. } => ExitCode::Gate,
             Self::Verification { .. } => ExitCode::Verification,

@@ -38,6 +38,7 @@ fn quench_in(folder: &Path, words: &[&str]) -> Ended {
         .args(words)
         .env("HF_HUB_OFFLINE", "1")
         .env("HF_HOME", folder.join("hub-cache"))
+        .env("QUENCH_CACHE", folder.join("cache"))
         .env("NO_COLOR", "1")
         .output()
         .unwrap();

@@ -38,11 +38,11 @@ fn what_was_planned_is_what_is_written_inspected_and_exported() {
 
     let inspected = quench_in(here, &["inspect", "out"]);
     assert_eq!(inspected.code, 0, "{}", inspected.shown());
-    let found = "compressed-tensors: 42 quantized layers, 569.50 KiB, 4.130 bits per weight";
+    let found = "compressed-tensors: 42 quantized layers, 594.66 KiB, 4.130 bits per weight";
     assert!(inspected.stdout.contains(found), "{}", inspected.stdout);
     let layer = quench_in(here, &["inspect", "out", "model.layers.0.mlp.up_proj"]);
     assert!(
-        layer.stdout.contains("rtn 4b symmetric, group 128"),
+        layer.stdout.contains("4b symmetric, group 128"),
         "{}",
         layer.stdout
     );
@@ -161,7 +161,7 @@ fn an_interrupted_run_leaves_nothing_that_looks_finished() {
             "plain",
         ])
         .env("TMPDIR", folder.path())
-        .env("XDG_CACHE_HOME", folder.path())
+        .env("QUENCH_CACHE", folder.path())
         .stderr(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
