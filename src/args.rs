@@ -2,23 +2,23 @@
 
 use crate::Error;
 use calib::device::{self, Device};
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use eval::gate::Gate;
+use quantizers::formats::{FORMATS, Format};
+use quantizers::{METHODS, Method};
 use std::path::PathBuf;
 
 /// Shrinks a trained checkpoint and proves what it cost.
 #[derive(Debug, Parser)]
-#[command(
-    name = "quench",
-    version,
-    about,
-    max_term_width = 100,
-    propagate_version = true
-)]
+#[command(name = "quench", version, about)]
 #[command(after_help = "\
-Exit codes: 0 done, 1 a bug, 2 bad usage, 3 recipe, pattern and model do not fit, 4 download, \
-authentication or disk, 5 not enough memory, 6 accuracy gate failed, 7 verification of the written \
-files failed, 130 interrupted.")]
+Exit codes:
+  0 done                                      4 download, authentication or disk
+  1 a bug                                     5 not enough memory
+  2 bad usage                                 6 accuracy gate failed
+  3 recipe, pattern and model do not fit      7 verification of the written files failed
+  130 interrupted")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -94,19 +94,19 @@ pub struct SourceArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Recipe")]
 pub struct RecipeArgs {
-    /// A recipe file or the name of a built-in recipe [default: w4 for decoders, w8 for others]
+    /// A recipe file or the name of a built-in recipe
     #[arg(short, long, value_name = "RECIPE")]
     pub recipe: Option<String>,
     /// Width of one code, in every rule of the recipe
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=8))]
     pub bits: Option<u8>,
     /// Quantization method, in every rule of the recipe; without a recipe, the only rule
-    #[arg(long)]
+    #[arg(long, value_parser = methods())]
     pub method: Option<String>,
-    /// Format of the output: a name of `quench list formats`, or `auto`
-    #[arg(long)]
+    /// Format of the output; `auto` is compressed-tensors if every layer fits it, else quench
+    #[arg(long, value_parser = formats_or_auto())]
     pub format: Option<String>,
-    /// Calibration data: a file, `hub:repo/file#column`, or `synthetic`
+    /// Calibrate on this data: a file, `hub:repo/file#column` or `synthetic`
     #[arg(long = "calib", value_name = "SRC")]
     pub calibration: Option<String>,
     /// Calibration sequences or images
@@ -186,8 +186,7 @@ impl std::fmt::Display for DeviceChoice {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Evaluation")]
 pub struct EvaluationArgs {
-    /// Data of the task that fits the model, instead of the recipe's evaluations; for decoders
-    /// without any, text sampled from the original model
+    /// Evaluate on this data instead: a file, `hub:repo/file#column` or `synthetic`
     #[arg(long, value_name = "SRC")]
     pub eval_data: Option<String>,
     /// A bound such as `perplexity_ratio<=1.03`; repeatable, missing it is exit code 6
@@ -198,8 +197,10 @@ pub struct EvaluationArgs {
 /// `quench quantize`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Without a MODEL (or with MODEL `demo`) the program quantizes the small model it carries, offline, \
-with recipe squeeze-3-sparse, in under a minute.")]
+Without a MODEL the program quantizes the small model it carries, offline, in under a minute
+(recipe squeeze-3-sparse). Without a recipe, decoders take w4 and other models w8. Without
+evaluation data, decoders are judged on text sampled from the original model; other models
+are not judged, and the report says so.")]
 pub struct QuantizeArgs {
     /// A folder, `org/name[@revision]` on the Hub, or `demo`
     #[arg(default_value = "demo")]
@@ -277,10 +278,10 @@ pub struct EvalArgs {
 pub struct ExportArgs {
     /// A quantized folder
     pub out: PathBuf,
-    /// `dense`, or another name of `quench list formats`
-    #[arg(long)]
+    /// The format to write
+    #[arg(long, value_parser = formats())]
     pub format: String,
-    /// Type of the weights in `dense` [default: the one config.json declares]
+    /// Type of the weights in `dense` [default: f32, which is exact]
     #[arg(long, value_enum)]
     pub dtype: Option<DtypeChoice>,
     /// The folder to write
@@ -344,6 +345,25 @@ pub enum Listing {
     Data,
     /// Built-in recipes
     Recipes,
+}
+
+fn methods() -> PossibleValuesParser {
+    let named = |method: &&dyn Method| PossibleValue::new(method.name()).help(method.summary());
+    PossibleValuesParser::new(METHODS.iter().map(named))
+}
+
+fn formats() -> PossibleValuesParser {
+    PossibleValuesParser::new(FORMATS.iter().map(format_value))
+}
+
+fn formats_or_auto() -> PossibleValuesParser {
+    PossibleValuesParser::new(
+        std::iter::once(PossibleValue::new("auto")).chain(FORMATS.iter().map(format_value)),
+    )
+}
+
+fn format_value(format: &&'static dyn Format) -> PossibleValue {
+    PossibleValue::new(format.name()).help(format.summary())
 }
 
 fn parse_count(text: &str) -> Result<usize, String> {

@@ -196,11 +196,16 @@ impl Error {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage { .. } | Self::OutputExists { .. } | Self::Device { .. } => ExitCode::Usage,
+            Self::Plan {
+                source: PlanError::Data { .. },
+                ..
+            }
+            | Self::NotFound { .. }
+            | Self::Io { .. } => ExitCode::Io,
             Self::Recipe { .. }
             | Self::RecipeNotFound { .. }
             | Self::Plan { .. }
             | Self::Mismatch { .. } => ExitCode::Mismatch,
-            Self::NotFound { .. } | Self::Io { .. } => ExitCode::Io,
             Self::Memory { .. } => ExitCode::Memory,
             Self::Gate { .. } => ExitCode::Gate,
             Self::Verification { .. } => ExitCode::Verification,

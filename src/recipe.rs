@@ -155,14 +155,14 @@ impl Rule {
                     nearest: names::nearest(name, known),
                 }
             })?;
-        method.configure(parameters).map(Some).map_err(|source| {
-            let key = match &source {
+        method.configure(parameters).map(Some).map_err(|refusal| {
+            let key = match &refusal {
                 quantizers::ParamError::UnknownKey { key, .. }
                 | quantizers::ParamError::BadValue { key, .. } => key,
             };
             RecipeError::Parameter {
                 line: self.line_of(key),
-                source: Box::new(source),
+                refusal: Box::new(refusal),
             }
         })
     }

@@ -33,7 +33,7 @@ pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<(), Err
     }
     let reader = ArtifactReader::open(&args.out)
         .map_err(|error| failed(format!("cannot open `{}`", args.out.display()), error))?;
-    let format = format(args, reader.config())?;
+    let format = format(args)?;
     quantize::check_output(&args.output, args.force)?;
     for (name, layer) in reader.layers() {
         format
@@ -129,7 +129,7 @@ fn linear_layers(folder: &Path, reader: &ArtifactReader) -> Vec<String> {
 }
 
 /// The registry entry that `--format` and `--dtype` name together.
-fn format(args: &ExportArgs, config: &Map<String, Value>) -> Result<&'static dyn Format, Error> {
+fn format(args: &ExportArgs) -> Result<&'static dyn Format, Error> {
     let unknown = || Error::Usage {
         message: format!("unknown format `{}`", args.format),
         hint: names::nearest(&args.format, FORMATS.iter().map(|format| format.name()))
@@ -141,17 +141,7 @@ fn format(args: &ExportArgs, config: &Map<String, Value>) -> Result<&'static dyn
         }
         return find(&args.format).ok_or_else(unknown);
     }
-    let declared = || {
-        let name = ["dtype", "torch_dtype"]
-            .iter()
-            .find_map(|key| config.get(*key)?.as_str());
-        match name {
-            Some("bfloat16" | "torch.bfloat16") => DtypeChoice::Bf16,
-            Some("float16" | "torch.float16") => DtypeChoice::F16,
-            _ => DtypeChoice::F32,
-        }
-    };
-    let name = match args.dtype.unwrap_or_else(declared) {
+    let name = match args.dtype.unwrap_or(DtypeChoice::F32) {
         DtypeChoice::F32 => "dense",
         DtypeChoice::F16 => "dense-f16",
         DtypeChoice::Bf16 => "dense-bf16",

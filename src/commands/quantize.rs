@@ -78,13 +78,18 @@ pub(super) fn check_output(output: &Path, force: bool) -> Result<(), Error> {
             "output `{}` exists and is not a folder",
             output.display()
         ))),
-        Ok(_) if force || is_empty(output) => Ok(()),
+        Ok(_) if force || is_unfinished(output) => Ok(()),
         Ok(_) => Err(Error::OutputExists {
             path: output.to_owned(),
         }),
     }
 }
 
-fn is_empty(folder: &Path) -> bool {
-    fs_err::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
+/// Empty, or holding nothing but what an interrupted run left.
+fn is_unfinished(folder: &Path) -> bool {
+    fs_err::read_dir(folder).is_ok_and(|entries| {
+        entries.into_iter().all(|entry| {
+            entry.is_ok_and(|entry| entry.path().extension().is_some_and(|e| e == "partial"))
+        })
+    })
 }

@@ -56,17 +56,19 @@ pub(super) fn plan(
             .or_else(|| (demo && !evaluates).then(|| DEMO.to_owned())),
         gates: evaluation.map_or_else(Vec::new, |evaluation| evaluation.gate.clone()),
     };
-    let name = named_recipe
-        .as_ref()
-        .map_or("the command line", |recipe| recipe.name.as_str());
-    let origin = args.recipe.clone().unwrap_or_else(|| name.to_owned());
+    let origin = match (&args.recipe, &named_recipe, &args.method) {
+        (Some(origin), _, _) => origin.clone(),
+        (None, Some(recipe), _) => recipe.name.clone(),
+        (None, None, Some(_)) => "command line".to_owned(),
+        (None, None, None) => Recipe::default_for(model).to_owned(),
+    };
     let recipe = Recipe::for_model(named_recipe, &overrides, model)
         .map_err(|source| invalid(&origin, source))?;
     match recipe.check(model, threads) {
         Ok(plan) => Ok((recipe, plan)),
         Err(PlanError::Recipe(source)) => Err(invalid(&origin, source)),
         Err(source) => Err(Error::Plan {
-            recipe: recipe.name,
+            recipe: origin,
             model: model.name.clone(),
             source,
         }),

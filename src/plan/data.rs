@@ -13,8 +13,10 @@ pub(crate) fn check(what: &str, text: &str) -> Result<(), PlanError> {
         source,
     };
     let spec = DataSpec::parse(text, Path::new("")).map_err(|error| refused(error.into()))?;
-    if let DataSpec::Path { path, .. } = &spec {
-        fs_err::metadata(path).map_err(|error| refused(error.into()))?;
+    if let DataSpec::Path { path, .. } = &spec
+        && let Err(error) = std::fs::metadata(path)
+    {
+        return Err(refused(error.into()));
     }
     if SOURCES.iter().any(|source| source.accepts(&spec)) {
         return Ok(());

@@ -79,7 +79,10 @@ pub(super) fn estimate(
             passes * tokens as f64 * model.parameters as f64 / FLOPS_PER_THREAD / threads;
         let place = weights(SchemeKind::Uniform) / UNIFORM_WEIGHTS_PER_SECOND
             + weights(SchemeKind::Codebook) / CODEBOOK_WEIGHTS_PER_SECOND;
-        calibrate + place / threads + model.parameters as f64 / FILE_WEIGHTS_PER_SECOND
+        let seconds =
+            calibrate + place / threads + model.parameters as f64 / FILE_WEIGHTS_PER_SECOND;
+        // No finer than the guess is worth.
+        (seconds * 10.0).ceil() / 10.0
     };
     Estimate {
         memory_bytes: BASE_BYTES + block_bytes + activation_bytes + statistics_bytes,

@@ -8,7 +8,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum RecipeError {
     /// Not TOML.
-    #[error("line {line}: {message}")]
+    #[error("{}: {message}", at(*line))]
     Syntax {
         /// Where.
         line: usize,
@@ -16,7 +16,7 @@ pub enum RecipeError {
         message: String,
     },
     /// A key that means nothing here.
-    #[error("line {line}: unknown key `{key}` in {section}")]
+    #[error("{}: unknown key `{key}` in {section}", at(*line))]
     UnknownKey {
         /// Where.
         line: usize,
@@ -28,7 +28,7 @@ pub enum RecipeError {
         nearest: Option<String>,
     },
     /// A section of the recipe language that this version cannot carry out.
-    #[error("line {line}: {section} is not supported yet by this version")]
+    #[error("{}: {section} is not supported yet by this version", at(*line))]
     Unsupported {
         /// Where.
         line: usize,
@@ -36,7 +36,7 @@ pub enum RecipeError {
         section: String,
     },
     /// A value of the wrong type or out of range.
-    #[error("line {line}: `{key}` in {section}: expected {expected}, found {found}")]
+    #[error("{}: `{key}` in {section}: expected {expected}, found {found}", at(*line))]
     BadValue {
         /// Where.
         line: usize,
@@ -50,7 +50,7 @@ pub enum RecipeError {
         found: String,
     },
     /// A key that must be there and is not.
-    #[error("line {line}: {section} has no `{key}`")]
+    #[error("{}: {section} has no `{key}`", at(*line))]
     MissingKey {
         /// First line of the table.
         line: usize,
@@ -60,7 +60,7 @@ pub enum RecipeError {
         key: &'static str,
     },
     /// A name that no registry has.
-    #[error("line {line}: unknown {what} `{name}`")]
+    #[error("{}: unknown {what} `{name}`", at(*line))]
     UnknownName {
         /// Where.
         line: usize,
@@ -72,15 +72,15 @@ pub enum RecipeError {
         nearest: Option<String>,
     },
     /// A parameter the method cannot take.
-    #[error("line {line}: {source}")]
+    #[error("{}: {refusal}", at(*line))]
     Parameter {
         /// Where.
         line: usize,
-        /// What the method said; part of this message, so not a cause of its own.
-        source: Box<ParamError>,
+        /// What the method said.
+        refusal: Box<ParamError>,
     },
     /// A pattern that is no glob or regular expression.
-    #[error("line {line}: pattern `{pattern}`: {message}")]
+    #[error("{}: pattern `{pattern}`: {message}", at(*line))]
     Pattern {
         /// Where.
         line: usize,
@@ -90,7 +90,7 @@ pub enum RecipeError {
         message: String,
     },
     /// An evaluation its task cannot take.
-    #[error("line {line}: {message}")]
+    #[error("{}: {message}", at(*line))]
     Evaluation {
         /// First line of the table.
         line: usize,
@@ -98,16 +98,24 @@ pub enum RecipeError {
         message: String,
     },
     /// A gate on a figure that does not exist.
-    #[error("line {line}: {source}")]
+    #[error("{}: {refusal}", at(*line))]
     Gate {
         /// Where.
         line: usize,
         /// What is wrong with it.
-        source: GateError,
+        refusal: GateError,
     },
     /// Not one `[[layers]]` table.
     #[error("no `[[layers]]` rule: nothing would be quantized")]
     NoRules,
+}
+
+/// Where a mistake is; what the command line changed has line 0.
+fn at(line: usize) -> String {
+    match line {
+        0 => "command line".to_owned(),
+        line => format!("line {line}"),
+    }
 }
 
 impl RecipeError {
@@ -117,10 +125,10 @@ impl RecipeError {
             Self::UnknownKey { nearest, .. }
             | Self::UnknownName { nearest, .. }
             | Self::Gate {
-                source: GateError::Figure { nearest, .. },
+                refusal: GateError::Figure { nearest, .. },
                 ..
             } => nearest.clone(),
-            Self::Parameter { source, .. } => match source.as_ref() {
+            Self::Parameter { refusal, .. } => match refusal.as_ref() {
                 ParamError::UnknownKey { nearest, .. } => nearest.clone(),
                 ParamError::BadValue { .. } => None,
             },

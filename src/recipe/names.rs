@@ -20,6 +20,9 @@ pub fn nearest_several<'a>(
         .filter(|(score, _)| *score >= SIMILAR)
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    // Far behind the best is far from what was meant.
+    let best = scored.first().map_or(0.0, |(score, _)| *score);
+    scored.retain(|(score, _)| *score >= best - 0.05);
     scored
         .into_iter()
         .take(count)

@@ -58,6 +58,8 @@ impl Recipe {
                 rule.parameters
                     .insert("bits".to_owned(), toml::Value::Integer(bits.into()));
                 rule.overridden.push(format!("bits = {bits} from --bits"));
+                rule.lines.retain(|(key, _)| key != "bits");
+                rule.lines.push(("bits".to_owned(), 0));
             }
         }
         if let Some(format) = &overrides.format {

@@ -244,7 +244,7 @@ fn gates(section: Option<Section>) -> Result<Vec<Gate>, RecipeError> {
                 .filter(|bound| bound.is_finite());
             match bound {
                 Some(bound) => {
-                    Gate::new(&figure, bound).map_err(|source| RecipeError::Gate { line, source })
+                    Gate::new(&figure, bound).map_err(|refusal| RecipeError::Gate { line, refusal })
                 }
                 None => Err(RecipeError::BadValue {
                     line,

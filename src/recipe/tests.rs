@@ -69,8 +69,8 @@ perplexity_ratio = 1.03
         }
     );
     assert_eq!(recipe.rules.len(), 2);
-    assert_eq!(recipe.rules[1].line, 17);
-    assert_eq!(recipe.rules[1].line_of("method"), 19);
+    assert_eq!(recipe.rules[1].line, 16);
+    assert_eq!(recipe.rules[1].line_of("method"), 18);
     assert_eq!(recipe.output.shard_bytes, 5_000_000_000);
     assert_eq!(
         recipe.evaluations[0].spec.data,

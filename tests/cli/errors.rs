@@ -37,10 +37,6 @@ fn recipe_mistakes() {
             "task",
             format!("{RULE}[[evaluate]]\ntask = \"classification\"\ndata = \"demo\"\n"),
         ),
-        (
-            "data",
-            format!("{RULE}[[evaluate]]\ntask = \"perplexity\"\ndata = \"missing.txt\"\n"),
-        ),
     ];
     for (name, text) in cases {
         insta::assert_snapshot!(format!("error-recipe-{name}"), with_recipe(&text));
@@ -48,14 +44,29 @@ fn recipe_mistakes() {
 }
 
 #[test]
+fn data_that_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("{RULE}[[evaluate]]\ntask = \"perplexity\"\ndata = \"missing.txt\"\n");
+    fs_err::write(folder.path().join("mine.toml"), text).unwrap();
+    let ended = quench_in(folder.path(), &["plan", "demo", "-r", "mine.toml"]);
+    assert_eq!(ended.code, 4);
+    insta::assert_snapshot!("error-data", ended.shown());
+}
+
+#[test]
 fn command_line_mistakes() {
-    let cases: [(&str, i32, &[&str]); 9] = [
+    let cases: [(&str, i32, &[&str]); 10] = [
         ("unknown-recipe", 3, &["plan", "demo", "-r", "squeze-3"]),
-        ("unknown-method", 3, &["plan", "demo", "--method", "rtm"]),
-        ("unknown-format", 3, &["plan", "demo", "--format", "gguf"]),
+        ("unknown-method", 2, &["plan", "demo", "--method", "rtm"]),
+        ("unknown-format", 2, &["plan", "demo", "--format", "gguf"]),
         ("no-model", 4, &["plan", "./nothing/here"]),
         ("hub-offline", 4, &["plan", "nobody/nothing", "--offline"]),
         ("revision", 2, &["plan", "demo", "--revision", "v1"]),
+        (
+            "bits-method",
+            3,
+            &["plan", "demo", "-r", "w4", "--bits", "1"],
+        ),
         ("bits-range", 2, &["plan", "demo", "--bits", "9"]),
         (
             "bad-gate",

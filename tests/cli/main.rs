@@ -5,6 +5,7 @@
 mod commands;
 mod errors;
 mod help;
+mod road;
 
 use assert_cmd::Command;
 use std::fmt::Write as _;
@@ -37,13 +38,16 @@ fn quench_in(folder: &Path, words: &[&str]) -> Ended {
         .args(words)
         .env("HF_HUB_OFFLINE", "1")
         .env("HF_HOME", folder.join("hub-cache"))
+        .env("QUENCH_CACHE", folder.join("cache"))
         .env("NO_COLOR", "1")
         .output()
         .unwrap();
+    let here = folder.to_string_lossy().into_owned();
+    let text = |bytes| String::from_utf8(bytes).unwrap().replace(&here, "[HERE]");
     Ended {
         code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
     }
 }
 
