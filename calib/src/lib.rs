@@ -9,6 +9,7 @@ pub mod device;
 pub mod output_error;
 pub mod hidden;
 pub mod model;
+mod tape;
 pub mod checkpoint;
 pub mod layers;
 pub mod architectures;

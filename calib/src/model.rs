@@ -1,6 +1,7 @@
 //! A model is a list of stages: embedding, block 0 .. block L-1, head.
 
 use crate::layers::TensorSpec;
+use crate::tape;
 use crate::{Hidden, Memory, NoTap, SourceError, Tap, WeightSource};
 use burn::tensor::{Device, Tensor};
 use thiserror::Error;
@@ -137,37 +138,17 @@ pub trait Stage: Send + Sync {
         input: Tensor<3>,
         output_gradient: &mut dyn FnMut(Tensor<3>) -> Tensor<3>,
     ) -> Result<Vjp, StageError> {
-        let input = input.autodiff().require_grad();
-        let output = match self.forward(Hidden::States(input.clone()), &mut NoTap)? {
-            Hidden::States(states) => states,
-            Hidden::Tokens(_) | Hidden::Pixels(_) => {
-                return Err(StageError::Input {
-                    stage: "vjp".to_owned(),
-                    expected: "states",
-                    found: "another kind of output",
-                });
-            }
-        };
-        let output_gradient = output_gradient(output.clone().inner());
-        let shape = input.dims();
-        let device = output.device().inner();
-        let mut gradients = (output * output_gradient).sum().backward();
-        let input_gradient = input
-            .grad_remove(&mut gradients)
-            .unwrap_or_else(|| Tensor::zeros(shape, &device));
-        let weight_gradients = self
-            .weights()
-            .into_iter()
-            .filter_map(|(name, weight)| {
-                weight
-                    .grad_remove(&mut gradients)
-                    .map(|gradient| (name, gradient))
-            })
-            .collect();
-        Ok(Vjp {
-            input_gradient,
-            weight_gradients,
-        })
+        match self.with_own_leaves() {
+            Some(stage) => tape::vjp(stage.as_ref(), input, output_gradient),
+            None => tape::vjp(self, input, output_gradient),
+        }
+    }
+    /// The same stage on weight leaves of its own; `None` if it has no leaves.
+    ///
+    /// burn keeps tapes that share a leaf behind one lock, held during the whole backward pass:
+    /// sequences on other threads would wait for each other.
+    fn with_own_leaves(&self) -> Option<Box<dyn Stage>> {
+        None
     }
 }
 

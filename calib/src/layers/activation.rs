@@ -1,5 +1,6 @@
 //! Activation functions, by the names config.json uses.
 
+use super::fused;
 use burn::tensor::{Tensor, activation};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
@@ -51,6 +52,16 @@ impl Activation {
 
     /// Applies it element by element.
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        fused::activate(self, x)
+    }
+
+    /// Applies it to `gate` and multiplies with `up`, element by element.
+    pub fn gate<const D: usize>(self, gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
+        fused::gate(self, gate, up)
+    }
+
+    /// [`Activation::forward`] in burn's own operations, for any device.
+    pub(super) fn unfused<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
             Self::Silu => activation::silu(x),
             Self::Gelu => activation::gelu(x),

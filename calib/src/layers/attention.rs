@@ -1,7 +1,9 @@
 //! Scaled dot-product attention: `softmax(Q Kᵀ · scale) V` under a visibility pattern.
 
+use super::fused;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Device, Tensor, module};
+use std::ops::Range;
 
 /// Which keys a query sees. Batches hold no padding, so this is all the masking there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +19,17 @@ pub enum Pattern {
     },
 }
 
+impl Pattern {
+    /// The keys that `query` sees among `keys`.
+    pub fn visible(self, query: usize, keys: usize) -> Range<usize> {
+        match self {
+            Self::Full => 0..keys,
+            Self::Causal => 0..query + 1,
+            Self::Sliding { window } => (query + 1).saturating_sub(window)..query + 1,
+        }
+    }
+}
+
 /// Attention of `[batch, heads, tokens, head_dim]`; `key` and `value` may have fewer heads, each
 /// of which then serves `heads / kv_heads` consecutive query heads.
 pub fn attend(
@@ -26,6 +39,9 @@ pub fn attend(
     pattern: Pattern,
     scale: f64,
 ) -> Tensor<4> {
+    if let Some(attended) = fused::attend([&query, &key, &value], pattern, scale) {
+        return attended;
+    }
     let [_, heads, tokens, _] = query.dims();
     let groups = heads / key.dims()[1];
     let device = query.device();

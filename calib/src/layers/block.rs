@@ -58,6 +58,7 @@ impl StageSpec for BlockSpec {
     }
 }
 
+#[derive(Clone)]
 struct Block {
     index: usize,
     attention_norm: Norm,
@@ -105,6 +106,14 @@ impl Stage for Block {
         Ok(Hidden::States(
             self.run(x, &mut NoTap, |x, _| self.attention.next(x, memory)),
         ))
+    }
+
+    fn with_own_leaves(&self) -> Option<Box<dyn Stage>> {
+        Some(Box::new(Self {
+            attention: self.attention.with_own_leaves(),
+            mlp: self.mlp.with_own_leaves(),
+            ..self.clone()
+        }))
     }
 
     fn weights(&self) -> Vec<(String, Tensor<2>)> {

@@ -2,10 +2,10 @@
 
 use super::linear::Linear;
 use super::norm::Norm;
-use super::{Inventory, LinearSpec, Loader, NormSpec, TensorSpec};
+use super::{Inventory, LinearSpec, Loader, NormSpec, TensorSpec, fused};
 use crate::architectures::StageSpec;
 use crate::{Hidden, Memory, NoTap, Stage, StageError, Tap};
-use burn::tensor::{Tensor, module};
+use burn::tensor::Tensor;
 
 /// Which positions reach the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl Stage for Head {
                 x = layer.forward(x);
             }
             Some(LoadedProjection::Tied(table)) => {
-                x = module::linear(x, table.clone().transpose(), None);
+                x = fused::linear(x, table, false, None);
             }
             None => {}
         }

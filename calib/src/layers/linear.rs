@@ -1,8 +1,8 @@
 //! A linear layer: `y = x Wᵀ + b`.
 
-use super::{Inventory, Loader, TensorSpec};
+use super::{Inventory, Loader, TensorSpec, fused};
 use crate::{LayerSpec, SourceError, Tap};
-use burn::tensor::{Tensor, module};
+use burn::tensor::Tensor;
 
 /// What a linear layer reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,13 +140,26 @@ impl Linear {
 
     /// `[batch, tokens, cols]` to `[batch, tokens, rows]`.
     pub fn forward(&self, input: Tensor<3>) -> Tensor<3> {
+        fused::linear(
+            input,
+            &self.weight,
+            self.spec.transposed,
+            self.bias.as_ref(),
+        )
+    }
+
+    /// The same layer; where the weight is a leaf of tapes, with a leaf of its own.
+    #[must_use]
+    pub fn with_own_leaf(&self) -> Self {
         let weight = self.weight.clone();
-        let weight = if self.spec.transposed {
-            weight
-        } else {
-            weight.transpose()
-        };
-        module::linear(input, weight, self.bias.clone())
+        Self {
+            weight: if weight.is_require_grad() {
+                weight.inner().autodiff().require_grad()
+            } else {
+                weight
+            },
+            ..self.clone()
+        }
     }
 
     /// Layer name and weight in checkpoint layout.

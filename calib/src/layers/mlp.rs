@@ -45,7 +45,7 @@ impl MlpSpec {
 }
 
 /// A feed-forward network with its weights.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Mlp {
     gate: Option<Linear>,
     up: Linear,
@@ -59,13 +59,24 @@ impl Mlp {
         self.up.observe(&input, tap);
         let inner = match &self.gate {
             Some(gate) => {
-                let gate = self.activation.forward(gate.forward(input.clone()));
-                gate * self.up.forward(input)
+                let gate = gate.forward(input.clone());
+                self.activation.gate(gate, self.up.forward(input))
             }
             None => self.activation.forward(self.up.forward(input)),
         };
         self.down.observe(&inner, tap);
         self.down.forward(inner)
+    }
+
+    /// The same network on weight leaves of its own.
+    #[must_use]
+    pub fn with_own_leaves(&self) -> Self {
+        Self {
+            gate: self.gate.as_ref().map(Linear::with_own_leaf),
+            up: self.up.with_own_leaf(),
+            down: self.down.with_own_leaf(),
+            ..self.clone()
+        }
     }
 
     /// The weights of its layers, by layer name.

@@ -4,6 +4,8 @@
 //! without any weights ([`Inventory`]); `load` reads them through a [`Loader`] into the layer that
 //! runs. Weights stay in the checkpoint's own layout; the matmul takes a transposed view.
 
+pub mod kernels;
+mod fused;
 pub mod parameters;
 pub mod linear;
 pub mod norm;

@@ -1,8 +1,8 @@
 //! Normalisation over the last dimension: `RMSNorm` and `LayerNorm`.
 
-use super::{Inventory, Loader, TensorSpec};
+use super::{Inventory, Loader, TensorSpec, fused};
 use crate::SourceError;
-use burn::tensor::{Tensor, module};
+use burn::tensor::Tensor;
 
 /// Which normalisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +77,6 @@ impl NormSpec {
                 NormKind::Rms => None,
                 NormKind::Layer => Some(loader.read(&self.bias())?),
             },
-            kind: self.kind,
             epsilon: self.epsilon,
         })
     }
@@ -95,10 +94,9 @@ impl NormSpec {
     }
 }
 
-/// A normalisation with its weights.
+/// A normalisation with its weights: `LayerNorm` if there is a bias, else `RMSNorm`.
 #[derive(Debug, Clone)]
 pub struct Norm {
-    kind: NormKind,
     weight: Tensor<1>,
     bias: Option<Tensor<1>>,
     epsilon: f64,
@@ -107,16 +105,7 @@ pub struct Norm {
 impl Norm {
     /// Normalises the last dimension; the shape stays.
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        match self.kind {
-            NormKind::Rms => {
-                let mean_square = input.clone().square().mean_dim(D - 1);
-                let scale = (mean_square + self.epsilon).sqrt().recip();
-                input * scale * self.weight.clone().unsqueeze()
-            }
-            NormKind::Layer => {
-                module::layer_norm(input, self.weight.clone(), self.bias.clone(), self.epsilon)
-            }
-        }
+        fused::norm(input, &self.weight, self.bias.as_ref(), self.epsilon)
     }
 }
 
@@ -130,7 +119,6 @@ mod tests {
     fn rms_of_a_row_by_hand() {
         let device = Device::flex();
         let norm = Norm {
-            kind: NormKind::Rms,
             weight: Tensor::from_data([1.0_f32, 2.0], &device),
             bias: None,
             epsilon: 0.0,
@@ -148,7 +136,6 @@ mod tests {
     fn layer_norm_of_a_row_by_hand() {
         let device = Device::flex();
         let norm = Norm {
-            kind: NormKind::Layer,
             weight: Tensor::from_data([2.0_f32, 3.0], &device),
             bias: Some(Tensor::from_data([0.5_f32, 0.25], &device)),
             epsilon: 0.0,

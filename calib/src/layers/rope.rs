@@ -1,5 +1,6 @@
 //! Rotary position embedding (Su et al. 2021), in the half-rotation layout of transformers.
 
+use super::fused;
 use burn::tensor::{Device, Tensor, TensorData};
 use std::f32::consts::TAU;
 use std::sync::{Mutex, PoisonError};
@@ -104,11 +105,7 @@ pub struct RopeTables {
 impl RopeTables {
     /// Rotates queries or keys `[batch, heads, tokens, head_dim]`.
     pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
-        let half = x.dims()[3] / 2;
-        let first = x.clone().narrow(3, 0, half);
-        let second = x.clone().narrow(3, half, half);
-        let rotated = Tensor::cat(vec![second.neg(), first], 3);
-        x * self.cos.clone() + rotated * self.sin.clone()
+        fused::rotate(x, &self.cos, &self.sin)
     }
 
     /// Those of `tokens` positions from `first` on.

@@ -7,6 +7,7 @@ use super::rope::CachedRope;
 use super::{Inventory, LinearSpec, Loader, NormSpec, Pattern, Rope};
 use crate::{Memory, NoTap, SourceError, Tap};
 use burn::tensor::Tensor;
+use std::sync::Arc;
 
 /// The projections to queries, keys and values.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,7 +88,7 @@ impl SelfAttentionSpec {
             rope: self
                 .rope
                 .clone()
-                .map(|rope| CachedRope::new(rope, loader.device().clone())),
+                .map(|rope| Arc::new(CachedRope::new(rope, loader.device().clone()))),
             heads: self.heads,
             kv_heads: self.kv_heads,
             head_dim: self.head_dim,
@@ -97,7 +98,7 @@ impl SelfAttentionSpec {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Qkv {
     /// Queries, keys, values.
     Separate(Box<[Linear; 3]>),
@@ -105,13 +106,13 @@ enum Qkv {
 }
 
 /// Self-attention with its weights.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SelfAttention {
     qkv: Qkv,
     output: Linear,
     query_norm: Option<Norm>,
     key_norm: Option<Norm>,
-    rope: Option<CachedRope>,
+    rope: Option<Arc<CachedRope>>,
     heads: usize,
     kv_heads: usize,
     head_dim: usize,
@@ -180,6 +181,22 @@ impl SelfAttention {
                 .reshape([batch, tokens, self.heads * self.head_dim]);
         self.output.observe(&attended, tap);
         self.output.forward(attended)
+    }
+
+    /// The same layer on weight leaves of its own.
+    #[must_use]
+    pub fn with_own_leaves(&self) -> Self {
+        Self {
+            qkv: match &self.qkv {
+                Qkv::Separate(layers) => {
+                    let layers = layers.each_ref().map(Linear::with_own_leaf);
+                    Qkv::Separate(Box::new(layers))
+                }
+                Qkv::Fused(layer) => Qkv::Fused(Box::new(layer.with_own_leaf())),
+            },
+            output: self.output.with_own_leaf(),
+            ..self.clone()
+        }
     }
 
     /// The weights of its layers, by layer name.

@@ -1,0 +1,25 @@
+//! The same layer operations on tensors, fused where they live in host memory.
+//!
+//! Each function takes burn tensors and answers one. On the CPU backend it reads and writes slices
+//! through [`kernels`](super::kernels) in one pass, and records a single step with a hand-written
+//! gradient when the tensors are on a tape; on any other device it falls back to burn's operations.
+//! Only the gradients of the tensors named in a function's first arguments are fused: a tracked norm
+//! weight or bias falls back as well.
+
+mod activation;
+mod attention;
+mod elementwise;
+mod host;
+mod linear;
+mod norm;
+mod rotary;
+mod strided;
+
+pub(super) use activation::{activate, gate};
+pub(super) use attention::attend;
+pub(super) use linear::linear;
+pub(super) use norm::norm;
+pub(super) use rotary::rotate;
+
+#[cfg(test)]
+mod tests;

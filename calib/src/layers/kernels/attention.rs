@@ -1,0 +1,175 @@
+//! Attention of one head, a block of queries at a time: scores never leave the cache.
+
+use super::exponential::exp;
+use super::lanes;
+use super::product::{Strided, multiply};
+use crate::layers::Pattern;
+use multiversion::multiversion;
+use std::ops::Range;
+
+/// Queries per block.
+pub(super) const QUERIES: usize = 64;
+
+/// Queries, keys and values of one head, `[tokens, head_dim]` each; there may be more keys than queries
+/// where every query sees all of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'a> {
+    /// Queries.
+    pub query: Strided<'a>,
+    /// Keys.
+    pub key: Strided<'a>,
+    /// Values.
+    pub value: Strided<'a>,
+}
+
+/// `softmax(Q Kᵀ · scale) V` over the keys `pattern` lets a query see.
+///
+/// `out` is `[tokens, head_dim]`, contiguous. `log_sums` gets, per query, the logarithm of the sum of
+/// exponentials its probabilities were divided by: all that the gradient needs to find them again.
+pub fn attend(head: Head<'_>, pattern: Pattern, scale: f32, out: &mut [f32], log_sums: &mut [f32]) {
+    let (tokens, width) = (head.query.rows(), head.value.cols());
+    let all_keys = head.key.rows();
+    let mut scores = Vec::new();
+    for from in (0..tokens).step_by(QUERIES) {
+        let block = from..(from + QUERIES).min(tokens);
+        let keys = visible_to_block(pattern, &block, all_keys);
+        let columns = keys.len();
+        scores.resize(block.len() * columns, 0.0);
+        let query = head.query.slice_rows(block.start, block.end);
+        let key = head.key.slice_rows(keys.start, keys.end);
+        multiply(query, key.transposed(), &mut scores, columns, false);
+        for (query, row) in block.clone().zip(scores.chunks_exact_mut(columns)) {
+            let seen = shifted(&pattern.visible(query, all_keys), keys.start);
+            log_sums[query] = exponentials(row, seen.start, seen.end, scale);
+        }
+        let value = head.value.slice_rows(keys.start, keys.end);
+        let out = &mut out[block.start * width..block.end * width];
+        multiply(
+            Strided::row_major(&scores, columns),
+            value,
+            out,
+            width,
+            false,
+        );
+    }
+}
+
+/// Keys seen by any query of a block.
+pub(super) fn visible_to_block(
+    pattern: Pattern,
+    block: &Range<usize>,
+    keys: usize,
+) -> Range<usize> {
+    pattern.visible(block.start, keys).start..pattern.visible(block.end - 1, keys).end
+}
+
+/// `keys` counted from `origin`.
+pub(super) fn shifted(keys: &Range<usize>, origin: usize) -> Range<usize> {
+    keys.start - origin..keys.end - origin
+}
+
+/// Turns the scores `from..to` of a row into probabilities, the rest into zeros.
+///
+/// Answers `scale · max + ln Σ exp(scale · (score - max))`.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+fn exponentials(row: &mut [f32], from: usize, to: usize, scale: f32) -> f32 {
+    row[..from].fill(0.0);
+    row[to..].fill(0.0);
+    let seen = &mut row[from..to];
+    let highest = lanes::highest(seen);
+    for score in seen.iter_mut() {
+        *score = exp((*score - highest) * scale);
+    }
+    let sum = lanes::sum(seen);
+    let share = sum.recip();
+    for probability in seen {
+        *probability *= share;
+    }
+    highest * scale + sum.ln()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(crate) fn wave(length: usize, frequency: f32) -> Vec<f32> {
+        (0..length).map(|i| (i as f32 * frequency).sin()).collect()
+    }
+
+    /// The definition in f64 on contiguous `[tokens, width]` inputs.
+    pub(crate) fn reference(
+        [q, k, v]: [&[f64]; 3],
+        width: usize,
+        pattern: Pattern,
+        scale: f64,
+    ) -> Vec<f64> {
+        let tokens = q.len() / width;
+        let mut out = Vec::new();
+        for query in 0..tokens {
+            let seen = pattern.visible(query, tokens);
+            let weights: Vec<f64> = seen
+                .clone()
+                .map(|key| {
+                    let dot: f64 = (0..width)
+                        .map(|d| q[query * width + d] * k[key * width + d])
+                        .sum();
+                    (dot * scale).exp()
+                })
+                .collect();
+            let total: f64 = weights.iter().sum();
+            for d in 0..width {
+                let pairs = seen.clone().zip(&weights);
+                out.push(pairs.map(|(key, w)| w * v[key * width + d]).sum::<f64>() / total);
+            }
+        }
+        out
+    }
+
+    pub(crate) const PATTERNS: [Pattern; 5] = [
+        Pattern::Full,
+        Pattern::Causal,
+        Pattern::Sliding { window: 1 },
+        Pattern::Sliding { window: 40 },
+        Pattern::Sliding { window: 1000 },
+    ];
+
+    #[test]
+    fn every_pattern_equals_the_definition_across_blocks() {
+        let (tokens, width) = (2 * QUERIES + 11, 6);
+        let x = wave(tokens * 3 * width, 0.7);
+        let column = |which: usize| -> Vec<f64> {
+            x.chunks_exact(3 * width)
+                .flat_map(|row| row[which * width..][..width].iter().map(|x| f64::from(*x)))
+                .collect()
+        };
+        let view = |which: usize| Strided::new(&x[which * width..], tokens, width, 3 * width, 1);
+        for pattern in PATTERNS {
+            let head = Head {
+                query: view(0),
+                key: view(1),
+                value: view(2),
+            };
+            let (mut out, mut log_sums) = (vec![9.0; tokens * width], vec![0.0; tokens]);
+            attend(head, pattern, 0.8, &mut out, &mut log_sums);
+            let columns = [column(0), column(1), column(2)];
+            let expected = reference(columns.each_ref().map(Vec::as_slice), width, pattern, 0.8);
+            for (found, expected) in out.iter().zip(&expected) {
+                assert!((f64::from(*found) - expected).abs() < 1e-6, "{pattern:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_score_that_is_not_a_number_is_not_hidden() {
+        let x = [f32::NAN, 1.0];
+        let view = Strided::row_major(&x, 1);
+        let head = Head {
+            query: view,
+            key: view,
+            value: view,
+        };
+        let (mut out, mut log_sums) = ([0.0; 2], [0.0; 2]);
+        attend(head, Pattern::Causal, 1.0, &mut out, &mut log_sums);
+        assert!(out.iter().all(|x| x.is_nan()));
+    }
+}
