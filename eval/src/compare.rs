@@ -1,11 +1,16 @@
 //! One row of logits against its target, or against the same row of another model.
 //!
 //! Everything after the f32 logits is f64: the KL divergence of a good quantizer is a difference of
-//! nearly equal numbers. `exp` is a polynomial over lanes that the compiler turns into vector code
-//! for the machine's baseline, without fused operations, so that every machine gets the same bits.
+//! nearly equal numbers. `exp` is a polynomial over lanes that the compiler turns into vector code of
+//! whatever width the machine has; products and sums are never fused, and lanes are summed in one
+//! order, so that every machine gets the same bits.
 
-/// Lanes handled together.
-const LANES: usize = 8;
+use multiversion::multiversion;
+
+/// Logits handled together, each in a lane of its own sum.
+const BLOCK: usize = 64;
+/// Where `exp` stops falling; what a lane without a logit holds.
+const FLOOR: f64 = -708.0;
 
 /// What one row of logits says about its target.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,19 +42,16 @@ pub struct Pair {
 ///
 /// # Panics
 /// When `target` is outside `logits`.
+#[multiversion(targets("x86_64+avx512f+avx512dq", "x86_64+avx2"))]
 pub fn row(logits: &[f32], target: usize) -> Option<Row> {
     let (top, peak) = peak(logits)?;
     let peak = f64::from(peak);
-    let mut sum = [0.0; LANES];
-    let (chunks, rest) = logits.as_chunks::<LANES>();
-    for chunk in chunks {
-        let powers = exp(chunk.map(|z| f64::from(z) - peak));
+    let mut sum = [0.0; BLOCK];
+    for block in logits.chunks(BLOCK) {
+        let powers = exp(&below(block, peak));
         for (total, power) in sum.iter_mut().zip(powers) {
             *total += power;
         }
-    }
-    for (total, &z) in sum.iter_mut().zip(rest) {
-        *total += exp([f64::from(z) - peak])[0];
     }
     let log_sum = sum.iter().sum::<f64>().ln();
     Some(Row {
@@ -62,6 +64,7 @@ pub fn row(logits: &[f32], target: usize) -> Option<Row> {
 ///
 /// # Panics
 /// When the rows differ in length or `target` is outside them.
+#[multiversion(targets("x86_64+avx512f+avx512dq", "x86_64+avx2"))]
 pub fn pair(original: &[f32], quantized: &[f32], target: usize) -> Option<Pair> {
     assert_eq!(
         original.len(),
@@ -71,24 +74,19 @@ pub fn pair(original: &[f32], quantized: &[f32], target: usize) -> Option<Pair> 
     let (original_top, original_peak) = peak(original)?;
     let (quantized_top, quantized_peak) = peak(quantized)?;
     let (o_peak, q_peak) = (f64::from(original_peak), f64::from(quantized_peak));
-    let mut sums = Sums::default();
-    let (o_chunks, o_rest) = original.as_chunks::<LANES>();
-    let (q_chunks, q_rest) = quantized.as_chunks::<LANES>();
-    for (o, q) in o_chunks.iter().zip(q_chunks) {
-        let o = o.map(|z| f64::from(z) - o_peak);
-        let q = q.map(|z| f64::from(z) - q_peak);
-        sums.add(&o, &q);
+    let (mut o_sum, mut q_sum, mut cross) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
+    for (o, q) in original.chunks(BLOCK).zip(quantized.chunks(BLOCK)) {
+        let (o, q) = (below(o, o_peak), below(q, q_peak));
+        let (o_power, q_power) = (exp(&o), exp(&q));
+        for lane in 0..BLOCK {
+            o_sum[lane] += o_power[lane];
+            q_sum[lane] += q_power[lane];
+            cross[lane] += o_power[lane] * (o[lane] - q[lane]);
+        }
     }
-    for (lane, (&o, &q)) in o_rest.iter().zip(q_rest).enumerate() {
-        let (o, q) = (f64::from(o) - o_peak, f64::from(q) - q_peak);
-        let power = exp([o])[0];
-        sums.original[lane] += power;
-        sums.quantized[lane] += exp([q])[0];
-        sums.cross[lane] += power * (o - q);
-    }
-    let original_sum: f64 = sums.original.iter().sum();
-    let quantized_sum: f64 = sums.quantized.iter().sum();
-    let cross: f64 = sums.cross.iter().sum();
+    let original_sum: f64 = o_sum.iter().sum();
+    let quantized_sum: f64 = q_sum.iter().sum();
+    let cross: f64 = cross.iter().sum();
     let (o_log, q_log) = (original_sum.ln(), quantized_sum.ln());
     // log p_o - log p_q = (o - log S_o) - (q - log S_q), averaged over p_o = e^o / S_o.
     // Rounding alone may leave a value just below zero.
@@ -103,44 +101,30 @@ pub fn pair(original: &[f32], quantized: &[f32], target: usize) -> Option<Pair> 
     })
 }
 
-/// Lane sums of one pair of rows.
-#[derive(Default)]
-struct Sums {
-    original: [f64; LANES],
-    quantized: [f64; LANES],
-    cross: [f64; LANES],
-}
-
-impl Sums {
-    #[inline]
-    fn add(&mut self, original: &[f64; LANES], quantized: &[f64; LANES]) {
-        let o = exp(*original);
-        let q = exp(*quantized);
-        for lane in 0..LANES {
-            self.original[lane] += o[lane];
-            self.quantized[lane] += q[lane];
-            self.cross[lane] += o[lane] * (original[lane] - quantized[lane]);
-        }
+/// Logits relative to the largest. Lanes beyond the end hold [`FLOOR`]: they add 3e-308 to a sum that is
+/// at least 1, and nothing to a difference of two rows.
+#[inline]
+fn below(block: &[f32], peak: f64) -> [f64; BLOCK] {
+    let mut relative = [FLOOR; BLOCK];
+    for (relative, &logit) in relative.iter_mut().zip(block) {
+        *relative = f64::from(logit) - peak;
     }
+    relative
 }
 
 /// Index and value of the first largest logit; `None` when there is none or one is not finite.
+#[inline]
 fn peak(logits: &[f32]) -> Option<(usize, f32)> {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let mut finite = [true; LANES];
-    let (chunks, rest) = logits.as_chunks::<LANES>();
-    for chunk in chunks {
-        for lane in 0..LANES {
-            let z = chunk[lane];
-            lanes[lane] = if z > lanes[lane] { z } else { lanes[lane] };
-            finite[lane] &= z.is_finite();
+    let mut lanes = [f32::NEG_INFINITY; BLOCK];
+    // Zero as long as everything is finite: infinity and NaN times zero are NaN.
+    let mut taint = [0.0_f32; BLOCK];
+    for block in logits.chunks(BLOCK) {
+        for ((lane, taint), &z) in lanes.iter_mut().zip(&mut taint).zip(block) {
+            *lane = if z > *lane { z } else { *lane };
+            *taint += z * 0.0;
         }
     }
-    for (lane, &z) in rest.iter().enumerate() {
-        lanes[lane] = lanes[lane].max(z);
-        finite[lane] &= z.is_finite();
-    }
-    if !finite.iter().all(|&lane| lane) {
+    if taint.iter().any(|taint| taint.is_nan()) {
         return None;
     }
     let largest = lanes.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -153,7 +137,7 @@ fn peak(logits: &[f32]) -> Option<(usize, f32)> {
 /// Cody and Waite: `x = n ln 2 + r`, `|r| <= ln 2 / 2`, Taylor to degree 12 (remainder 2e-16), then
 /// the exponent field is raised by `n`.
 #[inline]
-fn exp<const N: usize>(x: [f64; N]) -> [f64; N] {
+fn exp(x: &[f64; BLOCK]) -> [f64; BLOCK] {
     /// 1.5 * 2^52: adding it rounds to an integer that lands in the low mantissa bits.
     const SHIFT: f64 = 6_755_399_441_055_744.0;
     /// ln 2 in two parts; the upper has 32 trailing zero bits, so `n * LN2_HIGH` is exact.
@@ -175,23 +159,18 @@ fn exp<const N: usize>(x: [f64; N]) -> [f64; N] {
         1.0,
         1.0,
     ];
-    let mut scale = [0_u64; N];
-    let mut rest = [0.0; N];
-    for lane in 0..N {
-        let x = if x[lane] > -708.0 { x[lane] } else { -708.0 };
+    let mut power = [0.0; BLOCK];
+    for (power, &x) in power.iter_mut().zip(x) {
+        let x = if x > FLOOR { x } else { FLOOR };
         let shifted = x * std::f64::consts::LOG2_E + SHIFT;
         let n = shifted - SHIFT;
-        rest[lane] = (x - n * LN2_HIGH) - n * LN2_LOW;
-        scale[lane] = shifted.to_bits() << 52;
-    }
-    let mut power = [TAYLOR[0]; N];
-    for coefficient in &TAYLOR[1..] {
-        for lane in 0..N {
-            power[lane] = power[lane] * rest[lane] + coefficient;
+        let rest = (x - n * LN2_HIGH) - n * LN2_LOW;
+        let mut taylor = TAYLOR[0];
+        for coefficient in &TAYLOR[1..] {
+            taylor = taylor * rest + coefficient;
         }
-    }
-    for lane in 0..N {
-        power[lane] = f64::from_bits(power[lane].to_bits().wrapping_add(scale[lane]));
+        let scale = shifted.to_bits() << 52;
+        *power = f64::from_bits(taylor.to_bits().wrapping_add(scale));
     }
     power
 }
@@ -219,14 +198,14 @@ mod tests {
     fn exp_is_within_two_ulp_of_the_library() {
         for step in 0..70_000_u32 {
             let x = -f64::from(step) * 0.010_1;
-            let (ours, theirs) = (exp([x])[0], x.exp());
+            let (ours, theirs) = (exp(&[x; BLOCK])[0], x.exp());
             assert!(
                 (ours - theirs).abs() <= 4.5e-16 * theirs,
                 "{x}: {ours} {theirs}"
             );
         }
-        assert!((exp([0.0])[0] - 1.0).abs() <= 0.0);
-        assert!(exp([-1e9])[0] < 1e-300);
+        assert!((exp(&[0.0; BLOCK])[0] - 1.0).abs() <= 0.0);
+        assert!(exp(&[-1e9; BLOCK])[0] < 1e-300);
     }
 
     #[test]

@@ -5,7 +5,9 @@
 use burn::tensor::Device;
 use calib::data::{Content, DataSpec, NoSampler, Request, load};
 use calib::hub::{FetchOptions, Silent};
-use calib::{Checkpoint, Forward, Model, open_model};
+use calib::{
+    Checkpoint, Forward, LayerSpec, Model, SourceError, Tensor32, WeightSource, open_model,
+};
 use eval::score::Score;
 use eval::subject::{InputFiles, Subject};
 use eval::tasks::{Mode, TaskSpec, evaluate};
@@ -220,4 +222,99 @@ fn accuracy_of_images() {
     );
     let cross_entropy = find(&scores, "cross_entropy").original.unwrap();
     assert!((cross_entropy - 1.3454).abs() <= 1e-4, "{cross_entropy}");
+}
+
+/// Weights of linear layers rounded to 4 bit, symmetric, one f16 scale per 32 inputs: the row
+/// `rtn-int4-g32` of the reference, from its description (scale = absmax / 7.5 in f32, then f16; codes
+/// -8..=7, half to even).
+struct Rounded<'a> {
+    checkpoint: &'a Checkpoint,
+    layers: Vec<String>,
+}
+
+impl WeightSource for Rounded<'_> {
+    fn tensor(&self, name: &str) -> Result<Tensor32<'_>, SourceError> {
+        let mut tensor = self.checkpoint.tensor(name)?;
+        if self.layers.iter().any(|layer| layer == name) {
+            let cols = tensor.shape[1];
+            for row in tensor.data.to_mut().chunks_mut(cols) {
+                for group in row.chunks_mut(32) {
+                    let largest = group
+                        .iter()
+                        .fold(0.0_f32, |largest, w| largest.max(w.abs()));
+                    let scale = half::f16::from_f32(largest / 7.5).to_f32();
+                    for weight in group.iter_mut().filter(|_| scale > 0.0) {
+                        *weight = scale * (*weight / scale).round_ties_even().clamp(-8.0, 7.0);
+                    }
+                }
+            }
+        }
+        Ok(tensor)
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.checkpoint.shape(name)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.checkpoint.names()
+    }
+}
+
+/// Perplexity, KL divergence and agreement of rounded weights against an independent computation in
+/// Python.
+fn rounded_against_reference(model: &str, spec: &TaskSpec, row: &str) {
+    let text = fs_err::read_to_string(assets().join("../reference/quality.json")).expect("a file");
+    let reference: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let row = &reference[model][row]["rtn-int4-g32"];
+    let folder = assets().join(model);
+    let checkpoint = Checkpoint::open(&folder).expect("a checkpoint");
+    let opened = open_model(checkpoint.config(), &checkpoint).expect("a known model");
+    let layers = opened.layers().iter().filter(|layer| layer.in_block);
+    let layers = layers.map(LayerSpec::weight_name).collect();
+    let rounded = Rounded {
+        checkpoint: &checkpoint,
+        layers,
+    };
+    let mut original = Forward::new(opened.as_ref(), &checkpoint, Device::flex());
+    let mut quantized = Forward::new(opened.as_ref(), &rounded, Device::flex());
+    original.keep_resident().expect("all weights");
+    quantized.keep_resident().expect("all weights");
+    let subject = Subject {
+        original: Some(original),
+        quantized: Some(quantized),
+        inputs: InputFiles::from_folder(&folder).expect("input files"),
+    };
+    let scores = evaluate(&subject, spec, &content(&spec.data), 0, &()).expect("scores");
+    for (metric, key) in [
+        ("perplexity", "ppl"),
+        ("kl_divergence", "kl"),
+        ("top1_agreement", "top1_agree"),
+    ] {
+        let found = find(&scores, metric);
+        let expected = row[key].as_f64().expect("a number");
+        println!("{metric} {:?} {expected} {:?}", found.quantized, found.ci95);
+        let difference = (found.quantized.expect("a figure") - expected).abs();
+        assert!(
+            difference <= expected * 2e-5,
+            "{metric}: {found:?}, expected {expected}"
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs QUENCH_ASSETS"]
+fn rounded_weights_over_windows() {
+    let spec = windows("wikitext2/test-dev.txt", 256);
+    rounded_against_reference("wiki-llama-1.4m", &spec, "wikitext2/test-dev.txt [W256]");
+}
+
+#[test]
+#[ignore = "needs QUENCH_ASSETS"]
+fn rounded_weights_over_documents() {
+    let spec = TaskSpec {
+        mode: Some(Mode::Documents),
+        ..windows("tinystories/stories-dev.txt", 512)
+    };
+    rounded_against_reference("stories260k", &spec, "tinystories/stories-dev.txt [S512]");
 }
