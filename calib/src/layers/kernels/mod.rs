@@ -1,6 +1,6 @@
 //! Numeric kernels on slices, each a forward pass and the product of its Jacobian with a gradient.
 //!
-//! They know nothing of tensors, tapes or devices; [`crate::layers::fused`] brings tensors here. Element-wise
+//! They know nothing of tensors, tapes or devices; `layers::fused` brings tensors here. Element-wise
 //! loops are compiled once per instruction set and picked at run time; none of them contracts
 //! `a * b + c`, so the choice does not change a bit. Matrix products are the `gemm` crate's.
 
