@@ -2,6 +2,7 @@
 
 use crate::plan::PlanError;
 use crate::recipe::RecipeError;
+use eval::report::figures;
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -115,9 +116,28 @@ pub enum Error {
         device: String,
     },
     /// Not enough memory, told beforehand.
-    #[error("needs about {needed_bytes} bytes of memory, {free_bytes} are free")]
+    #[error(
+        "not enough memory: one block and its statistics take {}, {} are free",
+        figures::bytes(*needed_bytes),
+        figures::bytes(*free_bytes)
+    )]
     Memory {
         /// Predicted peak.
+        needed_bytes: u64,
+        /// Free now.
+        free_bytes: u64,
+    },
+    /// Not enough room for the output, told beforehand.
+    #[error(
+        "not enough room for `{}`: it takes {}, {} are free",
+        path.display(),
+        figures::bytes(*needed_bytes),
+        figures::bytes(*free_bytes)
+    )]
+    Disk {
+        /// The output folder.
+        path: PathBuf,
+        /// Predicted size.
         needed_bytes: u64,
         /// Free now.
         free_bytes: u64,
@@ -201,7 +221,8 @@ impl Error {
                 ..
             }
             | Self::NotFound { .. }
-            | Self::Io { .. } => ExitCode::Io,
+            | Self::Io { .. }
+            | Self::Disk { .. } => ExitCode::Io,
             Self::Recipe { .. }
             | Self::RecipeNotFound { .. }
             | Self::Plan { .. }
@@ -238,8 +259,9 @@ impl Error {
                     .to_owned(),
             ),
             Self::Memory { .. } => {
-                Some("use fewer `--samples` or a shorter `--sequence-length`".to_owned())
+                Some("end other programs, or use a machine with more memory".to_owned())
             }
+            Self::Disk { .. } => Some("name a folder on another disk with `-o`".to_owned()),
             Self::Gate {
                 output: Some(path), ..
             } => Some(format!(

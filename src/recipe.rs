@@ -46,6 +46,8 @@ pub struct Recipe {
     pub output: Output,
     /// Tasks run on the written files; empty means the default for the kind of model.
     pub evaluations: Vec<Evaluation>,
+    /// Whether anything is evaluated.
+    pub evaluate: bool,
     /// Data of the task that fits the model, instead of `evaluations`.
     pub eval_data: Option<String>,
     /// Bounds the result must keep.

@@ -10,6 +10,7 @@ pub mod plan;
 pub mod quantize;
 mod recipes;
 pub mod report;
+mod resources;
 mod summary;
 mod threads;
 

@@ -131,6 +131,23 @@ impl OpenModel {
         self.artifact.reader().quant_method().is_some()
     }
 
+    /// Refuses a folder that is quantized already.
+    ///
+    /// # Errors
+    /// A quantized folder.
+    pub fn require_original(&self) -> Result<(), Error> {
+        match self.artifact.reader().quant_method() {
+            None => Ok(()),
+            Some(method) => Err(Error::Mismatch {
+                message: format!("`{}` is quantized already ({method})", self.name),
+                source: None,
+                hint: Some(
+                    "`quench export --format dense` makes a plain checkpoint of it".to_owned(),
+                ),
+            }),
+        }
+    }
+
     /// The folder that was written for `original`.
     ///
     /// # Errors

@@ -13,11 +13,12 @@ use crate::progress::Progress;
 /// A model that cannot be opened, or a recipe that does not fit it.
 pub fn run(args: &PlanArgs, json: bool, progress: &Progress) -> Result<(), Error> {
     let open = OpenModel::open(&args.model, &args.source, progress)?;
+    open.require_original()?;
     let demo = args.model == DEMO;
     let threads = args.threads.unwrap_or_else(threads::available);
     let (_, plan) = recipes::plan(
         &args.recipe,
-        Some(&args.evaluation),
+        recipes::Evaluating::With(&args.evaluation),
         demo,
         &open.facts(),
         threads,

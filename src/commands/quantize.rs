@@ -1,7 +1,7 @@
 //! `quench quantize`: the whole road.
 
 use super::open::{DEMO, OpenModel};
-use super::{print, print_json, recipes, summary, threads};
+use super::{print, print_json, recipes, resources, summary, threads};
 use crate::args::QuantizeArgs;
 use crate::plan::{QuantizeRequest, render};
 use crate::progress::Progress;
@@ -15,10 +15,11 @@ use std::path::{Path, PathBuf};
 pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), Error> {
     let machine = threads::prepare(&args.machine)?;
     let open = OpenModel::open(&args.model, &args.source, progress)?;
+    open.require_original()?;
     let demo = args.model == DEMO;
     let (recipe, plan) = recipes::plan(
         &args.recipe,
-        Some(&args.evaluation),
+        recipes::Evaluating::from(args),
         demo,
         &open.facts(),
         machine.threads,
@@ -28,6 +29,7 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
         .clone()
         .unwrap_or_else(|| default_output(&open.name, &recipe.name));
     check_output(&output, args.force)?;
+    resources::check(&plan, &output)?;
     for note in &plan.notes {
         progress.say(&format!("note: {note}"));
     }

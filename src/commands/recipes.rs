@@ -2,7 +2,7 @@
 
 use super::open::DEMO;
 use crate::Error;
-use crate::args::{EvaluationArgs, RecipeArgs};
+use crate::args::{EvaluationArgs, QuantizeArgs, RecipeArgs};
 use crate::plan::{ModelFacts, Plan, PlanError};
 use crate::recipe::{BUILTIN, Origin, Overrides, Recipe, RecipeError, builtin, names};
 use std::path::Path;
@@ -25,10 +25,29 @@ pub(super) fn named(name: &str) -> Result<Recipe, Error> {
     }
 }
 
+/// Whether anything is evaluated, and on what.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Evaluating<'a> {
+    /// `--no-eval`.
+    Nothing,
+    /// The recipe's evaluations, or those of the flags.
+    With(&'a EvaluationArgs),
+}
+
+impl<'a> From<&'a QuantizeArgs> for Evaluating<'a> {
+    fn from(args: &'a QuantizeArgs) -> Self {
+        if args.no_eval {
+            Self::Nothing
+        } else {
+            Self::With(&args.evaluation)
+        }
+    }
+}
+
 /// The plan of a recipe as the command line changes it.
 pub(super) fn plan(
     args: &RecipeArgs,
-    evaluation: Option<&EvaluationArgs>,
+    evaluating: Evaluating<'_>,
     demo: bool,
     model: &ModelFacts,
     threads: usize,
@@ -38,6 +57,10 @@ pub(super) fn plan(
         // The model the program carries is there to show the main method.
         None if demo && args.method.is_none() => Some(named("squeeze-3-sparse")?),
         None => None,
+    };
+    let flags = match evaluating {
+        Evaluating::With(flags) => Some(flags),
+        Evaluating::Nothing => None,
     };
     let evaluates = named_recipe
         .as_ref()
@@ -50,11 +73,12 @@ pub(super) fn plan(
         sequence_length: args.sequence_length,
         seed: args.seed,
         format: args.format.clone(),
-        eval_data: evaluation
-            .and_then(|evaluation| evaluation.eval_data.clone())
+        no_evaluation: flags.is_none(),
+        eval_data: flags
+            .and_then(|flags| flags.eval_data.clone())
             // Text of its own comes with the demo model.
             .or_else(|| (demo && !evaluates).then(|| DEMO.to_owned())),
-        gates: evaluation.map_or_else(Vec::new, |evaluation| evaluation.gate.clone()),
+        gates: flags.map_or_else(Vec::new, |flags| flags.gate.clone()),
     };
     let origin = match (&args.recipe, &named_recipe, &args.method) {
         (Some(origin), _, _) => origin.clone(),
@@ -65,7 +89,18 @@ pub(super) fn plan(
     let recipe = Recipe::for_model(named_recipe, &overrides, model)
         .map_err(|source| invalid(&origin, source))?;
     match recipe.check(model, threads) {
-        Ok(plan) => Ok((recipe, plan)),
+        Ok(mut plan) => {
+            let given = args.calibration.is_some()
+                || args.samples.is_some()
+                || args.sequence_length.is_some();
+            if given && plan.calibration.is_none() {
+                plan.notes.push(
+                    "calibration flags change nothing: no method of the recipe needs data"
+                        .to_owned(),
+                );
+            }
+            Ok((recipe, plan))
+        }
         Err(PlanError::Recipe(source)) => Err(invalid(&origin, source)),
         Err(source) => Err(Error::Plan {
             recipe: origin,

@@ -78,9 +78,6 @@ pub(super) fn of_quantize(
     warnings.extend(progress.warnings());
     if !request.evaluate {
         warnings.push("not evaluated: `--no-eval` was given".to_owned());
-    } else if plan.evaluations.is_empty() {
-        warnings
-            .push("no accuracy was measured: the recipe names no data for this model".to_owned());
     }
     let layers = with_damage(layers);
     Report {

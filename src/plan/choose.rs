@@ -4,7 +4,7 @@ use super::{KeptLayer, ModelFacts, PlanError, PlannedLayer};
 use crate::recipe::{Recipe, Rule, names};
 use calib::LayerSpec;
 use quantizers::{Granularity, Scheme, Stat};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The decisions about all layers of a model; sizes follow once the format is chosen.
 #[derive(Debug, Default)]
@@ -13,6 +13,8 @@ pub(super) struct Choice {
     pub(super) kept: Vec<KeptLayer>,
     pub(super) needs: BTreeSet<Stat>,
     pub(super) notes: Vec<String>,
+    /// What became of a `group_size` that does not divide, and the layers it became of.
+    fallbacks: BTreeMap<String, Vec<String>>,
 }
 
 /// Applies the rules of `recipe` to every linear layer.
@@ -48,6 +50,15 @@ pub(super) fn choose(recipe: &Recipe, model: &ModelFacts) -> Result<Choice, Plan
     }
     if choice.layers.is_empty() {
         return Err(PlanError::NothingToQuantize);
+    }
+    for (fallback, layers) in &choice.fallbacks {
+        choice.notes.push(match layers.as_slice() {
+            [only] => format!("{fallback}: `{only}`"),
+            [first, others @ ..] => {
+                format!("{fallback}: `{first}` and {} more layers", others.len())
+            }
+            [] => fallback.clone(),
+        });
     }
     let changes: BTreeSet<&String> = recipe
         .rules
@@ -165,7 +176,11 @@ fn plan_layer(
     }
     if let Some(fallback) = fallback(rule, &scheme, layer) {
         because = format!("{because}; {fallback}");
-        choice.notes.push(format!("`{}`: {fallback}", layer.name));
+        choice
+            .fallbacks
+            .entry(fallback)
+            .or_default()
+            .push(layer.name.clone());
     }
     Ok(PlannedLayer {
         name: layer.name.clone(),

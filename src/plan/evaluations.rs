@@ -10,6 +10,9 @@ pub(super) fn plan(
     model: &ModelFacts,
     notes: &mut Vec<String>,
 ) -> Result<Vec<PlannedEvaluation>, PlanError> {
+    if !recipe.evaluate {
+        return Ok(Vec::new());
+    }
     evaluations(
         &recipe.evaluations,
         recipe.eval_data.as_deref(),

@@ -53,6 +53,7 @@ impl Recipe {
             kept,
             needs,
             mut notes,
+            ..
         } = choose(self, model)?;
         let format = formats::choose(&self.output.format, &layers)?;
         for layer in &mut layers {

@@ -200,7 +200,7 @@ fn a_fallback_is_visible() {
         plan.layers[1].because
     );
     assert!(
-        plan.notes.iter().any(|note| note.ends_with(told)),
+        plan.notes.iter().any(|note| note.starts_with(told)),
         "{:?}",
         plan.notes
     );

@@ -22,6 +22,8 @@ pub struct Overrides {
     pub seed: Option<u64>,
     /// `--format`.
     pub format: Option<String>,
+    /// `--no-eval`: nothing is evaluated, and no gate checked.
+    pub no_evaluation: bool,
     /// `--eval-data`, instead of the recipe's evaluations.
     pub eval_data: Option<String>,
     /// `--gate`, added to those of the recipe.
@@ -85,6 +87,10 @@ impl Recipe {
             self.seed = seed;
         }
         self.eval_data.clone_from(&overrides.eval_data);
+        if overrides.no_evaluation {
+            self.evaluate = false;
+            self.gates.clear();
+        }
         self.gates.extend(overrides.gates.iter().cloned());
         for rule in &self.rules {
             rule.quantizer()?;

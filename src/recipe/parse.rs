@@ -65,6 +65,7 @@ impl Recipe {
             rules,
             output,
             evaluations,
+            evaluate: true,
             eval_data: None,
             gates,
         })

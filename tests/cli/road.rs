@@ -49,6 +49,10 @@ fn what_was_planned_is_what_is_written_inspected_and_exported() {
 
     let again = quench_in(here, &["quantize", "demo", "-o", "out"]);
     assert_eq!(again.code, 2, "{}", again.shown());
+    let twice = quench_in(here, &["plan", "out"]);
+    assert_eq!(twice.code, 3, "{}", twice.shown());
+    let told = "error: `out` is quantized already (compressed-tensors)\n";
+    assert!(twice.stderr.starts_with(told), "{}", twice.stderr);
     let exported = quench_in(
         here,
         &[

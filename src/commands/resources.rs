@@ -1,0 +1,66 @@
+//! Whether this machine has the memory and the disk a plan needs, asked before any work.
+
+use crate::Error;
+use crate::plan::Plan;
+use crate::progress::memory;
+use std::path::Path;
+
+/// Share of the predicted output the disk must hold besides it, for headers and reports.
+const SLACK: f64 = 1.02;
+
+/// Refuses a plan that cannot fit.
+///
+/// Of the memory only what cannot go elsewhere counts: one block and its statistics. Hidden states
+/// of calibration data can.
+pub(super) fn check(plan: &Plan, output: &Path) -> Result<(), Error> {
+    let needed_bytes = plan.estimate.block_bytes + plan.estimate.statistics_bytes;
+    if let Some(free_bytes) = memory::available_bytes()
+        && needed_bytes > free_bytes
+    {
+        return Err(Error::Memory {
+            needed_bytes,
+            free_bytes,
+        });
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a size in bytes, far below 2^53"
+    )]
+    let needed_bytes = (plan.size.artifact_bytes as f64 * SLACK) as u64;
+    if let Some(free_bytes) = free_disk_bytes(output)
+        && needed_bytes > free_bytes
+    {
+        return Err(Error::Disk {
+            path: output.to_owned(),
+            needed_bytes,
+            free_bytes,
+        });
+    }
+    Ok(())
+}
+
+/// Free bytes where `path` would be created; `None` where the system does not say.
+#[cfg(unix)]
+fn free_disk_bytes(path: &Path) -> Option<u64> {
+    let absolute = std::path::absolute(path).ok()?;
+    let existing = absolute.ancestors().find(|folder| folder.exists())?;
+    let found = rustix::fs::statvfs(existing).ok()?;
+    found.f_bavail.checked_mul(found.f_frsize)
+}
+
+#[cfg(not(unix))]
+fn free_disk_bytes(_path: &Path) -> Option<u64> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    #[cfg(unix)]
+    fn the_disk_of_a_folder_that_does_not_exist_yet_is_that_of_its_parent() {
+        let folder = tempfile::tempdir().unwrap();
+        let free = super::free_disk_bytes(&folder.path().join("not/yet"));
+        assert!(free.is_some_and(|bytes| bytes > 0));
+    }
+}
