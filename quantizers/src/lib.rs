@@ -13,6 +13,8 @@ pub mod error_metrics;
 pub mod grid;
 pub mod pack;
 pub mod methods;
+pub mod integer;
+pub mod nonlinear;
 pub mod formats;
 
 pub use matrix::{MatrixRef, ShapeError};

@@ -1,0 +1,6 @@
+//! From a float model and calibrated ranges to an integer program. Floats end here.
+
+pub mod dyadic;
+pub mod graph;
+
+pub use graph::{Activation, Block, EncoderGraph, Head, Input, LinearNode, NormNode};

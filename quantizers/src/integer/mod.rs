@@ -1,0 +1,16 @@
+//! Integer-only execution: between quantized inputs and integer outputs, nothing but integers.
+//!
+//! Scales exist only while a program is compiled ([`compile`]); what remains of them are dyadic
+//! multipliers `b / 2^c`, tables and shift counts. Sources outside `compile/` do not name a float
+//! type, and tests check that of the sources and of the compiled object code.
+
+pub mod arithmetic;
+pub mod compile;
+pub mod dyadic;
+pub mod interval;
+pub mod kernel;
+
+pub use arithmetic::{Arithmetic, Checked, Fault, Wrapping};
+pub use dyadic::{Dyadic, Rounding};
+pub use interval::{Interval, WidthError};
+pub use kernel::{Mode, RowKernel};
