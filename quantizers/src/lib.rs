@@ -14,6 +14,7 @@ pub mod grid;
 pub mod pack;
 pub mod methods;
 pub mod formats;
+pub mod integer;
 
 pub use matrix::{MatrixRef, ShapeError};
 pub use methods::{METHODS, Method, ParamError, QuantizeError, Quantizer};

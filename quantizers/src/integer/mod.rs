@@ -1,0 +1,3 @@
+//! Integer-only execution: no float value and no float instruction at run time.
+
+pub mod matmul;
