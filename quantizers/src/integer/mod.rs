@@ -9,6 +9,7 @@ pub mod compile;
 pub mod dyadic;
 pub mod interval;
 pub mod kernel;
+pub mod matmul;
 
 pub use arithmetic::{Arithmetic, Checked, Fault, Wrapping};
 pub use dyadic::{Dyadic, Rounding};

@@ -1,0 +1,35 @@
+//! The integer types that codes are stored in.
+
+use std::fmt::Debug;
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// `u8`, `i8`, `i16` or `i32`.
+pub trait Code: sealed::Sealed + Copy + Default + Debug + PartialEq {
+    /// Smallest code.
+    const MIN: i32;
+    /// Largest code.
+    const MAX: i32;
+
+    /// Keeps the low bits: exact for a value between [`MIN`](Self::MIN) and [`MAX`](Self::MAX).
+    fn truncate(value: i32) -> Self;
+}
+
+macro_rules! code {
+    ($($code:ty),*) => {$(
+        impl sealed::Sealed for $code {}
+        impl Code for $code {
+            const MIN: i32 = <$code>::MIN as i32;
+            const MAX: i32 = <$code>::MAX as i32;
+
+            #[expect(clippy::cast_possible_truncation, reason = "callers clamp to the bounds")]
+            #[expect(clippy::cast_sign_loss, reason = "callers clamp to the bounds")]
+            fn truncate(value: i32) -> Self {
+                value as Self
+            }
+        }
+    )*};
+}
+code!(u8, i8, i16, i32);

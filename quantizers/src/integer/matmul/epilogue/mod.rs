@@ -1,0 +1,21 @@
+//! Ready epilogues: what turns a tile of sums into the codes of the next operation.
+//!
+//! Each has one scalar definition, which is the specification, and an AVX-512 twin with the same
+//! bits. The twin costs about 11 vector operations per 16 outputs when every shift is at least
+//! 32 (see [`Requantize`]), against `K / 4` multiply instructions of the kernel.
+
+mod code;
+mod lookup;
+mod requantize;
+mod residual;
+mod store;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(test)]
+mod tests;
+
+pub use code::Code;
+pub use lookup::ByteTable;
+pub use requantize::{Requantize, RequantizeError};
+pub use residual::{AddResidual, Residual};
+pub use store::{Store, StoreLookup, StoreMapped};
