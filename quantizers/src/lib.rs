@@ -16,7 +16,6 @@ pub mod methods;
 pub mod integer;
 pub mod nonlinear;
 pub mod formats;
-pub mod integer;
 
 pub use matrix::{MatrixRef, ShapeError};
 pub use methods::{METHODS, Method, ParamError, QuantizeError, Quantizer};

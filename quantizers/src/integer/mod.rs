@@ -5,13 +5,28 @@
 //! type, and tests check that of the sources and of the compiled object code.
 
 pub mod arithmetic;
+pub mod bounds;
 pub mod compile;
 pub mod dyadic;
+pub mod executor;
+pub mod frame;
 pub mod interval;
 pub mod kernel;
+pub mod kernels;
 pub mod matmul;
+pub mod operation;
+pub mod ops;
+pub mod program;
+pub mod requantize;
+pub mod square_root;
+pub mod tensor;
+pub mod weights;
 
 pub use arithmetic::{Arithmetic, Checked, Fault, Wrapping};
 pub use dyadic::{Dyadic, Rounding};
+pub use executor::Executor;
 pub use interval::{Interval, WidthError};
 pub use kernel::{Mode, RowKernel};
+pub use program::{Output, OutputKind, Program, ProgramError, ProgramInput};
+pub use requantize::Requantization;
+pub use tensor::{IntegerData, IntegerTensor};

@@ -1,0 +1,23 @@
+//! Runtime kernels, a folder for each family.
+//!
+//! Adding one is its file, its `mod` line, and its line in [`KERNELS`].
+
+use super::kernel::{KernelKind, RowKernel};
+use serde_json::Value;
+
+/// Every kind of kernel.
+pub static KERNELS: &[KernelKind] = &[];
+
+/// Reads a kernel of kind `kind` from its constants.
+///
+/// # Errors
+/// An unknown kind, or constants of another shape.
+pub fn read(kind: &str, constants: &Value) -> Result<Box<dyn RowKernel>, serde_json::Error> {
+    let entry = KERNELS.iter().find(|entry| entry.kind == kind);
+    let entry = entry.ok_or_else(|| {
+        let known: Vec<&str> = KERNELS.iter().map(|entry| entry.kind).collect();
+        let known = known.join("`, `");
+        serde::de::Error::custom(format!("kernel: expected `{known}`, found `{kind}`"))
+    })?;
+    (entry.read)(constants)
+}

@@ -1,0 +1,158 @@
+//! Operations of a program, and the registry they are read through.
+
+use super::arithmetic::Fault;
+use super::bounds::Bounds;
+use super::frame::Frame;
+use super::interval::WidthError;
+use super::kernel::Mode;
+use super::kernel::RowKernel;
+use super::kernels;
+use super::ops;
+use super::weights::Weights;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::ops::Deref;
+use thiserror::Error;
+
+/// Every kind of operation.
+pub static OPERATIONS: &[OperationKind] = &[
+    ops::tokens::KIND,
+    ops::patches::KIND,
+    ops::class_token::KIND,
+    ops::linear::KIND,
+    ops::norm::KIND,
+    ops::attention::KIND,
+    ops::first::KIND,
+    ops::mean::KIND,
+    ops::unit_length::KIND,
+];
+
+/// One kind of operation.
+pub struct OperationKind {
+    /// Name in a program.
+    pub kind: &'static str,
+    /// One line for `quench inspect`.
+    pub summary: &'static str,
+    /// Reads the constants.
+    pub read: fn(Value) -> Result<Box<dyn Operation>, serde_json::Error>,
+}
+
+/// Constants of an operation that do not fit its buffers or weights.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Misfit {
+    /// A length or type.
+    #[error("{what}: expected {expected}, found {found}")]
+    Shape {
+        /// Which.
+        what: String,
+        /// What would do.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A value that could overflow.
+    #[error(transparent)]
+    Width(#[from] WidthError),
+}
+
+/// One step of a program.
+pub trait Operation: Debug + Send + Sync {
+    /// Registry name.
+    fn kind(&self) -> &'static str;
+    /// Its constants, as JSON of integers.
+    fn constants(&self) -> Value;
+    /// Layers whose weights it reads.
+    fn layers(&self) -> Vec<&str> {
+        Vec::new()
+    }
+    /// Buffers it reads.
+    fn inputs(&self) -> Vec<usize>;
+    /// Buffers it writes.
+    fn outputs(&self) -> Vec<usize>;
+    /// Checks shapes against buffers and weights and propagates intervals.
+    ///
+    /// # Errors
+    /// Constants that do not fit, or a value that could overflow.
+    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), Misfit>;
+    /// The operation made ready to run over the weights of its program.
+    fn prepare(&self, weights: &BTreeMap<String, Weights>) -> Box<dyn Step>;
+    /// One line about it for people.
+    fn describe(&self) -> String;
+}
+
+/// An operation with its weights at hand.
+pub trait Step: Send + Sync {
+    /// Runs on the buffers of one sequence.
+    ///
+    /// # Errors
+    /// In [`Mode::Checked`], the first fault.
+    fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), Fault>;
+}
+
+/// The kind called `name`.
+pub fn find(name: &str) -> Option<&'static OperationKind> {
+    OPERATIONS.iter().find(|kind| kind.kind == name)
+}
+
+/// All names, for messages.
+pub fn names() -> String {
+    let names: Vec<String> = OPERATIONS
+        .iter()
+        .map(|kind| format!("`{}`", kind.kind))
+        .collect();
+    names.join(", ")
+}
+
+/// Reads constants of type `T` as an operation.
+///
+/// # Errors
+/// JSON of another shape.
+pub fn read<T: Operation + for<'d> Deserialize<'d> + 'static>(
+    constants: Value,
+) -> Result<Box<dyn Operation>, serde_json::Error> {
+    Ok(Box::new(serde_json::from_value::<T>(constants)?))
+}
+
+/// A kernel inside the constants of an operation.
+#[derive(Debug)]
+pub struct Kernel(pub Box<dyn RowKernel>);
+
+impl Deref for Kernel {
+    type Target = dyn RowKernel;
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_ref()
+    }
+}
+
+impl Clone for Kernel {
+    fn clone(&self) -> Self {
+        let value = self.0.constants();
+        match kernels::read(self.0.kind(), &value) {
+            Ok(kernel) => Self(kernel),
+            Err(error) => unreachable!("a kernel reads its own constants: {error}"),
+        }
+    }
+}
+
+impl Serialize for Kernel {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        json!({ "kind": self.0.kind(), "constants": self.0.constants() }).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Kernel {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Entry {
+            kind: String,
+            constants: Value,
+        }
+        let entry = Entry::deserialize(deserializer)?;
+        let kernel = kernels::read(&entry.kind, &entry.constants);
+        kernel.map(Self).map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,117 @@
+//! A class token in front, positions added: `out[0] = class`, `out[1 + i] = in[i] + position[i]`,
+//! all requantized per channel. Positions and class token are on the scale of the input.
+
+use super::{Generic, run_generic};
+use crate::integer::arithmetic::{Arithmetic, Fault};
+use crate::integer::bounds::{Bounds, expect};
+use crate::integer::frame::Frame;
+use crate::integer::interval::Interval;
+use crate::integer::kernel::Mode;
+use crate::integer::operation::{Misfit, Operation, OperationKind, Step, read};
+use crate::integer::requantize::Requantization;
+use crate::integer::weights::Weights;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The registry entry.
+pub(crate) const KIND: OperationKind = OperationKind {
+    kind: "class-token",
+    summary: "class token in front, positions added, requantized",
+    read: read::<ClassToken>,
+};
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassToken {
+    /// Buffer `[patches, width]`.
+    pub input: usize,
+    /// Buffer `[1 + patches, width]`.
+    pub output: usize,
+    /// Channels.
+    pub width: usize,
+    /// `[1 + patches, width]`: class token plus its position, then the positions of the patches.
+    pub rows: Vec<i32>,
+    /// To the grid of the output.
+    pub requantize: Requantization,
+}
+
+impl Operation for ClassToken {
+    fn kind(&self) -> &'static str {
+        KIND.kind
+    }
+
+    fn constants(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    fn inputs(&self) -> Vec<usize> {
+        vec![self.input]
+    }
+
+    fn outputs(&self) -> Vec<usize> {
+        vec![self.output]
+    }
+
+    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), Misfit> {
+        expect(
+            "width of the input",
+            self.width,
+            bounds.buffer(self.input)?.width,
+        )?;
+        expect(
+            "values beside whole rows",
+            0,
+            self.rows.len() % self.width.max(1),
+        )?;
+        expect(
+            "valid requantization",
+            1,
+            usize::from(self.requantize.is_valid(self.width)),
+        )?;
+        let largest = self.rows.iter().copied().max().unwrap_or(0);
+        let smallest = self.rows.iter().copied().min().unwrap_or(0);
+        let rows = Interval::new(i128::from(smallest), i128::from(largest));
+        let sum = bounds.interval(self.input)?.plus(rows).union(rows);
+        for channel in 0..self.width {
+            self.requantize.unclamped(sum, channel)?;
+        }
+        bounds.write(self.output, self.width, self.requantize.codes())
+    }
+
+    fn prepare(&self, _weights: &BTreeMap<String, Weights>) -> Box<dyn Step> {
+        Box::new(self.clone())
+    }
+
+    fn describe(&self) -> String {
+        format!("{} positions", self.rows.len() / self.width.max(1))
+    }
+}
+
+impl Step for ClassToken {
+    fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), Fault> {
+        run_generic(self, mode, frame)
+    }
+}
+
+impl Generic for ClassToken {
+    fn compute<A: Arithmetic>(&self, arithmetic: &A, frame: &mut Frame) {
+        let width = self.width;
+        let rows = self.rows.len() / width.max(1);
+        let mut output = frame.take(self.output, rows);
+        let mut row = vec![0; width];
+        for (at, constants) in self.rows.chunks_exact(width).enumerate() {
+            row.fill(0);
+            if at > 0 {
+                frame.buffer(self.input).read((at - 1) * width, &mut row);
+            }
+            for (channel, value) in row.iter_mut().enumerate() {
+                let sum = arithmetic.add(i64::from(*value), i64::from(constants[channel]));
+                *value = self.requantize.apply(arithmetic, sum, channel);
+            }
+            output.write(at * width, &row);
+        }
+        frame.put(self.output, output);
+    }
+}

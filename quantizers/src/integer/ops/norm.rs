@@ -1,0 +1,93 @@
+//! Normalisation of every row, to one or more grids at once: a kernel for each output.
+
+use crate::integer::arithmetic::Fault;
+use crate::integer::bounds::Bounds;
+use crate::integer::frame::Frame;
+use crate::integer::kernel::Mode;
+use crate::integer::operation::{Kernel, Misfit, Operation, OperationKind, Step, read};
+use crate::integer::weights::Weights;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The registry entry.
+pub(crate) const KIND: OperationKind = OperationKind {
+    kind: "norm",
+    summary: "normalisation of each row, a kernel for each output grid",
+    read: read::<Norm>,
+};
+
+/// One output.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NormOutput {
+    /// Buffer `[rows, width]`.
+    pub buffer: usize,
+    /// From input codes to codes of this output.
+    pub kernel: Kernel,
+}
+
+/// See the module.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Norm {
+    /// Buffer `[rows, width]`.
+    pub input: usize,
+    /// Each on a grid of its own.
+    pub outputs: Vec<NormOutput>,
+}
+
+impl Operation for Norm {
+    fn kind(&self) -> &'static str {
+        KIND.kind
+    }
+
+    fn constants(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    fn inputs(&self) -> Vec<usize> {
+        vec![self.input]
+    }
+
+    fn outputs(&self) -> Vec<usize> {
+        self.outputs.iter().map(|output| output.buffer).collect()
+    }
+
+    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), Misfit> {
+        let width = bounds.buffer(self.input)?.width;
+        let input = bounds.interval(self.input)?;
+        for output in &self.outputs {
+            let codes = output.kernel.bounds(input, width)?;
+            bounds.write(output.buffer, width, codes)?;
+        }
+        Ok(())
+    }
+
+    fn prepare(&self, _weights: &BTreeMap<String, Weights>) -> Box<dyn Step> {
+        Box::new(self.clone())
+    }
+
+    fn describe(&self) -> String {
+        let kinds: Vec<&str> = self.outputs.iter().map(|o| o.kernel.kind()).collect();
+        kinds.join(" + ")
+    }
+}
+
+impl Step for Norm {
+    fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), Fault> {
+        let (width, rows) = (frame.width(self.input), frame.rows(self.input));
+        let mut row = vec![0; width];
+        let mut codes = vec![0; width];
+        for output in &self.outputs {
+            let mut storage = frame.take(output.buffer, rows);
+            for at in 0..rows {
+                frame.buffer(self.input).read(at * width, &mut row);
+                output.kernel.run(mode, &row, &mut codes)?;
+                storage.write(at * width, &codes);
+            }
+            frame.put(output.buffer, storage);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,106 @@
+//! An image to rows of square patches: `[patches, channels * patch * patch]`, no arithmetic.
+
+use super::{Generic, run_generic};
+use crate::integer::arithmetic::{Arithmetic, Fault};
+use crate::integer::bounds::{Bounds, expect};
+use crate::integer::frame::{Frame, Storage};
+use crate::integer::interval::Interval;
+use crate::integer::kernel::Mode;
+use crate::integer::operation::{Misfit, Operation, OperationKind, Step, read};
+use crate::integer::program::ProgramInput;
+use crate::integer::weights::Weights;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The registry entry.
+pub(crate) const KIND: OperationKind = OperationKind {
+    kind: "patches",
+    summary: "pixel codes cut into square patches, one row each",
+    read: read::<Patches>,
+};
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Patches {
+    /// Buffer `[patches, channels * patch * patch]`.
+    pub output: usize,
+    /// `[channels, height, width]`.
+    pub image: [usize; 3],
+    /// Side of a patch; divides height and width.
+    pub patch: usize,
+}
+
+impl Operation for Patches {
+    fn kind(&self) -> &'static str {
+        KIND.kind
+    }
+
+    fn constants(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    fn inputs(&self) -> Vec<usize> {
+        Vec::new()
+    }
+
+    fn outputs(&self) -> Vec<usize> {
+        vec![self.output]
+    }
+
+    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), Misfit> {
+        let [channels, height, width] = self.image;
+        let image = match bounds.input {
+            ProgramInput::Pixels { image, .. } => *image,
+            ProgramInput::Tokens { .. } => [0; 3],
+        };
+        for (at, side) in ["channels", "height", "width"].iter().enumerate() {
+            expect(side, image[at], self.image[at])?;
+        }
+        let whole =
+            self.patch > 0 && height.is_multiple_of(self.patch) && width.is_multiple_of(self.patch);
+        expect("whole patches", 1, usize::from(whole))?;
+        let row = channels * self.patch * self.patch;
+        bounds.write(self.output, row, Interval::of_bits(8, false))
+    }
+
+    fn prepare(&self, _weights: &BTreeMap<String, Weights>) -> Box<dyn Step> {
+        Box::new(self.clone())
+    }
+
+    fn describe(&self) -> String {
+        format!("{:?} in patches of {}", self.image, self.patch)
+    }
+}
+
+impl Step for Patches {
+    fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), Fault> {
+        run_generic(self, mode, frame)
+    }
+}
+
+impl Generic for Patches {
+    fn compute<A: Arithmetic>(&self, _arithmetic: &A, frame: &mut Frame) {
+        let [channels, height, width] = self.image;
+        let side = self.patch;
+        let (down, across) = (height / side, width / side);
+        let mut output = frame.take(self.output, down * across);
+        if let Storage::U8(codes) = &mut output {
+            let mut lines = codes.chunks_exact_mut(side);
+            for top in 0..down {
+                for left in 0..across {
+                    for channel in 0..channels {
+                        for y in 0..side {
+                            let start = (channel * height + top * side + y) * width + left * side;
+                            if let Some(line) = lines.next() {
+                                line.copy_from_slice(&frame.pixels[start..start + side]);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        frame.put(self.output, output);
+    }
+}
