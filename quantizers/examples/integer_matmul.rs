@@ -85,7 +85,12 @@ fn peak() -> Option<f64> {
     #[expect(unsafe_code, reason = "needs instructions found at run time")]
     // SAFETY: the processor has them, checked above.
     let once = || unsafe { black_box(run(black_box(0x0102_0304), black_box(0x0405_0607))) };
-    Some(billions(STEPS * SUMS * 64, seconds(|| drop(once()))))
+    Some(billions(
+        STEPS * SUMS * 64,
+        seconds(|| {
+            once();
+        }),
+    ))
 }
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -139,7 +144,7 @@ fn epilogue_rows(shape @ [m, k, n]: [usize; 3], peak: Option<f64>) {
     let large = codes(4096);
     let residual = vec![1234; m * n];
     let (mut bytes, mut words) = (vec![0; m * n], vec![0; m * n]);
-    let mut time = |name: &str, epilogue: &mut dyn Epilogue| {
+    let time = |name: &str, epilogue: &mut dyn Epilogue| {
         let seconds = seconds(|| multiply(fastest(), left, black_box(&packed), epilogue));
         print(name, shape, seconds, peak);
     };

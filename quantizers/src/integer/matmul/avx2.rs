@@ -6,7 +6,7 @@ use std::arch::x86_64::{
     _mm256_setzero_si256, _mm256_storeu_si256,
 };
 
-use super::kernel::{Kernel, Rows, assert_tile};
+use super::kernel::{Kernel, Panels, Rows, TileMut, assert_tile};
 use super::packed::Block;
 use super::{LANES, Left, STEP};
 
@@ -28,12 +28,11 @@ impl Kernel for Avx2 {
         3
     }
 
-    fn fill(&self, left: Left<'_>, rows: Rows, blocks: &[Block], panels: usize, tile: &mut [i32]) {
-        assert_tile(self, left, rows, blocks, panels, tile);
-        let steps = left.steps();
-        for panel in 0..panels {
-            let blocks = &blocks[panel * steps..(panel + 1) * steps];
-            let out = &mut tile[panel * LANES..];
+    fn fill(&self, left: Left<'_>, rows: Rows, right: Panels<'_>, out: TileMut<'_>) {
+        assert_tile(self, left, rows, right, &out);
+        for panel in 0..right.count {
+            let blocks = right.panel(panel);
+            let values = &mut out.values[panel * LANES..];
             #[expect(
                 unsafe_code,
                 reason = "the kernel needs instructions found at run time"
@@ -41,9 +40,9 @@ impl Kernel for Avx2 {
             // SAFETY: `assert_tile` has checked that the processor has the instructions.
             unsafe {
                 match rows.count {
-                    1 => panel_sums::<1>(left, rows.start, blocks, out, panels * LANES),
-                    2 => panel_sums::<2>(left, rows.start, blocks, out, panels * LANES),
-                    _ => panel_sums::<3>(left, rows.start, blocks, out, panels * LANES),
+                    1 => panel_sums::<1>(left, rows.start, blocks, values, out.stride),
+                    2 => panel_sums::<2>(left, rows.start, blocks, values, out.stride),
+                    _ => panel_sums::<3>(left, rows.start, blocks, values, out.stride),
                 }
             }
         }
@@ -103,7 +102,7 @@ fn add_step<const R: usize>(sums: &mut [[__m256i; 4]; R], words: [i32; R], block
     }
     for q in 0..4 {
         // SAFETY: a block is four aligned quarters of 16 bytes.
-        let quarter = unsafe { _mm_load_si128(block.0.as_ptr().add(16 * q).cast()) };
+        let quarter = unsafe { _mm_load_si128(block.0.as_ptr().add(4 * q).cast()) };
         let weights = _mm256_cvtepi8_epi16(quarter);
         for r in 0..R {
             sums[r][q] = _mm256_add_epi32(sums[r][q], _mm256_madd_epi16(codes[r], weights));

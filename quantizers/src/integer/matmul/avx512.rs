@@ -5,8 +5,8 @@ use std::arch::x86_64::{
     _mm512_storeu_si512,
 };
 
-use super::kernel::{Kernel, Rows, assert_tile};
-use super::packed::Block;
+use super::kernel::{Kernel, Panels, Rows, TileMut, assert_tile};
+use super::packed::{Block, assert_extent};
 use super::{LANES, Left, STEP};
 
 /// Rows x panels of 512-bit accumulators: 6 x 4 or 8 x 3 leaves 8 registers for the operands.
@@ -30,22 +30,21 @@ impl Kernel for Avx512Vnni {
         if panels == 4 { 6 } else { 8 }
     }
 
-    fn fill(&self, left: Left<'_>, rows: Rows, blocks: &[Block], panels: usize, tile: &mut [i32]) {
-        assert_tile(self, left, rows, blocks, panels, tile);
+    fn fill(&self, left: Left<'_>, rows: Rows, right: Panels<'_>, out: TileMut<'_>) {
+        assert_tile(self, left, rows, right, &out);
         #[expect(
             unsafe_code,
             reason = "the kernel needs instructions found at run time"
         )]
-        // SAFETY: `assert_tile` has checked that the processor has the instructions, that the rows
-        // lie inside `left`, and that `blocks` and `tile` hold the panels and the tile.
+        // SAFETY: `assert_tile` has checked that the processor has the instructions.
         unsafe {
-            TILES[panels - 1][rows.count - 1](left, rows.start, blocks, tile);
+            TILES[right.count - 1][rows.count - 1](left, rows.start, right.blocks, out);
         }
     }
 }
 
 /// `fill` for a fixed number of rows and panels.
-type TileFn = unsafe fn(Left<'_>, usize, &[Block], &mut [i32]);
+type TileFn = unsafe fn(Left<'_>, usize, &[Block], TileMut<'_>);
 
 /// Indexed by panels - 1, then rows - 1. Four panels stop at six rows: more would spill.
 static TILES: [&[TileFn]; 4] = [
@@ -99,11 +98,12 @@ fn tile<const R: usize, const C: usize>(
     left: Left<'_>,
     start: usize,
     blocks: &[Block],
-    out: &mut [i32],
+    out: TileMut<'_>,
 ) {
     let (steps, stride) = (left.steps(), left.stride());
     let whole = left.cols() / STEP;
-    assert!(start + R <= left.rows() && blocks.len() == C * steps && out.len() >= R * C * LANES);
+    assert!(start + R <= left.rows() && blocks.len() == C * steps);
+    assert_extent(out.values.len(), R, C * LANES, out.stride);
     let mut sums = [[_mm512_setzero_si512(); C]; R];
     let codes = left.row(start).as_ptr();
     for step in 0..whole {
@@ -138,9 +138,9 @@ fn tile<const R: usize, const C: usize>(
     }
     for r in 0..R {
         for c in 0..C {
-            // SAFETY: the tile holds `R * C` vectors of `LANES` sums, asserted above.
+            // SAFETY: `out` holds `R` rows of `C` vectors of `LANES` sums, asserted above.
             unsafe {
-                let at = out.as_mut_ptr().add((r * C + c) * LANES);
+                let at = out.values.as_mut_ptr().add(r * out.stride + c * LANES);
                 _mm512_storeu_si512(at.cast(), sums[r][c]);
             }
         }

@@ -1,7 +1,7 @@
 //! The kernels and which of them this processor runs.
 
-use super::packed::Block;
-use super::{Left, scalar};
+use super::packed::{Block, assert_extent};
+use super::{LANES, Left, scalar};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
 
@@ -21,12 +21,12 @@ pub trait Kernel: Sync {
     /// Most rows of one tile that is `panels` wide.
     fn tile_rows(&self, panels: usize) -> usize;
 
-    /// Writes the sums of rows `row .. row + rows` of `left` times `panels` panels `blocks` to
-    /// `tile` `[rows, 16 * panels]`, row-major and dense.
+    /// Writes the sums of `rows` of `left` times the panels `right` to `out`
+    /// `[rows.count, 16 * right.count]`.
     ///
     /// # Panics
     /// If the kernel is not [`available`](Self::available), or a shape does not fit.
-    fn fill(&self, left: Left<'_>, rows: Rows, blocks: &[Block], panels: usize, tile: &mut [i32]);
+    fn fill(&self, left: Left<'_>, rows: Rows, right: Panels<'_>, out: TileMut<'_>);
 }
 
 /// A range of rows of the left operand.
@@ -36,6 +36,32 @@ pub struct Rows {
     pub start: usize,
     /// Number of rows.
     pub count: usize,
+}
+
+/// Neighbouring panels of a packed matrix.
+#[derive(Debug, Clone, Copy)]
+pub struct Panels<'a> {
+    /// Blocks of the first panel, then of the next.
+    pub blocks: &'a [Block],
+    /// Number of panels.
+    pub count: usize,
+}
+
+impl<'a> Panels<'a> {
+    /// Blocks of panel `panel`.
+    pub fn panel(&self, panel: usize) -> &'a [Block] {
+        let steps = self.blocks.len() / self.count;
+        &self.blocks[panel * steps..(panel + 1) * steps]
+    }
+}
+
+/// Room for the sums of a tile.
+#[derive(Debug)]
+pub struct TileMut<'a> {
+    /// Sums; what lies between the rows is left as it is.
+    pub values: &'a mut [i32],
+    /// Sums between the starts of two rows, at least 16 per panel.
+    pub stride: usize,
 }
 
 /// Every kernel, fastest first; the last one runs anywhere.
@@ -60,16 +86,15 @@ pub(super) fn assert_tile(
     kernel: &dyn Kernel,
     left: Left<'_>,
     rows: Rows,
-    blocks: &[Block],
-    panels: usize,
-    tile: &[i32],
+    right: Panels<'_>,
+    out: &TileMut<'_>,
 ) {
     assert!(
         kernel.available(),
         "the processor lacks the instructions of `{}`",
         kernel.name()
     );
-    let most = kernel.tile_rows(panels);
+    let (panels, most) = (right.count, kernel.tile_rows(right.count));
     assert!(
         (1..=TILE_PANELS).contains(&panels),
         "expected 1 to 4 panels, found {panels}"
@@ -83,9 +108,10 @@ pub(super) fn assert_tile(
         rows.start + rows.count <= left.rows(),
         "expected rows of the left operand"
     );
-    assert_eq!(blocks.len(), panels * left.steps(), "expected whole panels");
-    assert!(
-        tile.len() >= rows.count * panels * super::LANES,
-        "expected room for the tile"
+    assert_eq!(
+        right.blocks.len(),
+        panels * left.steps(),
+        "expected whole panels"
     );
+    assert_extent(out.values.len(), rows.count, panels * LANES, out.stride);
 }

@@ -13,7 +13,7 @@ mod avx512;
 #[cfg(test)]
 mod tests;
 
-pub use kernel::{KERNELS, Kernel, Rows, TILE_PANELS, TILE_VALUES, fastest};
+pub use kernel::{KERNELS, Kernel, Panels, Rows, TILE_PANELS, TILE_VALUES, TileMut, fastest};
 pub use left::{Left, offset_codes};
 pub use packed::{Block, LANES, MAX_COLS, PackedMatrix, STEP};
 pub use tile::{Epilogue, Tile};
@@ -32,29 +32,27 @@ pub fn multiply(
     right: &PackedMatrix,
     epilogue: &mut dyn Epilogue,
 ) {
-    assert_eq!(
-        left.cols(),
-        right.cols(),
-        "expected as many inputs left as right"
-    );
     let mut buffer = TileBuffer([0; TILE_VALUES]);
-    let all = right.rows().div_ceil(LANES);
-    for panel in (0..all).step_by(TILE_PANELS) {
-        let panels = TILE_PANELS.min(all - panel);
-        let blocks = right.panels(panel, panels);
-        let col = panel * LANES;
-        for rows in row_blocks(left.rows(), kernel.tile_rows(panels)) {
-            kernel.fill(left, rows, blocks, panels, &mut buffer.0);
-            epilogue.finish(&Tile {
-                row: rows.start,
-                col,
-                rows: rows.count,
-                cols: (panels * LANES).min(right.rows() - col),
-                values: &buffer.0,
-                stride: panels * LANES,
-            });
-        }
-    }
+    for_each_tile(kernel, left, right, |rows, panels, col| {
+        let stride = panels.count * LANES;
+        kernel.fill(
+            left,
+            rows,
+            panels,
+            TileMut {
+                values: &mut buffer.0,
+                stride,
+            },
+        );
+        epilogue.finish(&Tile {
+            row: rows.start,
+            col,
+            rows: rows.count,
+            cols: stride.min(right.rows() - col),
+            values: &buffer.0,
+            stride,
+        });
+    });
 }
 
 /// As [`multiply`], into `out` `[M, N]`, whose rows start `stride` sums apart.
@@ -69,12 +67,57 @@ pub fn multiply_into(
     stride: usize,
 ) {
     assert_extent(out.len(), left.rows(), right.rows(), stride);
-    multiply(kernel, left, right, &mut |tile: &Tile<'_>| {
-        for r in 0..tile.rows {
-            let start = (tile.row + r) * stride + tile.col;
-            out[start..start + tile.cols].copy_from_slice(tile.row_values(r));
+    let mut buffer = TileBuffer([0; TILE_VALUES]);
+    for_each_tile(kernel, left, right, |rows, panels, col| {
+        let out = &mut out[rows.start * stride + col..];
+        let (width, cols) = (panels.count * LANES, right.rows() - col);
+        if width <= cols {
+            kernel.fill(
+                left,
+                rows,
+                panels,
+                TileMut {
+                    values: out,
+                    stride,
+                },
+            );
+            return;
+        }
+        kernel.fill(
+            left,
+            rows,
+            panels,
+            TileMut {
+                values: &mut buffer.0,
+                stride: width,
+            },
+        );
+        for (r, sums) in buffer.0.chunks(width).take(rows.count).enumerate() {
+            out[r * stride..r * stride + cols].copy_from_slice(&sums[..cols]);
         }
     });
+}
+
+/// Calls `tile` with the rows, the panels and the first channel of each tile. The panels stay in
+/// cache while all rows pass.
+fn for_each_tile(
+    kernel: &dyn Kernel,
+    left: Left<'_>,
+    right: &PackedMatrix,
+    mut tile: impl FnMut(Rows, Panels<'_>, usize),
+) {
+    assert_eq!(
+        left.cols(),
+        right.cols(),
+        "expected as many inputs left as right"
+    );
+    let all = right.rows().div_ceil(LANES);
+    for panel in (0..all).step_by(TILE_PANELS) {
+        let panels = right.panels(panel, TILE_PANELS.min(all - panel));
+        for rows in row_blocks(left.rows(), kernel.tile_rows(panels.count)) {
+            tile(rows, panels, panel * LANES);
+        }
+    }
 }
 
 /// Splits `rows` into the fewest blocks of at most `most`, as even as can be: one short block at

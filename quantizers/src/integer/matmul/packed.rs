@@ -1,6 +1,6 @@
 //! The right operand, laid out in the order in which the kernels read it.
 
-use super::{Left, kernel, multiply_into};
+use super::{Left, Panels, kernel, multiply_into};
 
 /// Channels (rows of the matrix) in one panel: the `i32` lanes of a 512-bit register.
 pub const LANES: usize = 16;
@@ -9,10 +9,10 @@ pub const STEP: usize = 4;
 /// Longest inner dimension whose sum of `255 * -128` still fits `i32`.
 pub const MAX_COLS: usize = (1 << 31) / (255 * 128);
 
-/// One step of one panel: [`LANES`] channels times [`STEP`] inputs, lane-major.
+/// One step of one panel: [`STEP`] consecutive inputs of each of [`LANES`] channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C, align(64))]
-pub struct Block(pub [i8; LANES * STEP]);
+pub struct Block(pub [[i8; STEP]; LANES]);
 
 const _: () = assert!(size_of::<Block>() == 64 && align_of::<Block>() == 64);
 
@@ -62,7 +62,7 @@ impl PackedMatrix {
                         &[]
                     }
                 };
-                interleave_rows([row(0), row(1), row(2), row(3)], blocks, quad * STEP);
+                interleave_rows([row(0), row(1), row(2), row(3)], blocks, quad);
             }
         }
     }
@@ -77,23 +77,18 @@ impl PackedMatrix {
     pub fn pack_transposed_into(&mut self, values: &[i8], rows: usize, cols: usize, stride: usize) {
         assert_extent(values.len(), cols, rows, stride);
         let steps = self.reset(rows, cols);
-        for step in 0..steps {
-            let inputs: [&[i8]; STEP] = std::array::from_fn(|j| {
-                let input = step * STEP + j;
-                let start = input * stride;
-                if input < cols {
-                    &values[start..start + rows]
-                } else {
-                    &[]
+        if steps == 0 {
+            return;
+        }
+        for (panel, blocks) in self.blocks.chunks_exact_mut(steps).enumerate() {
+            let col = panel * LANES;
+            for (step, block) in blocks.iter_mut().enumerate() {
+                let mut inputs = [[0; LANES]; STEP];
+                for (input, lanes) in (step * STEP..cols).zip(&mut inputs) {
+                    let row = &values[input * stride..input * stride + rows];
+                    *lanes = lanes_at(&row[col..]);
                 }
-            });
-            for (panel, block) in self.blocks[step..].iter_mut().step_by(steps).enumerate() {
-                let lanes = inputs.map(|input| lanes_at(input, panel * LANES));
-                for lane in 0..LANES {
-                    for (j, input) in lanes.iter().enumerate() {
-                        block.0[lane * STEP + j] = input[lane];
-                    }
-                }
+                interleave_inputs(&inputs, block);
             }
         }
     }
@@ -128,9 +123,13 @@ impl PackedMatrix {
         self.cols.div_ceil(STEP)
     }
 
-    /// The blocks of `count` panels from `panel` on.
-    pub(super) fn panels(&self, panel: usize, count: usize) -> &[Block] {
-        &self.blocks[panel * self.steps()..(panel + count) * self.steps()]
+    /// `count` panels from `panel` on.
+    pub(super) fn panels(&self, panel: usize, count: usize) -> Panels<'_> {
+        let steps = self.steps();
+        Panels {
+            blocks: &self.blocks[panel * steps..(panel + count) * steps],
+            count,
+        }
     }
 
     /// Takes a new shape; every block is overwritten by the caller. Returns the steps.
@@ -141,7 +140,7 @@ impl PackedMatrix {
         );
         (self.rows, self.cols) = (rows, cols);
         let steps = self.steps();
-        let zero = Block([0; LANES * STEP]);
+        let zero = Block([[0; STEP]; LANES]);
         self.blocks.resize(rows.div_ceil(LANES) * steps, zero);
         steps
     }
@@ -164,43 +163,42 @@ pub(super) fn assert_extent(len: usize, rows: usize, cols: usize, stride: usize)
     );
 }
 
-/// Writes four channels (short ones are padded with zeros) into bytes `offset .. offset + 16` of
-/// each block: a transpose of 4 x 4 words, which the compiler keeps in registers.
-fn interleave_rows(rows: [&[i8]; 4], blocks: &mut [Block], offset: usize) {
-    let mut chunks = rows.map(|row| row.chunks_exact(4 * STEP));
-    let shared = chunks.iter().map(ExactSizeIterator::len).min().unwrap_or(0);
+/// Writes four channels (short ones are padded with zeros) into lanes `lane .. lane + 4` of each
+/// block: a transpose of 4 x 4 words at a time.
+fn interleave_rows(rows: [&[i8]; 4], blocks: &mut [Block], lane: usize) {
+    let shared = rows.iter().map(|row| row.len()).min().unwrap_or(0) / LANES;
+    let [a, b, c, d] = rows.map(|row| row.as_chunks::<STEP>().0.as_chunks::<4>().0);
     let (whole, rest) = blocks.split_at_mut(4 * shared);
-    for four in whole.chunks_exact_mut(4) {
-        let words = chunks
-            .each_mut()
-            .map(|chunk| chunk.next().map_or([0; 16], sixteen));
+    let words = a.iter().zip(b).zip(c.iter().zip(d));
+    for (four, ((a, b), (c, d))) in whole.as_chunks_mut::<4>().0.iter_mut().zip(words) {
         for (step, block) in four.iter_mut().enumerate() {
-            for (lane, word) in words.iter().enumerate() {
-                let at = offset + lane * STEP;
-                block.0[at..at + STEP].copy_from_slice(&word[step * STEP..(step + 1) * STEP]);
+            if let Some(lanes) = block.0[lane..].first_chunk_mut() {
+                *lanes = [a[step], b[step], c[step], d[step]];
             }
         }
     }
     for (step, block) in rest.iter_mut().enumerate() {
-        for (lane, row) in rows.iter().enumerate() {
-            for j in 0..STEP {
-                let input = (4 * shared + step) * STEP + j;
-                block.0[offset + lane * STEP + j] = row.get(input).copied().unwrap_or(0);
-            }
+        let input = (4 * shared + step) * STEP;
+        for (word, row) in block.0[lane..lane + 4].iter_mut().zip(rows) {
+            *word = std::array::from_fn(|j| row.get(input + j).copied().unwrap_or(0));
         }
     }
 }
 
-/// The 16 codes of a chunk, by value.
-fn sixteen(chunk: &[i8]) -> [i8; 16] {
-    std::array::from_fn(|i| chunk[i])
+/// Four inputs of 16 channels, channel by channel. Apart from its caller, the compiler sees the
+/// three rounds of shuffles that this is.
+#[inline(never)]
+fn interleave_inputs(inputs: &[[i8; LANES]; STEP], block: &mut Block) {
+    let [a, b, c, d] = inputs;
+    for (lane, word) in block.0.iter_mut().enumerate() {
+        *word = [a[lane], b[lane], c[lane], d[lane]];
+    }
 }
 
-/// 16 codes from `start` on, zeros past the end.
-fn lanes_at(input: &[i8], start: usize) -> [i8; LANES] {
-    let tail = input.get(start..).unwrap_or(&[]);
-    match tail.first_chunk::<LANES>() {
+/// The first 16 codes, zeros past the end.
+fn lanes_at(codes: &[i8]) -> [i8; LANES] {
+    match codes.first_chunk::<LANES>() {
         Some(lanes) => *lanes,
-        None => std::array::from_fn(|lane| tail.get(lane).copied().unwrap_or(0)),
+        None => std::array::from_fn(|lane| codes.get(lane).copied().unwrap_or(0)),
     }
 }

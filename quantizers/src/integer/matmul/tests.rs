@@ -154,7 +154,7 @@ fn packing_the_transpose_equals_packing_the_transposed_matrix() {
             .flat_map(|row| (0..tokens).map(move |token| token * stride + row))
             .map(|i| values[i])
             .collect();
-        let mut packed = PackedMatrix::pack(&[-1; 256 * 256], 256, 256);
+        let mut packed = PackedMatrix::pack(&vec![-1; 256 * 256], 256, 256);
         packed.pack_transposed_into(&values, width, tokens, stride);
         assert_eq!(packed, PackedMatrix::pack(&transposed, width, tokens));
     }
@@ -194,7 +194,9 @@ fn tiles_cover_every_output_once() {
             Left::new(&vec![1; m * k], m, k),
             &packed,
             &mut |tile: &Tile<'_>| {
-                assert!(tile.values.len() >= tile.rows * tile.stride && tile.col % LANES == 0);
+                assert!(
+                    tile.values.len() >= tile.rows * tile.stride && tile.col.is_multiple_of(LANES)
+                );
                 for r in 0..tile.rows {
                     let padding = &tile.values[r * tile.stride + tile.cols..(r + 1) * tile.stride];
                     assert!(padding.iter().all(|&sum| sum == 0));

@@ -13,8 +13,8 @@ pub trait Code: sealed::Sealed + Copy + Default + Debug + PartialEq {
     /// Largest code.
     const MAX: i32;
 
-    /// Keeps the low bits: exact for a value between [`MIN`](Self::MIN) and [`MAX`](Self::MAX).
-    fn truncate(value: i32) -> Self;
+    /// The code of `value`, which is between [`MIN`](Self::MIN) and [`MAX`](Self::MAX).
+    fn of(value: i32) -> Self;
 }
 
 macro_rules! code {
@@ -24,9 +24,7 @@ macro_rules! code {
             const MIN: i32 = <$code>::MIN as i32;
             const MAX: i32 = <$code>::MAX as i32;
 
-            #[expect(clippy::cast_possible_truncation, reason = "callers clamp to the bounds")]
-            #[expect(clippy::cast_sign_loss, reason = "callers clamp to the bounds")]
-            fn truncate(value: i32) -> Self {
+            fn of(value: i32) -> Self {
                 value as Self
             }
         }

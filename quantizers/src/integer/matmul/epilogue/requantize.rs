@@ -154,7 +154,7 @@ impl<T: Code> Requantize<T> {
     /// # Panics
     /// If there is no such channel.
     pub fn code(&self, sum: i32, channel: usize) -> T {
-        T::truncate(self.value(sum, channel))
+        T::of(self.value(sum, channel))
     }
 
     /// The code before it takes its type.

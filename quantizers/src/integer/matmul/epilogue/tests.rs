@@ -151,8 +151,8 @@ fn residuals_equal_the_formula() {
                 .finish(&tile);
                 assert_eq!(fast, scalar);
             }
-            for channel in 0..64 {
-                let (sum, stream) = (case.values[channel], residual[channel]);
+            for (channel, &stream) in residual.iter().enumerate().take(64) {
+                let sum = case.values[channel];
                 let wide = formula(sum, case.bias[channel], case.factor(channel));
                 let both = wide + formula(stream.into(), 0, factor);
                 let exact = both.clamp(i16::MIN.into(), i16::MAX.into());
