@@ -4,6 +4,10 @@
 //! a [`RowKernel`] of `integer/kernels/`, which has none. Adding one is a file in the folder of its
 //! family, the kernel it compiles to, and its line in [`APPROXIMATIONS`].
 
+mod functions;
+
+pub use functions::{erfc, gelu, silu};
+
 use crate::integer::RowKernel;
 use thiserror::Error;
 
@@ -105,7 +109,8 @@ pub struct Request {
     pub beta: Vec<f64>,
     /// Added to the variance.
     pub epsilon: f64,
-    /// Largest variance of codes seen in calibration, for kernels that fix a shift from it.
+    /// Largest sum of squared deviations of the codes of a row from their mean, seen in calibration;
+    /// for kernels that fix a shift from it.
     pub code_variance: Option<f64>,
 }
 

@@ -101,6 +101,18 @@ pub enum Activation {
     Relu,
 }
 
+impl Activation {
+    /// Name in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gelu => "gelu",
+            Self::GeluTanh => "gelu (tanh form)",
+            Self::Silu => "silu",
+            Self::Relu => "relu",
+        }
+    }
+}
+
 /// One block: attention and a plain feed-forward half.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Block {

@@ -1,10 +1,25 @@
 //! From a float model and calibrated ranges to an integer program. Floats end here.
 
+mod attention;
+mod builder;
+mod choice;
 pub mod dyadic;
+mod embedding;
+mod encoder;
+mod equalize;
+mod error;
+mod feed_forward;
 pub mod graph;
+mod grids;
+mod head;
+mod linear;
+mod norm;
 pub mod source;
 pub mod statistics;
+mod weights;
 
+pub use encoder::compile;
+pub use error::CompileError;
 pub use graph::{Activation, Block, EncoderGraph, Head, Input, LinearNode, NormNode};
 pub use source::{
     Candidate, Choice, Compilation, Options, Pooling, RangeRule, Slot, Source, SourceError,

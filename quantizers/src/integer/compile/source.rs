@@ -22,11 +22,17 @@ pub trait Source {
     /// Nothing seen there.
     fn statistics(&self, point: &str) -> Result<PointStatistics, SourceError>;
     /// Quantizes the weight of a layer, `[rows, cols]`, which may differ from the checkpoint's by
-    /// a factor per input. The result is symmetric, uniform, one scale per channel, at most 8 bits.
+    /// a factor per input. `mean_square` is that of each input, after the factor. The result is
+    /// symmetric, uniform, one scale per channel (or for all), at most 8 bits.
     ///
     /// # Errors
     /// A method that cannot do that.
-    fn quantize(&self, layer: &str, weight: MatrixRef<'_>) -> Result<QuantizedTensor, SourceError>;
+    fn quantize(
+        &self,
+        layer: &str,
+        weight: MatrixRef<'_>,
+        mean_square: &[f32],
+    ) -> Result<QuantizedTensor, SourceError>;
 }
 
 /// Which approximation a slot gets.

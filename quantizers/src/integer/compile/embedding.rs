@@ -1,0 +1,178 @@
+//! First stage: token tables or patches, on the grid the first normalisation wants.
+
+use super::builder::{Builder, Tensor, requantization};
+use super::error::CompileError;
+use super::graph::{Input, LinearNode};
+use super::grids::{Channels, asymmetric};
+use super::weights::LayerCodes;
+use crate::integer::ops::class_token::ClassToken;
+use crate::integer::ops::patches::Patches;
+use crate::integer::ops::tokens::{MULTIPLIER_BITS, Table, Tokens};
+use crate::integer::{Dyadic, ProgramInput};
+use crate::nonlinear::Grid;
+
+/// Bits of patch projections before positions are added.
+const PATCH_BITS: u32 = 16;
+
+impl Builder<'_> {
+    /// Emits the embedding sum of a text model on `grid`.
+    pub(super) fn tokens(
+        &mut self,
+        input: &Input,
+        width: usize,
+        grid: &Grid,
+    ) -> Result<Tensor, CompileError> {
+        let Input::Text {
+            tokens,
+            vocabulary,
+            positions,
+            token_types,
+            max_tokens,
+            ..
+        } = input
+        else {
+            return Err(not_text());
+        };
+        let words = self.tensor(tokens, vocabulary * width)?;
+        let words = LayerCodes::rounded(&words, *vocabulary, width);
+        let places = match positions {
+            Some(name) => {
+                let table = self.tensor(name, max_tokens * width)?;
+                Some((name, LayerCodes::rounded(&table, *max_tokens, width)))
+            }
+            None => None,
+        };
+        let largest = words
+            .scales
+            .iter()
+            .chain(places.iter().flat_map(|(_, table)| table.scales.iter()));
+        let largest = largest.copied().fold(0.0, f64::max);
+        // One scale for all rows, so fine that the largest row has a full multiplier.
+        let fine = largest / f64::from((1 << MULTIPLIER_BITS) - 1);
+        let constant = match token_types {
+            Some(name) => {
+                // Every token is of type 0, whatever the number of types.
+                let types = self.source.tensor(name);
+                let types = types.map_err(|source| CompileError::Source {
+                    name: name.clone(),
+                    source,
+                })?;
+                let row = types.iter().take(width);
+                row.map(|&value| rounded(f64::from(value) / fine)).collect()
+            }
+            None => vec![0; width],
+        };
+        let words = Table {
+            codes: self.table(tokens, &words),
+            multipliers: multipliers(&words.scales, fine),
+        };
+        let positions = places.map(|(name, table)| Table {
+            codes: self.table(name, &table),
+            multipliers: multipliers(&table.scales, fine),
+        });
+        let buffer = self.buffer("sum", width, grid);
+        self.push(Tokens {
+            output: buffer,
+            width,
+            words,
+            positions,
+            constant,
+            requantize: requantization(&[fine], grid),
+        });
+        Ok(Tensor::plain(buffer, grid.clone()))
+    }
+
+    /// Emits patches, their projection, class token and positions, on `grid`; says what pixels are.
+    pub(super) fn patches(
+        &mut self,
+        input: &Input,
+        width: usize,
+        grid: &Grid,
+    ) -> Result<(Tensor, ProgramInput), CompileError> {
+        let Input::Image {
+            projection,
+            bias,
+            class_token,
+            positions,
+            image,
+            patch,
+            input_point,
+        } = input
+        else {
+            return Err(not_text());
+        };
+        let [channels, height, across] = *image;
+        let cols = channels * patch * patch;
+        let count = (height / patch) * (across / patch);
+        // Pixels come from bytes: smallest to largest is the grid they are on already.
+        let (low, high) = self.at(input_point, |point| point.range("min_max"))?;
+        let pixels = asymmetric(low, high, 255);
+        let buffer = self.buffer("patches", cols, &pixels);
+        self.push(Patches {
+            output: buffer,
+            image: *image,
+            patch: *patch,
+        });
+        let node = LinearNode {
+            name: projection.trim_end_matches(".weight").to_owned(),
+            rows: width,
+            cols,
+            bias: true,
+            input_point: input_point.clone(),
+        };
+        let weight = self.tensor(projection, width * cols)?;
+        let bias = self.tensor(bias, width)?;
+        let pixels = Tensor::plain(buffer, pixels);
+        let product = self.product_of(&node, &weight, &bias, &pixels)?;
+        let fine = self.at(&node.output_point(), |point| point.fine(PATCH_BITS))?;
+        let projected = self.buffer("projected", width, &fine);
+        self.push(product.to(projected, &fine));
+        let class = self.tensor(class_token, width)?;
+        let mut rows = self.tensor(positions, (1 + count) * width)?;
+        for (value, class) in rows.iter_mut().zip(&class) {
+            *value += class;
+        }
+        let sum = self.buffer("sum", width, grid);
+        self.push(ClassToken {
+            input: projected,
+            output: sum,
+            width,
+            rows: rows
+                .iter()
+                .map(|value| rounded(value / fine.scale(0)))
+                .collect(),
+            requantize: requantization(&fine.scales, grid),
+        });
+        let program = ProgramInput::Pixels {
+            image: *image,
+            factors: vec![Dyadic::of(pixels.grid.scale(0)); channels],
+            zero_points: vec![pixels.grid.zero_point; channels],
+        };
+        let sum = Tensor {
+            buffer: sum,
+            grid: grid.clone(),
+            channels: Channels::default(),
+        };
+        Ok((sum, program))
+    }
+}
+
+fn not_text() -> CompileError {
+    CompileError::Missing {
+        point: "embedding".to_owned(),
+        statistic: "kind of input",
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "clamped")]
+fn rounded(value: f64) -> i32 {
+    value.round_ties_even().clamp(-1e9, 1e9) as i32
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "at most 2^15 - 1")]
+fn multipliers(scales: &[f64], fine: f64) -> Vec<i16> {
+    scales
+        .iter()
+        .map(|scale| (scale / fine).round() as i16)
+        .collect()
+}

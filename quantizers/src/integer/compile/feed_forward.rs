@@ -1,0 +1,150 @@
+//! The feed-forward half: first layer, nonlinear slot, second layer.
+
+use super::builder::{Builder, Tensor, requantization};
+use super::choice::{Contest, Rows};
+use super::equalize::costs;
+use super::error::CompileError;
+use super::graph::{Activation, Block};
+use super::grids::{Channels, Point, symmetric};
+use super::linear::Product;
+use super::statistics::Samples;
+use crate::integer::operation::Kernel;
+use crate::nonlinear::{Approximation, Grid, InputForm, Nonlinearity, Request};
+
+/// A float function.
+type Function = fn(f64) -> f64;
+
+/// Bits of the input of a table.
+const TABLE_BITS: u32 = 12;
+/// Below this GELU is zero at any output grid of 8 bits.
+const FLOOR: f64 = -6.0;
+/// Sample rows a slot is measured on.
+const ROWS: usize = 1024;
+
+impl Activation {
+    /// The function that replaces it, and its float form.
+    fn nonlinearity(self) -> Option<(Nonlinearity, Function)> {
+        match self {
+            Self::Gelu => Some((Nonlinearity::Gelu, crate::nonlinear::gelu)),
+            Self::Silu => Some((Nonlinearity::Silu, crate::nonlinear::silu)),
+            Self::GeluTanh | Self::Relu => None,
+        }
+    }
+}
+
+impl Builder<'_> {
+    /// Emits the feed-forward half of `block` over `input`; returns its second layer, whose
+    /// accumulators the caller adds to the residual.
+    pub(super) fn feed_forward(
+        &mut self,
+        block: &Block,
+        input: &Tensor,
+    ) -> Result<Product, CompileError> {
+        let up = self.product(&block.up, input)?;
+        let weight = self.weight(&block.down)?;
+        let channels = Channels {
+            costs: costs(&weight, block.down.cols, &Channels::default()),
+            ..Channels::default()
+        };
+        let output = self.at(&block.down.input_point, |point| {
+            point.codes(self.options, &channels)
+        })?;
+        let unknown = || CompileError::Unknown {
+            family: "exact".to_owned(),
+            function: block.activation.name(),
+        };
+        let (function, float) = block.activation.nonlinearity().ok_or_else(unknown)?;
+        let statistics = self.statistics(&block.up.output_point())?;
+        let name = block.up.output_point();
+        let samples = self.at(&name, |point| point.samples().cloned())?;
+        let request = |approximation: &dyn Approximation| {
+            let point = Point {
+                name: &name,
+                statistics: &statistics,
+            };
+            let (low, high) = point.range("min_max")?;
+            let input = match approximation.input() {
+                InputForm::Accumulator => Grid {
+                    scales: up.scales.clone(),
+                    zero_point: 0,
+                    low: i32::MIN,
+                    high: i32::MAX,
+                },
+                InputForm::Codes {
+                    bits,
+                    symmetric: true,
+                } => symmetric((-low).max(high), bits),
+                InputForm::Codes { .. } | InputForm::PowerOfTwoFactor => wide(low, high, &output),
+            };
+            Ok(Request {
+                input,
+                output: Some(output.clone()),
+                output_bits: 8,
+                width: block.up.rows,
+                gamma: Vec::new(),
+                beta: Vec::new(),
+                epsilon: 0.0,
+                code_variance: None,
+            })
+        };
+        let chosen = self.choose(&Contest {
+            slot: format!("{}.{}", block.up.name, function.name()),
+            function,
+            request: &request,
+            sequences: &sequences(&samples, float),
+        })?;
+        let buffer = self.buffer("inner", block.up.rows, &output);
+        let mut linear = up.raw(buffer);
+        if chosen.approximation.input() != InputForm::Accumulator {
+            linear.requantize = Some(requantization(&up.scales, &chosen.request.input));
+        }
+        linear.kernel = Some(Kernel(chosen.compiled.kernel));
+        self.push(linear);
+        let inner = Tensor {
+            buffer,
+            grid: output,
+            channels,
+        };
+        self.product(&block.down, &inner)
+    }
+}
+
+/// The input grid of a table: as fine as its bits allow over what can matter. Outside, the output is
+/// saturated already.
+#[expect(clippy::cast_possible_truncation, reason = "a code of 12 bits")]
+fn wide(low: f64, high: f64, output: &Grid) -> Grid {
+    let top = output.value(output.high, 0) + output.scale(0);
+    let (low, high) = (low.clamp(FLOOR, 0.0), high.clamp(0.0, top.max(0.0)));
+    let levels = f64::from((1 << TABLE_BITS) - 1);
+    let scale = (high - low).max(1e-8) / levels;
+    // The codes are signed: the zero point moves them around zero.
+    let half = 1 << (TABLE_BITS - 1);
+    let zero_point = (-low / scale).round() as i32 - half;
+    Grid {
+        scales: vec![scale],
+        zero_point,
+        low: -half,
+        high: half - 1,
+    }
+}
+
+fn sequences(samples: &Samples, float: Function) -> Vec<Rows> {
+    let width = samples.width.max(1);
+    let mut rest = samples.values.as_slice();
+    let mut kept = 0;
+    let mut all = Vec::new();
+    for &length in &samples.lengths {
+        let (head, tail) = rest.split_at(length * width);
+        rest = tail;
+        if kept < ROWS {
+            kept += length;
+            let inputs: Vec<f64> = head.iter().map(|&value| f64::from(value)).collect();
+            all.push(Rows {
+                outputs: inputs.iter().map(|&x| float(x)).collect(),
+                inputs,
+                width,
+            });
+        }
+    }
+    all
+}

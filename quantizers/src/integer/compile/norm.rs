@@ -1,0 +1,257 @@
+//! Normalisations: the grid of their input, a kernel for each output.
+
+use super::builder::{Builder, Tensor};
+use super::choice::{Chosen, Contest, Rows};
+use super::error::CompileError;
+use super::graph::NormNode;
+use super::grids::{Channels, symmetric};
+use super::statistics::Samples;
+use crate::integer::operation::Kernel;
+use crate::integer::ops::norm::{Norm, NormOutput};
+use crate::nonlinear::{Approximation, Grid, InputForm, Nonlinearity, Request};
+
+/// Bits of a residual that is read by a normalisation without wishes of its own.
+const RESIDUAL_BITS: u32 = 16;
+/// Bits of a normalised residual (post-norm models).
+const NORMED_BITS: u32 = 16;
+
+/// A normalisation whose input grid is decided.
+pub(super) struct PlannedNorm<'a> {
+    node: &'a NormNode,
+    chosen: Chosen,
+    codes: Option<(Grid, Channels)>,
+    gamma: Vec<f64>,
+    beta: Vec<f64>,
+}
+
+/// What a normalisation gives.
+pub(super) struct Normed {
+    /// For linear layers.
+    pub(super) codes: Option<Tensor>,
+    /// For the residual path.
+    pub(super) fine: Option<Tensor>,
+}
+
+impl PlannedNorm<'_> {
+    /// The grid its input has to be on.
+    pub(super) fn input(&self) -> &Grid {
+        &self.chosen.request.input
+    }
+}
+
+impl Builder<'_> {
+    /// Decides how `node` is computed; its codes will be on the grid of `codes`, moved as that says.
+    pub(super) fn plan_norm<'n>(
+        &mut self,
+        node: &'n NormNode,
+        width: usize,
+        codes: Option<(Grid, Channels)>,
+    ) -> Result<PlannedNorm<'n>, CompileError> {
+        let gamma = self.tensor(&node.weight, width)?;
+        let beta = match &node.bias {
+            Some(bias) => self.tensor(bias, width)?,
+            None => vec![0.0; width],
+        };
+        let function = match node.bias {
+            Some(_) => Nonlinearity::LayerNorm,
+            None => Nonlinearity::RmsNorm,
+        };
+        let statistics = self.statistics(&node.input_point())?;
+        let samples = self.at(&node.input_point(), |point| point.samples().cloned())?;
+        let fine = self.at(&node.output_point(), |point| point.fine(NORMED_BITS))?;
+        let sequences = sequences(&samples, function, &gamma, &beta, node.epsilon);
+        let output = match &codes {
+            Some((grid, channels)) => moved_grid(grid, channels, width),
+            None => fine,
+        };
+        let moved_beta = moved(&beta, codes.as_ref().map(|(_, channels)| channels));
+        let request = |approximation: &dyn Approximation| {
+            let point = super::grids::Point {
+                name: &node.input_point(),
+                statistics: &statistics,
+            };
+            let input = match approximation.input() {
+                InputForm::Codes { bits, .. } if bits >= RESIDUAL_BITS => point.fine(bits)?,
+                InputForm::Codes { bits, .. } => {
+                    let (low, high) = point.range("min_max")?;
+                    symmetric((-low).max(high), bits)
+                }
+                InputForm::Accumulator => point.fine(RESIDUAL_BITS)?,
+                InputForm::PowerOfTwoFactor => point.fine(RESIDUAL_BITS)?, // TODO-JOIN
+            };
+            Ok(Request {
+                code_variance: Some(code_variance(&input, &samples)),
+                input,
+                output: Some(output.clone()),
+                output_bits: 8,
+                width,
+                gamma: gamma.clone(),
+                beta: moved_beta.clone(),
+                epsilon: node.epsilon,
+            })
+        };
+        // Offsets are not part of what the codes mean: compare what is behind them.
+        let compared = match &codes {
+            Some((_, channels)) if !channels.offsets.is_empty() => without(&sequences, channels),
+            _ => sequences,
+        };
+        let chosen = self.choose(&Contest {
+            slot: node.name.clone(),
+            function,
+            request: &request,
+            sequences: &compared,
+        })?;
+        Ok(PlannedNorm {
+            node,
+            chosen,
+            codes,
+            gamma,
+            beta,
+        })
+    }
+
+    /// Emits the normalisation of `input`.
+    pub(super) fn norm(
+        &mut self,
+        planned: PlannedNorm<'_>,
+        input: &Tensor,
+        role: &str,
+        fine: bool,
+    ) -> Result<Normed, CompileError> {
+        let width = planned.gamma.len();
+        let mut outputs = Vec::new();
+        let mut normed = Normed {
+            codes: None,
+            fine: None,
+        };
+        let as_fine = if fine || planned.codes.is_none() {
+            let grid = self.at(&planned.node.output_point(), |p| p.fine(NORMED_BITS))?;
+            let request = Request {
+                output: Some(grid.clone()),
+                beta: planned.beta.clone(),
+                ..planned.chosen.request.clone()
+            };
+            let compiled = planned.chosen.approximation.compile(&request);
+            let compiled = compiled.map_err(|source| CompileError::Refused {
+                slot: planned.node.name.clone(),
+                source,
+            })?;
+            Some((grid, compiled.kernel))
+        } else {
+            None
+        };
+        if let Some((grid, channels)) = planned.codes {
+            let buffer = self.buffer(&format!("{role}.codes"), width, &grid);
+            outputs.push(NormOutput {
+                buffer,
+                kernel: Kernel(planned.chosen.compiled.kernel),
+            });
+            normed.codes = Some(Tensor {
+                buffer,
+                grid,
+                channels,
+            });
+        }
+        if let Some((grid, kernel)) = as_fine {
+            let buffer = self.buffer(&format!("{role}.fine"), width, &grid);
+            outputs.push(NormOutput {
+                buffer,
+                kernel: Kernel(kernel),
+            });
+            normed.fine = Some(Tensor::plain(buffer, grid));
+        }
+        self.push(Norm {
+            input: input.buffer,
+            outputs,
+        });
+        Ok(normed)
+    }
+}
+
+/// `grid` seen from the unmoved channels.
+fn moved_grid(grid: &Grid, channels: &Channels, width: usize) -> Grid {
+    if channels.factors.is_empty() {
+        return grid.clone();
+    }
+    Grid {
+        scales: (0..width)
+            .map(|channel| grid.scale(0) * channels.factor(channel))
+            .collect(),
+        ..grid.clone()
+    }
+}
+
+fn moved(beta: &[f64], channels: Option<&Channels>) -> Vec<f64> {
+    let offset = |channel| channels.map_or(0.0, |channels| channels.offset(channel));
+    beta.iter()
+        .enumerate()
+        .map(|(channel, beta)| beta - offset(channel))
+        .collect()
+}
+
+/// Sequences whose outputs have the offsets taken off.
+fn without(sequences: &[Rows], channels: &Channels) -> Vec<Rows> {
+    let lower = |rows: &Rows| Rows {
+        outputs: rows
+            .outputs
+            .iter()
+            .enumerate()
+            .map(|(at, value)| value - channels.offset(at % rows.width))
+            .collect(),
+        ..rows.clone()
+    };
+    sequences.iter().map(lower).collect()
+}
+
+/// The float normalisation of each sample row, in f64.
+fn sequences(
+    samples: &Samples,
+    function: Nonlinearity,
+    gamma: &[f64],
+    beta: &[f64],
+    epsilon: f64,
+) -> Vec<Rows> {
+    let width = samples.width.max(1);
+    let mut rest = samples.values.as_slice();
+    let mut all = Vec::new();
+    for &length in &samples.lengths {
+        let (head, tail) = rest.split_at(length * width);
+        rest = tail;
+        let mut rows = Rows {
+            inputs: head.iter().map(|&value| f64::from(value)).collect(),
+            outputs: Vec::with_capacity(head.len()),
+            width,
+        };
+        for row in rows.inputs.chunks_exact(width) {
+            let mean = match function {
+                Nonlinearity::RmsNorm => 0.0,
+                _ => row.iter().sum::<f64>() / width as f64,
+            };
+            let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / width as f64;
+            let scale = 1.0 / (variance + epsilon).sqrt();
+            let normed = row.iter().zip(gamma).zip(beta);
+            rows.outputs
+                .extend(normed.map(|((x, gamma), beta)| (x - mean) * scale * gamma + beta));
+        }
+        all.push(rows);
+    }
+    all
+}
+
+/// Largest sum of squared deviations of the codes of a sample row from their mean.
+fn code_variance(grid: &Grid, samples: &Samples) -> f64 {
+    let width = samples.width.max(1);
+    samples
+        .values
+        .chunks_exact(width)
+        .map(|row| {
+            let codes = || {
+                row.iter()
+                    .enumerate()
+                    .map(|(channel, &value)| f64::from(value) / grid.scale(channel))
+            };
+            let mean = codes().sum::<f64>() / width as f64;
+            codes().map(|code| (code - mean).powi(2)).sum::<f64>()
+        })
+        .fold(0.0, f64::max)
+}
