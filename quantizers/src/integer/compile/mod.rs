@@ -2,5 +2,7 @@
 
 pub mod dyadic;
 pub mod graph;
+pub mod statistics;
 
 pub use graph::{Activation, Block, EncoderGraph, Head, Input, LinearNode, NormNode};
+pub use statistics::{ChannelRanges, PointStatistics, Samples};
