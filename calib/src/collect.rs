@@ -1,9 +1,9 @@
 //! Forward statistics, streamed: every calibration batch goes through one stage before the next
-//! stage is built, and observers see each input point once per batch.
+//! stage is built, and observers see each point once per batch.
 
-use crate::observers::{Accumulator, Observer};
+use crate::observers::{Accumulator, Batch, LENGTHS, OBSERVERS, Observer};
 use crate::stats_store::{Entries, Entry, StatsStore, StoreError};
-use crate::{Forward, Hidden, StageError, Tap};
+use crate::{Forward, Hidden, Model, StageError, Tap};
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,10 +21,16 @@ pub enum CollectError {
     /// The system gives no more threads.
     #[error("cannot start worker threads")]
     Threads(#[from] rayon::ThreadPoolBuildError),
-    /// An input of a layer is NaN or infinite.
-    #[error("calibration input of `{point}` is not finite (sequence {sequence})")]
+    /// A point the model does not have.
+    #[error("the model has no point `{point}`")]
+    NoPoint {
+        /// The name asked for.
+        point: String,
+    },
+    /// An activation is NaN or infinite.
+    #[error("calibration values at `{point}` are not finite (sequence {sequence})")]
     NotFinite {
-        /// Input point.
+        /// The point.
         point: String,
         /// Index of the calibration sequence.
         sequence: usize,
@@ -41,30 +47,84 @@ pub enum CollectError {
     },
 }
 
-/// What to collect: the input points of interest and the observers that look at them.
+/// Values kept verbatim at the widest point of a model, about: 8 MiB.
+const SAMPLE_VALUES: usize = 1 << 21;
+
+/// What to collect: the points of interest and the observers that look at them.
 #[derive(Clone)]
 pub struct Collection<'a> {
-    /// Input points; others are passed by.
+    /// Points; others are passed by.
     pub points: BTreeSet<String>,
     /// Observers, each applied to every point.
     pub observers: Vec<&'a dyn Observer>,
 }
 
-/// Keeps the inputs of the wanted points of one batch.
+impl Collection<'static> {
+    /// Everything [`crate::point_statistics::stage_statistics`] reads, at every point of `model`.
+    pub fn for_integers(model: &dyn Model) -> Self {
+        Self {
+            points: (0..model.stages())
+                .flat_map(|stage| model.points(stage))
+                .map(|point| point.name)
+                .collect(),
+            observers: OBSERVERS
+                .iter()
+                .copied()
+                .filter(|observer| observer.form().is_some())
+                .map(|observer| observer as &dyn Observer)
+                .collect(),
+        }
+    }
+}
+
+/// Keeps what was seen at the wanted points in one batch.
 struct Capture<'a> {
     points: &'a BTreeSet<String>,
-    seen: Vec<(String, Tensor<2>)>,
+    seen: Vec<(String, Tensor<3>)>,
 }
 
 impl Tap for Capture<'_> {
-    fn observe(&mut self, point: &str, input: &Tensor<3>) {
+    fn observe(&mut self, point: &str, values: &Tensor<3>) {
         if self.points.contains(point) {
-            let [batch, tokens, width] = input.dims();
-            self.seen.push((
-                point.to_owned(),
-                input.clone().reshape([batch * tokens, width]),
-            ));
+            self.seen.push((point.to_owned(), values.clone()));
         }
+    }
+}
+
+/// Which sequences are kept verbatim: the first ones, as long as their rows fit at the widest
+/// point, and at least one. Nothing but the model and the sequences matters, so every collection
+/// keeps the same ones.
+struct Sample {
+    rows_left: usize,
+    /// Sequences of each batch so far; empty batches after the last that fits.
+    kept: Vec<usize>,
+    full: bool,
+}
+
+impl Sample {
+    fn new(model: &dyn Model) -> Self {
+        let points = (0..model.stages()).flat_map(|stage| model.points(stage));
+        let widest = points.map(|point| point.width).max().unwrap_or(1);
+        Self {
+            rows_left: SAMPLE_VALUES / widest.max(1),
+            kept: Vec::new(),
+            full: false,
+        }
+    }
+
+    /// Decides on the next batch by its hidden states after the first stage.
+    fn decide(&mut self, output: &Hidden) {
+        let [sequences, rows] = match output {
+            Hidden::States(states) => [states.dims()[0], states.dims()[1]],
+            Hidden::Tokens(tokens) => tokens.dims(),
+            Hidden::Pixels(pixels) => [pixels.dims()[0], 1],
+        };
+        let first = usize::from(self.kept.is_empty());
+        let fit = (self.rows_left / rows.max(1)).max(first).min(sequences);
+        let kept = if self.full { 0 } else { fit };
+        self.full |= kept < sequences;
+        self.rows_left = self.rows_left.saturating_sub(kept * rows);
+        self.kept.push(kept);
     }
 }
 
@@ -74,7 +134,7 @@ impl Tap for Capture<'_> {
 /// not depend on the number of threads. `progress` is told `(stages done, stages)`.
 ///
 /// # Errors
-/// A stage or the store fails, or an input is not finite.
+/// A point the model does not have, a stage or the store fails, or a value is not finite.
 pub fn collect(
     forward: &Forward<'_>,
     mut batches: Vec<Hidden>,
@@ -83,13 +143,8 @@ pub fn collect(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<(), CollectError> {
     let model = forward.model();
-    let stage_of: BTreeMap<&str, usize> = model
-        .layers()
-        .iter()
-        .filter(|layer| collection.points.contains(&layer.input_point))
-        .map(|layer| (layer.input_point.as_str(), layer.stage))
-        .collect();
-    let Some(last) = stage_of.values().copied().max() else {
+    let stages = wanted_points(model, &collection.points)?;
+    let Some(last) = stages.iter().rposition(|points| !points.is_empty()) else {
         return Ok(());
     };
     let missing: Vec<&dyn Observer> = collection
@@ -97,18 +152,16 @@ pub fn collect(
         .iter()
         .copied()
         .filter(|observer| {
-            !(0..=last).all(|stage| {
-                let names = stage_of
-                    .iter()
-                    .filter(|(_, at)| **at == stage)
-                    .map(|(name, _)| *name);
-                names.clone().next().is_none() || store.covers(observer.name(), stage, names)
+            !stages.iter().enumerate().all(|(stage, points)| {
+                let names = points.iter().map(String::as_str);
+                points.is_empty() || store.covers(observer.name(), stage, names)
             })
         })
         .collect();
     if missing.is_empty() {
         return Ok(());
     }
+    let mut sample = Sample::new(model);
     for stage in 0..=last {
         let mut accumulators = BTreeMap::new();
         batches = forward.with_stage(stage, |built| {
@@ -134,8 +187,18 @@ pub fn collect(
                     .collect();
                 for result in results {
                     let (output, seen) = result?;
-                    for (point, input) in seen {
-                        observe(&mut accumulators, &missing, point, &input, outputs.len())?;
+                    let index = outputs.len();
+                    if stage == 0 {
+                        sample.decide(&output);
+                    }
+                    for (point, values) in seen {
+                        let [sequences, rows, width] = values.dims();
+                        let batch = Batch {
+                            values: values.reshape([sequences * rows, width]),
+                            sequences,
+                            kept: sample.kept[index],
+                        };
+                        observe(&mut accumulators, &missing, point, &batch, index)?;
                     }
                     outputs.push(output);
                 }
@@ -147,21 +210,43 @@ pub fn collect(
     Ok(())
 }
 
+/// The wanted points of each stage.
+fn wanted_points(
+    model: &dyn Model,
+    wanted: &BTreeSet<String>,
+) -> Result<Vec<Vec<String>>, CollectError> {
+    let mut unknown = wanted.clone();
+    let stages = (0..model.stages())
+        .map(|stage| {
+            let names = model.points(stage).into_iter().map(|point| point.name);
+            let names: Vec<String> = names.filter(|name| wanted.contains(name)).collect();
+            for name in &names {
+                unknown.remove(name);
+            }
+            names
+        })
+        .collect();
+    match unknown.pop_first() {
+        Some(point) => Err(CollectError::NoPoint { point }),
+        None => Ok(stages),
+    }
+}
+
 type Accumulators = BTreeMap<String, Vec<Box<dyn Accumulator>>>;
 
 fn observe(
     accumulators: &mut Accumulators,
     observers: &[&dyn Observer],
     point: String,
-    input: &Tensor<2>,
+    batch: &Batch,
     sequence: usize,
 ) -> Result<(), CollectError> {
     // One reduction instead of a pass over the values: any NaN or infinity makes the sum so.
-    let sum: f32 = input.clone().abs().sum().into_scalar();
+    let sum: f32 = batch.values.clone().abs().sum().into_scalar();
     if !sum.is_finite() {
         return Err(CollectError::NotFinite { point, sequence });
     }
-    let width = input.dims()[1];
+    let width = batch.values.dims()[1];
     let slots = accumulators.entry(point).or_insert_with(|| {
         observers
             .iter()
@@ -169,7 +254,7 @@ fn observe(
             .collect()
     });
     for slot in slots {
-        slot.add(input.clone());
+        slot.add(batch);
     }
     Ok(())
 }
@@ -186,12 +271,19 @@ fn save(
     let mut by_observer: Vec<Entries> = observers.iter().map(|_| Entries::new()).collect();
     for (point, slots) in accumulators {
         for (slot, entries) in slots.into_iter().zip(&mut by_observer) {
+            if let Some(lengths) = slot.lengths() {
+                let entry = Entry {
+                    shape: vec![lengths.len()],
+                    values: lengths.iter().map(|&length| length as f32).collect(),
+                };
+                entries.insert(format!("{point}{LENGTHS}"), entry);
+            }
             let (shape, values) = slot.finish();
             entries.insert(point.clone(), Entry { shape, values });
         }
     }
-    for (observer, entries) in observers.iter().zip(&by_observer) {
-        store.write(observer.name(), stage, entries)?;
+    for (observer, entries) in observers.iter().zip(by_observer) {
+        store.add(observer.name(), stage, entries)?;
     }
     Ok(())
 }

@@ -70,12 +70,20 @@ impl Hidden {
     }
 }
 
-/// Sees the input of linear layers while a stage runs.
+/// Sees activations while a stage runs, each at its point and once per batch ([`crate::Model::points`]).
 ///
-/// Layers that share an input (q, k, v; gate, up) share an input point and are seen once.
+/// | point | what is seen |
+/// |---|---|
+/// | the input point of linear layers | their input; layers that share it (q, k, v; gate, up) share the point |
+/// | `NAME:out` of a linear layer | its output, bias included |
+/// | `NAME:in`, `NAME:out` of a normalisation | what it is given, what it returns |
+/// | `NAME_in`, `NAME:out` of a patch projection | patches `[batch, patches, channels * patch * patch]`, their vectors |
+///
+/// Normalisations of single heads and a projection with the token table are not seen. Tensors are
+/// lent, never copied, so looking away costs nothing.
 pub trait Tap {
-    /// `input` is `[batch, tokens, width]`, `point` a name like `model.layers.3.attn_in`.
-    fn observe(&mut self, point: &str, input: &Tensor<3>);
+    /// `values` is `[batch, tokens, width]`, `point` a name like `model.layers.3.attn_in`.
+    fn observe(&mut self, point: &str, values: &Tensor<3>);
 }
 
 /// Looks at nothing.
@@ -83,7 +91,7 @@ pub trait Tap {
 pub struct NoTap;
 
 impl Tap for NoTap {
-    fn observe(&mut self, _point: &str, _input: &Tensor<3>) {}
+    fn observe(&mut self, _point: &str, _values: &Tensor<3>) {}
 }
 
 /// The values of a tensor as f32, row-major.

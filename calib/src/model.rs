@@ -1,9 +1,11 @@
 //! A model is a list of stages: embedding, block 0 .. block L-1, head.
 
+use crate::encoder_graph::GraphError;
 use crate::layers::TensorSpec;
 use crate::tape;
 use crate::{Hidden, Memory, NoTap, SourceError, Tap, WeightSource};
 use burn::tensor::{Device, Tensor};
+use quantizers::integer::compile::EncoderGraph;
 use thiserror::Error;
 
 /// One linear layer that can be quantized.
@@ -30,6 +32,15 @@ impl LayerSpec {
     pub fn weight_name(&self) -> String {
         format!("{}.weight", self.name)
     }
+}
+
+/// A place where a [`Tap`] sees activations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Point {
+    /// Name, by the rules of [`Tap`].
+    pub name: String,
+    /// Channels.
+    pub width: usize,
 }
 
 /// What the last stage returns.
@@ -63,6 +74,31 @@ pub trait Model: Send + Sync {
             .iter()
             .map(|tensor| tensor.name.clone())
             .collect()
+    }
+    /// Everything a [`Tap`] sees while a stage runs, each point once; at least the inputs of its
+    /// linear layers, which are all unless a model says more.
+    fn points(&self, stage: usize) -> Vec<Point> {
+        let mut points: Vec<Point> = Vec::new();
+        for layer in self.layers().iter().filter(|layer| layer.stage == stage) {
+            if points.iter().all(|point| point.name != layer.input_point) {
+                points.push(Point {
+                    name: layer.input_point.clone(),
+                    width: layer.cols,
+                });
+            }
+        }
+        points
+    }
+    /// What the model computes, for integer-only execution.
+    ///
+    /// # Errors
+    /// An architecture such a description has no words for, and what it lacks.
+    fn encoder_graph(&self) -> Result<EncoderGraph, GraphError> {
+        Err(GraphError {
+            architecture: self.architecture(),
+            stage: "the model".to_owned(),
+            reason: "is not described",
+        })
     }
     /// Builds one stage. On an autodiff device the weights of its in-block layers require gradients,
     /// and nothing else does.

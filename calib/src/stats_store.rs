@@ -63,6 +63,14 @@ impl StatsStore {
         self.folder.join(format!("{kind}-{stage:05}.safetensors"))
     }
 
+    /// The entry `name` of `kind` does not have the shape it should.
+    pub(crate) fn damaged(&self, kind: &str, stage: usize, name: &str) -> StoreError {
+        damaged(
+            &self.file(kind, stage),
+            &format!("`{name}` has another shape than `{kind}`"),
+        )
+    }
+
     /// Whether `kind` of `stage` is complete and covers every name in `names`.
     pub fn covers<'n>(
         &self,
@@ -74,6 +82,18 @@ impl StatsStore {
             Ok(entries) => names.into_iter().all(|name| entries.contains_key(name)),
             Err(_) => false,
         }
+    }
+
+    /// Writes `entries` of one stage and keeps the others that are there: what one key holds was
+    /// computed from the same things.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn add(&self, kind: &str, stage: usize, entries: Entries) -> Result<(), StoreError> {
+        // A file that cannot be read is as good as none.
+        let mut all = self.read(kind, stage).unwrap_or_default();
+        all.extend(entries);
+        self.write(kind, stage, &all)
     }
 
     /// Writes the entries of one stage.
@@ -226,6 +246,22 @@ mod tests {
         assert_eq!(store.read("hessian", 1).unwrap(), entries());
         assert!(store.covers("hessian", 1, ["model.layers.0.attn_in"]));
         assert!(!store.covers("hessian", 1, ["model.layers.0.mlp_in"]));
+    }
+
+    #[test]
+    fn entries_added_later_leave_the_others_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let store = StatsStore::open(root.path(), &Key::default()).unwrap();
+        let [first, second] = [1.0, 2.0].map(|value| Entry {
+            shape: vec![1],
+            values: vec![value],
+        });
+        let one = |name: &str, entry: &Entry| Entries::from([(name.to_owned(), entry.clone())]);
+        store.add("min_max", 0, one("a", &first)).unwrap();
+        store.add("min_max", 0, one("b", &first)).unwrap();
+        store.add("min_max", 0, one("b", &second)).unwrap();
+        let expected = Entries::from([("a".to_owned(), first), ("b".to_owned(), second)]);
+        assert_eq!(store.read("min_max", 0).unwrap(), expected);
     }
 
     #[test]

@@ -43,7 +43,7 @@ fn check(name: &str, unused: &[&str]) {
     for device in [Device::flex(), Device::flex().autodiff()] {
         check_outputs(name, model.as_ref(), &checkpoint, &expected, &device);
     }
-    check_input_points(model.as_ref(), &checkpoint, &expected);
+    check_points(model.as_ref(), &checkpoint, &expected);
     check_weights(model.as_ref(), &checkpoint);
     check_gradients(name, model.as_ref(), &checkpoint, &expected);
 }
@@ -113,7 +113,7 @@ impl Tap for Looks {
     }
 }
 
-fn check_input_points(model: &dyn Model, checkpoint: &Checkpoint, expected: &Expected) {
+fn check_points(model: &dyn Model, checkpoint: &Checkpoint, expected: &Expected) {
     let device = Device::flex();
     let mut hidden = input(expected, &device);
     let mut seen = Looks::default();
@@ -121,11 +121,14 @@ fn check_input_points(model: &dyn Model, checkpoint: &Checkpoint, expected: &Exp
         let built = model.build(stage, checkpoint, &device).unwrap();
         hidden = built.forward(hidden, &mut seen).unwrap();
     }
-    let wanted: BTreeMap<String, (usize, usize)> = model
-        .layers()
-        .iter()
-        .map(|layer| (layer.input_point.clone(), (1, layer.cols)))
-        .collect();
+    let points = (0..model.stages()).flat_map(|stage| model.points(stage));
+    let wanted: BTreeMap<String, (usize, usize)> =
+        points.map(|point| (point.name, (1, point.width))).collect();
+    for layer in model.layers() {
+        let inputs = wanted[&layer.input_point];
+        let outputs = wanted[&format!("{}:out", layer.name)];
+        assert_eq!((inputs.1, outputs.1), (layer.cols, layer.rows));
+    }
     assert_eq!(seen.0, wanted);
 }
 

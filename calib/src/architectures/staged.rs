@@ -1,16 +1,25 @@
 //! The one implementation of [`Model`]: a list of stage specifications.
 
+use crate::encoder_graph::{GraphError, Inexpressible, Sketch};
 use crate::layers::{Inventory, Loader, TensorSpec};
-use crate::model::Output;
+use crate::model::{Output, Point};
 use crate::{LayerSpec, Model, Stage, StageError, WeightSource};
 use burn::tensor::Device;
+use quantizers::integer::compile::EncoderGraph;
 
 /// What a stage reads, and how it is built from that.
 pub trait StageSpec: Send + Sync {
     /// Short name for progress: `embedding`, `block 3`, `head`.
     fn name(&self) -> String;
-    /// Adds the tensors and linear layers of the stage to `inventory`, in execution order.
+    /// Adds the tensors, linear layers and points of the stage to `inventory`, in execution order.
     fn list(&self, inventory: &mut Inventory);
+    /// Adds the stage to the description of an encoder for integer-only execution.
+    ///
+    /// # Errors
+    /// What the description has no words for.
+    fn describe(&self, _sketch: &mut Sketch) -> Result<(), Inexpressible> {
+        Err(Inexpressible("is of a kind of its own"))
+    }
     /// Reads the weights.
     ///
     /// # Errors
@@ -24,6 +33,7 @@ pub struct StagedModel {
     stages: Vec<Box<dyn StageSpec>>,
     tensors: Vec<Vec<TensorSpec>>,
     layers: Vec<LayerSpec>,
+    points: Vec<Vec<Point>>,
     output: Output,
     vocabulary: Option<usize>,
     max_positions: Option<usize>,
@@ -38,10 +48,12 @@ impl StagedModel {
     ) -> Self {
         let mut tensors = Vec::with_capacity(stages.len());
         let mut layers = Vec::new();
+        let mut points = Vec::with_capacity(stages.len());
         for (index, stage) in stages.iter().enumerate() {
             let mut inventory = Inventory::default();
             stage.list(&mut inventory);
             tensors.push(inventory.tensors);
+            points.push(inventory.points);
             layers.extend(inventory.linears.iter().map(|linear| linear.layer(index)));
         }
         Self {
@@ -49,6 +61,7 @@ impl StagedModel {
             stages,
             tensors,
             layers,
+            points,
             output,
             vocabulary: None,
             max_positions: None,
@@ -89,6 +102,29 @@ impl Model for StagedModel {
 
     fn tensors(&self, stage: usize) -> &[TensorSpec] {
         &self.tensors[stage]
+    }
+
+    fn points(&self, stage: usize) -> Vec<Point> {
+        self.points[stage].clone()
+    }
+
+    fn encoder_graph(&self) -> Result<EncoderGraph, GraphError> {
+        let mut sketch = Sketch {
+            max_tokens: self.max_positions,
+            ..Sketch::default()
+        };
+        let error = |stage: String, Inexpressible(reason)| GraphError {
+            architecture: self.architecture,
+            stage,
+            reason,
+        };
+        for stage in &self.stages {
+            let described = stage.describe(&mut sketch);
+            described.map_err(|reason| error(stage.name(), reason))?;
+        }
+        sketch
+            .finish()
+            .map_err(|reason| error("the model".to_owned(), reason))
     }
 
     fn build(

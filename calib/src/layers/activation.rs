@@ -1,7 +1,9 @@
 //! Activation functions, by the names config.json uses.
 
 use super::fused;
+use crate::encoder_graph::Inexpressible;
 use burn::tensor::{Tensor, activation};
+use quantizers::integer::compile::graph;
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 /// An element-wise nonlinearity.
@@ -48,6 +50,21 @@ impl Activation {
     /// Every name [`Activation::from_name`] knows.
     pub fn names() -> impl Iterator<Item = &'static str> {
         NAMES.iter().map(|(name, _)| *name)
+    }
+
+    /// The activation as the integer-only compile step sees it.
+    ///
+    /// # Errors
+    /// One it has no name for.
+    pub fn node(self) -> Result<graph::Activation, Inexpressible> {
+        match self {
+            Self::Gelu => Ok(graph::Activation::Gelu),
+            Self::GeluTanh => Ok(graph::Activation::GeluTanh),
+            Self::Silu => Ok(graph::Activation::Silu),
+            Self::Relu => Ok(graph::Activation::Relu),
+            Self::GeluQuick => Err(Inexpressible("activates with `quick_gelu`")),
+            Self::Tanh => Err(Inexpressible("activates with `tanh`")),
+        }
     }
 
     /// Applies it element by element.

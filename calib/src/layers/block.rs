@@ -5,8 +5,10 @@ use super::norm::Norm;
 use super::self_attention::SelfAttention;
 use super::{Inventory, Loader, MlpSpec, NormSpec, SelfAttentionSpec};
 use crate::architectures::StageSpec;
+use crate::encoder_graph::{Inexpressible, Sketch};
 use crate::{Hidden, Memory, NoTap, Stage, StageError, Tap};
 use burn::tensor::Tensor;
+use quantizers::integer::compile::graph;
 
 /// Where the two normalisations of a block sit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,32 @@ impl StageSpec for BlockSpec {
         self.mlp.list(inventory);
     }
 
+    fn describe(&self, sketch: &mut Sketch) -> Result<(), Inexpressible> {
+        let attention = &self.attention;
+        let [query, key, value] = attention.expressible()?;
+        let mlp = &self.mlp;
+        if mlp.gate.is_some() {
+            return Err(Inexpressible("has a gated feed-forward half"));
+        }
+        sketch.blocks.push(graph::Block {
+            index: self.index,
+            query: query.node()?,
+            key: key.node()?,
+            value: value.node()?,
+            output: attention.output.node()?,
+            heads: attention.heads,
+            head_dim: attention.head_dim,
+            scale: attention.scale,
+            attention_norm: self.attention_norm.node(),
+            up: mlp.up.node()?,
+            down: mlp.down.node()?,
+            activation: mlp.activation.node()?,
+            mlp_norm: self.mlp_norm.node(),
+            pre_norm: self.placement == NormPlacement::Before,
+        });
+        Ok(())
+    }
+
     fn build(&self, loader: &Loader<'_>) -> Result<Box<dyn Stage>, StageError> {
         Ok(Box::new(Block {
             index: self.index,
@@ -78,16 +106,16 @@ impl Block {
     ) -> Tensor<3> {
         match self.placement {
             NormPlacement::Before => {
-                let normed = self.attention_norm.forward(x.clone());
+                let normed = self.attention_norm.seen(x.clone(), tap);
                 let x = x + attend(normed, tap);
-                let normed = self.mlp_norm.forward(x.clone());
+                let normed = self.mlp_norm.seen(x.clone(), tap);
                 x + self.mlp.forward(normed, tap)
             }
             NormPlacement::AfterResidual => {
                 let x = x.clone() + attend(x, tap);
-                let x = self.attention_norm.forward(x);
+                let x = self.attention_norm.seen(x, tap);
                 let x = x.clone() + self.mlp.forward(x, tap);
-                self.mlp_norm.forward(x)
+                self.mlp_norm.seen(x, tap)
             }
         }
     }

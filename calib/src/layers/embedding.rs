@@ -3,8 +3,10 @@
 use super::norm::Norm;
 use super::{Inventory, Loader, NormSpec, TensorSpec};
 use crate::architectures::StageSpec;
+use crate::encoder_graph::{Inexpressible, Sketch};
 use crate::{Hidden, Stage, StageError, Tap};
 use burn::tensor::{Int, Tensor, module};
+use quantizers::integer::compile::Input;
 
 /// A table of token vectors, plus whatever a family adds to them.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +36,23 @@ impl StageSpec for TextEmbeddingSpec {
         }
     }
 
+    fn describe(&self, sketch: &mut Sketch) -> Result<(), Inexpressible> {
+        let name = |table: &Option<TensorSpec>| table.as_ref().map(|table| table.name.clone());
+        let rows = self.positions.as_ref().map(|table| table.shape[0]);
+        sketch.width = self.tokens.shape[1];
+        sketch.input = Some(Input::Text {
+            tokens: self.tokens.name.clone(),
+            vocabulary: self.tokens.shape[0],
+            positions: name(&self.positions),
+            token_types: name(&self.token_types),
+            max_tokens: rows
+                .or(sketch.max_tokens)
+                .ok_or(Inexpressible("takes sequences of any length"))?,
+            norm: self.norm.as_ref().map(NormSpec::node),
+        });
+        Ok(())
+    }
+
     fn build(&self, loader: &Loader<'_>) -> Result<Box<dyn Stage>, StageError> {
         let table = |spec: &Option<TensorSpec>| -> Result<Option<Tensor<2>>, StageError> {
             Ok(spec.as_ref().map(|spec| loader.read(spec)).transpose()?)
@@ -60,7 +79,7 @@ struct TextEmbedding {
 }
 
 impl Stage for TextEmbedding {
-    fn forward(&self, hidden: Hidden, _tap: &mut dyn Tap) -> Result<Hidden, StageError> {
+    fn forward(&self, hidden: Hidden, tap: &mut dyn Tap) -> Result<Hidden, StageError> {
         let ids = hidden.into_tokens(|| "embedding".to_owned())?;
         check_ids(&ids, self.tokens.dims()[0])?;
         let tokens = ids.dims()[1];
@@ -80,7 +99,7 @@ impl Stage for TextEmbedding {
             x = x + positions.clone().narrow(0, 0, tokens).unsqueeze::<3>();
         }
         if let Some(norm) = &self.norm {
-            x = norm.forward(x);
+            x = norm.seen(x, tap);
         }
         Ok(Hidden::States(x))
     }
@@ -113,6 +132,15 @@ pub struct PatchEmbeddingSpec {
     pub image: [usize; 3],
 }
 
+impl PatchEmbeddingSpec {
+    /// Where a [`Tap`] sees the patches, and what the projection makes of them.
+    fn points(&self) -> [String; 2] {
+        let name = &self.projection.name;
+        let name = name.strip_suffix(".weight").unwrap_or(name);
+        [format!("{name}_in"), format!("{name}:out")]
+    }
+}
+
 impl StageSpec for PatchEmbeddingSpec {
     fn name(&self) -> String {
         "embedding".to_owned()
@@ -127,6 +155,24 @@ impl StageSpec for PatchEmbeddingSpec {
         ] {
             inventory.tensor(tensor.clone());
         }
+        let [input, output] = self.points();
+        inventory.point(input, self.projection.shape[1..].iter().product());
+        inventory.point(output, self.projection.shape[0]);
+    }
+
+    fn describe(&self, sketch: &mut Sketch) -> Result<(), Inexpressible> {
+        let [input_point, _] = self.points();
+        sketch.width = self.projection.shape[0];
+        sketch.input = Some(Input::Image {
+            projection: self.projection.name.clone(),
+            bias: self.bias.name.clone(),
+            class_token: self.class_token.name.clone(),
+            positions: self.positions.name.clone(),
+            image: self.image,
+            patch: self.projection.shape[2],
+            input_point,
+        });
+        Ok(())
     }
 
     fn build(&self, loader: &Loader<'_>) -> Result<Box<dyn Stage>, StageError> {
@@ -139,6 +185,7 @@ impl StageSpec for PatchEmbeddingSpec {
             positions: loader.read(&self.positions)?,
             image: self.image,
             patch,
+            points: self.points(),
         }))
     }
 }
@@ -151,10 +198,12 @@ struct PatchEmbedding {
     positions: Tensor<3>,
     image: [usize; 3],
     patch: usize,
+    /// Of the patches, of their projection.
+    points: [String; 2],
 }
 
 impl Stage for PatchEmbedding {
-    fn forward(&self, hidden: Hidden, _tap: &mut dyn Tap) -> Result<Hidden, StageError> {
+    fn forward(&self, hidden: Hidden, tap: &mut dyn Tap) -> Result<Hidden, StageError> {
         let pixels = hidden.into_pixels(|| "embedding".to_owned())?;
         let [batch, channels, height, width] = pixels.dims();
         if [channels, height, width] != self.image {
@@ -169,8 +218,10 @@ impl Stage for PatchEmbedding {
             .reshape([batch, channels, rows, patch, columns, patch])
             .permute([0, 2, 4, 1, 3, 5])
             .reshape([batch, rows * columns, channels * patch * patch]);
+        tap.observe(&self.points[0], &patches);
         let weight = self.projection.clone().transpose();
         let x = module::linear(patches, weight, Some(self.bias.clone()));
+        tap.observe(&self.points[1], &x);
         let class = self.class_token.clone().expand([batch, 1, x.dims()[2]]);
         Ok(Hidden::States(
             Tensor::cat(vec![class, x], 1) + self.positions.clone(),

@@ -4,8 +4,10 @@ use super::linear::Linear;
 use super::norm::Norm;
 use super::{Inventory, LinearSpec, Loader, NormSpec, TensorSpec, fused};
 use crate::architectures::StageSpec;
+use crate::encoder_graph::{Inexpressible, Sketch};
 use crate::{Hidden, Memory, NoTap, Stage, StageError, Tap};
 use burn::tensor::Tensor;
+use quantizers::integer::compile::graph;
 
 /// Which positions reach the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +59,23 @@ impl StageSpec for HeadSpec {
         }
     }
 
+    fn describe(&self, sketch: &mut Sketch) -> Result<(), Inexpressible> {
+        let node = |layer: &Option<LinearSpec>| layer.as_ref().map(LinearSpec::node).transpose();
+        sketch.head = graph::Head {
+            first_only: self.positions == Positions::First,
+            norm: self.norm.as_ref().map(NormSpec::node),
+            pooler: node(&self.pooler)?,
+            classifier: match &self.projection {
+                Some(Projection::Layer(layer)) => Some(layer.node()?),
+                Some(Projection::Tied(_)) => {
+                    return Err(Inexpressible("predicts tokens with the token table"));
+                }
+                None => None,
+            },
+        };
+        Ok(())
+    }
+
     fn build(&self, loader: &Loader<'_>) -> Result<Box<dyn Stage>, StageError> {
         Ok(Box::new(Head {
             positions: self.positions,
@@ -101,16 +120,16 @@ impl Stage for Head {
             x = x.narrow(1, 0, 1);
         }
         if let Some(norm) = &self.norm {
-            x = norm.forward(x);
+            x = norm.seen(x, tap);
         }
         if let Some(pooler) = &self.pooler {
             pooler.observe(&x, tap);
-            x = pooler.forward(x).tanh();
+            x = pooler.forward(x, tap).tanh();
         }
         match &self.projection {
             Some(LoadedProjection::Layer(layer)) => {
                 layer.observe(&x, tap);
-                x = layer.forward(x);
+                x = layer.forward(x, tap);
             }
             Some(LoadedProjection::Tied(table)) => {
                 x = fused::linear(x, table, false, None);

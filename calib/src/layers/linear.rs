@@ -1,8 +1,10 @@
 //! A linear layer: `y = x Wᵀ + b`.
 
 use super::{Inventory, Loader, TensorSpec, fused};
+use crate::encoder_graph::Inexpressible;
 use crate::{LayerSpec, SourceError, Tap};
 use burn::tensor::Tensor;
+use quantizers::integer::compile::LinearNode;
 
 /// What a linear layer reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +69,11 @@ impl LinearSpec {
         }
     }
 
+    /// Where a [`Tap`] sees the output.
+    pub fn output_point(&self) -> String {
+        format!("{}:out", self.name)
+    }
+
     /// The weight as stored.
     pub fn weight(&self) -> TensorSpec {
         let shape = if self.transposed {
@@ -96,7 +103,26 @@ impl LinearSpec {
         if self.bias {
             inventory.tensor(self.bias_spec());
         }
+        inventory.point(&self.input_point, self.cols);
+        inventory.point(self.output_point(), self.rows);
         inventory.linears.push(self.clone());
+    }
+
+    /// The layer as the integer-only compile step sees it.
+    ///
+    /// # Errors
+    /// A weight stored as `[in, out]`.
+    pub fn node(&self) -> Result<LinearNode, Inexpressible> {
+        if self.transposed {
+            return Err(Inexpressible("stores weights as `[in, out]`"));
+        }
+        Ok(LinearNode {
+            name: self.name.clone(),
+            rows: self.rows,
+            cols: self.cols,
+            bias: self.bias,
+            input_point: self.input_point.clone(),
+        })
     }
 
     /// Reads the layer.
@@ -115,6 +141,7 @@ impl LinearSpec {
                 .bias
                 .then(|| loader.read(&self.bias_spec()))
                 .transpose()?,
+            output_point: self.output_point(),
             spec: self.clone(),
         })
     }
@@ -128,6 +155,7 @@ impl LinearSpec {
 #[derive(Debug, Clone)]
 pub struct Linear {
     spec: LinearSpec,
+    output_point: String,
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
 }
@@ -138,14 +166,16 @@ impl Linear {
         tap.observe(&self.spec.input_point, input);
     }
 
-    /// `[batch, tokens, cols]` to `[batch, tokens, rows]`.
-    pub fn forward(&self, input: Tensor<3>) -> Tensor<3> {
-        fused::linear(
+    /// `[batch, tokens, cols]` to `[batch, tokens, rows]`, shown to `tap` at this layer's output point.
+    pub fn forward(&self, input: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
+        let output = fused::linear(
             input,
             &self.weight,
             self.spec.transposed,
             self.bias.as_ref(),
-        )
+        );
+        tap.observe(&self.output_point, &output);
+        output
     }
 
     /// The same layer; where the weight is a leaf of tapes, with a leaf of its own.

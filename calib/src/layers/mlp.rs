@@ -59,13 +59,13 @@ impl Mlp {
         self.up.observe(&input, tap);
         let inner = match &self.gate {
             Some(gate) => {
-                let gate = gate.forward(input.clone());
-                self.activation.gate(gate, self.up.forward(input))
+                let gate = gate.forward(input.clone(), tap);
+                self.activation.gate(gate, self.up.forward(input, tap))
             }
-            None => self.activation.forward(self.up.forward(input)),
+            None => self.activation.forward(self.up.forward(input, tap)),
         };
         self.down.observe(&inner, tap);
-        self.down.forward(inner)
+        self.down.forward(inner, tap)
     }
 
     /// The same network on weight leaves of its own.

@@ -1,8 +1,9 @@
 //! Normalisation over the last dimension: `RMSNorm` and `LayerNorm`.
 
 use super::{Inventory, Loader, TensorSpec, fused};
-use crate::SourceError;
+use crate::{SourceError, Tap};
 use burn::tensor::Tensor;
+use quantizers::integer::compile::NormNode;
 
 /// Which normalisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +59,16 @@ impl NormSpec {
         Self { greek, ..self }
     }
 
-    /// Adds its tensors to `inventory`.
+    /// Adds its tensors and points to `inventory`.
     pub fn list(&self, inventory: &mut Inventory) {
+        self.list_unseen(inventory);
+        let node = self.node();
+        inventory.point(node.input_point(), self.width);
+        inventory.point(node.output_point(), self.width);
+    }
+
+    /// Adds its tensors alone: for a normalisation no [`Tap`] sees.
+    pub fn list_unseen(&self, inventory: &mut Inventory) {
         inventory.tensor(self.weight());
         if self.kind == NormKind::Layer {
             inventory.tensor(self.bias());
@@ -78,7 +87,18 @@ impl NormSpec {
                 NormKind::Layer => Some(loader.read(&self.bias())?),
             },
             epsilon: self.epsilon,
+            points: [self.node().input_point(), self.node().output_point()],
         })
+    }
+
+    /// The normalisation as the integer-only compile step sees it.
+    pub fn node(&self) -> NormNode {
+        NormNode {
+            name: self.name.clone(),
+            weight: self.weight().name,
+            bias: (self.kind == NormKind::Layer).then(|| self.bias().name),
+            epsilon: self.epsilon,
+        }
     }
 
     fn weight(&self) -> TensorSpec {
@@ -100,10 +120,21 @@ pub struct Norm {
     weight: Tensor<1>,
     bias: Option<Tensor<1>>,
     epsilon: f64,
+    /// Of the input, of the output.
+    points: [String; 2],
 }
 
 impl Norm {
-    /// Normalises the last dimension; the shape stays.
+    /// Normalises `[batch, tokens, width]`, shown to `tap` before and after.
+    pub fn seen(&self, input: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
+        let [before, after] = &self.points;
+        tap.observe(before, &input);
+        let output = self.forward(input);
+        tap.observe(after, &output);
+        output
+    }
+
+    /// Normalises the last dimension; the shape stays. No tap sees it.
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
         fused::norm(input, &self.weight, self.bias.as_ref(), self.epsilon)
     }
@@ -122,6 +153,7 @@ mod tests {
             weight: Tensor::from_data([1.0_f32, 2.0], &device),
             bias: None,
             epsilon: 0.0,
+            points: Default::default(),
         };
         let rows = Tensor::<2>::from_data([[3.0_f32, 4.0], [0.0, 5.0]], &device);
         let out = norm.forward(rows).into_data().try_to_vec::<f32>().unwrap();
@@ -139,6 +171,7 @@ mod tests {
             weight: Tensor::from_data([2.0_f32, 3.0], &device),
             bias: Some(Tensor::from_data([0.5_f32, 0.25], &device)),
             epsilon: 0.0,
+            points: Default::default(),
         };
         let rows = Tensor::<2>::from_data([[1.0_f32, 3.0]], &device);
         let out = norm.forward(rows).into_data().try_to_vec::<f32>().unwrap();

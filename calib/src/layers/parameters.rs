@@ -1,6 +1,7 @@
 //! The tensors a stage needs, by name and shape, and how they are read.
 
 use super::LinearSpec;
+use crate::model::Point;
 use crate::{SourceError, WeightSource};
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -30,12 +31,22 @@ pub struct Inventory {
     pub tensors: Vec<TensorSpec>,
     /// The linear layers among them that can be quantized.
     pub linears: Vec<LinearSpec>,
+    /// Where a [`crate::Tap`] sees something, each once.
+    pub points: Vec<Point>,
 }
 
 impl Inventory {
     /// Notes that `tensor` is read.
     pub fn tensor(&mut self, tensor: TensorSpec) {
         self.tensors.push(tensor);
+    }
+
+    /// Notes that activations of `width` channels are seen at `name`.
+    pub fn point(&mut self, name: impl Into<String>, width: usize) {
+        let name = name.into();
+        if self.points.iter().all(|point| point.name != name) {
+            self.points.push(Point { name, width });
+        }
     }
 }
 

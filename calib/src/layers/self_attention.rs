@@ -5,6 +5,7 @@ use super::linear::Linear;
 use super::norm::Norm;
 use super::rope::CachedRope;
 use super::{Inventory, LinearSpec, Loader, NormSpec, Pattern, Rope};
+use crate::encoder_graph::Inexpressible;
 use crate::{Memory, NoTap, SourceError, Tap};
 use burn::tensor::Tensor;
 use std::sync::Arc;
@@ -62,9 +63,36 @@ impl SelfAttentionSpec {
             QkvSpec::Fused(layer) => layer.list(inventory),
         }
         for norm in [&self.query_norm, &self.key_norm].into_iter().flatten() {
-            norm.list(inventory);
+            norm.list_unseen(inventory);
         }
         self.output.list(inventory);
+    }
+
+    /// Queries, keys and values, if this is the attention an [`EncoderGraph`] can say.
+    ///
+    /// # Errors
+    /// What it cannot say, by name.
+    ///
+    /// [`EncoderGraph`]: quantizers::integer::compile::EncoderGraph
+    pub fn expressible(&self) -> Result<[&LinearSpec; 3], Inexpressible> {
+        if self.pattern != Pattern::Full {
+            return Err(Inexpressible("has causal attention"));
+        }
+        if self.rope.is_some() {
+            return Err(Inexpressible("rotates queries and keys"));
+        }
+        if self.query_norm.is_some() || self.key_norm.is_some() {
+            return Err(Inexpressible("normalises query and key heads"));
+        }
+        if self.kv_heads != self.heads {
+            return Err(Inexpressible("shares key heads among query heads"));
+        }
+        match &self.qkv {
+            QkvSpec::Separate { query, key, value } => Ok([query, key, value]),
+            QkvSpec::Fused(_) => Err(Inexpressible(
+                "projects queries, keys and values with one layer",
+            )),
+        }
     }
 
     /// Reads the layer.
@@ -180,7 +208,7 @@ impl SelfAttention {
                 .swap_dims(1, 2)
                 .reshape([batch, tokens, self.heads * self.head_dim]);
         self.output.observe(&attended, tap);
-        self.output.forward(attended)
+        self.output.forward(attended, tap)
     }
 
     /// The same layer on weight leaves of its own.
@@ -215,14 +243,14 @@ impl SelfAttention {
                 let [query, key, value] = layers.as_ref();
                 query.observe(&input, tap);
                 (
-                    query.forward(input.clone()),
-                    key.forward(input.clone()),
-                    value.forward(input),
+                    query.forward(input.clone(), tap),
+                    key.forward(input.clone(), tap),
+                    value.forward(input, tap),
                 )
             }
             Qkv::Fused(layer) => {
                 layer.observe(&input, tap);
-                let all = layer.forward(input);
+                let all = layer.forward(input, tap);
                 let (queries, keys) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
                 (
                     all.clone().narrow(2, 0, queries),

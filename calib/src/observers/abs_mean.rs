@@ -1,7 +1,6 @@
 //! Mean |x| of every input channel.
 
-use super::{Accumulator, Observer, values};
-use burn::tensor::Tensor;
+use super::{Accumulator, Batch, Observer, values};
 use quantizers::Stat;
 
 /// `mean_t |x[t, c]|` per channel `c`.
@@ -16,8 +15,8 @@ impl Observer for AbsMean {
         "mean |x| of every input channel"
     }
 
-    fn stat(&self) -> Stat {
-        Stat::InputAbsMean
+    fn stat(&self) -> Option<Stat> {
+        Some(Stat::InputAbsMean)
     }
 
     fn start(&self, width: usize) -> Box<dyn Accumulator> {
@@ -34,8 +33,8 @@ struct Sums {
 }
 
 impl Accumulator for Sums {
-    fn add(&mut self, input: Tensor<2>) {
-        for row in values(input).chunks_exact(self.sums.len()) {
+    fn add(&mut self, batch: &Batch) {
+        for row in values(batch.values.clone()).chunks_exact(self.sums.len()) {
             for (sum, value) in self.sums.iter_mut().zip(row) {
                 *sum += f64::from(value.abs());
             }

@@ -1,7 +1,6 @@
 //! Second moment of the inputs, the Hessian of the layer's squared output error.
 
-use super::{Accumulator, Observer, values};
-use burn::tensor::Tensor;
+use super::{Accumulator, Batch, Observer, values};
 use quantizers::Stat;
 
 /// `H = X^T X`: no factor 2, no averaging, no damping. f32 within a batch, f64 across batches.
@@ -16,8 +15,8 @@ impl Observer for Hessian {
         "X^T X over all calibration tokens"
     }
 
-    fn stat(&self) -> Stat {
-        Stat::Hessian
+    fn stat(&self) -> Option<Stat> {
+        Some(Stat::Hessian)
     }
 
     fn start(&self, width: usize) -> Box<dyn Accumulator> {
@@ -34,7 +33,8 @@ struct SecondMoment {
 }
 
 impl Accumulator for SecondMoment {
-    fn add(&mut self, input: Tensor<2>) {
+    fn add(&mut self, batch: &Batch) {
+        let input = batch.values.clone();
         let product = values(input.clone().transpose().matmul(input));
         for (sum, value) in self.sums.iter_mut().zip(product) {
             *sum += f64::from(value);

@@ -1,7 +1,6 @@
 //! Smallest and largest input.
 
-use super::{Accumulator, Observer, values};
-use burn::tensor::Tensor;
+use super::{Accumulator, Batch, Form, Observer, values};
 use quantizers::Stat;
 
 /// `[min, max]` over everything seen.
@@ -16,8 +15,12 @@ impl Observer for MinMax {
         "smallest and largest input over all calibration tokens"
     }
 
-    fn stat(&self) -> Stat {
-        Stat::InputRange
+    fn stat(&self) -> Option<Stat> {
+        Some(Stat::InputRange)
+    }
+
+    fn form(&self) -> Option<Form> {
+        Some(Form::Range)
     }
 
     fn start(&self, _width: usize) -> Box<dyn Accumulator> {
@@ -34,8 +37,8 @@ struct Range {
 }
 
 impl Accumulator for Range {
-    fn add(&mut self, input: Tensor<2>) {
-        let (low, high) = extremes(&values(input));
+    fn add(&mut self, batch: &Batch) {
+        let (low, high) = extremes(&values(batch.values.clone()));
         self.low = self.low.min(low);
         self.high = self.high.max(high);
     }

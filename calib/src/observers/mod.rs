@@ -1,4 +1,5 @@
-//! Observers: accumulators of one statistic each, fed with the input of linear layers.
+//! Observers: accumulators of one statistic each, fed with what is seen at a point of a model: the
+//! input of linear layers, and whatever else a [`crate::Tap`] sees.
 //!
 //! Adding one is a new file here plus two lines: the `mod` line and the entry in [`OBSERVERS`].
 //! Reductions are f64 and run in sequence order, so results do not depend on the thread count.
@@ -8,6 +9,8 @@ mod hessian;
 mod moving_average;
 mod input_range;
 mod percentile;
+mod channel_range;
+mod sequence_samples;
 
 use crate::hidden::values;
 use burn::tensor::Tensor;
@@ -20,26 +23,62 @@ pub static OBSERVERS: &[&dyn Observer] = &[
     &moving_average::MovingAverage,
     &abs_mean::AbsMean,
     &hessian::Hessian,
+    &channel_range::ChannelRange,
+    &sequence_samples::SequenceSamples,
 ];
 
-/// A statistic that can be accumulated over layer inputs.
+/// Appended to the name of a point: the entry with the rows of each of its sequences.
+pub const LENGTHS: &str = ":lengths";
+
+/// A statistic that can be accumulated over activations.
 pub trait Observer: Sync {
     /// Name in recipes and cache files.
     fn name(&self) -> &'static str;
     /// One line of help with the formula.
     fn summary(&self) -> &'static str;
-    /// The statistic quantizers know the result as.
-    fn stat(&self) -> Stat;
-    /// A fresh accumulator for inputs of `width` channels.
+    /// The statistic weight quantizers know the result as; none where they read no such thing.
+    fn stat(&self) -> Option<Stat>;
+    /// What the integer-only compile step reads the result as; none where it does not read it.
+    fn form(&self) -> Option<Form> {
+        None
+    }
+    /// A fresh accumulator for a point of `width` channels.
     fn start(&self, width: usize) -> Box<dyn Accumulator>;
 }
 
-/// One statistic of one input point, being accumulated.
+/// The part of [`quantizers::integer::compile::PointStatistics`] a statistic is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `[low, high]`, found under the name of its observer.
+    Range,
+    /// Minimum, maximum, mean and mean square per channel, `[4, width]`.
+    Channels,
+    /// Sequences kept verbatim `[rows, width]`, the rows of each in the entry [`LENGTHS`].
+    Samples,
+}
+
+/// What is seen at one point in one batch.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// `[sequences * tokens, width]`, sequence after sequence.
+    pub values: Tensor<2>,
+    /// Sequences, of equal length.
+    pub sequences: usize,
+    /// How many of them, from the first, belong to the sequences kept verbatim; for the same batch
+    /// the same number at every point.
+    pub kept: usize,
+}
+
+/// One statistic of one point, being accumulated.
 pub trait Accumulator: Send {
-    /// Takes in the inputs of one batch, `[tokens, width]`.
-    fn add(&mut self, input: Tensor<2>);
+    /// Takes in one batch.
+    fn add(&mut self, batch: &Batch);
     /// The result: shape and values.
     fn finish(self: Box<Self>) -> (Vec<usize>, Vec<f32>);
+    /// Rows of each sequence in the result, where it is made of sequences.
+    fn lengths(&self) -> Option<&[usize]> {
+        None
+    }
 }
 
 /// The observer called `name`.
@@ -59,10 +98,12 @@ mod tests {
         let mut accumulator = observer.start(2);
         for batch in batches {
             let flat: Vec<f32> = batch.iter().flatten().copied().collect();
-            accumulator.add(Tensor::from_data(
-                TensorData::new(flat, [batch.len(), 2]),
-                &Device::flex(),
-            ));
+            let data = TensorData::new(flat, [batch.len(), 2]);
+            accumulator.add(&Batch {
+                values: Tensor::from_data(data, &Device::flex()),
+                sequences: batch.len(),
+                kept: 1,
+            });
         }
         accumulator.finish()
     }
@@ -78,11 +119,11 @@ mod tests {
     }
 
     #[test]
-    fn moving_average_weights_the_first_batch_nine_to_one() {
-        // min: -2 then 0.9 * -2 + 0.1 * -5 = -2.3; max: 3 then 0.9 * 3 + 0.1 * 4 = 3.1
+    fn moving_average_weights_the_first_batch_nineteen_to_one() {
+        // min: -2 then 0.95 * -2 + 0.05 * -5 = -2.15; max: 3 then 0.95 * 3 + 0.05 * 4 = 3.05
         let (_, range) = run(&moving_average::MovingAverage, BATCHES);
         assert!(
-            (range[0] + 2.3).abs() < 1e-6 && (range[1] - 3.1).abs() < 1e-6,
+            (range[0] + 2.15).abs() < 1e-6 && (range[1] - 3.05).abs() < 1e-6,
             "{range:?}"
         );
     }
@@ -104,6 +145,24 @@ mod tests {
         let (shape, hessian) = run(&hessian::Hessian, BATCHES);
         assert_eq!(shape, vec![2, 2]);
         assert_eq!(hessian, vec![35.0, -20.5, -20.5, 20.25]);
+    }
+
+    #[test]
+    fn channel_ranges_by_hand() {
+        // channel 0: 1, 3, -5; channel 1: -2, 0.5, 4.
+        let (shape, found) = run(&channel_range::ChannelRange, BATCHES);
+        assert_eq!(shape, [4, 2]);
+        let mean = [-1.0 / 3.0, 2.5 / 3.0];
+        let mean_square = [35.0 / 3.0, 20.25 / 3.0];
+        assert_eq!(found[..4], [-5.0, -2.0, 3.0, 4.0]);
+        assert_eq!(found[4..], [mean, mean_square].concat());
+    }
+
+    #[test]
+    fn samples_are_the_kept_sequences_verbatim() {
+        // One row per sequence, one sequence kept of each batch.
+        let (shape, found) = run(&sequence_samples::SequenceSamples, BATCHES);
+        assert_eq!((shape, found), (vec![2, 2], vec![1.0, -2.0, -5.0, 4.0]));
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! Exponential moving average of every batch's extremes.
 
 use super::input_range::extremes;
-use super::{Accumulator, Observer, values};
-use burn::tensor::Tensor;
+use super::{Accumulator, Batch, Form, Observer, values};
 use quantizers::Stat;
 
-/// Weight of the newest batch, the usual averaging constant of 0.1 (momentum 0.9).
-const NEWEST: f64 = 0.1;
+/// Weight of the newest batch: momentum 0.95, as I-BERT's `QuantAct` averages activation ranges
+/// (Kim et al. 2021, released code).
+const NEWEST: f64 = 0.05;
 
-/// `range <- 0.9 range + 0.1 batch_range`, batches in calibration order.
+/// `range <- 0.95 range + 0.05 batch_range`, batches in calibration order; the first one is the start.
 pub(super) struct MovingAverage;
 
 impl Observer for MovingAverage {
@@ -17,11 +17,15 @@ impl Observer for MovingAverage {
     }
 
     fn summary(&self) -> &'static str {
-        "exponential moving average (0.9) of each sequence's smallest and largest input"
+        "exponential moving average (0.95) of each sequence's smallest and largest input"
     }
 
-    fn stat(&self) -> Stat {
-        Stat::InputRange
+    fn stat(&self) -> Option<Stat> {
+        Some(Stat::InputRange)
+    }
+
+    fn form(&self) -> Option<Form> {
+        Some(Form::Range)
     }
 
     fn start(&self, _width: usize) -> Box<dyn Accumulator> {
@@ -34,8 +38,8 @@ struct Average {
 }
 
 impl Accumulator for Average {
-    fn add(&mut self, input: Tensor<2>) {
-        let (low, high) = extremes(&values(input));
+    fn add(&mut self, batch: &Batch) {
+        let (low, high) = extremes(&values(batch.values.clone()));
         let (low, high) = (f64::from(low), f64::from(high));
         self.range = Some(match self.range {
             None => (low, high),

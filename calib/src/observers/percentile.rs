@@ -1,7 +1,6 @@
 //! The range that holds all but a small share of the inputs.
 
-use super::{Accumulator, Observer, values};
-use burn::tensor::Tensor;
+use super::{Accumulator, Batch, Form, Observer, values};
 use quantizers::Stat;
 
 /// Share of inputs left outside at each end.
@@ -25,8 +24,12 @@ impl Observer for Percentile {
         "0.01th and 99.99th percentile of the inputs, relative resolution 1/64"
     }
 
-    fn stat(&self) -> Stat {
-        Stat::InputRange
+    fn stat(&self) -> Option<Stat> {
+        Some(Stat::InputRange)
+    }
+
+    fn form(&self) -> Option<Form> {
+        Some(Form::Range)
     }
 
     fn start(&self, _width: usize) -> Box<dyn Accumulator> {
@@ -51,8 +54,8 @@ fn upper_edge(bin: usize) -> f32 {
 }
 
 impl Accumulator for Histogram {
-    fn add(&mut self, input: Tensor<2>) {
-        for value in values(input) {
+    fn add(&mut self, batch: &Batch) {
+        for value in values(batch.values.clone()) {
             let bin = ((value.abs().to_bits() >> SHIFT) as usize).min(BINS - 1);
             if value.is_sign_negative() {
                 self.negative[bin] += 1;
