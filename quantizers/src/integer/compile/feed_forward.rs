@@ -129,20 +129,16 @@ fn wide(low: f64, high: f64, output: &Grid) -> Grid {
 }
 
 fn sequences(samples: &Samples, float: Function) -> Vec<Rows> {
-    let width = samples.width.max(1);
-    let mut rest = samples.values.as_slice();
     let mut kept = 0;
     let mut all = Vec::new();
-    for &length in &samples.lengths {
-        let (head, tail) = rest.split_at(length * width);
-        rest = tail;
-        if kept < ROWS {
-            kept += length;
-            let inputs: Vec<f64> = head.iter().map(|&value| f64::from(value)).collect();
+    for sequence in samples.sequences() {
+        if kept < ROWS * samples.width {
+            kept += sequence.len();
+            let inputs: Vec<f64> = sequence.iter().map(|&value| f64::from(value)).collect();
             all.push(Rows {
                 outputs: inputs.iter().map(|&x| float(x)).collect(),
                 inputs,
-                width,
+                width: samples.width,
             });
         }
     }

@@ -212,11 +212,8 @@ fn sequences(
     epsilon: f64,
 ) -> Vec<Rows> {
     let width = samples.width.max(1);
-    let mut rest = samples.values.as_slice();
     let mut all = Vec::new();
-    for &length in &samples.lengths {
-        let (head, tail) = rest.split_at(length * width);
-        rest = tail;
+    for head in samples.sequences() {
         let mut rows = Rows {
             inputs: head.iter().map(|&value| f64::from(value)).collect(),
             outputs: Vec::with_capacity(head.len()),
