@@ -9,6 +9,8 @@ pub mod compile;
 pub mod dyadic;
 pub mod interval;
 pub mod kernel;
+pub mod kernels;
+pub mod attention;
 
 pub use arithmetic::{Arithmetic, Checked, Fault, Wrapping};
 pub use dyadic::{Dyadic, Rounding};
