@@ -5,6 +5,7 @@
 //! type, and tests check that of the sources and of the compiled object code.
 
 pub mod arithmetic;
+pub mod attention;
 pub mod bounds;
 pub mod compile;
 pub mod dyadic;

@@ -24,6 +24,7 @@ pub static OPERATIONS: &[OperationKind] = &[
     ops::linear::KIND,
     ops::norm::KIND,
     ops::attention::KIND,
+    ops::fused_attention::KIND,
     ops::first::KIND,
     ops::mean::KIND,
     ops::unit_length::KIND,

@@ -4,15 +4,22 @@
 //! a [`RowKernel`] of `integer/kernels/`, which has none. Adding one is a file in the folder of its
 //! family, the kernel it compiles to, and its line in [`APPROXIMATIONS`].
 
-mod functions;
+pub mod exact;
 
-pub use functions::{erfc, gelu, silu};
+pub use exact::functions::{gelu, silu};
 
 use crate::integer::RowKernel;
 use thiserror::Error;
 
 /// Every approximation, in the order `quench list approximations` prints them.
-pub static APPROXIMATIONS: &[&dyn Approximation] = &[];
+pub static APPROXIMATIONS: &[&dyn Approximation] = &[
+    &exact::gelu::Gelu,
+    &exact::silu::Silu,
+    &exact::tanh::Tanh,
+    &exact::softmax::Softmax,
+    &exact::layernorm::LayerNorm,
+    &exact::rmsnorm::RmsNorm,
+];
 
 /// The function an approximation replaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,12 +1,20 @@
-//! Runtime kernels, a folder for each family.
+//! Compiled nonlinear operations, a folder for each family, and how each is read back.
 //!
 //! Adding one is its file, its `mod` line, and its line in [`KERNELS`].
+
+pub mod exact;
 
 use super::kernel::{KernelKind, RowKernel};
 use serde_json::Value;
 
-/// Every kind of kernel.
-pub static KERNELS: &[KernelKind] = &[];
+/// Every kind of kernel a program may name.
+pub static KERNELS: &[KernelKind] = &[
+    exact::table::KIND,
+    exact::segments::KIND,
+    exact::table_softmax::KIND,
+    exact::softmax::KIND,
+    exact::norm::KIND,
+];
 
 /// Reads a kernel of kind `kind` from its constants.
 ///

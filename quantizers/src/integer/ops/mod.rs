@@ -6,6 +6,7 @@
 pub mod attention;
 pub mod class_token;
 pub mod first;
+pub mod fused_attention;
 pub mod linear;
 mod linear_step;
 pub mod mean;

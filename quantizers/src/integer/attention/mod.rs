@@ -1,0 +1,123 @@
+//! Attention of one head in integers: scores, softmax weights, weighted values, own output grid.
+//!
+//! Queries are 8-bit codes with a zero point, keys and values symmetric 8-bit codes. Three ways to
+//! the same thing:
+//!
+//! * [`Attention::whole`]: all keys of a query at once. Largest score, weights
+//!   `p = (e (2^b - 1) + 2^29) >> 30`, `l = sum p`, `acc = sum p v`, output
+//!   `floor(acc M / l + 1/2)`, `M = S_v / S_out` dyadic. This is what programs run.
+//! * [`Attention::weights`] and [`Attention::bytes`]: its two row steps on vectors, between two
+//!   matrix products of the executor; the same integers.
+//! * [`Attention::online`]: keys in tiles, running maximum, sums rescaled when it grows. For more
+//!   keys than a row of scores has room for.
+//!
+//! Masked keys are not seen: their weight is zero and the maximum is not taken from them. No large
+//! negative number is ever added. A query that sees no key gives the zero point.
+//!
+//! # How far apart `whole` and `online` are
+//!
+//! Both give `sum w v / sum w` for weights `w` that differ from exact multiples of `e^s` by at most
+//! one half each, so that with `L = sum w` and `n` keys seen each lies within
+//! `n (max v - min v) / (2 L)` of the exact mean; then the polynomial, whose relative error of 5.4e-5
+//! counts once in `whole` and once more a rescaling in `online`, and the guard bits, one half of
+//! `2^-G` a rescaling. One tile gives the integers of `whole`.
+//!
+//! # Widths
+//!
+//! For `n` keys of width `d`, weights of `b` bits, `G` guard bits, sign included:
+//!
+//! | intermediate | `whole` | `online` |
+//! |---|---|---|
+//! | score | `17 + log2 d`, at most 32 | same |
+//! | `l` | `b + log2 n + 1` | `b + log2 n + G + 1` |
+//! | `acc` | `b + 7 + log2 n + 1` | `b + 7 + log2 n + G + 1` |
+//! | `acc M`, `l 2^(c-1)` | 63: `M` has fewer bits where it must | same |
+//! | `acc a` | none | 128 bits where `acc` has more than 32, flagged |
+
+mod inputs;
+mod output;
+mod online;
+mod whole;
+mod weights;
+
+pub use inputs::{Inputs, Visible};
+pub use output::Output;
+
+use super::kernels::exact::Exponential;
+use super::{Interval, WidthError};
+use serde::{Deserialize, Serialize};
+
+/// Constants of one head.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attention {
+    /// Of a difference of scores, with the factor on `Q K^T` in its scale.
+    pub exponential: Exponential,
+    /// Code of zero of the queries.
+    pub query_zero_point: i32,
+    /// Width of the head, `d`.
+    pub head_dim: usize,
+    /// Most keys of a query.
+    pub most_keys: usize,
+    /// Bits of a weight, 8 or 15.
+    pub weight_bits: u32,
+    /// Fraction bits of the running sums of [`Attention::online`].
+    pub guard_bits: u32,
+    /// Whether the rescaling of its sums needs 128-bit products.
+    pub wide_rescaling: bool,
+    /// The output grid.
+    pub output: Output,
+}
+
+impl Attention {
+    /// Largest weight, `2^b - 1`.
+    pub fn most(&self) -> i64 {
+        (1 << self.weight_bits) - 1
+    }
+
+    /// The intervals of `l` and `acc` in units of `2^-G`.
+    pub fn sums(&self) -> (Interval, Interval) {
+        let most = i128::from(self.most()) * self.most_keys as i128;
+        // Every rescaling adds at most one half, and there are fewer than keys.
+        let total = (most << self.guard_bits) + self.most_keys as i128;
+        (Interval::new(0, total), Interval::symmetric(total * 128))
+    }
+
+    /// Checks the widths of every intermediate.
+    ///
+    /// # Errors
+    /// The first that is wider than declared.
+    pub fn bounds(&self) -> Result<Interval, WidthError> {
+        let score = 255 * 128 * self.head_dim as i128;
+        Interval::symmetric(score).within(32, "score")?;
+        let exponential = self.exponential.bounds()?;
+        let most = Interval::new(0, self.most().into());
+        exponential.times(most).within(63, "weight")?;
+        let (total, sums) = self.sums();
+        if self.weight_bits == 8 {
+            let row = Interval::symmetric(most.high * 128 * self.most_keys as i128);
+            row.within(32, "weighted values of a row")?;
+        }
+        let rescaled = sums.times(exponential.union(Interval::new(0, 1 << 30)));
+        if !self.wide_rescaling {
+            rescaled.within(63, "rescaled values")?;
+        }
+        total
+            .times(Interval::new(0, 1 << 30))
+            .within(63, "rescaled total")?;
+        self.output.bounds(total, sums)
+    }
+
+    /// What is wrong with the constants.
+    pub fn flaw(&self) -> Option<&'static str> {
+        if self.weight_bits != 8 && self.weight_bits != 15 {
+            Some("attention weights of neither 8 nor 15 bits")
+        } else if self.guard_bits > 16 || self.most_keys == 0 || self.head_dim == 0 {
+            Some("attention without keys or with too many guard bits")
+        } else if self.most_keys > 1 << 24 || self.head_dim > 1 << 16 {
+            Some("attention of too many keys or too wide a head")
+        } else {
+            self.exponential.flaw().or(self.output.flaw())
+        }
+    }
+}

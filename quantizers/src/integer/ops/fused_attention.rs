@@ -1,0 +1,287 @@
+//! Attention with exact softmax weights: matrix products around vector kernels, head by head.
+//!
+//! The integers are those of [`head::Attention::whole`]; see there for formulas and widths. A fast
+//! run gets the scores of a head as one 8-bit product (the zero point of the queries leaves
+//! `zero_point sum(k)` to take off each key), weights row by row, weighted values as a second
+//! product, and one division a value.
+
+use crate::integer::arithmetic::Fault;
+use crate::integer::attention as head;
+use crate::integer::bounds::{Bounds, expect};
+use crate::integer::frame::{Frame, Storage};
+use crate::integer::interval::Interval;
+use crate::integer::kernel::Mode;
+use crate::integer::matmul::{Left, PackedMatrix, fastest, multiply_into};
+use crate::integer::operation::{Misfit, Operation, OperationKind, Step, read};
+use crate::integer::weights::Weights;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+/// The registry entry.
+pub(crate) const KIND: OperationKind = OperationKind {
+    kind: "attention.exact",
+    summary: "scores, exact softmax weights and weighted values, one rounding each",
+    read: read::<FusedAttention>,
+};
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FusedAttention {
+    /// Buffer `[tokens, heads * head_dim]`, 8 bits.
+    pub query: usize,
+    /// The same shape, 8 bits with sign.
+    pub key: usize,
+    /// The same shape, 8 bits with sign.
+    pub value: usize,
+    /// The same shape, 8 bits.
+    pub output: usize,
+    /// Heads.
+    pub heads: usize,
+    /// Constants, the same for every head.
+    pub head: head::Attention,
+}
+
+impl Operation for FusedAttention {
+    fn kind(&self) -> &'static str {
+        KIND.kind
+    }
+
+    fn constants(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    fn inputs(&self) -> Vec<usize> {
+        vec![self.query, self.key, self.value]
+    }
+
+    fn outputs(&self) -> Vec<usize> {
+        vec![self.output]
+    }
+
+    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), Misfit> {
+        if let Some(flaw) = self.head.flaw() {
+            return Err(Misfit::Shape {
+                what: "constants".to_owned(),
+                expected: "usable ones".to_owned(),
+                found: flaw.to_owned(),
+            });
+        }
+        let width = self.heads * self.head.head_dim;
+        for buffer in self.inputs() {
+            expect("width of an input", width, bounds.buffer(buffer)?.width)?;
+        }
+        let kinds = [
+            (self.query, Interval::of_bits(8, false)),
+            (self.key, Interval::of_bits(8, true)),
+            (self.value, Interval::of_bits(8, true)),
+        ];
+        for (buffer, codes) in kinds {
+            let found = bounds.interval(buffer)?;
+            let fits = codes.union(found) == codes;
+            expect("8-bit codes", 1, usize::from(fits))?;
+        }
+        if bounds.max_rows > self.head.most_keys {
+            return expect("keys", bounds.max_rows, self.head.most_keys);
+        }
+        let codes = self.head.bounds()?;
+        bounds.write(self.output, width, codes)
+    }
+
+    fn prepare(&self, _weights: &BTreeMap<String, Weights>) -> Box<dyn Step> {
+        Box::new(FusedStep {
+            operation: self.clone(),
+            scratch: Mutex::new(Vec::new()),
+        })
+    }
+
+    fn describe(&self) -> String {
+        let (heads, dim) = (self.heads, self.head.head_dim);
+        format!(
+            "{heads} heads of {dim}, {}-bit weights",
+            self.head.weight_bits
+        )
+    }
+}
+
+/// Working memory of one run.
+#[derive(Default)]
+struct Scratch {
+    packed: PackedMatrix,
+    scores: Vec<i32>,
+    weights: Vec<u8>,
+    totals: Vec<u32>,
+    sums: Vec<i32>,
+    kept_keys: Vec<i8>,
+    kept_values: Vec<i8>,
+}
+
+struct FusedStep {
+    operation: FusedAttention,
+    scratch: Mutex<Vec<Scratch>>,
+}
+
+impl Step for FusedStep {
+    fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), Fault> {
+        let op = &self.operation;
+        let tokens = frame.rows(op.query);
+        let mut output = frame.take(op.output, tokens);
+        let outcome = match (
+            frame.buffer(op.query),
+            frame.buffer(op.key),
+            frame.buffer(op.value),
+        ) {
+            (Storage::U8(query), Storage::I8(key), Storage::I8(value)) => {
+                let width = op.heads * op.head.head_dim;
+                let masked = (0..tokens).any(|at| !frame.counts(at));
+                let pooled = self.pool(Vec::pop);
+                let mut scratch = pooled.unwrap_or_default();
+                let (key, value) = if masked {
+                    // Masked keys are left out: a shorter sequence of keys.
+                    keep(frame, key, width, &mut scratch.kept_keys);
+                    keep(frame, value, width, &mut scratch.kept_values);
+                    let keys = std::mem::take(&mut scratch.kept_keys);
+                    let values = std::mem::take(&mut scratch.kept_values);
+                    (keys, values)
+                } else {
+                    (Vec::new(), Vec::new())
+                };
+                let buffers = (frame.buffer(op.key), frame.buffer(op.value));
+                let (keys, values): (&[i8], &[i8]) = match (masked, buffers) {
+                    (false, (Storage::I8(keys), Storage::I8(values))) => (keys, values),
+                    _ => (&key, &value),
+                };
+                let outcome = match (&mut output, mode, op.head.weight_bits) {
+                    (Storage::U8(codes), Mode::Fast, 8) => {
+                        for head in 0..op.heads {
+                            fast(
+                                op,
+                                head,
+                                [tokens, width],
+                                query,
+                                (keys, values),
+                                &mut scratch,
+                                codes,
+                            );
+                        }
+                        Ok(())
+                    }
+                    (storage, ..) => {
+                        op.exact(mode, [tokens, width], query, (keys, values), storage)
+                    }
+                };
+                (scratch.kept_keys, scratch.kept_values) = (key, value);
+                self.pool(|scratches| scratches.push(scratch));
+                outcome
+            }
+            // Types were checked when the program was read.
+            _ => Ok(()),
+        };
+        frame.put(op.output, output);
+        outcome
+    }
+}
+
+impl FusedStep {
+    fn pool<R>(&self, body: impl FnOnce(&mut Vec<Scratch>) -> R) -> R {
+        body(&mut self.scratch.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl FusedAttention {
+    /// Head by head through the specification.
+    fn exact(
+        &self,
+        mode: Mode,
+        [tokens, width]: [usize; 2],
+        query: &[u8],
+        (keys, values): (&[i8], &[i8]),
+        output: &mut Storage,
+    ) -> Result<(), Fault> {
+        let dim = self.head.head_dim;
+        let mut codes = vec![0; tokens * dim];
+        for head in 0..self.heads {
+            let inputs = head::Inputs {
+                queries: &columns(query, width, head * dim, dim),
+                keys: &columns(keys, width, head * dim, dim),
+                values: &columns(values, width, head * dim, dim),
+                visible: head::Visible::All,
+            };
+            self.head.whole(mode, inputs, &mut codes)?;
+            for (at, row) in codes.chunks_exact(dim).enumerate() {
+                output.write(at * width + head * dim, row);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The columns of one head.
+fn columns<T: Copy>(values: &[T], width: usize, start: usize, dim: usize) -> Vec<T> {
+    let rows = values.chunks_exact(width);
+    rows.flat_map(|row| row[start..start + dim].iter().copied())
+        .collect()
+}
+
+/// The rows of tokens that count.
+fn keep(frame: &Frame, values: &[i8], width: usize, kept: &mut Vec<i8>) {
+    kept.clear();
+    for (at, row) in values.chunks_exact(width).enumerate() {
+        if frame.counts(at) {
+            kept.extend_from_slice(row);
+        }
+    }
+}
+
+/// One head on vectors.
+fn fast(
+    op: &FusedAttention,
+    head: usize,
+    [tokens, width]: [usize; 2],
+    query: &[u8],
+    (keys, values): (&[i8], &[i8]),
+    scratch: &mut Scratch,
+    output: &mut [u8],
+) {
+    let dim = op.head.head_dim;
+    let start = head * dim;
+    let count = keys.len() / width.max(1);
+    if count == 0 {
+        for row in output.chunks_exact_mut(width) {
+            op.head.bytes(&[], 0, &mut row[start..start + dim]);
+        }
+        return;
+    }
+    let kernel = fastest();
+    scratch.packed.pack_into(&keys[start..], count, dim, width);
+    scratch.scores.resize(tokens * count, 0);
+    let left = Left::strided(&query[start..], tokens, dim, width);
+    multiply_into(kernel, left, &scratch.packed, &mut scratch.scores, count);
+    let offsets: Vec<i32> = scratch
+        .packed
+        .row_sums()
+        .into_iter()
+        .map(|sum| sum.wrapping_mul(op.head.query_zero_point))
+        .collect();
+    scratch.weights.resize(tokens * count, 0);
+    scratch.totals.clear();
+    let rows = scratch.scores.chunks_exact_mut(count);
+    for (scores, weights) in rows.zip(scratch.weights.chunks_exact_mut(count)) {
+        for (score, offset) in scores.iter_mut().zip(&offsets) {
+            *score = score.wrapping_sub(*offset);
+        }
+        scratch.totals.push(op.head.weights(scores, weights));
+    }
+    scratch
+        .packed
+        .pack_transposed_into(&values[start..], dim, count, width);
+    scratch.sums.resize(tokens * dim, 0);
+    let left = Left::new(&scratch.weights, tokens, count);
+    multiply_into(kernel, left, &scratch.packed, &mut scratch.sums, dim);
+    let rows = scratch.sums.chunks_exact(dim).zip(&scratch.totals);
+    for ((sums, &total), codes) in rows.zip(output.chunks_exact_mut(width)) {
+        op.head.bytes(sums, total, &mut codes[start..start + dim]);
+    }
+}

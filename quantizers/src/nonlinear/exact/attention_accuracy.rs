@@ -1,0 +1,160 @@
+//! Integer attention against the real one on the same 8-bit inputs.
+
+use super::attention::Head;
+use super::samples::{generator, largest, normal, quantized, sqnr_db, symmetric, values};
+use crate::integer::attention::{Attention, Inputs, Visible};
+use crate::integer::kernel::Mode;
+use crate::nonlinear::Grid;
+use rand::RngExt;
+
+/// Real inputs of one head, their codes, and real attention of both.
+struct Set {
+    codes: [Vec<i32>; 3],
+    scales: [f64; 3],
+    keys: usize,
+    width: usize,
+    /// Of the real inputs.
+    reference: Vec<f64>,
+    /// Of the codes.
+    ceiling: Vec<f64>,
+}
+
+fn real([q, k, v]: [&[f64]; 3], width: usize) -> Vec<f64> {
+    let mut out = Vec::new();
+    for query in q.chunks(width) {
+        let scores: Vec<f64> = k
+            .chunks(width)
+            .map(|key| key.iter().zip(query).map(|(a, b)| a * b).sum::<f64>())
+            .map(|score| score / (width as f64).sqrt())
+            .collect();
+        let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let weights: Vec<f64> = scores.iter().map(|s| (s - highest).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        for channel in 0..width {
+            let values = v.chunks(width).map(|value| value[channel]);
+            let sum: f64 = weights.iter().zip(values).map(|(w, x)| w * x).sum();
+            out.push(sum / total);
+        }
+    }
+    out
+}
+
+fn set(seed: u64, uniform: bool, keys: usize, width: usize) -> Set {
+    let mut random = generator(seed);
+    let inputs: [Vec<f64>; 3] = std::array::from_fn(|_| {
+        (0..keys * width)
+            .map(|_| {
+                if uniform {
+                    random.random_range(-4.0..4.0)
+                } else {
+                    normal(&mut random)
+                }
+            })
+            .collect()
+    });
+    let grids: [Grid; 3] = std::array::from_fn(|i| Grid {
+        low: -127,
+        ..symmetric(largest(&inputs[i]), 8)
+    });
+    let codes: [Vec<i32>; 3] = std::array::from_fn(|i| quantized(&inputs[i], &grids[i]));
+    let rounded: [Vec<f64>; 3] = std::array::from_fn(|i| values(&codes[i], &grids[i]));
+    Set {
+        reference: real([&inputs[0], &inputs[1], &inputs[2]], width),
+        ceiling: real([&rounded[0], &rounded[1], &rounded[2]], width),
+        scales: std::array::from_fn(|i| grids[i].scales[0]),
+        codes,
+        keys,
+        width,
+    }
+}
+
+/// Bytes of a head: queries with zero point 128, keys and values with sign.
+struct Bytes {
+    queries: Vec<u8>,
+    keys: Vec<i8>,
+    values: Vec<i8>,
+}
+
+impl Bytes {
+    fn of([q, k, v]: &[Vec<i32>; 3]) -> Self {
+        let signed = |codes: &[i32]| -> Vec<i8> {
+            let codes = codes.iter().copied();
+            codes.map(|code| i8::try_from(code).unwrap()).collect()
+        };
+        let queries = q.iter().map(|code| u8::try_from(code + 128).unwrap());
+        Self {
+            queries: queries.collect(),
+            keys: signed(k),
+            values: signed(v),
+        }
+    }
+
+    fn inputs<'a>(&'a self, visible: Visible<'a>) -> Inputs<'a> {
+        Inputs {
+            queries: &self.queries,
+            keys: &self.keys,
+            values: &self.values,
+            visible,
+        }
+    }
+}
+
+fn head(set: &Set, weight_bits: u32, output: Grid) -> Attention {
+    Head {
+        query: Grid {
+            scales: vec![set.scales[0]],
+            zero_point: 128,
+            low: 0,
+            high: 255,
+        },
+        key_scale: set.scales[1],
+        value_scale: set.scales[2],
+        factor: 1.0 / (set.width as f64).sqrt(),
+        output,
+        head_dim: set.width,
+        most_keys: set.keys,
+        weight_bits,
+        guard_bits: if weight_bits == 8 { 8 } else { 4 },
+    }
+    .compile()
+    .unwrap()
+}
+
+fn codes_of(attention: &Attention, inputs: Inputs<'_>, tile: Option<usize>) -> Vec<i32> {
+    let mut out = vec![0; inputs.queries.len()];
+    let outcome = match tile {
+        Some(tile) => attention.online(Mode::Fast, inputs, tile, &mut out),
+        None => attention.whole(Mode::Fast, inputs, &mut out),
+    };
+    outcome.unwrap();
+    out
+}
+
+/// SQNR of one form and the ceiling, dB.
+fn measured(set: &Set, weight_bits: u32, bits: u32, tile: Option<usize>) -> (f64, f64) {
+    let output = symmetric(largest(&set.reference), bits);
+    let attention = head(set, weight_bits, output.clone());
+    let bytes = Bytes::of(&set.codes);
+    let found = codes_of(&attention, bytes.inputs(Visible::All), tile);
+    (
+        sqnr_db(&set.reference, &values(&found, &output)),
+        sqnr_db(&set.reference, &set.ceiling),
+    )
+}
+
+#[test]
+fn attention_reaches_its_ceiling() {
+    // Uniform on [-4, 4), as the published kernels are measured, and normal inputs.
+    for (seed, uniform, keys, width) in [(1, true, 197, 64), (2, true, 49, 32), (3, false, 197, 64)]
+    {
+        let set = set(seed, uniform, keys, width);
+        for tile in [None, Some(64)] {
+            let (found, ceiling) = measured(&set, 15, 16, tile);
+            assert!(ceiling - found < 0.1, "{tile:?} {found} {ceiling}");
+            let (found, ceiling) = measured(&set, 8, 16, tile);
+            // Flat weights are small, and their rounding shows.
+            let most = if uniform { 0.8 } else { 1.2 };
+            assert!(ceiling - found < most, "{tile:?} {found} {ceiling}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What `LayerNorm` and `RMSNorm` share: scales as shifts, epsilon and offsets as integers.
+
+use super::{checked, grids, refuse};
+use crate::integer::kernels::exact::norm::VALUE_BITS;
+use crate::integer::kernels::exact::{Affine, Norm};
+use crate::nonlinear::{Compiled, Grid, Nonlinearity, Refusal, Request};
+
+/// Guard bits of the root of the variance.
+const GUARD_BITS: u32 = 8;
+/// Largest exponent of a power-of-two factor per channel.
+const MOST_SHIFT: f64 = 12.0;
+
+/// Compiles either normalisation.
+pub(super) fn compile(
+    function: Nonlinearity,
+    centred: bool,
+    request: &Request,
+) -> Result<Compiled, Refusal> {
+    let (input, output) = grids(function, request)?;
+    let width = request.width;
+    let (scale, shifts) = common_scale(function, input, width)?;
+    let affine = affine(function, width, &request.gamma, &request.beta, output)?;
+    let unit = width as f64 / scale;
+    let epsilon = (request.epsilon * unit * unit).round();
+    if !(0.0..2.0_f64.powi(61)).contains(&epsilon) {
+        let found = format!("{} at scale {scale}", request.epsilon);
+        return Err(refuse(
+            function,
+            "an epsilon below the largest variance",
+            found,
+        ));
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "below 2^61")]
+    let kernel = Norm {
+        centred,
+        width,
+        zero_point: input.zero_point,
+        shifts,
+        epsilon: epsilon as i64,
+        most_guard_bits: GUARD_BITS,
+        affine,
+    };
+    checked(function, request, Box::new(kernel), output.clone())
+}
+
+/// The smallest scale, and the shift of each channel to it; no shifts for a single scale.
+fn common_scale(
+    function: Nonlinearity,
+    input: &Grid,
+    width: usize,
+) -> Result<(f64, Vec<u32>), Refusal> {
+    if input.scales.len() == 1 {
+        return Ok((input.scales[0], Vec::new()));
+    }
+    if input.scales.len() != width {
+        let expected = format!("1 or {width} scales of the inputs");
+        let found = format!("{} scales", input.scales.len());
+        return Err(refuse(function, expected, found));
+    }
+    let smallest = input.scales.iter().copied().fold(f64::INFINITY, f64::min);
+    let shift = |scale: &f64| {
+        let exponent = (scale / smallest).log2();
+        if (exponent - exponent.round()).abs() > 1e-6 || exponent > MOST_SHIFT {
+            let found = format!("factor {}", scale / smallest);
+            return Err(refuse(
+                function,
+                "power-of-two factors between channels",
+                found,
+            ));
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "0 to 12"
+        )]
+        Ok(exponent.round() as u32)
+    };
+    let shifts: Result<Vec<u32>, Refusal> = input.scales.iter().map(shift).collect();
+    Ok((smallest, shifts?))
+}
+
+/// The last step of a normalisation onto the grid `output`: `gamma` of `width` channels, `beta` of
+/// as many or of none. A second one gives a second output of the same kernel.
+///
+/// # Errors
+/// Vectors of another length, and factors or offsets that need more bits than there are.
+#[expect(clippy::cast_possible_truncation, reason = "bounded by the shift")]
+pub fn affine(
+    function: Nonlinearity,
+    width: usize,
+    gamma: &[f64],
+    beta: &[f64],
+    output: &Grid,
+) -> Result<Affine, Refusal> {
+    if gamma.len() != width || !(beta.is_empty() || beta.len() == width) {
+        let found = format!("{} and {}", gamma.len(), beta.len());
+        return Err(refuse(
+            function,
+            format!("{width} factors and offsets"),
+            found,
+        ));
+    }
+    if let Some(value) = gamma.iter().chain(beta).find(|value| !value.is_finite()) {
+        return Err(refuse(function, "finite parameters", format!("{value}")));
+    }
+    let scale = output.scale(0);
+    let unit = scale * f64::from(1 << VALUE_BITS);
+    let offset = |channel: usize| {
+        beta.get(channel).copied().unwrap_or(0.0) / scale + f64::from(output.zero_point)
+    };
+    let largest = |values: &mut dyn Iterator<Item = f64>| values.map(f64::abs).fold(0.0, f64::max);
+    let factor = largest(&mut gamma.iter().map(|gamma| gamma / unit));
+    let reach = largest(&mut (0..width).map(offset)) + 1.0;
+    // Factors below 2^30, offsets below 2^60.
+    let shift = (30.0 - factor.log2().floor() - 1.0)
+        .min(60.0 - reach.log2().ceil())
+        .min(60.0);
+    if shift < 1.0 {
+        let found = format!("{factor} and {reach}");
+        return Err(refuse(
+            function,
+            "factors and offsets of fewer output codes",
+            found,
+        ));
+    }
+    let power = shift.exp2();
+    let half = 0.5;
+    #[expect(clippy::cast_sign_loss, reason = "at least 1")]
+    Ok(Affine {
+        multipliers: gamma
+            .iter()
+            .map(|gamma| (gamma / unit * power).round() as i32)
+            .collect(),
+        offsets: (0..width)
+            .map(|channel| ((offset(channel) + half) * power).round() as i64)
+            .collect(),
+        shift: shift as u32,
+        low: output.low,
+        high: output.high,
+    })
+}

@@ -1,0 +1,104 @@
+//! Softmax to the resolution of its outputs.
+
+use super::{FAMILY, checked, refuse, usable};
+use crate::integer::Dyadic;
+use crate::integer::kernels::exact::exponential::{DEGREE_3, DEGREE_4, POSITION_BITS};
+use crate::integer::kernels::exact::{Exponential, Softmax as Polynomial, TableSoftmax};
+use crate::nonlinear::{Approximation, Compiled, Grid, InputForm, Nonlinearity, Refusal, Request};
+use std::f64::consts::LOG2_E;
+
+/// `e^(x - max) / sum`, rounded: a table of exponentials for codes of 8 bits, `2^-z P(f)` for wider
+/// scores, and one rounded division a value.
+#[derive(Debug)]
+pub struct Softmax;
+
+const FUNCTION: Nonlinearity = Nonlinearity::Softmax;
+
+impl Approximation for Softmax {
+    fn name(&self) -> &'static str {
+        FAMILY
+    }
+
+    fn replaces(&self) -> Nonlinearity {
+        FUNCTION
+    }
+
+    fn summary(&self) -> &'static str {
+        "exponentials from a table or a minimax 2^-f, one rounded division by their sum"
+    }
+
+    fn published(&self) -> bool {
+        false
+    }
+
+    fn input(&self) -> InputForm {
+        InputForm::Accumulator
+    }
+
+    fn compile(&self, request: &Request) -> Result<Compiled, Refusal> {
+        let input = &request.input;
+        usable(FUNCTION, input)?;
+        if input.scales.len() != 1 {
+            let found = format!("{} scales", input.scales.len());
+            return Err(refuse(FUNCTION, "one scale of the scores", found));
+        }
+        if request.output_bits != 8 && request.output_bits != 16 {
+            let found = format!("{} bits", request.output_bits);
+            return Err(refuse(FUNCTION, "8 or 16-bit probabilities", found));
+        }
+        let most = (1 << request.output_bits) - 1;
+        let output = Grid {
+            scales: vec![1.0 / f64::from(most)],
+            zero_point: 0,
+            low: 0,
+            high: most,
+        };
+        let most = i64::from(most);
+        let scale = input.scales[0];
+        if i64::from(input.high) - i64::from(input.low) < 256 {
+            let bits = if request.output_bits == 8 { 16 } else { 24 };
+            let exponentials = table(scale, input.high - input.low, bits);
+            let kernel = Box::new(TableSoftmax { exponentials, most });
+            return checked(FUNCTION, request, kernel, output);
+        }
+        let exponential = if request.output_bits == 8 {
+            exponential(scale, &DEGREE_3)
+        } else {
+            exponential(scale, &DEGREE_4)
+        };
+        let Some(exponential) = exponential else {
+            return Err(refuse(
+                FUNCTION,
+                "a score scale below 32",
+                format!("{scale}"),
+            ));
+        };
+        let kernel = Box::new(Polynomial { exponential, most });
+        checked(FUNCTION, request, kernel, output)
+    }
+}
+
+/// `round(2^bits e^(-d scale))` for `d` to `last`.
+#[expect(clippy::cast_possible_truncation, reason = "at most 2^24")]
+pub(super) fn table(scale: f64, last: i32, bits: i32) -> Vec<i64> {
+    let value = |d: i32| (2.0_f64.powi(bits) * (-f64::from(d) * scale).exp()).round() as i64;
+    (0..=last).map(value).collect()
+}
+
+/// `d -> 2^30 e^(-d scale)`; none for scales it has no shift for.
+pub fn exponential(scale: f64, polynomial: &[i64]) -> Option<Exponential> {
+    let factor = scale * LOG2_E;
+    if !factor.is_finite() || factor <= 0.0 || factor >= 32.0 {
+        return None;
+    }
+    let Dyadic { multiplier, shift } = Dyadic::of(factor);
+    let position = Dyadic {
+        multiplier,
+        shift: shift - i32::try_from(POSITION_BITS).ok()?,
+    };
+    Some(Exponential {
+        position,
+        clip: Exponential::clip_of(position),
+        coefficients: polynomial.to_vec(),
+    })
+}
