@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a bench stops at the first error")]
 
 use divan::{Bencher, black_box, counter::ItemsCount};
-use quantizers::integer::matmul::epilogue::{Requantize, Store};
+use quantizers::integer::matmul::epilogue::{Requantize, Scales, Store};
 use quantizers::integer::matmul::{KERNELS, Left, PackedMatrix, fastest, multiply, multiply_into};
 
 /// `[M, K, N]`.
@@ -20,7 +20,7 @@ fn main() {
 /// Codes that differ from place to place.
 fn codes(len: usize) -> Vec<u8> {
     (0..len)
-        .map(|i| (i * 2_654_435_761 >> 7).to_le_bytes()[0])
+        .map(|i| ((i * 2_654_435_761) >> 7).to_le_bytes()[0])
         .collect()
 }
 
@@ -48,8 +48,12 @@ fn sums<const KERNEL: usize>(bencher: Bencher, [m, k, n]: [usize; 3]) {
 fn requantized(bencher: Bencher, [m, k, n]: [usize; 3]) {
     let (left, packed) = (codes(m * k), PackedMatrix::pack(&signed(n * k), n, k));
     let left = Left::new(&left, m, k);
-    let (bias, multiplier, shift) = (vec![17; n], vec![1_500_000_000; n], vec![45; n]);
-    let requantize = Requantize::<u8>::new(&bias, &multiplier, &shift, 128, (0, 255)).unwrap();
+    let scales = Scales {
+        bias: &vec![17; n],
+        multipliers: &vec![1_500_000_000; n],
+        shifts: &vec![45; n],
+    };
+    let requantize = Requantize::<u8>::new(scales, 128, (0, 255)).unwrap();
     let mut out = vec![0; m * n];
     let mut epilogue = Store {
         requantize: &requantize,
