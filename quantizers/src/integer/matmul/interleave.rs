@@ -29,7 +29,7 @@ pub(super) fn interleave([a, b, c, d]: [&[i8; LANES]; STEP]) -> Block {
             _mm_unpacklo_epi16(high_ab, high_cd),
             _mm_unpackhi_epi16(high_ab, high_cd),
         ];
-        let out = block.0.as_mut_ptr().cast::<__m128i>();
+        let out = (&raw mut block).cast::<__m128i>();
         for (q, quarter) in quarters.into_iter().enumerate() {
             _mm_storeu_si128(out.add(q), quarter);
         }
