@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use quantizers::integer::matmul::epilogue::{
-    AddResidual, ByteTable, Requantize, Residual, Store, StoreLookup, StoreMapped,
+    AddResidual, Branch, ByteTable, Requantize, Residual, Scales, Store, StoreLookup, StoreMapped,
 };
 use quantizers::integer::matmul::{
     Epilogue, KERNELS, Kernel, Left, PackedMatrix, Tile, fastest, multiply, multiply_into,
@@ -101,7 +101,7 @@ fn peak() -> Option<f64> {
 /// Codes that differ from place to place.
 fn codes(len: usize) -> Vec<u8> {
     (0..len)
-        .map(|i| (i * 2_654_435_761 >> 7).to_le_bytes()[0])
+        .map(|i| ((i * 2_654_435_761) >> 7).to_le_bytes()[0])
         .collect()
 }
 
@@ -134,12 +134,21 @@ fn epilogue_rows(shape @ [m, k, n]: [usize; 3], peak: Option<f64>) {
     let right: Vec<i8> = codes(n * k).iter().map(|code| code.cast_signed()).collect();
     let packed = PackedMatrix::pack(&right, n, k);
     let left = Left::new(&left, m, k);
-    let (bias, multiplier) = (vec![17; n], vec![1_500_000_000; n]);
-    let requantize =
-        |shift| Requantize::<u8>::new(&bias, &multiplier, &vec![shift; n], 128, (0, 255)).unwrap();
-    let (narrow, wide) = (requantize(45), requantize(31));
-    let fine = Requantize::<i16>::new(&bias, &multiplier, &vec![41; n], 2048, (0, 4095)).unwrap();
-    let scales = Residual::new(&bias, &multiplier, &vec![36; n], (1_300_000_000, 31)).unwrap();
+    let (bias, multipliers) = (vec![17; n], vec![1_500_000_000; n]);
+    let shifts = [45, 31, 41, 36].map(|shift| vec![shift; n]);
+    let [bytes, wide, fine, joined] = shifts.each_ref().map(|shifts| Scales {
+        bias: &bias,
+        multipliers: &multipliers,
+        shifts,
+    });
+    let narrow = Requantize::<u8>::new(bytes, 128, (0, 255)).unwrap();
+    let wide = Requantize::<u8>::new(wide, 128, (0, 255)).unwrap();
+    let fine = Requantize::<i16>::new(fine, 2048, (0, 4095)).unwrap();
+    let branch = Branch {
+        factors: &[(1_300_000_000, 31)],
+        zero_point: 0,
+    };
+    let scales = Residual::<i16>::new(joined, branch, 0, (-32_768, 32_767)).unwrap();
     let table = ByteTable::new(std::array::from_fn(|code| code.to_le_bytes()[0] ^ 0x5a));
     let large = codes(4096);
     let residual = vec![1234; m * n];

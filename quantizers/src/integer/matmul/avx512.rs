@@ -89,6 +89,10 @@ static TILES: [&[TileFn]; 4] = [
 ];
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "room is handed over like a slice"
+)]
 #[expect(unsafe_code, reason = "vector loads and stores take pointers")]
 #[expect(
     clippy::needless_range_loop,

@@ -1,6 +1,38 @@
-//! Exact `u8 [M, K]` times `i8 [N, K]` into `i32 [M, N]`.
+//! Exact `u8 [M, K]` times `i8 [N, K]` into `i32 [M, N]`, and what follows while it is in cache.
+//!
+//! Rows of the right operand are output channels. Sums are exact up to [`MAX_COLS`] inputs, so
+//! every kernel gives the same bits. Activations are unsigned codes; a zero point `z` is folded
+//! into the bias as `-z` times [`PackedMatrix::row_sums`] (signed codes: [`offset_codes`], `z` 128).
+//!
+//! Layout. [`PackedMatrix`] holds panels of 16 channels; a panel is one 64-byte [`Block`] per 4
+//! inputs, channel by channel, so that one load feeds one `vpdpbusd`: 16 sums of 4 products. A tile
+//! is 6 rows of 4 panels (24 accumulators of 16 sums) over the WHOLE of `K`: per step of 4 inputs
+//! it loads 4 blocks and broadcasts 6 words for 24 multiply instructions, and the sums are finished
+//! when they leave the registers. The 4 panels, `64 K` bytes, stay in the second-level cache while
+//! all rows pass; the rows, one byte per code, are read once per 64 channels. Finished tiles (1.5
+//! kB) go to an [`Epilogue`], which writes codes: the `[M, N]` of `i32` never exists.
+//!
+//! Floor. `M K N / 64` multiply instructions, one per cycle where a core has one 512-bit multiplier
+//! or two of 256 bits; `M K + N K` bytes in, `M N` codes out. At 384 x 1536 x 512: 4.7 million
+//! instructions against 1.6 MB, so multiplication is the limit; with one row of 768 x 3072 it is
+//! reading 2.4 MB of weights.
+//!
+//! Measured, one core of an AMD EPYC (Zen 4), as a share of 236 GMAC/s, the rate of independent
+//! `vpdpbusd` on registers (`cargo run --release -p quantizers --example integer_matmul`):
+//!
+//! | M x K x N | sums | to `u8` | to `u8`, 256-entry table | plus residual |
+//! |---|---|---|---|---|
+//! | 384 x 1536 x 512 | 98 % | 97 % | – | – |
+//! | 128 x 1536 x 384 | 98 % | 97 % | 96 % | 94 % |
+//! | 128 x 384 x 1536 | 94 % | 89 % | 85 % | 81 % |
+//! | 128 x 128 x 32 (attention values) | 87 % | – | – | – |
+//! | 128 x 32 x 128 (attention logits) | 62 % | – | – | – |
+//! | 1 x 768 x 3072 (85 GB/s of weights) | 36 % | – | – | – |
+//!
+//! AVX2, which has no such instruction, reaches 24 % of the same rate, the scalar loop 4 %.
 
 pub mod epilogue;
+mod interleave;
 mod kernel;
 mod left;
 mod packed;

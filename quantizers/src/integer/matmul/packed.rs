@@ -1,5 +1,6 @@
 //! The right operand, laid out in the order in which the kernels read it.
 
+use super::interleave::interleave;
 use super::{Left, Panels, kernel, multiply_into};
 
 /// Channels (rows of the matrix) in one panel: the `i32` lanes of a 512-bit register.
@@ -82,13 +83,26 @@ impl PackedMatrix {
         }
         for (panel, blocks) in self.blocks.chunks_exact_mut(steps).enumerate() {
             let col = panel * LANES;
+            let lanes = LANES.min(rows - col);
             for (step, block) in blocks.iter_mut().enumerate() {
-                let mut inputs = [[0; LANES]; STEP];
-                for (input, lanes) in (step * STEP..cols).zip(&mut inputs) {
-                    let row = &values[input * stride..input * stride + rows];
-                    *lanes = lanes_at(&row[col..]);
+                let first = step * STEP;
+                let whole = |j| values.get((first + j) * stride + col..)?.first_chunk();
+                if let (true, Some(a), Some(b), Some(c), Some(d)) = (
+                    lanes == LANES && first + STEP <= cols,
+                    whole(0),
+                    whole(1),
+                    whole(2),
+                    whole(3),
+                ) {
+                    *block = interleave([a, b, c, d]);
+                    continue;
                 }
-                interleave_inputs(&inputs, block);
+                let mut padded = [[0; LANES]; STEP];
+                for (input, padded) in (first..cols).zip(&mut padded) {
+                    let start = input * stride + col;
+                    padded[..lanes].copy_from_slice(&values[start..start + lanes]);
+                }
+                *block = interleave(padded.each_ref());
             }
         }
     }
@@ -182,23 +196,5 @@ fn interleave_rows(rows: [&[i8]; 4], blocks: &mut [Block], lane: usize) {
         for (word, row) in block.0[lane..lane + 4].iter_mut().zip(rows) {
             *word = std::array::from_fn(|j| row.get(input + j).copied().unwrap_or(0));
         }
-    }
-}
-
-/// Four inputs of 16 channels, channel by channel. Apart from its caller, the compiler sees the
-/// three rounds of shuffles that this is.
-#[inline(never)]
-fn interleave_inputs(inputs: &[[i8; LANES]; STEP], block: &mut Block) {
-    let [a, b, c, d] = inputs;
-    for (lane, word) in block.0.iter_mut().enumerate() {
-        *word = [a[lane], b[lane], c[lane], d[lane]];
-    }
-}
-
-/// The first 16 codes, zeros past the end.
-fn lanes_at(codes: &[i8]) -> [i8; LANES] {
-    match codes.first_chunk::<LANES>() {
-        Some(lanes) => *lanes,
-        None => std::array::from_fn(|lane| codes.get(lane).copied().unwrap_or(0)),
     }
 }

@@ -5,13 +5,13 @@
 //! registers merge into one of 16 halves before the rest of the shift.
 
 use std::arch::x86_64::{
-    __m512i, _mm_cvtsi32_si128, _mm_mask_storeu_epi8, _mm_storeu_si128, _mm256_mask_storeu_epi16,
+    __m512i, _mm_mask_storeu_epi8, _mm_storeu_si128, _mm256_mask_storeu_epi16,
     _mm256_maskz_loadu_epi16, _mm256_storeu_si256, _mm512_add_epi32, _mm512_add_epi64,
     _mm512_and_si512, _mm512_cvtepi16_epi32, _mm512_cvtepi32_epi8, _mm512_cvtepi32_epi16,
     _mm512_load_si512, _mm512_loadu_si512, _mm512_mask_blend_epi8, _mm512_mask_shuffle_epi32,
     _mm512_mask_storeu_epi8, _mm512_mask_storeu_epi32, _mm512_maskz_loadu_epi8, _mm512_max_epi32,
     _mm512_max_epi64, _mm512_min_epi32, _mm512_min_epi64, _mm512_movepi8_mask, _mm512_mul_epi32,
-    _mm512_permutex2var_epi8, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_sll_epi32,
+    _mm512_permutex2var_epi8, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_sllv_epi32,
     _mm512_srav_epi32, _mm512_srav_epi64, _mm512_srli_epi64, _mm512_storeu_si512, _mm512_sub_epi32,
 };
 
@@ -51,20 +51,20 @@ pub(super) fn requantize<T: Code>(
 }
 
 /// `Residual::write_scalar`.
-pub(super) fn add_residual(
-    scales: &Residual,
+pub(super) fn add_residual<T: Code>(
+    scales: &Residual<T>,
     tile: &Tile<'_>,
     residual: (&[i16], usize),
-    out: (&mut [i16], usize),
+    out: (&mut [T], usize),
 ) {
     assert!(available(), "expected AVX-512");
     #[expect(unsafe_code, reason = "needs instructions found at run time")]
     // SAFETY: the processor has the instructions, asserted above.
     unsafe {
         if scales.wide.limits.wide {
-            residual_tile::<true>(scales, tile, residual, out);
+            residual_tile::<T, true>(scales, tile, residual, out);
         } else {
-            residual_tile::<false>(scales, tile, residual, out);
+            residual_tile::<T, false>(scales, tile, residual, out);
         }
     }
 }
@@ -101,26 +101,28 @@ fn requantize_tile<T: Code, const WIDE: bool>(
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn residual_tile<const WIDE: bool>(
-    scales: &Residual,
+fn residual_tile<T: Code, const WIDE: bool>(
+    scales: &Residual<T>,
     tile: &Tile<'_>,
     (residual, residual_stride): (&[i16], usize),
-    (out, stride): (&mut [i16], usize),
+    (out, stride): (&mut [T], usize),
 ) {
-    let limits = scales.wide.limits;
-    let branch = Factors::load::<false>(&scales.branch);
-    let lift = _mm_cvtsi32_si128(scales.lift.cast_signed());
-    let (low, high) = (i32::from(i16::MIN), i32::from(i16::MAX));
+    let (limits, codes) = (scales.wide.limits, scales.limits);
+    let zero_point = _mm512_set1_epi32(codes.zero_point);
     for col in (0..tile.cols).step_by(LANES) {
         let lanes = LANES.min(tile.cols - col);
-        let factors = Factors::load::<WIDE>(&scales.wide.groups[(tile.col + col) / LANES]);
+        let channels = (tile.col + col) / LANES;
+        let factors = Factors::load::<WIDE>(&scales.wide.groups[channels]);
+        let (group, lifts) = &scales.branches[channels];
+        let (branch, lift) = (Factors::load::<false>(group), load_lanes(lifts));
         for r in 0..tile.rows {
             let wide = factors.scale::<WIDE>(sums(tile, r, col), limits);
             let start = r * residual_stride + col;
-            let stream = _mm512_sll_epi32(load_i16(&residual[start..start + lanes]), lift);
+            let stream = _mm512_sllv_epi32(load_i16(&residual[start..start + lanes]), lift);
             let both = _mm512_add_epi32(wide, branch.scale::<false>(stream, limits));
+            let both = clamp(_mm512_add_epi32(both, zero_point), codes.low, codes.high);
             let start = r * stride + col;
-            store(clamp(both, low, high), &mut out[start..start + lanes]);
+            store(both, &mut out[start..start + lanes]);
         }
     }
 }
@@ -207,6 +209,15 @@ fn sums(tile: &Tile<'_>, r: usize, col: usize) -> __m512i {
     let sums = &tile.values[start..start + LANES];
     // SAFETY: the slice holds 16 sums.
     unsafe { _mm512_loadu_si512(sums.as_ptr().cast()) }
+}
+
+/// 16 words.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+#[expect(unsafe_code, reason = "vector loads take pointers")]
+fn load_lanes(words: &[u32; LANES]) -> __m512i {
+    // SAFETY: 16 words are 64 bytes.
+    unsafe { _mm512_loadu_si512(words.as_ptr().cast()) }
 }
 
 /// Up to 16 codes of a residual stream, widened; zeros past the end.

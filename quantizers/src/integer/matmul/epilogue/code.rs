@@ -13,11 +13,12 @@ pub trait Code: sealed::Sealed + Copy + Default + Debug + PartialEq {
     /// Largest code.
     const MAX: i32;
 
-    /// The code of `value`, which is between [`MIN`](Self::MIN) and [`MAX`](Self::MAX).
+    /// The code of `value`, which is between [`MIN`](Self::MIN) and [`MAX`](Self::MAX); 0 if it
+    /// is not.
     fn of(value: i32) -> Self;
 }
 
-macro_rules! code {
+macro_rules! narrow {
     ($($code:ty),*) => {$(
         impl sealed::Sealed for $code {}
         impl Code for $code {
@@ -25,9 +26,19 @@ macro_rules! code {
             const MAX: i32 = <$code>::MAX as i32;
 
             fn of(value: i32) -> Self {
-                value as Self
+                Self::try_from(value).unwrap_or_default()
             }
         }
     )*};
 }
-code!(u8, i8, i16, i32);
+narrow!(u8, i8, i16);
+
+impl sealed::Sealed for i32 {}
+impl Code for i32 {
+    const MIN: i32 = Self::MIN;
+    const MAX: i32 = Self::MAX;
+
+    fn of(value: i32) -> Self {
+        value
+    }
+}

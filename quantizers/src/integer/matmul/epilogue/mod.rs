@@ -16,6 +16,6 @@ mod tests;
 
 pub use code::Code;
 pub use lookup::ByteTable;
-pub use requantize::{Requantize, RequantizeError};
-pub use residual::{AddResidual, Residual};
+pub use requantize::{Requantize, RequantizeError, Scales};
+pub use residual::{AddResidual, Branch, Residual};
 pub use store::{Store, StoreLookup, StoreMapped};

@@ -20,6 +20,17 @@ pub struct Requantize<T> {
     code: PhantomData<T>,
 }
 
+/// Constants of the channels, all `[channels]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Scales<'a> {
+    /// Added to the sums; zero points of the left operand are folded in.
+    pub bias: &'a [i32],
+    /// Numerators.
+    pub multipliers: &'a [i32],
+    /// Powers of two in the denominators, 1 to 62.
+    pub shifts: &'a [u8],
+}
+
 /// Constants of 16 channels, the products of even and odd channels apart as `vpmuldq` has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[repr(C, align(64))]
@@ -35,7 +46,7 @@ pub(super) struct ChannelGroup {
 /// What happens after the shift, alike for all channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limits {
-    /// Smallest and largest code, both before the zero point is added.
+    /// Bounds: before the zero point is added for sums alone, after it with a residual.
     pub(super) low: i32,
     pub(super) high: i32,
     pub(super) zero_point: i32,
@@ -55,6 +66,14 @@ pub enum RequantizeError {
         multipliers: usize,
         /// Shifts given.
         shifts: usize,
+    },
+    /// The residual has factors for another number of channels.
+    #[error("expected 1 or {channels} factors of the residual, found {found}")]
+    Branches {
+        /// Output channels.
+        channels: usize,
+        /// Factors given.
+        found: usize,
     },
     /// A shift is outside its range.
     #[error("expected a shift from {least} to 62 in channel {channel}, found {shift}")]
@@ -83,33 +102,27 @@ pub enum RequantizeError {
 }
 
 impl<T: Code> Requantize<T> {
-    /// Takes `bias`, `multiplier` and `shift` `[channels]` and the smallest and largest code.
+    /// Takes the constants of the channels, the code of zero, and the smallest and largest code.
     ///
     /// # Errors
     /// [`RequantizeError`] if the lengths differ, a shift is not in 1..=62, or the range of codes
     /// is empty or wider than `T`.
     pub fn new(
-        bias: &[i32],
-        multiplier: &[i32],
-        shift: &[u8],
+        Scales {
+            bias,
+            multipliers,
+            shifts,
+        }: Scales<'_>,
         zero_point: i32,
         (qmin, qmax): (i32, i32),
     ) -> Result<Self, RequantizeError> {
-        let lengths = (bias.len(), multiplier.len(), shift.len());
-        if lengths.0 != lengths.1 || lengths.0 != lengths.2 {
-            let (biases, multipliers, shifts) = lengths;
+        let channels = bias.len();
+        if (multipliers.len(), shifts.len()) != (channels, channels) {
+            let (multipliers, shifts) = (multipliers.len(), shifts.len());
             return Err(RequantizeError::Lengths {
-                biases,
+                biases: channels,
                 multipliers,
                 shifts,
-            });
-        }
-        if let Some(channel) = shift.iter().position(|shift| !(1..=62).contains(shift)) {
-            let shift = shift[channel];
-            return Err(RequantizeError::Shift {
-                least: 1,
-                channel,
-                shift,
             });
         }
         let range = RequantizeError::Range {
@@ -124,21 +137,28 @@ impl<T: Code> Requantize<T> {
         let (true, (Some(low), Some(high))) = (inside, without) else {
             return Err(range);
         };
-        let mut groups = vec![ChannelGroup::NOTHING; bias.len().div_ceil(LANES)];
-        for (channel, ((&bias, &multiplier), &shift)) in
-            bias.iter().zip(multiplier).zip(shift).enumerate()
-        {
+        let mut groups = vec![ChannelGroup::NOTHING; channels.div_ceil(LANES)];
+        let all = bias.iter().zip(multipliers).zip(shifts).enumerate();
+        for (channel, ((&bias, &multiplier), &shift)) in all {
+            if !(1..=62).contains(&shift) {
+                return Err(RequantizeError::Shift {
+                    least: 1,
+                    channel,
+                    shift,
+                });
+            }
             let addend = i64::from(bias) * i64::from(multiplier) + (1 << (shift - 1));
             groups[channel / LANES].set(channel % LANES, multiplier, i32::from(shift), addend);
         }
+        let wide = shifts.iter().any(|&shift| shift < 32);
         Ok(Self {
-            channels: bias.len(),
+            channels,
             groups,
             limits: Limits {
                 low,
                 high,
                 zero_point,
-                wide: shift.iter().any(|&shift| shift < 32),
+                wide,
             },
             code: PhantomData,
         })
@@ -159,17 +179,8 @@ impl<T: Code> Requantize<T> {
 
     /// The code before it takes its type.
     pub(super) fn value(&self, sum: i32, channel: usize) -> i32 {
-        let (group, lane) = (&self.groups[channel / LANES], channel % LANES);
-        let product = i64::from(sum) * i64::from(group.multipliers[lane]);
-        let scaled = product.wrapping_add(group.addend(lane)) >> group.shifts[lane];
-        let Limits {
-            low,
-            high,
-            zero_point,
-            ..
-        } = self.limits;
-        // The bound that is exceeded replaces the value, which may not fit `i32`.
-        i32::try_from(scaled.clamp(i64::from(low), i64::from(high))).unwrap_or(high) + zero_point
+        let scaled = self.groups[channel / LANES].scaled(i64::from(sum), channel % LANES);
+        self.limits.clamp(scaled) + self.limits.zero_point
     }
 
     /// Writes the codes of `tile` to `out` `[M, channels]`, whose rows start `stride` codes apart.
@@ -208,24 +219,15 @@ impl<T: Code> Requantize<T> {
 
 impl ChannelGroup {
     /// Channels whose codes are all zero.
-    const NOTHING: Self = Self {
+    pub(super) const NOTHING: Self = Self {
         multipliers: [0; LANES],
         shifts: [62; LANES],
         even: [0; 8],
         odd: [0; 8],
     };
 
-    /// The same factor in all lanes.
-    pub(super) fn uniform(multiplier: i32, shift: i32, addend: i64) -> Self {
-        Self {
-            multipliers: [multiplier; LANES],
-            shifts: [shift; LANES],
-            even: [addend; 8],
-            odd: [addend; 8],
-        }
-    }
-
-    fn set(&mut self, lane: usize, multiplier: i32, shift: i32, addend: i64) {
+    /// Sets the constants of one channel.
+    pub(super) fn set(&mut self, lane: usize, multiplier: i32, shift: i32, addend: i64) {
         self.multipliers[lane] = multiplier;
         self.shifts[lane] = shift;
         let half = if lane.is_multiple_of(2) {
@@ -236,11 +238,23 @@ impl ChannelGroup {
         half[lane / 2] = addend;
     }
 
-    fn addend(&self, lane: usize) -> i64 {
-        if lane.is_multiple_of(2) {
-            self.even[lane / 2]
+    /// `(value * multiplier + addend) >> shift` of one channel.
+    pub(super) fn scaled(&self, value: i64, lane: usize) -> i64 {
+        let half = if lane.is_multiple_of(2) {
+            &self.even
         } else {
-            self.odd[lane / 2]
-        }
+            &self.odd
+        };
+        let product = value * i64::from(self.multipliers[lane]);
+        product.wrapping_add(half[lane / 2]) >> self.shifts[lane]
+    }
+}
+
+impl Limits {
+    /// The nearest value from `low` to `high`.
+    pub(super) fn clamp(&self, value: i64) -> i32 {
+        let clamped = value.clamp(i64::from(self.low), i64::from(self.high));
+        // Both bounds are 32 bits wide, so what lies between them is.
+        i32::try_from(clamped).unwrap_or(self.high)
     }
 }

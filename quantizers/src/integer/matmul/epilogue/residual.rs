@@ -1,64 +1,103 @@
 //! Sums plus a residual stream of 16 bits.
 
-use super::super::{Epilogue, Tile};
-use super::requantize::{ChannelGroup, Requantize, RequantizeError};
+use std::marker::PhantomData;
 
-/// `out = clamp16(wide + ((residual * factor + 2^(shift - 1)) >> shift))`, where `wide` is what
-/// [`Requantize`] gives without clamp and zero point: each branch rounds by itself (half up), the
-/// sum is clamped once.
+use super::super::{Epilogue, LANES, Tile};
+use super::requantize::{ChannelGroup, Limits, Requantize, RequantizeError};
+use super::{Code, Scales};
+
+/// `code = clamp(wide + branch + zero_point)`, where `wide` is what [`Requantize`] gives without
+/// clamp and zero point, and `branch = ((residual - its zero point) * factor + 2^(shift - 1)) >>
+/// shift`: each rounds by itself (half up), the sum is clamped once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Residual {
+pub struct Residual<T> {
     pub(super) wide: Requantize<i32>,
-    factor: i32,
-    shift: u8,
-    /// Left shift of the residual and constants of its branch with a shift of at least 32.
-    pub(super) lift: u32,
-    pub(super) branch: ChannelGroup,
+    /// Per 16 channels: the constants of the residual with shifts of at least 32, and how far its
+    /// codes move left to make them so.
+    pub(super) branches: Vec<(ChannelGroup, [u32; LANES])>,
+    pub(super) limits: Limits,
+    code: PhantomData<T>,
+}
+
+/// How the residual stream joins.
+#[derive(Debug, Clone, Copy)]
+pub struct Branch<'a> {
+    /// Factor and shift of each channel, or one pair for all: `factor / 2^shift`.
+    pub factors: &'a [(i32, u8)],
+    /// Code of zero.
+    pub zero_point: i16,
 }
 
 /// Bound of the wide branch: beyond it the sum saturates whatever the residual, whose branch
 /// stays under 2^29.
 const WIDE: i32 = 1 << 30;
 /// Smallest shift of the residual branch that keeps it under 2^29.
-const LEAST_SHIFT: u8 = 17;
+const LEAST_SHIFT: u8 = 18;
 
-impl Residual {
-    /// Takes the constants `[channels]` of the sums and the factor `factor / 2^shift` of the
-    /// residual.
+impl<T: Code> Residual<T> {
+    /// Takes the constants of the sums, how the residual joins them, and the codes to write.
     ///
     /// # Errors
-    /// As [`Requantize::new`], and if `shift` is not in 17..=62 once `factor` has been doubled as
-    /// often as 32 bits hold (a factor of 2^13 or more, which no 16-bit sum could use).
+    /// As [`Requantize::new`]; and if the zero point is not one of `i16`, `T` is wider than that,
+    /// or a shift of the residual is not in 18..=62 once its factor has been doubled as often as
+    /// 32 bits hold (a factor of 2^12 or more, which no 16-bit sum could use).
     pub fn new(
-        bias: &[i32],
-        multiplier: &[i32],
-        shifts: &[u8],
-        (factor, shift): (i32, u8),
+        scales: Scales<'_>,
+        branch: Branch<'_>,
+        zero_point: i32,
+        (qmin, qmax): (i32, i32),
     ) -> Result<Self, RequantizeError> {
-        // A factor given in few bits is the same factor with a larger shift: the tie stays a tie.
-        let spare = factor.unsigned_abs().leading_zeros().saturating_sub(1);
-        let spare = u8::try_from(spare).unwrap_or(0);
-        let raise = if shift == 0 {
-            0
-        } else {
-            LEAST_SHIFT.saturating_sub(shift).min(spare)
-        };
-        let (factor, shift) = (factor << raise, shift + raise);
-        if !(LEAST_SHIFT..=62).contains(&shift) {
-            return Err(RequantizeError::Shift {
-                least: LEAST_SHIFT,
-                channel: 0,
-                shift,
+        let bits = i32::from(i16::MIN)..=i32::from(i16::MAX);
+        let inside = T::MIN <= qmin && qmin <= qmax && qmax <= T::MAX;
+        if !inside
+            || [qmin, qmax, zero_point]
+                .iter()
+                .any(|code| !bits.contains(code))
+        {
+            let (min, max) = (T::MIN.max(*bits.start()), T::MAX.min(*bits.end()));
+            return Err(RequantizeError::Range {
+                min,
+                max,
+                qmin,
+                qmax,
+                zero_point,
             });
         }
-        let lift = 32_u8.saturating_sub(shift);
-        let lifted = shift + lift;
+        let channels = scales.bias.len();
+        let factors = branch.factors;
+        if factors.len() != 1 && factors.len() != channels {
+            let found = factors.len();
+            return Err(RequantizeError::Branches { channels, found });
+        }
+        let nothing = (ChannelGroup::NOTHING, [0; LANES]);
+        let mut branches = vec![nothing; channels.div_ceil(LANES)];
+        for channel in 0..channels {
+            let given = factors[if factors.len() == 1 { 0 } else { channel }];
+            let (factor, shift) = normalised(given);
+            if !(LEAST_SHIFT..=62).contains(&shift) {
+                return Err(RequantizeError::Shift {
+                    least: LEAST_SHIFT,
+                    channel,
+                    shift,
+                });
+            }
+            let (lane, lift) = (channel % LANES, 32_u8.saturating_sub(shift));
+            let zero = (i64::from(branch.zero_point) << lift) * i64::from(factor);
+            let addend = (1 << (shift + lift - 1)) - zero;
+            let (group, lifts) = &mut branches[channel / LANES];
+            group.set(lane, factor, i32::from(shift + lift), addend);
+            lifts[lane] = u32::from(lift);
+        }
         Ok(Self {
-            wide: Requantize::new(bias, multiplier, shifts, 0, (-WIDE, WIDE))?,
-            factor,
-            shift,
-            lift: u32::from(lift),
-            branch: ChannelGroup::uniform(factor, i32::from(lifted), 1 << (lifted - 1)),
+            wide: Requantize::new(scales, 0, (-WIDE, WIDE))?,
+            branches,
+            limits: Limits {
+                low: qmin,
+                high: qmax,
+                zero_point,
+                wide: false,
+            },
+            code: PhantomData,
         })
     }
 
@@ -67,16 +106,16 @@ impl Residual {
         self.wide.channels()
     }
 
-    /// The sum of one output: the definition of this type.
+    /// The code of one output: the definition of this type.
     ///
     /// # Panics
     /// If there is no such channel.
-    pub fn code(&self, sum: i32, channel: usize, residual: i16) -> i16 {
-        let product = i64::from(residual) * i64::from(self.factor);
-        let branch = (product + (1 << (self.shift - 1))) >> self.shift;
+    pub fn code(&self, sum: i32, channel: usize, residual: i16) -> T {
+        let (group, lifts) = &self.branches[channel / LANES];
+        let lane = channel % LANES;
+        let branch = group.scaled(i64::from(residual) << lifts[lane], lane);
         let both = i64::from(self.wide.value(sum, channel)) + branch;
-        let clamped = both.clamp(i64::from(i16::MIN), i64::from(i16::MAX));
-        i16::try_from(clamped).unwrap_or(i16::MAX)
+        T::of(self.limits.clamp(both + i64::from(self.limits.zero_point)))
     }
 
     /// Adds on any processor; `residual` and `out` start at the tile.
@@ -84,7 +123,7 @@ impl Residual {
         &self,
         tile: &Tile<'_>,
         (residual, residual_stride): (&[i16], usize),
-        (out, stride): (&mut [i16], usize),
+        (out, stride): (&mut [T], usize),
     ) {
         for r in 0..tile.rows {
             let residual = &residual[r * residual_stride..r * residual_stride + tile.cols];
@@ -96,22 +135,34 @@ impl Residual {
     }
 }
 
+/// A factor given in few bits is the same factor with a larger shift: a tie stays a tie.
+fn normalised((factor, shift): (i32, u8)) -> (i32, u8) {
+    let mut pair = (factor, shift);
+    while (1..LEAST_SHIFT).contains(&pair.1) {
+        let Some(double) = pair.0.checked_mul(2) else {
+            break;
+        };
+        pair = (double, pair.1 + 1);
+    }
+    pair
+}
+
 /// Writes `sums + residual` of every tile.
 #[derive(Debug)]
-pub struct AddResidual<'a> {
+pub struct AddResidual<'a, T> {
     /// Constants of both branches.
-    pub scales: &'a Residual,
+    pub scales: &'a Residual<T>,
     /// Residual stream `[M, N]`.
     pub residual: &'a [i16],
     /// Codes between the starts of two rows of `residual`.
     pub residual_stride: usize,
-    /// Outputs `[M, N]`.
-    pub out: &'a mut [i16],
+    /// Codes `[M, N]`.
+    pub out: &'a mut [T],
     /// Codes between the starts of two rows of `out`.
     pub stride: usize,
 }
 
-impl Epilogue for AddResidual<'_> {
+impl<T: Code> Epilogue for AddResidual<'_, T> {
     fn finish(&mut self, tile: &Tile<'_>) {
         assert!(
             tile.col + tile.cols <= self.scales.channels(),

@@ -57,6 +57,14 @@ impl Case {
         }
     }
 
+    fn scales(&self) -> Scales<'_> {
+        Scales {
+            bias: &self.bias,
+            multipliers: &self.multiplier,
+            shifts: &self.shift,
+        }
+    }
+
     fn factor(&self, channel: usize) -> (i32, u8) {
         (self.multiplier[channel], self.shift[channel])
     }
@@ -68,9 +76,7 @@ const SHIFTS: [std::ops::RangeInclusive<u8>; 4] = [32..=62, 1..=31, 1..=62, 32..
 fn check_requantize<T: Code + Into<i32>>(zero_point: i32, range: (i32, i32)) {
     for (seed, shifts) in (0..40).flat_map(|seed| SHIFTS.map(|shifts| (seed, shifts))) {
         let case = Case::new(seed, shifts);
-        let scales =
-            Requantize::<T>::new(&case.bias, &case.multiplier, &case.shift, zero_point, range)
-                .unwrap();
+        let scales = Requantize::<T>::new(case.scales(), zero_point, range).unwrap();
         for cols in [64, 63, 49, 48, 33, 17, 16, 15, 1] {
             let tile = case.tile(cols);
             let mut scalar = vec![T::default(); 6 * 70];
@@ -100,9 +106,17 @@ fn codes_of_every_type_equal_the_formula() {
     check_requantize::<i32>(-7, (-1_000_000, 1_000_000));
 }
 
+fn scales<'a>(bias: &'a [i32], multipliers: &'a [i32], shifts: &'a [u8]) -> Scales<'a> {
+    Scales {
+        bias,
+        multipliers,
+        shifts,
+    }
+}
+
 #[test]
 fn ties_round_up() {
-    let scales = Requantize::<i8>::new(&[0; 4], &[1; 4], &[1; 4], 0, (-128, 127)).unwrap();
+    let scales = Requantize::<i8>::new(scales(&[0; 4], &[1; 4], &[1; 4]), 0, (-128, 127)).unwrap();
     let codes: Vec<i8> = [-3, -1, 1, 3]
         .iter()
         .map(|&sum| scales.code(sum, 0))
@@ -110,43 +124,55 @@ fn ties_round_up() {
     assert_eq!(codes, [-1, 0, 1, 2]);
 }
 
-#[test]
-fn residuals_equal_the_formula() {
-    for (seed, shifts) in (0..60).flat_map(|seed| SHIFTS.map(|shifts| (seed, shifts))) {
+/// Residuals with edges among them, `[6, 80]`.
+fn residuals(rng: &mut ChaCha8Rng) -> Vec<i16> {
+    let edges = [i16::MIN, i16::MAX, 0, -1];
+    let mut number = |i: usize| match edges.get(i % 9) {
+        Some(&edge) => edge,
+        None => rng.random_range(i16::MIN..=i16::MAX),
+    };
+    (0..6 * 80).map(&mut number).collect()
+}
+
+fn check_residuals<T: Code + Into<i32>>(zero_point: i32, range: (i32, i32)) {
+    for (seed, shifts) in (0..20).flat_map(|seed| SHIFTS.map(|shifts| (seed, shifts))) {
         let case = Case::new(seed, shifts);
         let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xff);
-        let edges = [i16::MIN, i16::MAX, 0, -1];
-        let residual: Vec<i16> = (0..6 * 80)
-            .map(|i| {
-                *edges
-                    .get(i % 9)
-                    .unwrap_or(&rng.random_range(i16::MIN..=i16::MAX))
+        let residual = residuals(&mut rng);
+        let mut per_channel: Vec<(i32, u8)> = (0..64)
+            .map(|_| {
+                (
+                    rng.random_range(i32::MIN..=i32::MAX),
+                    rng.random_range(18..=62),
+                )
             })
             .collect();
-        let factors = [
-            (i32::MAX, 17),
-            (i32::MIN, 17),
-            (1 << 30, 30),
-            (1, 1),
-            (-3, 2),
-        ];
-        let random = (
-            rng.random_range(1 << 30..=i32::MAX),
-            rng.random_range(17..=62),
-        );
-        for factor in factors.into_iter().chain([random]) {
-            let scales = Residual::new(&case.bias, &case.multiplier, &case.shift, factor).unwrap();
+        per_channel[..4].copy_from_slice(&[(i32::MAX, 18), (i32::MIN, 18), (1, 1), (-3, 2)]);
+        for (factors, zero) in [
+            (&per_channel[..], 0),
+            (&per_channel[..], i16::MIN),
+            (&per_channel[..1], i16::MAX),
+            (&per_channel[2..3], 77),
+        ] {
+            let branch = Branch {
+                factors,
+                zero_point: zero,
+            };
+            let scales = Residual::<T>::new(case.scales(), branch, zero_point, range).unwrap();
             for cols in [64, 50, 16, 5] {
                 let tile = case.tile(cols);
-                let mut scalar = vec![0; 6 * 70];
+                let mut scalar = vec![T::default(); 6 * 70];
                 let mut fast = scalar.clone();
                 scales.write_scalar(&tile, (&residual, 80), (&mut scalar, 70));
+                let (residual, out) = (&residual[..], &mut fast[..]);
+                let (residual_stride, stride) = (80, 70);
+                let scales = &scales;
                 AddResidual {
-                    scales: &scales,
-                    residual: &residual,
-                    residual_stride: 80,
-                    out: &mut fast,
-                    stride: 70,
+                    scales,
+                    residual,
+                    residual_stride,
+                    out,
+                    stride,
                 }
                 .finish(&tile);
                 assert_eq!(fast, scalar);
@@ -154,12 +180,21 @@ fn residuals_equal_the_formula() {
             for (channel, &stream) in residual.iter().enumerate().take(64) {
                 let sum = case.values[channel];
                 let wide = formula(sum, case.bias[channel], case.factor(channel));
-                let both = wide + formula(stream.into(), 0, factor);
-                let exact = both.clamp(i16::MIN.into(), i16::MAX.into());
-                assert_eq!(i128::from(scales.code(sum, channel, stream)), exact);
+                let factor = factors[if factors.len() == 1 { 0 } else { channel }];
+                let both = wide + formula(stream.into(), -i32::from(zero), factor);
+                let exact = (both + i128::from(zero_point)).clamp(range.0.into(), range.1.into());
+                assert_eq!(i128::from(scales.code(sum, channel, stream).into()), exact);
             }
         }
     }
+}
+
+#[test]
+fn residuals_equal_the_formula() {
+    check_residuals::<i16>(0, (-32_768, 32_767));
+    check_residuals::<i16>(-32_768, (-32_000, 31_000));
+    check_residuals::<i32>(100, (-32_768, 32_767));
+    check_residuals::<u8>(128, (0, 255));
 }
 
 #[test]
@@ -195,7 +230,8 @@ fn fused_outputs_equal_separate_ones() {
     let mut sums = vec![0; m * n];
     super::super::multiply_into(fastest(), left, &packed, &mut sums, n);
 
-    let bytes = Requantize::<u8>::new(&bias, &multiplier, &vec![40; n], 128, (0, 255)).unwrap();
+    let bytes =
+        Requantize::<u8>::new(scales(&bias, &multiplier, &vec![40; n]), 128, (0, 255)).unwrap();
     let codes: Vec<u8> = (0..m * n).map(|i| bytes.code(sums[i], i % n)).collect();
     let mut out = vec![0; m * n];
     multiply(
@@ -224,7 +260,8 @@ fn fused_outputs_equal_separate_ones() {
         .collect();
     assert_eq!(out, expected);
 
-    let fine = Requantize::<i16>::new(&bias, &multiplier, &vec![37; n], 512, (0, 1023)).unwrap();
+    let fine =
+        Requantize::<i16>::new(scales(&bias, &multiplier, &vec![37; n]), 512, (0, 1023)).unwrap();
     let table: Vec<u8> = (0..1024).map(|_| rng.random_range(0..=255)).collect();
     let mut lookup = StoreLookup {
         requantize: &fine,
@@ -238,11 +275,20 @@ fn fused_outputs_equal_separate_ones() {
         .collect();
     assert_eq!(out, expected);
 
-    let scales = Residual::new(&bias, &multiplier, &vec![33; n], (1 << 30, 31)).unwrap();
+    let joined = Residual::<i16>::new(
+        scales(&bias, &multiplier, &vec![33; n]),
+        Branch {
+            factors: &[(1 << 30, 31)],
+            zero_point: 5,
+        },
+        0,
+        (-32_768, 32_767),
+    )
+    .unwrap();
     let residual: Vec<i16> = (0..m * n).map(|_| rng.random_range(-9000..9000)).collect();
     let mut wide = vec![0; m * n];
     let mut add = AddResidual {
-        scales: &scales,
+        scales: &joined,
         residual: &residual,
         residual_stride: n,
         out: &mut wide,
@@ -250,7 +296,7 @@ fn fused_outputs_equal_separate_ones() {
     };
     multiply(fastest(), left, &packed, &mut add);
     let expected: Vec<i16> = (0..m * n)
-        .map(|i| scales.code(sums[i], i % n, residual[i]))
+        .map(|i| joined.code(sums[i], i % n, residual[i]))
         .collect();
     assert_eq!(wide, expected);
     assert!(n % LANES != 0);
@@ -259,7 +305,7 @@ fn fused_outputs_equal_separate_ones() {
 #[test]
 fn constants_out_of_range_are_refused() {
     let bytes = |multiplier: &[i32], shift: &[u8], range| {
-        Requantize::<u8>::new(&[0], multiplier, shift, 0, range)
+        Requantize::<u8>::new(scales(&[0], multiplier, shift), 0, range)
             .unwrap_err()
             .to_string()
     };
@@ -275,13 +321,26 @@ fn constants_out_of_range_are_refused() {
         bytes(&[1], &[5], (-1, 255)),
         "expected codes from 0 to 255, found -1 to 255 around 0"
     );
-    let residual = Residual::new(&[0], &[1], &[32], (1 << 30, 16)).unwrap_err();
+    let residual = |factors: &[(i32, u8)], range| {
+        let branch = Branch {
+            factors,
+            zero_point: 0,
+        };
+        let scales = scales(&[0], &[1], &[32]);
+        Residual::<i32>::new(scales, branch, 0, range)
+            .unwrap_err()
+            .to_string()
+    };
     assert_eq!(
-        residual,
-        RequantizeError::Shift {
-            least: 17,
-            channel: 0,
-            shift: 16
-        }
+        residual(&[(1 << 30, 17)], (0, 1)),
+        "expected a shift from 18 to 62 in channel 0, found 17"
+    );
+    assert_eq!(
+        residual(&[], (0, 1)),
+        "expected 1 or 1 factors of the residual, found 0"
+    );
+    assert_eq!(
+        residual(&[(1 << 30, 30)], (0, 32_768)),
+        "expected codes from -32768 to 32767, found 0 to 32768 around 0"
     );
 }
