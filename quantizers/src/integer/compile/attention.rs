@@ -10,10 +10,13 @@ use super::linear::Product;
 use super::statistics::Samples;
 use crate::integer::operation::Kernel;
 use crate::integer::ops::attention::Attention;
-use crate::nonlinear::{Approximation, Grid, InputForm, Nonlinearity, Request};
+use crate::integer::ops::fused_attention::FusedAttention;
+use crate::nonlinear::{Approximation, Grid, InputForm, Nonlinearity, Request, exact};
 
 /// Bits of keys and values.
 const KEY_BITS: u32 = 8;
+/// Fraction bits of sums that are rescaled; unused by whole rows.
+const GUARD_BITS: u32 = 8;
 /// Rows of scores a softmax is measured on, at most.
 const SCORE_ROWS: usize = 4096;
 
@@ -34,12 +37,13 @@ impl Builder<'_> {
         let key_grid = self.at(&block.key.output_point(), |point| {
             point.signed_codes(self.options, &key_channels, bits)
         })?;
-        let value_grid = self.value_grid(block, bits)?;
+        let (grid, channels) = self.attended_grid(block)?;
+        let value_grid = self.at(&block.value.output_point(), |point| {
+            point.signed_codes(self.options, &channels, bits)
+        })?;
         let query = self.projected(&block.query, input, "query", &query_grid, &query_channels)?;
         let key = self.projected(&block.key, input, "key", &key_grid, &key_channels)?;
-        let product = self.product(&block.value, input)?;
-        let value = self.buffer("value", width, &value_grid);
-        self.push(product.to(value, &value_grid));
+        let value = self.projected(&block.value, input, "value", &value_grid, &channels)?;
 
         let scale = query_grid.scale(0) * key_grid.scale(0) * block.scale;
         let sequences = self.scores(block)?;
@@ -62,26 +66,49 @@ impl Builder<'_> {
             request: &request,
             sequences: &sequences,
         })?;
-        let (grid, channels) = self.attended_grid(block, &value_grid)?;
         let attended = self.buffer("attended", width, &grid);
-        let scores = &chosen.request.input;
-        let codes = !matches!(chosen.approximation.input(), InputForm::Accumulator);
-        let weighted: Vec<f64> = (0..width)
-            .map(|c| value_grid.scale(c) * chosen.compiled.output.scale(0) / channels.factor(c))
-            .collect();
-        let operation = Attention {
-            query,
-            key,
-            value,
-            output: attended,
-            heads: block.heads,
-            head_dim: block.head_dim,
-            query_zero_point: query_grid.zero_point,
-            requantize: codes.then(|| requantization(&[scale], scores)),
-            kernel: Kernel(chosen.compiled.kernel),
-            output_requantize: requantization(&weighted, &grid),
-        };
-        self.push(operation);
+        if chosen.approximation.published() {
+            let scores = &chosen.request.input;
+            let codes = !matches!(chosen.approximation.input(), InputForm::Accumulator);
+            let weighted = value_grid.scale(0) * chosen.compiled.output.scale(0);
+            let operation = Attention {
+                query,
+                key,
+                value,
+                output: attended,
+                heads: block.heads,
+                head_dim: block.head_dim,
+                query_zero_point: query_grid.zero_point,
+                requantize: codes.then(|| requantization(&[scale], scores)),
+                kernel: Kernel(chosen.compiled.kernel),
+                output_requantize: requantization(&[weighted], &grid),
+            };
+            self.push(operation);
+        } else {
+            let head = exact::attention::Head {
+                query: query_grid,
+                key_scale: key_grid.scale(0),
+                value_scale: value_grid.scale(0),
+                factor: block.scale,
+                output: grid.clone(),
+                head_dim: block.head_dim,
+                most_keys: self.max_rows,
+                weight_bits: self.options.attention_bits,
+                guard_bits: GUARD_BITS,
+            };
+            let head = head.compile().map_err(|source| CompileError::Refused {
+                slot: block.output.input_point.clone(),
+                source,
+            })?;
+            self.push(FusedAttention {
+                query,
+                key,
+                value,
+                output: attended,
+                heads: block.heads,
+                head,
+            });
+        }
         let attended = Tensor {
             buffer: attended,
             grid,
@@ -143,38 +170,13 @@ impl Builder<'_> {
         Ok(seen.min.iter().zip(&seen.max).map(reach).collect())
     }
 
-    /// A scale for each value channel: it costs nothing, the requantization has one anyway.
-    fn value_grid(&self, block: &Block, bits: u32) -> Result<Grid, CompileError> {
-        let point = block.value.output_point();
-        if !self.options.equalize {
-            return self.at(&point, |p| {
-                p.signed_codes(self.options, &Channels::default(), bits)
-            });
-        }
-        let high = (1 << (bits - 1)) - 1;
-        let scales = self.reach(&point)?;
-        Ok(Grid {
-            scales: scales.iter().map(|reach| reach / f64::from(high)).collect(),
-            zero_point: 0,
-            low: -high,
-            high,
-        })
-    }
-
-    /// The grid of attended values, with a factor per channel where values have one.
-    fn attended_grid(
-        &self,
-        block: &Block,
-        values: &Grid,
-    ) -> Result<(Grid, Channels), CompileError> {
+    /// The grid of attended values and the factors of their channels, which values share: they cost
+    /// nothing, the requantization of the values has a factor for each channel anyway.
+    fn attended_grid(&self, block: &Block) -> Result<(Grid, Channels), CompileError> {
         let weight = self.weight(&block.output)?;
         let point = &block.output.input_point;
-        let mut channels = if self.options.equalize && values.scales.len() > 1 {
-            self.equalized(point, &[&block.output])?
-        } else {
-            Channels::default()
-        };
-        // Probabilities do not always add up to one, so values cannot be centred.
+        let mut channels = self.equalized(point, &[&block.output])?;
+        // Published probabilities do not add up to one, so values cannot be centred.
         channels.offsets = Vec::new();
         channels.costs = costs(&weight, block.output.cols, &channels);
         let grid = self.at(point, |p| p.codes(self.options, &channels))?;

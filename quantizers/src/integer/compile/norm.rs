@@ -76,8 +76,9 @@ impl Builder<'_> {
                     let (low, high) = point.range("min_max")?;
                     symmetric((-low).max(high), bits)
                 }
-                InputForm::Accumulator => point.fine(RESIDUAL_BITS)?,
-                InputForm::PowerOfTwoFactor => point.fine(RESIDUAL_BITS)?, // TODO-JOIN
+                InputForm::Accumulator | InputForm::PowerOfTwoFactor => {
+                    point.fine(RESIDUAL_BITS)?
+                } // TODO-JOIN
             };
             Ok(Request {
                 code_variance: Some(code_variance(&input, &samples)),
