@@ -20,12 +20,12 @@ impl Norm {
             return self.normalise_each(row, values);
         }
         let zero = i64::from(self.zero_point);
-        let width = self.width as i64;
+        let width = self.channels();
         let (sum, squares) = sums(row);
         let plain = sum - width * zero;
         let squares = squares - 2 * zero * sum + width * zero * zero;
         let spread = self.spread_of_sums(&Wrapping, plain, squares);
-        let division = Division::by(spread, self.width, width * zero + spread.centre);
+        let division = Division::by(spread, width, width * zero + spread.centre);
         divide(row, division, values);
     }
 
@@ -42,7 +42,7 @@ impl Norm {
     /// Whether distances, products and values of 16-bit codes fit 32-bit lanes.
     fn vectorises(&self) -> bool {
         let reach = 65_536 + i64::from(self.zero_point).abs();
-        self.shifts.is_empty() && self.width as i64 * reach < 1 << 31
+        self.shifts.is_empty() && self.channels() * reach < 1 << 31
     }
 
     /// A row `[width]` to 8-bit codes; `values` is working space of the width.
@@ -112,7 +112,7 @@ impl Division {
         clippy::cast_possible_truncation,
         reason = "the caller has checked that distances fit 32 bits"
     )]
-    fn by(spread: Spread, width: usize, centre: i64) -> Self {
+    fn by(spread: Spread, width: i64, centre: i64) -> Self {
         let bits = 64 - spread.root.leading_zeros();
         Self {
             width: width as i32,
