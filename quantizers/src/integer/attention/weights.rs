@@ -117,11 +117,13 @@ fn exponential(score: i32, row: Row, terms: usize) -> u64 {
     let half = (1_u64 << row.shift) >> 1;
     let distance = (row.highest.wrapping_sub(score) as u32).min(row.clip);
     let position = (u64::from(distance) * u64::from(row.multiplier) + half) >> row.shift;
-    let octaves = (position >> 24).min(31);
+    // At most 63: factors are below 32 octaves, and distances clipped at 31.
+    let octaves = (position >> 24) & 63;
     let fraction = position.cast_signed() & 0x00ff_ffff;
     let mut value = row.quartic[terms - 1];
     for coefficient in row.quartic[..terms - 1].iter().rev() {
-        value = ((value * fraction + (1 << 23)) >> 24) + coefficient;
+        // The coefficient joins before the shift: whole units pass the floor unchanged.
+        value = (value * fraction + ((1 << 23) + (coefficient << 24))) >> 24;
     }
     (value.cast_unsigned() + ((1_u64 << octaves) >> 1)) >> octaves
 }
