@@ -131,6 +131,6 @@ fn attention_outputs_64(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
         attention
             .output
-            .bytes(Sums::plain(black_box(&sums)), black_box(3_211), &mut out)
+            .bytes(Sums::plain(black_box(&sums)), black_box(3_211), &mut out);
     });
 }
