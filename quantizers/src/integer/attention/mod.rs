@@ -6,8 +6,8 @@
 //! * [`Attention::whole`]: all keys of a query at once. Largest score, weights
 //!   `p = (e (2^b - 1) + 2^29) >> 30`, `l = sum p`, `acc = sum p v`, output
 //!   `floor(acc M / l + 1/2)`, `M = S_v / S_out` dyadic. This is what programs run.
-//! * [`Attention::weights`] and [`Attention::bytes`]: its two row steps on vectors, between two
-//!   matrix products of the executor; the same integers.
+//! * [`Attention::weights`] and [`Output::bytes`]: its two row steps on vectors, between two matrix
+//!   products of the executor; the same integers. 15-bit weights come in two planes of bytes.
 //! * [`Attention::online`]: keys in tiles, running maximum, sums rescaled when it grows. For more
 //!   keys than a row of scores has room for.
 //!
@@ -41,7 +41,7 @@ mod whole;
 mod weights;
 
 pub use inputs::{Inputs, Visible};
-pub use output::Output;
+pub use output::{Output, Sums};
 
 use super::kernels::exact::Exponential;
 use super::{Interval, WidthError};

@@ -70,27 +70,70 @@ impl Output {
     }
 
     /// The codes of a row of sums with one total, for a grid within 0 to 255.
-    pub fn bytes(&self, sums: &[i32], total: u32, out: &mut [u8]) {
-        let code = self.code(&Wrapping, 0, 0);
+    pub fn bytes(&self, sums: Sums<'_>, total: u32, out: &mut [u8]) {
         match Reciprocal::of(total) {
-            None => out.fill(u8::try_from(code).unwrap_or(0)),
             Some(reciprocal) => bytes(self, reciprocal, sums, out),
+            None => self.each(sums, total, out, |code| u8::try_from(code).unwrap_or(0)),
         }
     }
 
     /// The codes of a row of sums with one total, for a grid within 16 bits with sign.
-    pub fn words(&self, sums: &[i32], total: u32, out: &mut [i16]) {
-        let code = self.code(&Wrapping, 0, 0);
+    pub fn words(&self, sums: Sums<'_>, total: u32, out: &mut [i16]) {
         match Reciprocal::of(total) {
-            None => out.fill(i16::try_from(code).unwrap_or(0)),
             Some(reciprocal) => words(self, reciprocal, sums, out),
+            None => self.each(sums, total, out, |code| i16::try_from(code).unwrap_or(0)),
+        }
+    }
+
+    /// Value by value; a total of zero needs no sums.
+    fn each<T>(&self, sums: Sums<'_>, total: u32, out: &mut [T], narrow: fn(i32) -> T) {
+        for (position, code) in out.iter_mut().enumerate() {
+            let sum = if total == 0 { 0 } else { sums.at(position) };
+            *code = narrow(self.code(&Wrapping, sum, total.into()));
         }
     }
 }
 
-/// Division by one total through `floor(2^k / total)` of 28 bits.
+/// Weighted values of one query, `high factor + low`.
+#[derive(Debug, Clone, Copy)]
+pub struct Sums<'a> {
+    high: &'a [i32],
+    factor: i64,
+    low: &'a [i32],
+    keep: i64,
+}
+
+impl<'a> Sums<'a> {
+    /// Of 8-bit weights.
+    pub fn plain(sums: &'a [i32]) -> Self {
+        Self {
+            high: sums,
+            factor: 1,
+            low: sums,
+            keep: 0,
+        }
+    }
+
+    /// Of 15-bit weights in two planes: `128 high + low`.
+    pub fn planes(high: &'a [i32], low: &'a [i32]) -> Self {
+        Self {
+            high,
+            factor: 128,
+            low,
+            keep: 1,
+        }
+    }
+
+    fn at(self, position: usize) -> i64 {
+        let [high, low] = [self.high[position], self.low[position]];
+        i64::from(high) * self.factor + i64::from(low) * self.keep
+    }
+}
+
+/// Division by one total through `floor(2^k / total)` of 19 bits.
 ///
-/// A quotient of at most 2^18 is estimated to within one, which the remainder then corrects.
+/// Quotients are clamped to 17 bits first, so that an estimate is within one, which the remainder
+/// then corrects.
 #[derive(Clone, Copy)]
 struct Reciprocal {
     total: i64,
@@ -99,26 +142,27 @@ struct Reciprocal {
 }
 
 impl Reciprocal {
+    /// None for zero, and for totals of more than 27 bits, whose products have more than 63.
     fn of(total: u32) -> Option<Self> {
-        let shift = 27 + (32 - total.leading_zeros());
-        (total != 0).then(|| Self {
+        let bits = 32 - total.leading_zeros();
+        (1..=27).contains(&bits).then(|| Self {
             total: total.into(),
-            factor: (1_i64 << shift) / i64::from(total),
-            shift,
+            factor: (1_i64 << (18 + bits)) / i64::from(total),
+            shift: 18 + bits,
         })
     }
 }
 
 /// The formula of [`Output::code`] on vectors of 64-bit lanes.
 macro_rules! codes {
-    ($name:ident, $code:ty) => {
+    ($name:ident, $code:ty $(, $lint:path)?) => {
         #[multiversion(targets("x86_64+avx512f+avx512dq+avx512bw+avx512vl", "x86_64+avx2"))]
         #[expect(
             clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
+            $($lint,)?
             reason = "clamped to a grid of the type"
         )]
-        fn $name(output: &Output, reciprocal: Reciprocal, sums: &[i32], out: &mut [$code]) {
+        fn $name(output: &Output, reciprocal: Reciprocal, sums: Sums<'_>, out: &mut [$code]) {
             let Reciprocal {
                 total,
                 factor,
@@ -131,8 +175,9 @@ macro_rules! codes {
             let (least, most) = ((low - 1) * total, (high + 1) * total);
             let (shift, scale) = (shift & 63, output.shift & 63);
             let half = total << (scale - 1);
-            for (code, sum) in out.iter_mut().zip(sums) {
-                let scaled = (i64::from(*sum) * output.multiplier + half) >> scale;
+            for ((code, high_part), low_part) in out.iter_mut().zip(sums.high).zip(sums.low) {
+                let sum = i64::from(*high_part) * sums.factor + i64::from(*low_part) * sums.keep;
+                let scaled = (sum * output.multiplier + half) >> scale;
                 let scaled = scaled.max(least).min(most);
                 let estimate = (scaled * factor) >> shift;
                 let rest = scaled - estimate * total;
@@ -143,5 +188,5 @@ macro_rules! codes {
     };
 }
 
-codes!(bytes, u8);
+codes!(bytes, u8, clippy::cast_sign_loss);
 codes!(words, i16);

@@ -102,8 +102,8 @@ fn asymmetric_grids_are_rounded_correctly() {
 #[test]
 fn wide_inputs_before_the_output_grid() {
     // Accumulators of a scale per channel: the second is that of the first, doubled.
-    let cases: [(Nonlinearity, fn(f64) -> f64, f64); 3] = [
-        (Nonlinearity::Gelu, gelu, 100.0),
+    let cases = [
+        (Nonlinearity::Gelu, gelu as fn(f64) -> f64, 100.0),
         (Nonlinearity::Silu, silu, 100.0),
         (Nonlinearity::Tanh, f64::tanh, 90.0),
     ];

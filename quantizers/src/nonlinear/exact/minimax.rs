@@ -161,6 +161,7 @@ mod tests {
     use crate::integer::kernels::exact::exponential::{DEGREE_3, DEGREE_4};
     use crate::nonlinear::exact::functions::phi;
 
+    #[expect(clippy::cast_possible_truncation, reason = "coefficients below 2^31")]
     fn quantized(fit: &Fit, bits: i32) -> Vec<i64> {
         let unit = 2.0_f64.powi(bits);
         let round = |c: &f64| (c * unit).round() as i64;

@@ -108,6 +108,8 @@ mod samples;
 #[cfg(test)]
 mod attention_accuracy;
 #[cfg(test)]
+mod attention_forms;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod bounds;

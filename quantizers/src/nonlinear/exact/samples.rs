@@ -32,7 +32,7 @@ pub(super) fn largest(values: &[f64]) -> f64 {
 
 /// A signed grid of `bits` bits that spans plus or minus `reach`.
 pub(super) fn symmetric(reach: f64, bits: u32) -> Grid {
-    let high = (1 << (bits - 1)) - 1;
+    let high = i32::MAX >> (32 - bits);
     Grid {
         scales: vec![reach / f64::from(high)],
         zero_point: 0,

@@ -94,11 +94,11 @@ impl Affine {
 
 /// The formula of [`Affine::code`] on vectors of 64-bit lanes.
 macro_rules! codes {
-    ($name:ident, $code:ty) => {
+    ($name:ident, $code:ty $(, $lint:path)?) => {
         #[multiversion(targets("x86_64+avx512f+avx512dq+avx512bw+avx512vl", "x86_64+avx2"))]
         #[expect(
             clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
+            $($lint,)?
             reason = "clamped to a grid of the type"
         )]
         fn $name(affine: &Affine, values: &[i32], out: &mut [$code]) {
@@ -115,5 +115,5 @@ macro_rules! codes {
     };
 }
 
-codes!(bytes, u8);
+codes!(bytes, u8, clippy::cast_sign_loss);
 codes!(words, i16);

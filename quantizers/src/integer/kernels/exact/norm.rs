@@ -61,6 +61,13 @@ pub struct Spread {
 }
 
 impl Norm {
+    /// `C`.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_wrap, reason = "at most 2^20")]
+    pub(super) fn channels(&self) -> i64 {
+        self.width as i64
+    }
+
     /// The code of a channel without its zero point, on the common scale.
     #[inline(always)]
     fn code<A: Arithmetic>(&self, arithmetic: &A, code: i32, channel: usize) -> i64 {
@@ -84,7 +91,7 @@ impl Norm {
 
     /// Centre and root from `sum q` and `sum q^2`, both without the zero point.
     pub fn spread_of_sums<A: Arithmetic>(&self, arithmetic: &A, sum: i64, squares: i64) -> Spread {
-        let width = self.width as i64;
+        let width = self.channels();
         let centre = if self.centred { sum } else { 0 };
         let total = arithmetic.declared(arithmetic.mul(width, squares), 63);
         let spread = arithmetic.sub(total, arithmetic.mul(centre, centre));
@@ -109,7 +116,7 @@ impl Norm {
         channel: usize,
         spread: Spread,
     ) -> i64 {
-        let scaled = arithmetic.mul(self.width as i64, self.code(arithmetic, code, channel));
+        let scaled = arithmetic.mul(self.channels(), self.code(arithmetic, code, channel));
         let distance = arithmetic.sub(scaled, spread.centre);
         let shifted = arithmetic.shl(distance, VALUE_BITS + 1 + spread.guard_bits);
         let doubled = arithmetic.shl(spread.root, 1);

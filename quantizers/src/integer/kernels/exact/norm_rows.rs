@@ -20,12 +20,12 @@ impl Norm {
             return self.normalise_each(row, values);
         }
         let zero = i64::from(self.zero_point);
-        let width = self.width as i64;
+        let width = self.channels();
         let (sum, squares) = sums(row);
         let plain = sum - width * zero;
         let squares = squares - 2 * zero * sum + width * zero * zero;
         let spread = self.spread_of_sums(&Wrapping, plain, squares);
-        let division = Division::by(spread, self.width, width * zero + spread.centre);
+        let division = Division::by(spread, width, width * zero + spread.centre);
         divide(row, division, values);
     }
 
@@ -42,7 +42,7 @@ impl Norm {
     /// Whether distances, products and values of 16-bit codes fit 32-bit lanes.
     fn vectorises(&self) -> bool {
         let reach = 65_536 + i64::from(self.zero_point).abs();
-        self.shifts.is_empty() && self.width as i64 * reach < 1 << 31
+        self.shifts.is_empty() && self.channels() * reach < 1 << 31
     }
 
     /// A row `[width]` to 8-bit codes; `values` is working space of the width.
@@ -77,19 +77,18 @@ impl Norm {
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512bw+avx512vl", "x86_64+avx2"))]
 fn sums(row: &[i16]) -> (i64, i64) {
     let (mut sum, mut squares) = (0_i64, 0_i64);
-    for chunk in row.chunks(64) {
-        // 64 squares of 2^30 pass 32 bits, pairs of them do not: unsigned, and summed apart.
-        let mut part = 0_i32;
-        let mut pairs = [0_u32; 32];
-        for (pair, two) in pairs.iter_mut().zip(chunk.chunks(2)) {
-            for code in two {
-                let code = i32::from(*code);
-                part += code;
-                *pair += (code * code).unsigned_abs();
-            }
+    // In 32-bit lanes: 2^15 codes of 2^15, and the halves of their squares, of 2^16 and 2^14.
+    for chunk in row.chunks(1 << 15) {
+        let (mut part, mut low, mut high) = (0_i32, 0_u32, 0_u32);
+        for code in chunk {
+            let code = i32::from(*code);
+            let square = (code * code).cast_unsigned();
+            part += code;
+            low += square & 0xffff;
+            high += square >> 16;
         }
         sum += i64::from(part);
-        squares += pairs.iter().map(|pair| i64::from(*pair)).sum::<i64>();
+        squares += (i64::from(high) << 16) + i64::from(low);
     }
     (sum, squares)
 }
@@ -112,7 +111,7 @@ impl Division {
         clippy::cast_possible_truncation,
         reason = "the caller has checked that distances fit 32 bits"
     )]
-    fn by(spread: Spread, width: usize, centre: i64) -> Self {
+    fn by(spread: Spread, width: i64, centre: i64) -> Self {
         let bits = 64 - spread.root.leading_zeros();
         Self {
             width: width as i32,

@@ -30,7 +30,7 @@ impl Table {
         reason = "clamped to positions of the table"
     )]
     fn compute<A: Arithmetic>(&self, arithmetic: &A, input: &[i32], output: &mut [i32]) {
-        let last = self.codes.len() as i64 - 1;
+        let last = i64::try_from(self.codes.len()).unwrap_or(i64::MAX) - 1;
         for (code, value) in output.iter_mut().zip(input) {
             let position = arithmetic.sub(i64::from(*value), i64::from(self.first));
             *code = self.codes[position.clamp(0, last) as usize];

@@ -34,7 +34,7 @@ impl TableSoftmax {
     )]
     fn compute<A: Arithmetic>(&self, arithmetic: &A, input: &[i32], output: &mut [i32]) {
         let highest = largest(input);
-        let last = self.exponentials.len() as i64 - 1;
+        let last = i64::try_from(self.exponentials.len()).unwrap_or(i64::MAX) - 1;
         let exponential = |value: i32| {
             let distance = arithmetic.sub(highest, i64::from(value));
             self.exponentials[distance.min(last) as usize]
