@@ -1,6 +1,6 @@
-//! QIntLN.
+//! `QIntLN`.
 
-use crate::integer::kernels::fq_vit::layernorm::{LayerNorm as Kernel, OFFSET_BITS};
+use crate::integer::kernels::fq_vit::layernorm::{LEAST_SHIFT, LayerNorm as Kernel, OFFSET_BITS};
 use crate::nonlinear::precondition::Precondition;
 use crate::nonlinear::rounding::nearest_even;
 use crate::nonlinear::{Approximation, Compiled, InputForm, Nonlinearity, Refusal, Request};
@@ -66,8 +66,16 @@ impl Approximation for LayerNorm {
         let alpha = alphas(&precondition, request)?;
         let (grid, output_scale) = precondition.output(request)?;
         let factors = request.gamma.iter().map(|gamma| gamma / output_scale);
-        // The zero point comes after the rounding of the sum.
-        let factors = precondition.requantization(factors, grid)?;
+        // Zero points come after the rounding of the sum: only the factors are of use here.
+        let mut factors = precondition.requantization(factors, grid)?;
+        for (multiplier, shift) in factors.multipliers.iter().zip(&mut factors.shifts) {
+            if *multiplier == 0 {
+                *shift = LEAST_SHIFT;
+            } else if *shift < LEAST_SHIFT {
+                let expected = format!("gamma / output scale below 2^{}", 31 - LEAST_SHIFT);
+                return Err(precondition.refuse(expected, format!("at least 2^{}", 30 - *shift)));
+            }
+        }
         let unit = 2.0_f64.powi(OFFSET_BITS.cast_signed());
         let beta = request.beta.iter();
         let kernel = Kernel {

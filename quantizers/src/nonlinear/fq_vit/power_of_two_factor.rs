@@ -62,7 +62,6 @@ fn squared_error(value: f64, scale: f64, zero_point: f64) -> f64 {
 }
 
 #[cfg(test)]
-#[expect(clippy::float_cmp, reason = "powers of two of one scale are exact")]
 mod tests {
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use crate::integer::kernels::fq_vit::Softmax as Kernel;
 use crate::integer::kernels::fq_vit::softmax::LARGEST_EXPONENT;
-use crate::nonlinear::i_bert::exponential;
+use crate::nonlinear::i_bert::{OCTAVE, exponential};
 use crate::nonlinear::precondition::Precondition;
 use crate::nonlinear::{Approximation, Compiled, Grid, InputForm, Nonlinearity, Refusal, Request};
 
@@ -12,9 +12,6 @@ use crate::nonlinear::{Approximation, Compiled, Grid, InputForm, Nonlinearity, R
 /// of probabilities is asked for. There are 17 codes, of which 4 bits and a zero would tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Softmax;
-
-/// The scale at which one unit is an octave.
-const OCTAVE: f64 = 0.6931;
 
 impl Approximation for Softmax {
     fn name(&self) -> &'static str {

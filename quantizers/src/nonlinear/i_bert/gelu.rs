@@ -26,6 +26,10 @@ pub static SAFE: Gelu = Gelu {
     rule: ShiftRule::SixteenBits,
 };
 
+/// The square root of two with the digits of the released code.
+#[expect(clippy::approx_constant, reason = "the digits of the released code")]
+const ROOT_OF_TWO: f64 = 1.4142;
+
 /// Fewest bits of the error function that [`ShiftRule::Published`] may leave.
 const FEWEST_BITS: u32 = 8;
 
@@ -48,7 +52,7 @@ impl Constants {
     /// With `shift` bits dropped; nothing is checked.
     pub fn new(scale: f64, shift: u32) -> Self {
         let (a, b, c) = (-0.2888, -1.769, 1.0);
-        let argument = scale / 1.4142;
+        let argument = scale / ROOT_OF_TWO;
         let erf = a * (argument * argument) * 2.0_f64.powi(shift.cast_signed());
         Self {
             q_b: floor(b / argument),
@@ -74,14 +78,14 @@ fn bits(value: i64) -> u32 {
 }
 
 impl Gelu {
-    fn constants(&self, scale: f64) -> Result<Constants, Refusal> {
+    fn constants(self, scale: f64) -> Result<Constants, Refusal> {
         if self.rule == ShiftRule::SixteenBits {
             return Ok(Constants::sixteen_bits(scale));
         }
         let constants = Constants::new(scale, 14);
         let left = bits(constants.q_one);
         if left < FEWEST_BITS {
-            return Err(Precondition::of(self).refuse(
+            return Err(Precondition::of(&self).refuse(
                 format!("a scale that leaves {FEWEST_BITS} bits of erf after the shift by 14"),
                 format!("{scale}, which leaves {left}"),
             ));

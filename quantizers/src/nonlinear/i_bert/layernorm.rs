@@ -37,7 +37,7 @@ pub(in crate::nonlinear) fn affine(
     let (grid, output_scale) = precondition.output(request)?;
     let unit = unit(request.width);
     let constant =
-        |gamma: f64, beta: f64| gamma == 0.0 || !((beta / gamma / unit).abs() < LARGEST_BIAS);
+        |gamma: f64, beta: f64| gamma == 0.0 || (beta / gamma / unit).abs() >= LARGEST_BIAS;
     let factors = request.gamma.iter().zip(&request.beta);
     let factors = factors.map(|(gamma, beta)| {
         if constant(*gamma, *beta) {
@@ -65,7 +65,7 @@ pub(in crate::nonlinear) fn affine(
 /// `ceil(log2(sqrt(V / 2^32)))`, as training fixes it.
 pub fn shift(variance: f64, channels: usize) -> u32 {
     let excess = variance * channels as f64 / 2.0_f64.powi(32);
-    if !(excess > 1.0) {
+    if excess <= 1.0 {
         return 0;
     }
     let bits = floor(excess.sqrt().log2().ceil());
@@ -107,5 +107,16 @@ impl Approximation for LayerNorm {
             requantization,
         };
         precondition.proved_narrow_or_wide(kernel, |k| &mut k.requantization, request, grid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shift_is_half_the_bits_above_32() {
+        let of_bits = |bits: i32| shift(2.0_f64.powi(bits - 8), 256);
+        assert_eq!([30, 32, 33, 34, 35, 44].map(of_bits), [0, 0, 1, 1, 2, 6]);
     }
 }

@@ -1,6 +1,6 @@
 //! i-softmax.
 
-use super::exponential;
+use super::{OCTAVE, exponential};
 use crate::integer::Dyadic;
 use crate::integer::kernels::i_bert::Softmax as Kernel;
 use crate::nonlinear::precondition::Precondition;
@@ -12,9 +12,6 @@ use crate::nonlinear::{Approximation, Compiled, Grid, InputForm, Nonlinearity, R
 /// flat row fall short of 1, to about 0.8 at 8 bits and 200 values, as published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Softmax;
-
-/// The scale at which one unit is an octave.
-const OCTAVE: f64 = 0.6931;
 
 /// The kernel for scores of `scale`; nothing is checked.
 pub fn kernel(scale: f64, bits: u32) -> Kernel {

@@ -1,4 +1,4 @@
-//! ShiftGELU.
+//! `ShiftGELU`.
 
 use super::{coarse_enough, shift_exponential};
 use crate::integer::kernels::i_vit::gelu::{Gelu as Kernel, SIGMOID_BITS};

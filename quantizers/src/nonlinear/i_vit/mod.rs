@@ -1,4 +1,4 @@
-//! I-ViT (Li, Gu, ICCV 2023), constants and integers of its PyTorch code.
+//! I-ViT (Li, Gu, ICCV 2023), constants and integers of its `PyTorch` code.
 
 pub mod gelu;
 pub mod layernorm;

@@ -1,4 +1,4 @@
-//! QIntLN: a `LayerNorm` whose factor of a channel is an 8-bit multiplier and a shift, made for each
+//! `QIntLN`: a `LayerNorm` whose factor of a channel is an 8-bit multiplier and a shift, made for each
 //! row from its integer statistics.
 
 use crate::integer::dyadic::divide;
@@ -18,11 +18,9 @@ pub const KIND: KernelKind = KernelKind {
 
 /// Fraction bits of offsets.
 pub const OFFSET_BITS: u32 = 32;
-/// Fraction bits of the mean in deviations.
-pub const MEAN_BITS: u32 = 38;
 
-/// With `q' = (q - zero_point) 2^alpha[c]`, `T` its sum, and `D = isqrt(C sum q'^2 - T^2)`, that is
-/// `C` times the deviation:
+/// With `q' = (q - zero_point) 2^alpha[c]`, `T` its sum and `D = sqrt(C sum q'^2 - T^2)`, that is `C`
+/// times the deviation:
 ///
 /// ```text
 /// A = gamma[c] / S_out C / D      N = clip(7 - floor(log2 |A|), 0, 31)     M = min(floor(|A| 2^N), 255)
@@ -30,21 +28,21 @@ pub const MEAN_BITS: u32 = 38;
 /// code = clamp(round((sign(A) M q' + B) / 2^N) + zero point), both roundings half to even
 /// ```
 ///
-/// The published emulation computes `A` and `B` in floating point. Here `C / D` is `C 2^k / D`
-/// rounded down and cut to its leading 31 bits, `gamma / S_out` is dyadic, and `M` is the leading 8
-/// bits of their product; `A` is off by less than 2^-29 of itself, which can change `M` by one.
-/// `D = 0` and `gamma = 0` give `round(beta / S_out)`.
+/// The published emulation computes `A` and `B` in floating point. Here the root has 31 bits:
+/// `D 2^g = isqrt((C sum q'^2 - T^2) 2^(2g))`, `1 / D` is `R = floor(2^61 / (D 2^g))`, `gamma / S_out`
+/// is dyadic and `M` is the leading 8 bits of their product. `A` is off by less than 2^-28 of itself,
+/// which can change `M` by one. `D = 0` and `gamma = 0` give `round(beta / S_out)`.
 ///
 /// | intermediate | bits with sign, `C` channels |
 /// |---|---|
 /// | `q'` | 16 |
 /// | `C sum q'^2` | 63 |
-/// | `C 2^k / D` | 63, `k = 61 - bits(C)` |
-/// | `A` | 64: 31 by 31 bits |
-/// | `T 2^38 / D` | 64 |
-/// | that times `gamma / S_out` | 96, the one 128-bit product |
-/// | offset | 63 |
-/// | `M q' + B` | 63 |
+/// | `D 2^g`, `R` | 32 |
+/// | `T R` | 62 |
+/// | that times `gamma / S_out` | 94, the one 128-bit product |
+/// | `C R` | 52, cut to 32 |
+/// | `A` | 64 |
+/// | offset, `M q' + B` | 63 |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LayerNorm {
@@ -66,16 +64,26 @@ pub struct LayerNorm {
     pub high: i32,
 }
 
-/// Integer statistics of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Least shift of a factor: products with a mean of 30 fraction bits or more have 32 of them.
+pub const LEAST_SHIFT: i32 = 2;
+
+/// Integer statistics of a row; all zero for a row without variance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Statistics {
-    /// Leading 31 bits of `C / D`; 0 for a row without variance.
+    /// Leading 31 bits of `C / D`.
     pub reciprocal: i64,
     /// Fraction bits of [`Statistics::reciprocal`].
-    pub reciprocal_bits: i32,
-    /// `T / D`, [`MEAN_BITS`] fraction bits.
+    pub reciprocal_bits: u32,
+    /// `T / D`.
     pub mean: i64,
+    /// Fraction bits of [`Statistics::mean`].
+    pub mean_bits: u32,
 }
+
+/// Bits of a radicand, of whose root 31 are kept.
+const RADICAND_BITS: u32 = 62;
+/// Of the numerator of the reciprocal root.
+const NUMERATOR_BITS: u32 = 61;
 
 /// The leading 8 bits of `|value| / 2^bits` as `(M, N)`: about `M / 2^N`.
 pub fn leading_eight<A: Arithmetic>(arithmetic: &A, value: i64, bits: i32) -> (i64, u32) {
@@ -112,34 +120,33 @@ impl LayerNorm {
         let count = i64::try_from(row.len()).unwrap_or(i64::MAX);
         let total = arithmetic.declared(arithmetic.mul(count, squares), 63);
         let spread = arithmetic.sub(total, arithmetic.mul(sum, sum));
-        let deviation = square_root(arithmetic, spread);
-        if deviation == 0 {
-            return Statistics {
-                reciprocal: 0,
-                reciprocal_bits: 0,
-                mean: 0,
-            };
+        if spread <= 0 {
+            return Statistics::default();
         }
-        let bits = count.leading_zeros().saturating_sub(3);
-        let scaled = arithmetic.declared(arithmetic.shl(count, bits), 63);
-        let reciprocal = arithmetic.div_floor(scaled, deviation);
-        let drop = 33_u32.saturating_sub(reciprocal.leading_zeros());
-        let mean = arithmetic.div_floor(arithmetic.shl(sum, MEAN_BITS), deviation);
+        let guard = (RADICAND_BITS - (64 - spread.leading_zeros()).min(RADICAND_BITS)) / 2;
+        let deviation = square_root(arithmetic, arithmetic.shl(spread, 2 * guard));
+        let reciprocal = arithmetic.div_floor(1 << NUMERATOR_BITS, deviation);
+        let reciprocal = arithmetic.declared(reciprocal, 33);
+        let bits = NUMERATOR_BITS - guard;
+        let scaled = arithmetic.declared(arithmetic.mul(count, reciprocal), 53);
+        let drop = 33_u32.saturating_sub(scaled.leading_zeros());
         Statistics {
-            reciprocal: arithmetic.shr(reciprocal, drop),
-            reciprocal_bits: bits.cast_signed() - drop.cast_signed(),
-            mean,
+            reciprocal: arithmetic.shr(scaled, drop),
+            reciprocal_bits: bits.saturating_sub(drop),
+            mean: arithmetic.declared(arithmetic.mul(sum, reciprocal), 62),
+            mean_bits: bits,
         }
     }
 
     fn code<A: Arithmetic>(&self, arithmetic: &A, q: i64, row: Statistics, channel: usize) -> i64 {
         let (multiplier, shift) = (self.multipliers[channel], self.shifts[channel]);
         let product = arithmetic.mul(row.reciprocal, multiplier);
-        let (m, n) = leading_eight(arithmetic, product, row.reciprocal_bits + shift);
+        let bits = row.reciprocal_bits.cast_signed() + shift;
+        let (m, n) = leading_eight(arithmetic, product, bits);
         let signed = arithmetic.mul(product.signum(), m);
         let mean = arithmetic.mul_wide(row.mean, multiplier);
-        let fraction = MEAN_BITS.cast_signed() - OFFSET_BITS.cast_signed() + shift;
-        let mean = arithmetic.narrow(mean >> fraction.max(0));
+        let drop = row.mean_bits.cast_signed() + shift - OFFSET_BITS.cast_signed();
+        let mean = arithmetic.narrow(mean >> drop.max(0));
         let offset = arithmetic.sub(self.beta[channel], mean);
         let offset = arithmetic.declared(offset, 63);
         let bits = (OFFSET_BITS - n).cast_signed();
@@ -190,12 +197,12 @@ impl RowKernel for LayerNorm {
         ))
         .max(1);
         let sum = q.magnitude() * channels;
-        Interval::symmetric(sum << MEAN_BITS).within(64, "sum of QIntLN")?;
-        let mean = (sum << MEAN_BITS) / least + 1;
+        Interval::symmetric(sum << 32).within(62, "sum of QIntLN")?;
         for channel in 0..self.alpha.len() {
-            let multiplier = i128::from(self.multipliers[channel]);
-            let fraction = 6 + self.shifts[channel];
-            let term = (mean * multiplier.abs()) >> fraction.max(0);
+            let multiplier = i128::from(self.multipliers[channel]).abs();
+            // One part in 2^28 more than the quotient covers the rounding of the reciprocal.
+            let mean = (sum << OFFSET_BITS) / least + (sum >> 4) + 1;
+            let term = (mean * multiplier) >> self.shifts[channel];
             let beta = i128::from(self.beta[channel]).abs();
             Interval::symmetric(term + beta + 1).within(62, "offset of QIntLN")?;
         }
@@ -214,7 +221,10 @@ impl Constants for LayerNorm {
         } else if self.alpha.iter().any(|alpha| *alpha > 7) {
             Some("a LayerNorm with a power-of-two factor out of range")
         } else if self.multipliers.iter().any(|b| b.unsigned_abs() > 1 << 31)
-            || self.shifts.iter().any(|shift| !(0..=62).contains(shift))
+            || self
+                .shifts
+                .iter()
+                .any(|shift| !(LEAST_SHIFT..=62).contains(shift))
             || self.beta.iter().any(|beta| beta.unsigned_abs() > 1 << 61)
         {
             Some("a LayerNorm with a factor out of range")

@@ -36,7 +36,7 @@ pub const KIND: KernelKind = KernelKind {
 /// | `V` | `2 (k - shift) + ceil(log2 C) + 1`, at most 63 |
 /// | `std` | 33 |
 /// | `f` | 33 |
-/// | `y f` | 34: `|y| <= 2 std` |
+/// | `y f` | 34: `y` is at most twice `std` |
 /// | `n + bias` | 62 |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -34,7 +34,7 @@ pub const MOST_VALUES: usize = 1 << 16;
 /// | `e` times the multiplier | 94, the one 128-bit product |
 /// | `e16` | 16 |
 /// | sum | `16 + ceil(log2 N)`, at most 32 |
-/// | `f` | 18: the largest `e16` is 32767 |
+/// | `f` | 19: the largest `e16` is 32767 |
 /// | `e16 f` | 34 |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -70,7 +70,7 @@ impl Softmax {
             return;
         }
         let factor = arithmetic.div_floor(1 << 32, arithmetic.declared(sum, 32));
-        let factor = arithmetic.declared(factor, 18);
+        let factor = arithmetic.declared(factor, 19);
         for value in output {
             let scaled = arithmetic.mul(i64::from(*value), factor);
             let scaled = arithmetic.declared(scaled, 34);
@@ -100,14 +100,14 @@ impl RowKernel for Softmax {
         let scaled = exponentials
             .times(Interval::new(factor, factor))
             .within(94, "exponential times the multiplier")?;
-        let top = self.exponential.largest() * factor >> self.to_sixteen_bits.shift;
+        let top = (self.exponential.largest() * factor) >> self.to_sixteen_bits.shift;
         Interval::new(0, scaled.high >> self.to_sixteen_bits.shift)
             .within(17, "16-bit exponential")?;
         let values = i128::try_from(width).unwrap_or(i128::MAX >> 32);
         Interval::new(0, values * 32767).within(32, "sum of 16-bit exponentials")?;
         // Every row holds the maximum itself.
         Interval::new(0, (1_i128 << 32) / top.clamp(1, 32767))
-            .within(18, "reciprocal of the sum")?;
+            .within(19, "reciprocal of the sum")?;
         Ok(Interval::new(0, self.largest().into()))
     }
 

@@ -1,4 +1,4 @@
-//! ShiftGELU: `x sigmoid(1.702 x)`, the sigmoid a two-term Shiftmax under the maximum of the row.
+//! `ShiftGELU`: `x sigmoid(1.702 x)`, the sigmoid a two-term Shiftmax under the maximum of the row.
 
 #![expect(
     clippy::inline_always,
@@ -44,7 +44,7 @@ pub const SIGMOID_BITS: u32 = 8;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gelu {
-    /// ShiftExp of scale `1.702 S`.
+    /// `ShiftExp` of scale `1.702 S`.
     pub exponential: ShiftExponential,
     /// To output codes.
     pub requantization: Requantization,

@@ -39,7 +39,7 @@ pub const KIND: KernelKind = KernelKind {
 /// | `V` | `2 k + ceil(log2 C) + 1`, at most 63 |
 /// | `std` | 49 |
 /// | `f` | 32 |
-/// | `y f` | 33: `|y| <= std` |
+/// | `y f` | 33: `y` is at most `std`, of either sign |
 /// | `n + bias` | 62 |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

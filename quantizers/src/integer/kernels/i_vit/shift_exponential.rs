@@ -1,7 +1,10 @@
-//! ShiftExp: `exp` by additions and shifts, linear on each octave.
+//! `ShiftExp`: `exp` by additions and shifts, linear on each octave.
 
 use crate::integer::{Arithmetic, Interval, WidthError};
 use serde::{Deserialize, Serialize};
+
+/// Most bits a mantissa is shifted to the left.
+const LARGEST_SHIFT: u32 = 31;
 
 /// `exp(S q)` in units of `S / 2^octaves`:
 ///
@@ -15,7 +18,10 @@ use serde::{Deserialize, Serialize};
 /// |---|---|
 /// | `q1` | `k + 1`, at most 34 |
 /// | `r - 2 x0` | 33 |
-/// | `e` | `bits(x0) + n + 1` for `q <= 0`; `184 / |x0|` more above 0 for 8-bit codes; at most 63 |
+/// | `e` | `bits(x0) + n + 1` for `q <= 0`, at most 63 above |
+///
+/// Positive `q`, which are those of rows without a positive value, shift further than `n`. The shift
+/// stops at 31: the sums such values enter are clamped to `2^31 - 1`, which they then exceed anyway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ShiftExponential {
@@ -26,7 +32,7 @@ pub struct ShiftExponential {
 }
 
 impl ShiftExponential {
-    /// `e`. Positive `q` shift to the left, beyond `n`.
+    /// `e`.
     pub fn value<A: Arithmetic>(self, arithmetic: &A, q: i64) -> i64 {
         let tail = arithmetic.sub(arithmetic.shr(q, 1), arithmetic.shr(q, 4));
         let q = arithmetic.declared(arithmetic.add(q, tail), 34);
@@ -40,7 +46,7 @@ impl ShiftExponential {
         let value = if shift < 0 {
             arithmetic.shr(mantissa, bits)
         } else {
-            arithmetic.shl(mantissa, bits)
+            arithmetic.shl(mantissa, bits.min(LARGEST_SHIFT))
         };
         arithmetic.declared(value, 63).max(0)
     }
@@ -60,7 +66,7 @@ impl ShiftExponential {
         let most = if high <= 0 { 0 } else { q.high };
         // Octaves above 1, rounded up.
         let above = (most - x0 - 1) / -x0;
-        let shift = (i128::from(self.octaves) + above - 1).clamp(0, 90);
+        let shift = (i128::from(self.octaves) + above - 1).clamp(0, LARGEST_SHIFT.into());
         Interval::new(0, (-2 * x0) << shift).within(63, "value of ShiftExp")
     }
 

@@ -1,4 +1,4 @@
-//! Shiftmax: ShiftExp over its sum.
+//! Shiftmax: `ShiftExp` over its sum.
 
 use super::ShiftExponential;
 use crate::integer::kernel::{KernelKind, RowKernel, saturate};
@@ -33,7 +33,7 @@ pub const KIND: KernelKind = KernelKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Softmax {
-    /// ShiftExp.
+    /// `ShiftExp`.
     pub exponential: ShiftExponential,
     /// Bits of a probability with sign, 2 to 31.
     pub bits: u32,

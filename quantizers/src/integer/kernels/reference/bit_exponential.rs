@@ -2,7 +2,7 @@
 
 use crate::integer::Arithmetic;
 
-/// `exp(S q)` for `q <= 0` with 16 fraction bits; `scale` is `round(S 2^16)`.
+/// `exp(S q)` for `q <= 0` with 16 fraction bits; `scale` is `floor(S 2^16)`.
 ///
 /// ```text
 /// q1 = q + floor(q/2) - floor(q/16)    t = q1 scale    z = floor(-t / 2^16)    r = t + z 2^16, in (-1, 0]

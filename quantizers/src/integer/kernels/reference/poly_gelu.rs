@@ -10,7 +10,7 @@ use crate::integer::{Arithmetic, Dyadic, Rounding};
 /// g  = q (2^16 + sign(q) p), scale S / 2^17
 /// ```
 ///
-/// Widths for 32-bit `q`: 63 bits for `|q| u_b`, 19 for `t`, 37 for `t^2` and `z2^2`, 50 for `g`.
+/// Widths for 32-bit `q`: 63 bits for `|q| u_b`, 19 for `t`, 39 for `t^2` and `z2^2`, 50 for `g`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PolyGelu {
     /// `S 2^16 / sqrt 2`.
@@ -30,7 +30,7 @@ impl PolyGelu {
         let u = self.argument.apply(arithmetic, q.abs(), Rounding::HalfUp);
         let t = arithmetic.declared(arithmetic.sub(u.min(self.b), self.b), 19);
         let square = |value: i64| {
-            let product = arithmetic.declared(arithmetic.mul(value, value), 37);
+            let product = arithmetic.declared(arithmetic.mul(value, value), 39);
             arithmetic.shr(product, FRACTION)
         };
         let scaled = arithmetic.shr(arithmetic.mul(square(square(t)), self.a), FRACTION);
