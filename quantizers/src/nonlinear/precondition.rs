@@ -1,7 +1,7 @@
 //! Preconditions that approximations share, and refusals that name who refused.
 
 use super::{Approximation, Compiled, Grid, Nonlinearity, Refusal, Request};
-use crate::integer::kernels::Requantization;
+use crate::integer::kernels::EvenRequantization;
 use crate::integer::{Dyadic, Interval, RowKernel, WidthError};
 
 /// Checks what an approximation was given and speaks in its name.
@@ -102,8 +102,8 @@ impl Precondition {
         &self,
         factors: impl IntoIterator<Item = f64>,
         grid: &Grid,
-    ) -> Result<Requantization, Refusal> {
-        let mut made = Requantization {
+    ) -> Result<EvenRequantization, Refusal> {
+        let mut made = EvenRequantization {
             multipliers: Vec::new(),
             shifts: Vec::new(),
             offsets: Vec::new(),
@@ -145,7 +145,7 @@ impl Precondition {
     pub(super) fn proved_narrow_or_wide<K: RowKernel + 'static>(
         &self,
         mut kernel: K,
-        last: impl Fn(&mut K) -> &mut Requantization,
+        last: impl Fn(&mut K) -> &mut EvenRequantization,
         request: &Request,
         output: &Grid,
     ) -> Result<Compiled, Refusal> {

@@ -4,7 +4,7 @@ use quantizers::integer::dyadic::Rounding;
 use quantizers::integer::kernels::fq_vit::layernorm::leading_eight;
 use quantizers::integer::kernels::i_bert::Gelu;
 use quantizers::integer::kernels::i_vit::ShiftExponential;
-use quantizers::integer::kernels::{Requantization, i_vit};
+use quantizers::integer::kernels::{EvenRequantization, i_vit};
 use quantizers::integer::square_root::{newton, ten_steps};
 use quantizers::integer::{Checked, Dyadic, Wrapping};
 use quantizers::nonlinear::{i_bert, i_vit as compile_i_vit};
@@ -73,8 +73,8 @@ macro_rules! both {
 pub(crate) use both;
 
 /// A last step that changes nothing.
-pub(crate) fn identity() -> Requantization {
-    Requantization {
+pub(crate) fn identity() -> EvenRequantization {
+    EvenRequantization {
         multipliers: vec![1 << 30],
         shifts: vec![30],
         offsets: vec![0],
@@ -109,7 +109,7 @@ fn requantization() {
                 let Some(expected) = case.get(expected) else {
                     continue;
                 };
-                let last = Requantization {
+                let last = EvenRequantization {
                     multipliers: vec![factor.multiplier],
                     shifts: vec![factor.shift],
                     wide,

@@ -1,7 +1,7 @@
 //! Golden vectors of whole rows: softmax and `LayerNorm`.
 
 use crate::golden::{both, cases, integer, list, real, row, rows, vectors};
-use quantizers::integer::kernels::{Requantization, fq_vit, i_bert, i_vit};
+use quantizers::integer::kernels::{EvenRequantization, fq_vit, i_bert, i_vit};
 use quantizers::integer::{Checked, Mode, RowKernel, Wrapping};
 use quantizers::nonlinear::{i_bert as compile_i_bert, i_vit as compile_i_vit};
 
@@ -83,8 +83,8 @@ fn fq_vit_softmax() {
 }
 
 /// Factors and offsets that show the wide value: one channel each, no rounding.
-fn nothing(channels: usize) -> Requantization {
-    Requantization {
+fn nothing(channels: usize) -> EvenRequantization {
+    EvenRequantization {
         multipliers: vec![1 << 30; channels],
         shifts: vec![30; channels],
         offsets: vec![0; channels],

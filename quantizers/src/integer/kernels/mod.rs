@@ -3,15 +3,15 @@
 //! Adding one is its file, its `mod` line, and its line in [`KERNELS`].
 
 pub mod constants;
+pub mod even_requantization;
 pub mod exact;
 pub mod fq_vit;
 pub mod i_bert;
 pub mod i_vit;
 pub mod reference;
-pub mod requantization;
 pub mod rounded_quotient;
 
-pub use requantization::Requantization;
+pub use even_requantization::EvenRequantization;
 
 use super::kernel::{KernelKind, RowKernel};
 use serde_json::Value;

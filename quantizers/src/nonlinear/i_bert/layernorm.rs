@@ -1,6 +1,6 @@
 //! I-LayerNorm of I-BERT.
 
-use crate::integer::kernels::Requantization;
+use crate::integer::kernels::EvenRequantization;
 use crate::integer::kernels::i_bert::LayerNorm as Kernel;
 use crate::nonlinear::precondition::Precondition;
 use crate::nonlinear::rounding::{floor, nearest_even};
@@ -32,7 +32,7 @@ pub fn bias(gamma: f64, beta: f64, channels: usize) -> i64 {
 pub(in crate::nonlinear) fn affine(
     precondition: &Precondition,
     request: &Request,
-) -> Result<(Vec<i64>, Requantization), Refusal> {
+) -> Result<(Vec<i64>, EvenRequantization), Refusal> {
     precondition.channels(request)?;
     let (grid, output_scale) = precondition.output(request)?;
     let unit = unit(request.width);

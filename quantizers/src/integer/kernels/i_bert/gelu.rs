@@ -6,7 +6,7 @@
 )]
 
 use crate::integer::kernel::{KernelKind, RowKernel};
-use crate::integer::kernels::Requantization;
+use crate::integer::kernels::EvenRequantization;
 use crate::integer::kernels::constants::{Constants, read};
 use crate::integer::{Arithmetic, Interval, WidthError};
 use crate::run_generic;
@@ -46,7 +46,7 @@ pub struct Gelu {
     /// Bits of the error function that are dropped.
     pub shift: Vec<u32>,
     /// To output codes.
-    pub requantization: Requantization,
+    pub requantization: EvenRequantization,
 }
 
 impl Gelu {

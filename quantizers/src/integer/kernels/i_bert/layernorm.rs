@@ -6,7 +6,7 @@
 )]
 
 use crate::integer::kernel::{KernelKind, RowKernel};
-use crate::integer::kernels::Requantization;
+use crate::integer::kernels::EvenRequantization;
 use crate::integer::kernels::constants::{Constants, read};
 use crate::integer::kernels::rounded_quotient::rounded_mean;
 use crate::integer::square_root::square_root;
@@ -46,7 +46,7 @@ pub struct LayerNorm {
     /// `floor((beta[c] / gamma[c]) / (sqrt(C) / 2^30))`.
     pub bias: Vec<i64>,
     /// To output codes, a factor per channel.
-    pub requantization: Requantization,
+    pub requantization: EvenRequantization,
 }
 
 /// What the values of a row are normalised by.
@@ -101,7 +101,7 @@ impl LayerNorm {
 /// Bounds of the codes, for normalised values of at most `2^31` in magnitude.
 pub(in crate::integer::kernels) fn affine_bounds(
     bias: &[i64],
-    requantization: &Requantization,
+    requantization: &EvenRequantization,
 ) -> Result<Interval, WidthError> {
     let normalised = Interval::symmetric(1 << 31);
     let mut codes: Option<Interval> = None;

@@ -8,7 +8,7 @@
 use super::ShiftExponential;
 use super::softmax::NUMERATOR;
 use crate::integer::kernel::{KernelKind, RowKernel};
-use crate::integer::kernels::Requantization;
+use crate::integer::kernels::EvenRequantization;
 use crate::integer::kernels::constants::{Constants, read};
 use crate::integer::{Arithmetic, Interval, WidthError};
 use crate::run_generic;
@@ -47,7 +47,7 @@ pub struct Gelu {
     /// `ShiftExp` of scale `1.702 S`.
     pub exponential: ShiftExponential,
     /// To output codes.
-    pub requantization: Requantization,
+    pub requantization: EvenRequantization,
 }
 
 /// What every value of a row is compared with.

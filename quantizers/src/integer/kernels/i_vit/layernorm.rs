@@ -7,7 +7,7 @@
 
 use super::softmax::NUMERATOR;
 use crate::integer::kernel::{KernelKind, RowKernel};
-use crate::integer::kernels::Requantization;
+use crate::integer::kernels::EvenRequantization;
 use crate::integer::kernels::constants::{Constants, read};
 use crate::integer::kernels::i_bert::layernorm::{Statistics, affine_bounds};
 use crate::integer::kernels::rounded_quotient::rounded_mean;
@@ -47,7 +47,7 @@ pub struct LayerNorm {
     /// `floor((beta[c] / gamma[c]) / (sqrt(C) / 2^30))`.
     pub bias: Vec<i64>,
     /// To output codes, a factor per channel.
-    pub requantization: Requantization,
+    pub requantization: EvenRequantization,
 }
 
 impl LayerNorm {

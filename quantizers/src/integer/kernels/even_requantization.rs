@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// Widths, sign included: `q` 64; the product 64, or 128 where `wide`; the rounded quotient 63.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Requantization {
+pub struct EvenRequantization {
     /// Numerators: one, or one per channel.
     pub multipliers: Vec<i64>,
     /// Powers of two in the denominators, as many.
@@ -29,7 +29,7 @@ pub struct Requantization {
     pub high: i32,
 }
 
-impl Requantization {
+impl EvenRequantization {
     /// The code of `value` in `channel`.
     #[inline(always)]
     pub fn code<A: Arithmetic>(&self, arithmetic: &A, value: i64, channel: usize) -> i32 {
