@@ -26,7 +26,7 @@ pub enum Rounding {
 pub struct Dyadic {
     /// Numerator.
     pub multiplier: i64,
-    /// Power of two in the denominator, -32 to 62.
+    /// Power of two in the denominator, -32 to 62; to 94 for [`Dyadic::apply_wide`].
     pub shift: i32,
 }
 

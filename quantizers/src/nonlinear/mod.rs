@@ -5,6 +5,11 @@
 //! family, the kernel it compiles to, and its line in [`APPROXIMATIONS`].
 
 pub mod exact;
+pub mod fq_vit;
+pub mod i_bert;
+pub mod i_vit;
+mod precondition;
+mod rounding;
 
 pub use exact::functions::{gelu, silu};
 
@@ -19,6 +24,14 @@ pub static APPROXIMATIONS: &[&dyn Approximation] = &[
     &exact::softmax::Softmax,
     &exact::layernorm::LayerNorm,
     &exact::rmsnorm::RmsNorm,
+    &i_bert::gelu::SAFE,
+    &i_bert::softmax::Softmax,
+    &i_bert::layernorm::LayerNorm,
+    &i_vit::gelu::Gelu,
+    &i_vit::softmax::Softmax,
+    &i_vit::layernorm::LayerNorm,
+    &fq_vit::softmax::Softmax,
+    &fq_vit::layernorm::LayerNorm,
 ];
 
 /// The function an approximation replaces.

@@ -11,11 +11,24 @@ impl Dyadic {
     ///
     /// # Panics
     /// A factor that is not finite or at least 2^63.
+    pub fn of(factor: f64) -> Self {
+        Self::within(factor, 62)
+    }
+
+    /// As [`Dyadic::of`] for [`Dyadic::apply_wide`] alone, with shifts up to 94: values of 63 bits
+    /// keep all bits of the multiplier.
+    ///
+    /// # Panics
+    /// A factor that is not finite or at least 2^63.
+    pub fn of_wide(factor: f64) -> Self {
+        Self::within(factor, 94)
+    }
+
     #[expect(
         clippy::cast_possible_truncation,
         reason = "a fraction times 2^31 is in range"
     )]
-    pub fn of(factor: f64) -> Self {
+    fn within(factor: f64, largest_shift: i32) -> Self {
         assert!(
             factor.is_finite() && factor.abs() < 2.0_f64.powi(63),
             "a factor of {factor} has no multiplier"
@@ -26,15 +39,15 @@ impl Dyadic {
         let (fraction, exponent) = split(factor);
         let multiplier = (fraction * 2.0_f64.powi(31)).round() as i64;
         let shift = 31 - exponent;
-        if shift <= 62 {
+        if shift <= largest_shift {
             return Self { multiplier, shift };
         }
-        // Too small for a 64-bit shift: fewer bits of the multiplier.
-        let lost = (shift - 62).min(63);
+        // Too small for the shift: fewer bits of the multiplier.
+        let lost = (shift - largest_shift).min(63);
         let half = 1_i64 << (lost - 1);
         Self {
             multiplier: (multiplier + half) >> lost,
-            shift: 62,
+            shift: largest_shift,
         }
     }
 

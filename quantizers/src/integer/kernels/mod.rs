@@ -2,7 +2,16 @@
 //!
 //! Adding one is its file, its `mod` line, and its line in [`KERNELS`].
 
+pub mod constants;
+pub mod even_requantization;
 pub mod exact;
+pub mod fq_vit;
+pub mod i_bert;
+pub mod i_vit;
+pub mod reference;
+pub mod rounded_quotient;
+
+pub use even_requantization::EvenRequantization;
 
 use super::kernel::{KernelKind, RowKernel};
 use serde_json::Value;
@@ -14,6 +23,14 @@ pub static KERNELS: &[KernelKind] = &[
     exact::table_softmax::KIND,
     exact::softmax::KIND,
     exact::norm::KIND,
+    i_bert::gelu::KIND,
+    i_bert::softmax::KIND,
+    i_bert::layernorm::KIND,
+    i_vit::gelu::KIND,
+    i_vit::softmax::KIND,
+    i_vit::layernorm::KIND,
+    fq_vit::softmax::KIND,
+    fq_vit::layernorm::KIND,
 ];
 
 /// Reads a kernel of kind `kind` from its constants.

@@ -1,0 +1,157 @@
+//! I-LayerNorm of I-BERT: rounded mean, Newton's root, one integer division a row.
+
+#![expect(
+    clippy::inline_always,
+    reason = "loops vectorise only when the arithmetic is inlined"
+)]
+
+use crate::integer::kernel::{KernelKind, RowKernel};
+use crate::integer::kernels::EvenRequantization;
+use crate::integer::kernels::constants::{Constants, read};
+use crate::integer::kernels::rounded_quotient::rounded_mean;
+use crate::integer::square_root::square_root;
+use crate::integer::{Arithmetic, Interval, WidthError};
+use crate::run_generic;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// Reads a [`LayerNorm`] back.
+pub const KIND: KernelKind = KernelKind {
+    kind: "layernorm.i-bert",
+    read: read::<LayerNorm>,
+};
+
+/// ```text
+/// mu = round(sum q / C), half to even     y = q - mu
+/// V = sum floor(y / 2^shift)^2            std = isqrt(V) 2^shift         f = 2^31 / std (floor)
+/// n = floor(y f / 2)                      code = requantized n + bias[c], scale sqrt(C) / 2^30 gamma[c]
+/// ```
+///
+/// `V = 0`, where the published code divides by zero, gives `n = 0`: the offset alone.
+///
+/// | intermediate | bits with sign, inputs of `k` bits, `C` channels |
+/// |---|---|
+/// | sum | `k + ceil(log2 C)` |
+/// | `y` | `k + 1`, at most 24 |
+/// | `V` | `2 (k - shift) + ceil(log2 C) + 1`, at most 63 |
+/// | `std` | 33 |
+/// | `f` | 33 |
+/// | `y f` | 34: `y` is at most twice `std` |
+/// | `n + bias` | 62 |
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerNorm {
+    /// Bits dropped before squaring, fixed in calibration so that `V` fits 32 bits.
+    pub shift: u32,
+    /// `floor((beta[c] / gamma[c]) / (sqrt(C) / 2^30))`.
+    pub bias: Vec<i64>,
+    /// To output codes, a factor per channel.
+    pub requantization: EvenRequantization,
+}
+
+/// What the values of a row are normalised by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Statistics {
+    /// Rounded mean.
+    pub mean: i64,
+    /// `f`, 0 for a row without variance.
+    pub reciprocal: i64,
+}
+
+impl LayerNorm {
+    /// Mean and reciprocal deviation of a row.
+    pub fn statistics<A: Arithmetic>(&self, arithmetic: &A, row: &[i32]) -> Statistics {
+        let mean = rounded_mean(arithmetic, row);
+        let variance = row.iter().fold(0, |sum, q| {
+            let y = arithmetic.sub(i64::from(*q), mean);
+            let y = arithmetic.shr(arithmetic.declared(y, 24), self.shift);
+            arithmetic.add(sum, arithmetic.mul(y, y))
+        });
+        let root = square_root(arithmetic, arithmetic.declared(variance, 63));
+        let deviation = arithmetic.declared(arithmetic.shl(root, self.shift), 33);
+        let reciprocal = if deviation == 0 {
+            0
+        } else {
+            arithmetic.div_floor(1 << 31, deviation)
+        };
+        Statistics { mean, reciprocal }
+    }
+
+    /// `n` of one value.
+    #[inline(always)]
+    pub fn normalised<A: Arithmetic>(&self, arithmetic: &A, q: i32, row: Statistics) -> i64 {
+        let y = arithmetic.sub(i64::from(q), row.mean);
+        let product = arithmetic.mul(y, row.reciprocal);
+        arithmetic.shr(arithmetic.declared(product, 34), 1)
+    }
+
+    fn compute<A: Arithmetic>(&self, arithmetic: &A, input: &[i32], output: &mut [i32]) {
+        if input.is_empty() {
+            return;
+        }
+        let row = self.statistics(arithmetic, input);
+        for (channel, (q, code)) in input.iter().zip(output).enumerate() {
+            let n = self.normalised(arithmetic, *q, row);
+            let sum = arithmetic.declared(arithmetic.add(n, self.bias[channel]), 62);
+            *code = self.requantization.code(arithmetic, sum, channel);
+        }
+    }
+}
+
+/// Bounds of the codes, for normalised values of at most `2^31` in magnitude.
+pub(in crate::integer::kernels) fn affine_bounds(
+    bias: &[i64],
+    requantization: &EvenRequantization,
+) -> Result<Interval, WidthError> {
+    let normalised = Interval::symmetric(1 << 31);
+    let mut codes: Option<Interval> = None;
+    for (channel, bias) in bias.iter().enumerate() {
+        let bias = i128::from(*bias);
+        let sum = normalised
+            .plus(Interval::new(bias, bias))
+            .within(62, "normalised value and bias")?;
+        let found = requantization.bounds(sum, channel)?;
+        codes = Some(codes.map_or(found, |codes| codes.union(found)));
+    }
+    Ok(codes.unwrap_or(Interval::new(0, 0)))
+}
+
+impl RowKernel for LayerNorm {
+    fn kind(&self) -> &'static str {
+        KIND.kind
+    }
+
+    fn constants(&self) -> Value {
+        json!(self)
+    }
+
+    fn bounds(&self, input: Interval, _width: usize) -> Result<Interval, WidthError> {
+        let channels = self.bias.len() as i128;
+        input.within(32, "input of I-LayerNorm")?;
+        // The mean is between the extremes, and is one of the integers there.
+        let y = Interval::symmetric(input.high - input.low).within(24, "centred value")?;
+        let shifted = Interval::new(y.low >> self.shift, y.high >> self.shift);
+        let variance = shifted.squared().times(Interval::new(0, channels));
+        let variance = variance.within(63, "sum of squares")?;
+        let root = i128::from(square_root(
+            &crate::integer::Wrapping,
+            i64::try_from(variance.high).unwrap_or(i64::MAX),
+        ));
+        Interval::new(0, root << self.shift).within(33, "deviation")?;
+        affine_bounds(&self.bias, &self.requantization)
+    }
+
+    run_generic!();
+}
+
+impl Constants for LayerNorm {
+    fn flaw(&self) -> Option<&'static str> {
+        if self.bias.is_empty() {
+            Some("a LayerNorm without channels")
+        } else if self.shift > 30 {
+            Some("a LayerNorm with a shift out of range")
+        } else {
+            self.requantization.flaw(self.bias.len())
+        }
+    }
+}

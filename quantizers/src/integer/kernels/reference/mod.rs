@@ -1,0 +1,11 @@
+//! Third-party formulas that no recipe may name: for comparison only, without grids of their own.
+//!
+//! They are taken from other groups' code or from notes about it, and are here so that tests can
+//! reproduce them bit for bit and measure them beside the operations that are compiled.
+
+pub mod bit_exponential;
+pub mod poly_gelu;
+pub mod quantized_flash;
+
+pub use poly_gelu::PolyGelu;
+pub use quantized_flash::QuantizedFlash;
