@@ -10,7 +10,7 @@ use checkpoints::{fixture, open};
 use quantizers::integer::compile::{
     Activation, Block, EncoderGraph, Head, Input, LinearNode, NormNode,
 };
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn assets() -> PathBuf {
     PathBuf::from(std::env::var_os("QUENCH_ASSETS").expect("QUENCH_ASSETS names the assets"))
@@ -186,8 +186,8 @@ const MINILM: Widths = Widths {
     blocks: 6,
 };
 
-fn graph(folder: PathBuf) -> EncoderGraph {
-    open(&folder).1.encoder_graph().unwrap()
+fn graph(folder: &Path) -> EncoderGraph {
+    open(folder).1.encoder_graph().unwrap()
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn tiny_encoders_are_described() {
         blocks: bert("bert.", LATIN, TINY, Activation::Relu),
         head: classifier("bert.", 32, 3),
     };
-    assert_eq!(graph(fixture("bert-classifier-relu")), expected);
+    assert_eq!(graph(&fixture("bert-classifier-relu")), expected);
     let greek = ["gamma", "beta"];
     let expected = EncoderGraph {
         width: 32,
@@ -206,10 +206,10 @@ fn tiny_encoders_are_described() {
         blocks: bert("bert.", greek, TINY, Activation::Gelu),
         head: Head::default(),
     };
-    assert_eq!(graph(fixture("bert-prefixed-greek")), expected);
+    assert_eq!(graph(&fixture("bert-prefixed-greek")), expected);
     let expected = vit(TINY, false, 16, 4, 5);
-    assert_eq!(graph(fixture("vit-classifier-no-bias")), expected);
-    let headless = graph(fixture("vit-model")).head;
+    assert_eq!(graph(&fixture("vit-classifier-no-bias")), expected);
+    let headless = graph(&fixture("vit-model")).head;
     assert!(headless.norm.is_some() && headless.classifier.is_none() && !headless.first_only);
 }
 
@@ -222,14 +222,14 @@ fn real_encoders_are_described() {
         blocks: bert("", LATIN, MINILM, Activation::Gelu),
         head: Head::default(),
     };
-    assert_eq!(graph(assets().join("minilm-l6-v2")), expected);
+    assert_eq!(graph(&assets().join("minilm-l6-v2")), expected);
     let expected = EncoderGraph {
         width: 384,
         input: text("bert.", LATIN, 30522, 512),
         blocks: bert("bert.", LATIN, MINILM, Activation::Gelu),
         head: classifier("bert.", 384, 2),
     };
-    assert_eq!(graph(assets().join("minilm-sst2")), expected);
+    assert_eq!(graph(&assets().join("minilm-sst2")), expected);
     let widths = Widths {
         width: 128,
         inner: 512,
@@ -237,7 +237,7 @@ fn real_encoders_are_described() {
         blocks: 6,
     };
     assert_eq!(
-        graph(assets().join("vit-cifar10")),
+        graph(&assets().join("vit-cifar10")),
         vit(widths, true, 32, 8, 10)
     );
 }
