@@ -24,6 +24,7 @@ pub mod stats_store;
 pub mod point_statistics;
 pub mod memory;
 pub mod model_sampler;
+pub mod synthetic;
 pub mod hub;
 pub mod data;
 pub mod tokenizer;

@@ -2,7 +2,7 @@
 
 use crate::data::{DataError, TokenSampler};
 use crate::memory::Memory;
-use crate::sampling::generator;
+use crate::sampling::{generator, unit};
 use crate::{Hidden, Model, Output, Stage, StageError, WeightSource};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
@@ -180,9 +180,7 @@ fn draw(logits: &[f32], generator: &mut ChaCha8Rng) -> Option<u32> {
     if !total.is_finite() {
         return None;
     }
-    // 53 random bits: a multiple of 2^-53 in 0..1.
-    let uniform = (generator.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
-    let mut left = uniform * total;
+    let mut left = unit(generator) * total;
     let mut last = 0;
     for (index, logit) in logits.iter().enumerate() {
         let weight = weight(logit);

@@ -201,6 +201,18 @@ pub(crate) fn generator(purpose: &str, seed: u64, index: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(*hasher.finalize().as_bytes())
 }
 
+/// A number in 0..1: 53 random bits, a multiple of 2^-53.
+pub(crate) fn unit(generator: &mut ChaCha8Rng) -> f64 {
+    (generator.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// A number with mean 0 and variance 1 of the normal distribution (Box & Muller 1958).
+pub(crate) fn normal(generator: &mut ChaCha8Rng) -> f64 {
+    // 1 - u is never 0.
+    let radius = (-2.0 * (1.0 - unit(generator)).ln()).sqrt();
+    radius * (std::f64::consts::TAU * unit(generator)).cos()
+}
+
 /// Groups of indices of equal length for batches without padding, at most `limit` per group.
 ///
 /// Lengths keep the order of their first appearance, indices their own.

@@ -1,10 +1,14 @@
 //! `tokenizer.json` with the few token ids a model's other files name.
 
+mod vocabulary;
+
+pub use vocabulary::Vocabulary;
+
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
+use tokenizers::Encoding;
 use tokenizers::utils::truncation::TruncationDirection;
-use tokenizers::{Encoding, PostProcessor};
 
 /// Text to token ids and back. Never pads, truncates only where asked.
 #[derive(Debug, Clone)]
@@ -203,7 +207,7 @@ impl Tokenizer {
     ) -> Result<Vec<u32>, TokenizerError> {
         let mut encoding = self.plain(text)?;
         if let Some(limit) = max_length {
-            let special = self.special_tokens();
+            let special = self.special_count();
             let room = limit.checked_sub(special).filter(|&room| room > 0).ok_or(
                 TokenizerError::NoRoom {
                     found: limit,
@@ -227,13 +231,6 @@ impl Tokenizer {
         self.inner
             .decode(ids, true)
             .map_err(|source| self.refused("decode", source))
-    }
-
-    /// How many tokens [`Tokenizer::encode_special`] adds to one text.
-    fn special_tokens(&self) -> usize {
-        self.inner
-            .get_post_processor()
-            .map_or(0, |processor| processor.added_tokens(false))
     }
 
     fn plain(&self, text: &str) -> Result<Encoding, TokenizerError> {

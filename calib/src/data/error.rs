@@ -112,8 +112,8 @@ pub enum DataError {
         /// What is there.
         found: String,
     },
-    /// Sampling from a model that predicts no tokens.
-    #[error("`synthetic` samples text from the model itself, and this one {found}")]
+    /// Data made with a model there is none for.
+    #[error("`synthetic` makes its data with the model, and this one {found}")]
     NotADecoder {
         /// What it does instead.
         found: &'static str,

@@ -39,7 +39,7 @@ enum Store {
 
 impl ImageSet {
     /// Images `[labels.len(), height, width, 3]` in memory; classes have numbers only.
-    pub(super) fn from_pixels(
+    pub(crate) fn from_pixels(
         origin: &Path,
         data: Vec<u8>,
         [height, width]: [u32; 2],

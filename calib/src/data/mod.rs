@@ -24,7 +24,7 @@ pub use image_tensors::ImageTensors;
 pub use images::{ImageSet, Rgb};
 pub use jsonl::JsonLines;
 pub use spec::DataSpec;
-pub use synthetic::{NoSampler, Synthetic, TokenSampler};
+pub use synthetic::{NoSampler, Sampler, Synthetic, TokenSampler};
 pub use table::Table;
 pub use text::PlainText;
 
@@ -64,8 +64,8 @@ pub struct Request<'a> {
     pub sequence_length: usize,
     /// Seed of everything random.
     pub seed: u64,
-    /// The model as a writer of tokens.
-    pub sampler: &'a mut dyn TokenSampler,
+    /// The model as a maker of data.
+    pub sampler: &'a mut dyn Sampler,
     /// How to reach the Hub.
     pub hub: &'a FetchOptions,
     /// Who watches downloads.

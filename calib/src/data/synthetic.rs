@@ -1,19 +1,37 @@
-//! Token sequences sampled from the model itself: calibration without any data.
+//! Data made from the model itself: calibration without any files.
 
 use super::{Content, DataError, DataSpec, Request, Source};
 
-/// Writes token sequences with a model.
-pub trait TokenSampler {
-    /// `count` sequences of `length` tokens; the same seed gives the same tokens.
+/// Makes data from what a model knows; which one does it for which model says
+/// [`crate::synthetic::sampler`].
+pub trait Sampler {
+    /// `count` sequences or images; `length` tokens at most, where they are tokens. The same seed
+    /// gives the same data.
     ///
     /// # Errors
-    /// The model predicts no tokens, or cannot be run.
+    /// There is no data for this model, or it cannot be run.
+    fn content(&mut self, count: usize, length: usize, seed: u64) -> Result<Content, DataError>;
+}
+
+/// Writes token sequences with a model.
+pub trait TokenSampler: Sampler {
+    /// `count` sequences of `length` tokens, or up to that for models of sentences; the same seed
+    /// gives the same tokens.
+    ///
+    /// # Errors
+    /// The model knows no tokens, or cannot be run.
     fn sample(
         &mut self,
         count: usize,
         length: usize,
         seed: u64,
     ) -> Result<Vec<Vec<u32>>, DataError>;
+}
+
+impl<S: TokenSampler> Sampler for S {
+    fn content(&mut self, count: usize, length: usize, seed: u64) -> Result<Content, DataError> {
+        self.sample(count, length, seed).map(Content::Tokens)
+    }
 }
 
 /// Where no model is at hand: every request for samples is refused.
@@ -38,7 +56,7 @@ impl Source for Synthetic {
     }
 
     fn summary(&self) -> &'static str {
-        "token sequences sampled from the model itself with the seed; needs no data, decoders only"
+        "made with the model and the seed, no files: its own text, likely words or images for encoders"
     }
 
     fn accepts(&self, spec: &DataSpec) -> bool {
@@ -46,10 +64,8 @@ impl Source for Synthetic {
     }
 
     fn load(&self, _spec: &DataSpec, request: &mut Request<'_>) -> Result<Content, DataError> {
-        let tokens =
-            request
-                .sampler
-                .sample(request.samples, request.sequence_length, request.seed)?;
-        Ok(Content::Tokens(tokens))
+        request
+            .sampler
+            .content(request.samples, request.sequence_length, request.seed)
     }
 }
