@@ -129,8 +129,7 @@ pub struct Request {
     pub beta: Vec<f64>,
     /// Added to the variance.
     pub epsilon: f64,
-    /// Largest sum of squared deviations of the codes of a row from their mean, seen in calibration;
-    /// for kernels that fix a shift from it.
+    /// Largest variance of the codes of a row seen in calibration, for kernels that fix a shift from it.
     pub code_variance: Option<f64>,
 }
 

@@ -8,6 +8,7 @@ use super::grids::{Channels, symmetric};
 use super::statistics::Samples;
 use crate::integer::operation::Kernel;
 use crate::integer::ops::norm::{Norm, NormOutput};
+use crate::nonlinear::fq_vit::power_of_two_factor::power_of_two_factors;
 use crate::nonlinear::{Approximation, Grid, InputForm, Nonlinearity, Request};
 
 /// Bits of a residual that is read by a normalisation without wishes of its own.
@@ -76,9 +77,16 @@ impl Builder<'_> {
                     let (low, high) = point.range("min_max")?;
                     symmetric((-low).max(high), bits)
                 }
-                InputForm::Accumulator | InputForm::PowerOfTwoFactor => {
-                    point.fine(RESIDUAL_BITS)?
-                } // TODO-JOIN
+                InputForm::Accumulator => point.fine(RESIDUAL_BITS)?,
+                InputForm::PowerOfTwoFactor => {
+                    let (scales, zero_point) = power_of_two_factors(&samples.values, width);
+                    Grid {
+                        scales,
+                        zero_point,
+                        low: 0,
+                        high: 255,
+                    }
+                }
             };
             Ok(Request {
                 code_variance: Some(code_variance(&input, &samples)),
@@ -236,7 +244,7 @@ fn sequences(
     all
 }
 
-/// Largest sum of squared deviations of the codes of a sample row from their mean.
+/// Largest variance of the codes of a sample row.
 fn code_variance(grid: &Grid, samples: &Samples) -> f64 {
     let width = samples.width.max(1);
     samples
@@ -249,7 +257,7 @@ fn code_variance(grid: &Grid, samples: &Samples) -> f64 {
                     .map(|(channel, &value)| f64::from(value) / grid.scale(channel))
             };
             let mean = codes().sum::<f64>() / width as f64;
-            codes().map(|code| (code - mean).powi(2)).sum::<f64>()
+            codes().map(|code| (code - mean).powi(2)).sum::<f64>() / width as f64
         })
         .fold(0.0, f64::max)
 }
