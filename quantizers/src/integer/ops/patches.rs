@@ -61,6 +61,7 @@ impl Operation for Patches {
         let whole =
             self.patch > 0 && height.is_multiple_of(self.patch) && width.is_multiple_of(self.patch);
         expect("whole patches", 1, usize::from(whole))?;
+        bounds.max_rows = 1 + (height / self.patch) * (width / self.patch);
         let row = channels * self.patch * self.patch;
         bounds.write(self.output, row, Interval::of_bits(8, false))
     }

@@ -61,7 +61,9 @@ fn grids(function: Nonlinearity, request: &Request) -> Result<(&Grid, &Grid), Re
     let Some(output) = &request.output else {
         return Err(refuse(function, "an output grid", "none"));
     };
-    if output.scales.len() != 1 {
+    // Normalisations have a factor for each channel anyway.
+    let by_channel = matches!(function, Nonlinearity::LayerNorm | Nonlinearity::RmsNorm);
+    if output.scales.len() != 1 && !(by_channel && output.scales.len() == request.width) {
         let found = format!("{} scales", output.scales.len());
         return Err(refuse(function, "one scale of the outputs", found));
     }

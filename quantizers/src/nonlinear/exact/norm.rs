@@ -103,13 +103,18 @@ pub fn affine(
     if let Some(value) = gamma.iter().chain(beta).find(|value| !value.is_finite()) {
         return Err(refuse(function, "finite parameters", format!("{value}")));
     }
-    let scale = output.scale(0);
-    let unit = scale * f64::from(1 << VALUE_BITS);
+    let unit = |channel: usize| output.scale(channel) * f64::from(1 << VALUE_BITS);
     let offset = |channel: usize| {
-        beta.get(channel).copied().unwrap_or(0.0) / scale + f64::from(output.zero_point)
+        let beta = beta.get(channel).copied().unwrap_or(0.0);
+        beta / output.scale(channel) + f64::from(output.zero_point)
     };
+    let factors: Vec<f64> = gamma
+        .iter()
+        .enumerate()
+        .map(|(channel, gamma)| gamma / unit(channel))
+        .collect();
     let largest = |values: &mut dyn Iterator<Item = f64>| values.map(f64::abs).fold(0.0, f64::max);
-    let factor = largest(&mut gamma.iter().map(|gamma| gamma / unit));
+    let factor = largest(&mut factors.iter().copied());
     let reach = largest(&mut (0..width).map(offset)) + 1.0;
     // Factors below 2^30, offsets below 2^60.
     let shift = (30.0 - factor.log2().floor() - 1.0)
@@ -127,9 +132,9 @@ pub fn affine(
     let half = 0.5;
     #[expect(clippy::cast_sign_loss, reason = "at least 1")]
     Ok(Affine {
-        multipliers: gamma
+        multipliers: factors
             .iter()
-            .map(|gamma| (gamma / unit * power).round() as i32)
+            .map(|factor| (factor * power).round() as i32)
             .collect(),
         offsets: (0..width)
             .map(|channel| ((offset(channel) + half) * power).round() as i64)
