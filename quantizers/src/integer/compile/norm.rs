@@ -60,12 +60,14 @@ impl Builder<'_> {
         let statistics = self.statistics(&node.input_point())?;
         let samples = self.at(&node.input_point(), |point| point.samples().cloned())?;
         let fine = self.at(&node.output_point(), |point| point.fine(NORMED_BITS))?;
-        let sequences = sequences(&samples, function, &gamma, &beta, node.epsilon);
-        let output = match &codes {
-            Some((grid, channels)) => moved_grid(grid, channels, width),
-            None => fine,
+        // Moved channels are another normalisation: `(y - m) / f` has gamma / f and (beta - m) / f.
+        let plain = Channels::default();
+        let (output, channels) = match &codes {
+            Some((grid, channels)) => (grid.clone(), channels),
+            None => (fine, &plain),
         };
-        let moved_beta = moved(&beta, codes.as_ref().map(|(_, channels)| channels));
+        let moved_gamma = moved(&gamma, &[], channels);
+        let moved_beta = moved(&beta, &channels.offsets, channels);
         let request = |approximation: &dyn Approximation| {
             let point = super::grids::Point {
                 name: &node.input_point(),
@@ -94,21 +96,17 @@ impl Builder<'_> {
                 output: Some(output.clone()),
                 output_bits: 8,
                 width,
-                gamma: gamma.clone(),
+                gamma: moved_gamma.clone(),
                 beta: moved_beta.clone(),
                 epsilon: node.epsilon,
             })
         };
-        // Offsets are not part of what the codes mean: compare what is behind them.
-        let compared = match &codes {
-            Some((_, channels)) if !channels.offsets.is_empty() => without(&sequences, channels),
-            _ => sequences,
-        };
+        let sequences = sequences(&samples, function, &moved_gamma, &moved_beta, node.epsilon);
         let chosen = self.choose(&Contest {
             slot: node.name.clone(),
             function,
             request: &request,
-            sequences: &compared,
+            sequences: &sequences,
         })?;
         Ok(PlannedNorm {
             node,
@@ -137,6 +135,7 @@ impl Builder<'_> {
             let grid = self.at(&planned.node.output_point(), |p| p.fine(NORMED_BITS))?;
             let request = Request {
                 output: Some(grid.clone()),
+                gamma: planned.gamma.clone(),
                 beta: planned.beta.clone(),
                 ..planned.chosen.request.clone()
             };
@@ -177,39 +176,14 @@ impl Builder<'_> {
     }
 }
 
-/// `grid` seen from the unmoved channels.
-fn moved_grid(grid: &Grid, channels: &Channels, width: usize) -> Grid {
-    if channels.factors.is_empty() {
-        return grid.clone();
-    }
-    Grid {
-        scales: (0..width)
-            .map(|channel| grid.scale(0) * channels.factor(channel))
-            .collect(),
-        ..grid.clone()
-    }
-}
-
-fn moved(beta: &[f64], channels: Option<&Channels>) -> Vec<f64> {
-    let offset = |channel| channels.map_or(0.0, |channels| channels.offset(channel));
-    beta.iter()
+/// `(values - offsets) / factors`.
+fn moved(values: &[f64], offsets: &[f64], channels: &Channels) -> Vec<f64> {
+    let offset = |channel: usize| offsets.get(channel).copied().unwrap_or(0.0);
+    values
+        .iter()
         .enumerate()
-        .map(|(channel, beta)| beta - offset(channel))
+        .map(|(channel, value)| (value - offset(channel)) / channels.factor(channel))
         .collect()
-}
-
-/// Sequences whose outputs have the offsets taken off.
-fn without(sequences: &[Rows], channels: &Channels) -> Vec<Rows> {
-    let lower = |rows: &Rows| Rows {
-        outputs: rows
-            .outputs
-            .iter()
-            .enumerate()
-            .map(|(at, value)| value - channels.offset(at % rows.width))
-            .collect(),
-        ..rows.clone()
-    };
-    sequences.iter().map(lower).collect()
 }
 
 /// The float normalisation of each sample row, in f64.
