@@ -12,8 +12,8 @@ use super::source::{Candidate, Choice, Slot};
 use crate::integer::Mode;
 use crate::nonlinear::{self, Approximation, Compiled, Grid, Nonlinearity, Request};
 
-/// Figures closer than this are equal: the first family named wins.
-const EQUAL_DB: f64 = 0.01;
+/// Figures closer than this are the luck of rounding: the first family named wins.
+const EQUAL_DB: f64 = 0.1;
 
 /// Rows of one sequence of a slot: exact inputs and outputs.
 #[derive(Debug, Clone, Default)]
