@@ -38,6 +38,8 @@ pub(super) struct Measured {
     pub(super) hessian: Option<Vec<f32>>,
     /// `[cols]`.
     pub(super) input_abs_mean: Option<Vec<f32>>,
+    /// `[cols]`, times the number of tokens.
+    pub(super) input_mean_square: Option<Vec<f32>>,
     /// Smallest and largest.
     pub(super) input_range: Option<(f32, f32)>,
 }
@@ -105,9 +107,12 @@ impl Statistics {
             [low, high] => Some((low, high)),
             _ => None,
         });
+        let hessian = of(HESSIAN, point);
+        let diagonal = |values: &Vec<f32>| values.iter().step_by(cols + 1).copied().collect();
         Ok(Measured {
             fisher,
-            hessian: of(HESSIAN, point),
+            input_mean_square: hessian.as_ref().map(diagonal),
+            hessian,
             input_abs_mean: of(ABS_MEAN, point),
             input_range,
         })

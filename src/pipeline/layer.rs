@@ -83,6 +83,7 @@ impl Work<'_> {
             fisher,
             hessian,
             input_abs_mean: measured.input_abs_mean.as_deref(),
+            input_mean_square: measured.input_mean_square.as_deref(),
             input_range: measured.input_range,
             outlier_factor: self.outlier_factor,
             seed: layer_seed(self.seed, &planned.name),

@@ -2,13 +2,13 @@
 //!
 //! Every group tries [`STEPS`] grids, from its full range down to a fifth of it, and one on which its
 //! largest weight is a code, and takes the one with the least squared error `sum_j h_j (w_j - w'_j)^2`, where `h_j` is 1 or the mean square of
-//! input `j` (the diagonal of the Hessian, up to a factor). Outermost weights are clipped, all
+//! input `j`. Outermost weights are clipped, all
 //! others land on a finer grid; at 8 bits little is gained, at 4 bits about half a bit.
 
 use super::QuantizeError;
 use crate::grid::{Grid, Point};
 use crate::tensor::Uniform;
-use crate::{Granularity, LayerStats, MatrixRef};
+use crate::{Granularity, LayerStats, MatrixRef, Stat};
 use rayon::prelude::*;
 
 /// Grids tried for every group.
@@ -36,35 +36,36 @@ impl Clip {
     ];
 }
 
-/// `[cols]` weights of squared errors: the diagonal of the Hessian.
+/// `[cols]` weights of squared errors: the mean square of each input.
 ///
 /// # Errors
-/// No Hessian, one of another shape, a diagonal that cannot be one.
-pub(super) fn input_weights(
-    stats: &LayerStats<'_>,
+/// Not measured, of another number of inputs, a value that cannot be a mean square.
+pub(super) fn input_weights<'a>(
+    stats: &LayerStats<'a>,
     cols: usize,
-) -> Result<Vec<f32>, QuantizeError> {
-    let hessian = stats.hessian.ok_or(QuantizeError::MissingStat("hessian"))?;
-    let found = (hessian.rows(), hessian.cols());
-    if found != (cols, cols) {
+) -> Result<&'a [f32], QuantizeError> {
+    let stat = Stat::InputMeanSquare.name();
+    let squares = stats
+        .input_mean_square
+        .ok_or(QuantizeError::MissingStat(stat))?;
+    if squares.len() != cols {
         return Err(QuantizeError::StatShape {
-            stat: "hessian",
-            expected: (cols, cols),
-            found,
+            stat,
+            expected: (1, cols),
+            found: (1, squares.len()),
         });
     }
-    let diagonal: Vec<f32> = (0..cols).map(|at| hessian.data()[at * cols + at]).collect();
-    match diagonal
+    match squares
         .iter()
         .position(|value| !value.is_finite() || *value < 0.0)
     {
-        Some(at) => Err(QuantizeError::StatValue {
-            stat: "hessian",
-            row: at,
-            col: at,
-            value: diagonal[at],
+        Some(col) => Err(QuantizeError::StatValue {
+            stat,
+            row: 0,
+            col,
+            value: squares[col],
         }),
-        None => Ok(diagonal),
+        None => Ok(squares),
     }
 }
 
@@ -261,24 +262,26 @@ mod tests {
     }
 
     #[test]
-    fn the_hessian_is_asked_for_and_checked() {
-        let none = LayerStats::default();
-        assert_eq!(
-            input_weights(&none, 2),
-            Err(QuantizeError::MissingStat("hessian"))
-        );
-        let of = |data: &[f32]| {
-            let hessian = MatrixRef::new(data, 2, 2).ok();
+    fn mean_squares_are_asked_for_and_checked() {
+        let of = |squares: Option<&[f32]>| {
             let stats = LayerStats {
-                hessian,
+                input_mean_square: squares,
                 ..LayerStats::default()
             };
-            input_weights(&stats, 2)
+            input_weights(&stats, 2).map(<[f32]>::to_vec)
         };
-        assert_eq!(of(&[1.0, 5.0, 5.0, 3.0]), Ok(vec![1.0, 3.0]));
+        assert_eq!(
+            of(None),
+            Err(QuantizeError::MissingStat("input_mean_square"))
+        );
+        assert_eq!(of(Some(&[1.0, 3.0])), Ok(vec![1.0, 3.0]));
         assert!(matches!(
-            of(&[1.0, 5.0, 5.0, -3.0]),
-            Err(QuantizeError::StatValue { row: 1, .. })
+            of(Some(&[1.0])),
+            Err(QuantizeError::StatShape { found: (1, 1), .. })
+        ));
+        assert!(matches!(
+            of(Some(&[1.0, -3.0])),
+            Err(QuantizeError::StatValue { col: 1, .. })
         ));
     }
 }

@@ -62,7 +62,7 @@ impl Quantizer for RtnQuantizer {
     fn needs(&self) -> &[Stat] {
         match self.clip {
             Clip::Nothing | Clip::Mse => &[],
-            Clip::InputMse => &[Stat::Hessian],
+            Clip::InputMse => &[Stat::InputMeanSquare],
         }
     }
 
@@ -84,7 +84,7 @@ impl Quantizer for RtnQuantizer {
             Clip::Mse => clipping::quantize(grid, weight, granularity, None),
             Clip::InputMse => {
                 let inputs = clipping::input_weights(stats, weight.cols())?;
-                clipping::quantize(grid, weight, granularity, Some(&inputs))
+                clipping::quantize(grid, weight, granularity, Some(inputs))
             }
         };
         Ok(QuantizedTensor {
@@ -150,7 +150,7 @@ mod tests {
     fn clipping_is_a_choice_and_says_what_it_needs() {
         let needs = |text: &str| configure(text).unwrap().needs().to_vec();
         assert!(needs("bits = 4\nclip = \"mse\"").is_empty());
-        assert_eq!(needs("bits = 4\nclip = \"input_mse\""), [Stat::Hessian]);
+        assert_eq!(needs("bits = 4\nclip = \"input_mse\""), [Stat::InputMeanSquare]);
         assert!(refused("bits = 4\nclip = \"best\"").contains("`\"input_mse\"`"));
         let mut data: Vec<f32> = (0..256u16)
             .map(|i| (f32::from(i) / 128.0 - 1.0) * 0.3)
