@@ -2,8 +2,8 @@
 
 use super::document::Section;
 use super::{
-    Calibration, Evaluation, Integer, KEEP, Origin, Output, Pattern, Recipe, RecipeError, Rule, parse_bytes,
-    resolve_data,
+    Calibration, Evaluation, Integer, KEEP, Origin, Output, Pattern, Recipe, RecipeError, Rule,
+    parse_bytes, resolve_data,
 };
 use calib::sampling::{Selection, TextMode};
 use eval::gate::Gate;

@@ -150,7 +150,10 @@ mod tests {
     fn clipping_is_a_choice_and_says_what_it_needs() {
         let needs = |text: &str| configure(text).unwrap().needs().to_vec();
         assert!(needs("bits = 4\nclip = \"mse\"").is_empty());
-        assert_eq!(needs("bits = 4\nclip = \"input_mse\""), [Stat::InputMeanSquare]);
+        assert_eq!(
+            needs("bits = 4\nclip = \"input_mse\""),
+            [Stat::InputMeanSquare]
+        );
         assert!(refused("bits = 4\nclip = \"best\"").contains("`\"input_mse\"`"));
         let mut data: Vec<f32> = (0..256u16)
             .map(|i| (f32::from(i) / 128.0 - 1.0) * 0.3)
