@@ -16,7 +16,7 @@ mod resolve;
 mod size;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use error::PlanError;
 pub use estimate::Estimate;

@@ -254,3 +254,6 @@ pub(super) fn because_unnamed(planned: &mut PlannedLayer) {
     "no rule names it: integer-only models quantize every layer, 8 bits unless named"
         .clone_into(&mut planned.because);
 }
+
+#[cfg(test)]
+mod tests;

@@ -291,3 +291,6 @@ fn observers() -> String {
     let quoted = OBSERVERS.map(|(name, _)| format!("`\"{name}\"`"));
     format!("one of {}", quoted.join(", "))
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,15 +125,16 @@ impl ProgramFacts {
             .max()
             .unwrap_or(0);
         for (at, operation) in self.operations.iter().enumerate() {
-            let _ = writeln!(
-                text,
+            let reads = operation.reads.join(", ");
+            let line = format!(
                 "{at:>4}  {:<kind$}  {:>2} bits  {} -> {}  {}",
                 operation.kind,
                 operation.bits,
-                operation.reads.join(", "),
+                if reads.is_empty() { "input" } else { &reads },
                 operation.writes.join(", "),
                 operation.what,
             );
+            let _ = writeln!(text, "{}", line.trim_end());
         }
         let name = self.buffers.iter().map(|b| b.name.len()).max().unwrap_or(0);
         let _ = writeln!(text, "buffers");
