@@ -35,6 +35,8 @@ pub struct ModelFacts {
     pub vocabulary: Option<usize>,
     /// Longest sequence.
     pub max_positions: Option<usize>,
+    /// Data can be made with it alone (`synthetic`).
+    pub synthetic: bool,
     /// What it computes, for integer programs, or why there is no such description.
     pub graph: Result<EncoderGraph, GraphError>,
 }
@@ -108,6 +110,8 @@ impl ModelFacts {
             .collect();
         let layers = model.layers().to_vec();
         let graph = model.encoder_graph();
+        let synthetic = graph.is_ok() || kind(model) == ModelKind::Decoder;
+        let graph = graph.and_then(|graph| integer::supported(graph, model.architecture()));
         let patches = graph.as_ref().ok().and_then(integer::patches);
         let mut layer_bytes = BTreeMap::new();
         let mut float_types = BTreeMap::new();
@@ -130,6 +134,7 @@ impl ModelFacts {
             tensor_bytes: folder.tensors().map(|(_, info)| info.bytes as u64).sum(),
             vocabulary: model.vocabulary(),
             max_positions: model.max_positions(),
+            synthetic,
             graph,
         }
     }

@@ -3,8 +3,8 @@
 use super::{ModelFacts, PlanError, PlannedLayer};
 use crate::recipe::integer::{Activations, Nonlinear};
 use crate::recipe::{Integer, Pattern, Recipe, RecipeError, Rule};
-use calib::LayerSpec;
-use quantizers::integer::compile::{EncoderGraph, Input, LinearNode, NormNode};
+use calib::{GraphError, LayerSpec};
+use quantizers::integer::compile::{Activation, Block, EncoderGraph, Input, LinearNode, NormNode};
 use quantizers::tensor::SchemeKind;
 use quantizers::{Granularity, Scheme, Stat};
 use serde::{Deserialize, Serialize};
@@ -83,6 +83,22 @@ pub(super) fn graph<'m>(
         line: integer.line,
         source: source.clone(),
     })
+}
+
+/// Refuses a model with a function no approximation replaces.
+pub(super) fn supported(
+    graph: EncoderGraph,
+    architecture: &'static str,
+) -> Result<EncoderGraph, GraphError> {
+    let replaced = |block: &Block| matches!(block.activation, Activation::Gelu | Activation::Silu);
+    match graph.blocks.iter().find(|block| !replaced(block)) {
+        None => Ok(graph),
+        Some(block) => Err(GraphError {
+            architecture,
+            stage: format!("block {}", block.index),
+            reason: "has another activation than GELU or SiLU",
+        }),
+    }
 }
 
 /// Every linear layer of the program, in execution order. The projection of patches is one, though

@@ -125,8 +125,7 @@ impl Recipe {
             statistics.insert(0, ACTIVATIONS.to_owned());
         }
         let calibration = &self.calibration;
-        let has_sampler = model.kind == super::ModelKind::Decoder || model.graph.is_ok();
-        if calibration.data == "synthetic" && !has_sampler {
+        if calibration.data == "synthetic" && !model.synthetic {
             return Err(PlanError::NoSampler {
                 architecture: model.architecture.clone(),
                 statistics,

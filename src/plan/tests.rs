@@ -59,6 +59,7 @@ fn model(kind: ModelKind) -> ModelFacts {
         tensor_bytes: 2 * parameters,
         vocabulary: Some(512),
         max_positions: Some(256),
+        synthetic: kind == ModelKind::Decoder,
         graph: Err(GraphError {
             architecture: "llama",
             stage: "block 0".into(),
@@ -151,6 +152,7 @@ pub(crate) fn encoder() -> ModelFacts {
         parameters,
         tensor_bytes: 2 * parameters,
         max_positions: Some(64),
+        synthetic: true,
         graph: Ok(graph),
         ..model(ModelKind::TextClassifier)
     }

@@ -120,12 +120,33 @@ fn encoders_become_integer_programs_by_default() {
     let recipe = Recipe::for_model(None, &Overrides::default(), &encoder()).unwrap();
     let plan = recipe.check(&encoder(), 1).unwrap();
     assert_eq!(plan.recipe.name, "int8-integer-only");
-    // Nothing of the checkpoint is kept as it is: tables of 8-bit codes instead of f16.
-    assert!(plan.size.artifact_bytes < plan.size.original_bytes * 6 / 10);
+    // 512 + 64 rows of 32 codes and a multiplier; 9 bytes for each of the 243 output channels of the
+    // layers, 17 for each of the 3 * 32 of the normalisations.
+    let tables = 576 * (32 + 2) + 4 * 32 + 9 * (4 * 32 + 48 + 32 + 32 + 3) + 17 * 96;
+    let layers: u64 = plan.layers.iter().map(|layer| layer.bytes).sum();
+    assert_eq!(plan.size.artifact_bytes, tables + layers);
     let overrides = Overrides {
         method: Some("rtn".to_owned()),
         ..Overrides::default()
     };
     let recipe = Recipe::for_model(None, &overrides, &encoder()).unwrap();
     assert!(recipe.check(&encoder(), 1).unwrap().integer.is_none());
+}
+
+#[test]
+fn functions_without_an_approximation_are_known_while_planning() {
+    let graph = encoder().graph.unwrap();
+    assert_eq!(supported(graph.clone(), "bert"), Ok(graph.clone()));
+    let mut graph = graph;
+    graph.blocks[0].activation = Activation::Relu;
+    let error = supported(graph, "bert").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`bert` has no integer-only form: block 0 has another activation than GELU or SiLU"
+    );
+    let facts = ModelFacts {
+        graph: Err(error),
+        ..encoder()
+    };
+    assert_eq!(Recipe::default_for(&facts), "w8");
 }
