@@ -198,9 +198,10 @@ pub struct EvaluationArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Without a MODEL the program quantizes the small model it carries, offline, in under a minute
-(recipe squeeze-3-sparse). Without a recipe, decoders take w4 and other models w8. Without
-evaluation data, decoders are judged on text sampled from the original model; other models
-are not judged, and the report says so.")]
+(recipe squeeze-3-sparse). Without a recipe, decoders take w4 and encoders int8-integer-only,
+which turns them into programs of integers; name data like the model's own with --calib.
+Without evaluation data, decoders are judged on text sampled from the original model; other
+models are not judged, and the report says so.")]
 pub struct QuantizeArgs {
     /// A folder, `org/name[@revision]` on the Hub, or `demo`
     #[arg(default_value = "demo")]
@@ -275,6 +276,9 @@ pub struct EvalArgs {
 
 /// `quench export`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+An integer-only folder cannot be exported: its embeddings, normalisations and biases exist as
+tables of its integer program, no longer as floats. ONNX is not among the formats.")]
 pub struct ExportArgs {
     /// A quantized folder
     pub out: PathBuf,
@@ -335,6 +339,8 @@ pub struct ListArgs {
 pub enum Listing {
     /// Quantization methods and their parameters
     Methods,
+    /// Integer approximations of nonlinear functions
+    Approximations,
     /// Model families
     Architectures,
     /// Output formats

@@ -10,17 +10,19 @@ mod estimate;
 mod evaluations;
 mod facts;
 mod formats;
+mod integer;
 mod request;
 mod resolve;
 mod size;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use error::PlanError;
 pub use estimate::Estimate;
 pub(crate) use evaluations::evaluations;
 pub use facts::{ModelFacts, ModelKind, StageFacts, dtype_name};
+pub use integer::PlannedInteger;
 pub use request::{EvaluateRequest, Machine, QuantizeRequest};
 pub use size::PredictedSize;
 pub use table::render;
@@ -46,6 +48,9 @@ pub struct Plan {
     pub layers: Vec<PlannedLayer>,
     /// Linear layers that stay as they are, and why.
     pub kept: Vec<KeptLayer>,
+    /// How the model becomes an integer program; absent for weight-only plans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub integer: Option<PlannedInteger>,
     /// Registry name of the output format.
     pub format: String,
     /// Why that format.

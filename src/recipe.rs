@@ -7,6 +7,7 @@ mod document;
 pub mod names;
 mod error;
 mod evaluation;
+pub mod integer;
 mod overrides;
 mod parse;
 mod pattern;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use builtin::{BUILTIN, BuiltinRecipe};
 pub use error::RecipeError;
+pub use integer::Integer;
 pub use overrides::Overrides;
 pub use pattern::Pattern;
 pub use quantity::parse_bytes;
@@ -42,6 +44,8 @@ pub struct Recipe {
     pub calibration: Calibration,
     /// First match wins.
     pub rules: Vec<Rule>,
+    /// What makes it integer-only; nothing for weight-only recipes.
+    pub integer: Option<Integer>,
     /// What the artifact looks like.
     pub output: Output,
     /// Tasks run on the written files; empty means the default for the kind of model.

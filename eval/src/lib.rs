@@ -9,5 +9,7 @@ pub mod intervals;
 pub mod score;
 pub mod gate;
 pub mod subject;
+pub mod runner;
+pub mod integer_model;
 pub mod tasks;
 pub mod report;

@@ -1,9 +1,10 @@
 //! Who is judged: the original, the quantized model, and what turns data into their inputs.
 
+use crate::runner::Runner;
+use calib::Model;
 use calib::data::DataError;
 use calib::image_processor::ImageProcessor;
 use calib::tokenizer::{Tokenizer, TokenizerError};
-use calib::{Forward, Model};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,9 +13,9 @@ use thiserror::Error;
 /// The models of one evaluation; at least one of them is there.
 pub struct Subject<'a> {
     /// The original checkpoint.
-    pub original: Option<Forward<'a>>,
+    pub original: Option<Box<dyn Runner + 'a>>,
     /// The artifact.
-    pub quantized: Option<Forward<'a>>,
+    pub quantized: Option<Box<dyn Runner + 'a>>,
     /// What the model folder says about inputs.
     pub inputs: InputFiles,
 }
@@ -80,13 +81,13 @@ pub enum SubjectError {
     Images(#[from] DataError),
 }
 
-impl<'a> Subject<'a> {
+impl Subject<'_> {
     /// The model whose shape both share.
-    pub fn model(&self) -> Option<&'a dyn Model> {
+    pub fn model(&self) -> Option<&dyn Model> {
         self.original
             .as_ref()
             .or(self.quantized.as_ref())
-            .map(Forward::model)
+            .map(|runner| runner.model())
     }
 }
 

@@ -8,6 +8,7 @@ use calib::hub::{FetchOptions, Silent};
 use calib::{
     Checkpoint, Forward, LayerSpec, Model, SourceError, Tensor32, WeightSource, open_model,
 };
+use eval::runner::Runner;
 use eval::score::Score;
 use eval::subject::{InputFiles, Subject};
 use eval::tasks::{Mode, TaskSpec, evaluate};
@@ -56,10 +57,10 @@ fn run(
     content: &Content,
     twice: bool,
 ) -> Vec<Score> {
-    let forward = || {
+    let forward = || -> Box<dyn Runner + '_> {
         let mut forward = Forward::new(model, checkpoint, Device::flex());
         forward.keep_resident().expect("all weights");
-        forward
+        Box::new(forward)
     };
     let subject = Subject {
         original: Some(forward()),
@@ -281,8 +282,8 @@ fn rounded_against_reference(model: &str, spec: &TaskSpec, row: &str) {
     original.keep_resident().expect("all weights");
     quantized.keep_resident().expect("all weights");
     let subject = Subject {
-        original: Some(original),
-        quantized: Some(quantized),
+        original: Some(Box::new(original)),
+        quantized: Some(Box::new(quantized)),
         inputs: InputFiles::from_folder(&folder).expect("input files"),
     };
     let scores = evaluate(&subject, spec, &content(&spec.data), 0, &()).expect("scores");

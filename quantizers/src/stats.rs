@@ -10,6 +10,8 @@ pub enum Stat {
     InputRange,
     /// Mean |x| of every input channel.
     InputAbsMean,
+    /// Mean x^2 of every input channel: the diagonal of the Hessian over the number of tokens.
+    InputMeanSquare,
     /// `X^T X` over all calibration tokens, no factor, no averaging, no damping.
     Hessian,
     /// Diagonal Fisher: sum over sequences of the squared gradient of the sequence's mean token loss.
@@ -22,6 +24,7 @@ impl Stat {
         match self {
             Self::InputRange => "input_range",
             Self::InputAbsMean => "input_abs_mean",
+            Self::InputMeanSquare => "input_mean_square",
             Self::Hessian => "hessian",
             Self::Fisher => "fisher",
         }
@@ -39,6 +42,8 @@ pub struct LayerStats<'a> {
     pub hessian: Option<MatrixRef<'a>>,
     /// Mean |x| per input channel, `[cols]`.
     pub input_abs_mean: Option<&'a [f32]>,
+    /// Mean x^2 per input channel, up to one factor for all, `[cols]`.
+    pub input_mean_square: Option<&'a [f32]>,
     /// Smallest and largest input.
     pub input_range: Option<(f32, f32)>,
     /// Interquartile-range factor shared by every layer with the same outlier target; see

@@ -33,6 +33,7 @@ pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<(), Err
     }
     let reader = ArtifactReader::open(&args.out)
         .map_err(|error| failed(format!("cannot open `{}`", args.out.display()), error))?;
+    refuse_integer_only(args, &reader)?;
     let format = format(args)?;
     quantize::check_output(&args.output, args.force)?;
     for (name, layer) in reader.layers() {
@@ -72,6 +73,31 @@ pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<(), Err
         figures::bytes(written.bytes()),
         reader.layers().len(),
     ))
+}
+
+/// An integer-only folder lacks what every other format holds.
+fn refuse_integer_only(args: &ExportArgs, reader: &ArtifactReader) -> Result<(), Error> {
+    if !reader.is_integer_only() {
+        return Ok(());
+    }
+    let replaced = reader.replaced_tensors();
+    let first = replaced.keys().next().map_or("", String::as_str);
+    Err(Error::Mismatch {
+        message: format!(
+            "`{}` is integer-only and cannot be exported as `{}`",
+            args.out.display(),
+            args.format
+        ),
+        source: Some(
+            format!(
+                "it has no float tensor `{first}` and {} more (embeddings, normalisations, biases): \
+                 the integer program replaced them",
+                replaced.len().saturating_sub(1)
+            )
+            .into(),
+        ),
+        hint: Some("quantize the original with a weight-only recipe such as `w8`".to_owned()),
+    })
 }
 
 fn write(

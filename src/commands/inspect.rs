@@ -1,5 +1,6 @@
 //! `quench inspect`: the tensors of a folder, or one of them closely.
 
+mod program;
 mod values;
 
 use super::open::OpenModel;
@@ -11,6 +12,7 @@ use crate::progress::Progress;
 use crate::recipe::names;
 use ::eval::report::figures;
 use calib::WeightSource;
+use program::ProgramFacts;
 use quantizers::formats::StoredLayer;
 use quantizers::tensor::SchemeKind;
 use quantizers::{Encoding, Granularity, QuantizedTensor};
@@ -54,6 +56,7 @@ fn all(open: &OpenModel, json: bool) -> Result<(), Error> {
     let quantized_weights: u64 = quantized.iter().map(|row| weights_of(row)).sum();
     let quantized_bytes: u64 = quantized.iter().map(|row| row.bytes).sum();
     let per_weight = |bytes: u64, weights: u64| 8.0 * bytes as f64 / weights.max(1) as f64;
+    let program = ProgramFacts::of(open)?;
     if json {
         return print_json(&json!({
             "model": facts.name,
@@ -64,6 +67,7 @@ fn all(open: &OpenModel, json: bool) -> Result<(), Error> {
             "bits_per_weight": per_weight(total, facts.parameters),
             "quant_method": open.artifact.reader().quant_method(),
             "tensors": rows,
+            "integer_program": program,
         }));
     }
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
@@ -104,6 +108,9 @@ fn all(open: &OpenModel, json: bool) -> Result<(), Error> {
             facts.layers.iter().filter(|layer| layer.in_block).count(),
         ),
     };
+    if let Some(program) = program {
+        text.push_str(&program.render());
+    }
     print(&text)
 }
 
@@ -176,6 +183,9 @@ fn one(open: &OpenModel, name: &str, json: bool) -> Result<(), Error> {
         });
     };
     let failed = |error| Error::mismatch(format!("cannot read tensor `{found}`"), error);
+    if open.is_integer_only() && open.artifact.reader().layer_of_entry(found).is_none() {
+        return integers(open, found, json);
+    }
     let tensor = open.artifact.tensor(found).map_err(failed)?;
     let values = Values::of(&tensor.data);
     let layer = found.strip_suffix(".weight").unwrap_or(found);
@@ -211,6 +221,31 @@ fn one(open: &OpenModel, name: &str, json: bool) -> Result<(), Error> {
         );
     }
     print(&(text + &values.render()))
+}
+
+/// An integer tensor of an integer program.
+fn integers(open: &OpenModel, name: &str, json: bool) -> Result<(), Error> {
+    let tensor = open.artifact.reader().integer_tensor(name);
+    let tensor =
+        tensor.map_err(|error| Error::mismatch(format!("cannot read tensor `{name}`"), error))?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a histogram, not arithmetic"
+    )]
+    let data: Vec<f32> = tensor
+        .values()
+        .into_iter()
+        .map(|value| value as f32)
+        .collect();
+    let values = Values::of(&data);
+    if json {
+        return print_json(&json!({ "name": name, "shape": tensor.shape, "values": values }));
+    }
+    print(&format!(
+        "{name} {:?}, integers\n{}",
+        tensor.shape,
+        values.render()
+    ))
 }
 
 fn sparse_values(decoded: &QuantizedTensor) -> usize {

@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use eval::tasks::TASKS;
 use quantizers::METHODS;
 use quantizers::formats::FORMATS;
+use quantizers::nonlinear::APPROXIMATIONS;
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -17,6 +18,9 @@ use std::fmt::Write;
 #[derive(Debug, Serialize)]
 struct Entry {
     name: String,
+    /// The function an approximation replaces.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    replaces: String,
     summary: String,
     /// Parameters of a method, `model_type`s of a family.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -74,8 +78,17 @@ fn table(text: &mut String, indent: &str, entries: &[Entry]) {
         .map(|entry| entry.name.len())
         .max()
         .unwrap_or(0);
+    let kind = entries
+        .iter()
+        .map(|entry| entry.replaces.len())
+        .max()
+        .unwrap_or(0);
     for entry in entries {
-        let _ = writeln!(text, "{indent}{:<width$}  {}", entry.name, entry.summary);
+        let _ = write!(text, "{indent}{:<width$}  ", entry.name);
+        if kind > 0 {
+            let _ = write!(text, "{:<kind$}  ", entry.replaces);
+        }
+        let _ = writeln!(text, "{}", entry.summary);
         let inner = entry
             .details
             .iter()
@@ -92,6 +105,7 @@ fn table(text: &mut String, indent: &str, entries: &[Entry]) {
 fn entries(listing: Listing) -> Vec<Entry> {
     let plain = |name: &str, summary: &str| Entry {
         name: name.to_owned(),
+        replaces: String::new(),
         summary: summary.to_owned(),
         details: Vec::new(),
     };
@@ -109,6 +123,13 @@ fn entries(listing: Listing) -> Vec<Entry> {
                     .map(|(n, s)| detail(n, s))
                     .collect(),
                 ..plain(method.name(), method.summary())
+            })
+            .collect(),
+        Listing::Approximations => APPROXIMATIONS
+            .iter()
+            .map(|entry| Entry {
+                replaces: entry.replaces().name().to_owned(),
+                ..plain(entry.name(), entry.summary())
             })
             .collect(),
         Listing::Architectures => ARCHITECTURES

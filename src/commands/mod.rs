@@ -4,6 +4,7 @@ mod demo;
 pub mod eval;
 pub mod export;
 pub mod inspect;
+mod integer_weights;
 pub mod list;
 mod open;
 pub mod plan;

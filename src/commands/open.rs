@@ -1,6 +1,7 @@
 //! From MODEL on the command line to an open checkpoint; reads headers only.
 
 use super::demo;
+use super::integer_weights::IntegerWeights;
 use crate::Error;
 use crate::args::SourceArgs;
 use crate::plan::ModelFacts;
@@ -37,6 +38,8 @@ pub struct OpenModel {
     pub checkpoint: Checkpoint,
     /// The tensors as the original checkpoint had them, quantized layers decoded when asked for.
     pub artifact: Artifact,
+    /// Names and shapes of an integer-only folder, which has no float weights to read.
+    integer: Option<IntegerWeights>,
     /// Stages and layers.
     pub model: Box<dyn Model>,
     /// Keeps the demo model's folder until the end.
@@ -113,14 +116,20 @@ impl OpenModel {
             Checkpoint::open(&folder).map_err(|error| checkpoint_error(&folder, error))?;
         let artifact = Artifact::open(&folder)
             .map_err(|error| checkpoint_error(&folder, CheckpointError::Weights(error)))?;
-        let model = open_model(checkpoint.config(), &artifact)
-            .map_err(|error| model_error(&name, error))?;
+        let integer = IntegerWeights::of(artifact.reader());
+        let known: &dyn WeightSource = match &integer {
+            Some(integer) => integer,
+            None => &artifact,
+        };
+        let model =
+            open_model(checkpoint.config(), known).map_err(|error| model_error(&name, error))?;
         Ok(Self {
             name,
             revision,
             folder,
             checkpoint,
             artifact,
+            integer,
             model,
             _demo: demo,
         })
@@ -141,9 +150,11 @@ impl OpenModel {
             Some(method) => Err(Error::Mismatch {
                 message: format!("`{}` is quantized already ({method})", self.name),
                 source: None,
-                hint: Some(
-                    "`quench export --format dense` makes a plain checkpoint of it".to_owned(),
-                ),
+                hint: Some(if self.is_integer_only() {
+                    "it is an integer program; start from the original".to_owned()
+                } else {
+                    "`quench export --format dense` makes a plain checkpoint of it".to_owned()
+                }),
             }),
         }
     }
@@ -161,12 +172,17 @@ impl OpenModel {
         )
     }
 
+    /// Whether the folder holds an integer program instead of float tensors.
+    pub fn is_integer_only(&self) -> bool {
+        self.integer.is_some()
+    }
+
     /// Where stages take their weights from.
     pub fn weights(&self) -> &dyn WeightSource {
-        if self.is_quantized() {
-            &self.artifact
-        } else {
-            &self.checkpoint
+        match &self.integer {
+            Some(integer) => integer,
+            None if self.is_quantized() => &self.artifact,
+            None => &self.checkpoint,
         }
     }
 
@@ -190,7 +206,10 @@ impl OpenModel {
         ModelFacts::new(
             self.name.clone(),
             self.revision.clone(),
-            &self.artifact,
+            match &self.integer {
+                Some(integer) => integer,
+                None => &self.artifact,
+            },
             self.artifact.reader().folder(),
             self.model.as_ref(),
         )

@@ -3,7 +3,7 @@
 use super::data;
 use crate::Error;
 use crate::commands::OpenModel;
-use crate::plan::{PlannedLayer, QuantizeRequest};
+use crate::plan::{PlannedCalibration, PlannedLayer, QuantizeRequest};
 use crate::progress::{Progress, memory};
 use calib::collect::{CollectError, Collection, collect};
 use calib::fisher::{self, FisherOptions, Sequence, collect_fisher};
@@ -38,6 +38,8 @@ pub(super) struct Measured {
     pub(super) hessian: Option<Vec<f32>>,
     /// `[cols]`.
     pub(super) input_abs_mean: Option<Vec<f32>>,
+    /// `[cols]`, times the number of tokens.
+    pub(super) input_mean_square: Option<Vec<f32>>,
     /// Smallest and largest.
     pub(super) input_range: Option<(f32, f32)>,
 }
@@ -105,9 +107,12 @@ impl Statistics {
             [low, high] => Some((low, high)),
             _ => None,
         });
+        let hessian = of(HESSIAN, point);
+        let diagonal = |values: &Vec<f32>| values.iter().step_by(cols + 1).copied().collect();
         Ok(Measured {
             fisher,
-            hessian: of(HESSIAN, point),
+            input_mean_square: hessian.as_ref().map(diagonal),
+            hessian,
             input_abs_mean: of(ABS_MEAN, point),
             input_range,
         })
@@ -127,44 +132,11 @@ pub(super) fn run(
     let Some(planned) = &request.plan.calibration else {
         return Ok(Statistics::none());
     };
-    let inputs = data::for_calibration(
-        &model.folder,
-        forward,
-        planned,
-        request.plan.seed,
-        &request.fetch,
-        progress,
-    )?;
-    let tokens = match &inputs {
-        Inputs::Tokens(sequences) => sequences.clone(),
-        Inputs::Pixels { images, .. } => vec![Vec::new(); images.len()],
-    };
-    let mut key = Key::default()
-        .with_checkpoint(model.checkpoint.tensors())
-        .with("config", model.checkpoint.config().to_string().as_bytes())
-        .with("seed", &request.plan.seed.to_le_bytes())
-        .with_tokens(&tokens);
-    if let Inputs::Pixels { images, .. } = &inputs {
-        for image in images {
-            let bytes: Vec<u8> = image.iter().flat_map(|value| value.to_le_bytes()).collect();
-            key = key.with("image", &bytes);
-        }
-    }
-    let root = cache_folder();
-    let store = StatsStore::open(&root, &key).map_err(|error| {
-        Error::io(
-            format!("cannot use the statistics cache `{}`", root.display()),
-            error,
-        )
-    })?;
-    let sequences: Vec<Sequence> = tokens
-        .into_iter()
-        .enumerate()
-        .map(|(index, tokens)| Sequence {
-            input: inputs.batch(&[index], forward.device()),
-            tokens,
-        })
-        .collect();
+    let Calibrated {
+        store,
+        sequences,
+        root,
+    } = prepare(model, forward, planned, request, progress)?;
     let failed = |error: CollectError| collect_error(model, error);
 
     let mut kinds = BTreeSet::from([HESSIAN]);
@@ -222,6 +194,72 @@ pub(super) fn run(
     })
 }
 
+/// Calibration data, and the place of what it shows.
+pub(super) struct Calibrated {
+    /// Statistics of this model on this data.
+    pub(super) store: StatsStore,
+    /// The data as inputs of the first stage.
+    pub(super) sequences: Vec<Sequence>,
+    /// The folder of all statistics.
+    root: PathBuf,
+}
+
+/// Reads the calibration data and opens the cache of its statistics.
+///
+/// # Errors
+/// Data that cannot be read, a cache that cannot be used.
+pub(super) fn prepare(
+    model: &OpenModel,
+    forward: &Forward<'_>,
+    planned: &PlannedCalibration,
+    request: &QuantizeRequest,
+    progress: &Progress,
+) -> Result<Calibrated, Error> {
+    let inputs = data::for_calibration(
+        &model.folder,
+        forward,
+        planned,
+        request.plan.seed,
+        &request.fetch,
+        progress,
+    )?;
+    let tokens = match &inputs {
+        Inputs::Tokens(sequences) => sequences.clone(),
+        Inputs::Pixels { images, .. } => vec![Vec::new(); images.len()],
+    };
+    let mut key = Key::default()
+        .with_checkpoint(model.checkpoint.tensors())
+        .with("config", model.checkpoint.config().to_string().as_bytes())
+        .with("seed", &request.plan.seed.to_le_bytes())
+        .with_tokens(&tokens);
+    if let Inputs::Pixels { images, .. } = &inputs {
+        for image in images {
+            let bytes: Vec<u8> = image.iter().flat_map(|value| value.to_le_bytes()).collect();
+            key = key.with("image", &bytes);
+        }
+    }
+    let root = cache_folder();
+    let store = StatsStore::open(&root, &key).map_err(|error| {
+        Error::io(
+            format!("cannot use the statistics cache `{}`", root.display()),
+            error,
+        )
+    })?;
+    let sequences: Vec<Sequence> = tokens
+        .into_iter()
+        .enumerate()
+        .map(|(index, tokens)| Sequence {
+            input: inputs.batch(&[index], forward.device()),
+            tokens,
+        })
+        .collect();
+    Ok(Calibrated {
+        store,
+        sequences,
+        root,
+    })
+}
+
 /// The layers whose method reads the Fisher.
 fn fisher_layers(request: &QuantizeRequest) -> Result<BTreeSet<String>, Error> {
     let quantizers = request.plan.quantizers().map_err(|error| Error::Bug {
@@ -239,7 +277,7 @@ fn fisher_layers(request: &QuantizeRequest) -> Result<BTreeSet<String>, Error> {
 }
 
 /// Runs `body` with a bar over its stages.
-fn watched<R>(
+pub(super) fn watched<R>(
     progress: &Progress,
     name: &str,
     body: impl FnOnce(&mut dyn FnMut(usize, usize)) -> R,
@@ -265,7 +303,7 @@ fn cache_folder() -> PathBuf {
         .unwrap_or_else(|| std::env::temp_dir().join("quench/statistics"))
 }
 
-fn collect_error(model: &OpenModel, error: CollectError) -> Error {
+pub(super) fn collect_error(model: &OpenModel, error: CollectError) -> Error {
     let message = format!("cannot calibrate `{}`", model.name);
     match error {
         CollectError::Store(error) => Error::io(message, error),

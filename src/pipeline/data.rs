@@ -3,12 +3,12 @@
 use crate::Error;
 use crate::plan::PlannedCalibration;
 use crate::progress::Progress;
-use calib::data::{self, Content, DataError, DataSpec, NoSampler, Request, TokenSampler};
+use calib::data::{self, Content, DataError, DataSpec, NoSampler, Request, Sampler};
 use calib::hub::FetchOptions;
 use calib::inputs::{Draw, Inputs, calibration_inputs};
-use calib::model_sampler::ModelSampler;
+use calib::synthetic;
 use calib::tokenizer::Tokenizer;
-use calib::{Forward, Model, Output};
+use calib::{Forward, Model};
 use eval::subject::InputFiles;
 use std::path::Path;
 
@@ -32,14 +32,14 @@ pub(super) fn synthetic_length(model: &dyn Model) -> usize {
         .min(SYNTHETIC_TOKENS)
 }
 
-/// Reads (or downloads, or samples) `name`.
+/// Reads (or downloads, or samples) `name`; `forward` is what synthetic data is made with.
 ///
 /// # Errors
 /// Data that cannot be had.
 pub(super) fn load(
     name: &str,
     wanted: &Wanted,
-    forward: &Forward<'_>,
+    forward: Option<&Forward<'_>>,
     tokenizer: Option<&Tokenizer>,
     fetch: &FetchOptions,
     progress: &Progress,
@@ -53,27 +53,15 @@ pub(super) fn load(
         }
     };
     let spec = DataSpec::parse(name, Path::new("")).map_err(failed)?;
-    let mut from_model;
-    let mut nothing = NoSampler;
-    let sampler: &mut dyn TokenSampler = if forward.model().output() == Output::TokenLogits {
-        from_model = ModelSampler::new(
-            forward.model(),
-            forward.source(),
-            forward.device().clone(),
-            tokenizer.and_then(Tokenizer::begin),
-            tokenizer
-                .map(|tokenizer| tokenizer.ends().to_vec())
-                .unwrap_or_default(),
-        );
-        &mut from_model
-    } else {
-        &mut nothing
+    let mut sampler: Box<dyn Sampler + '_> = match forward {
+        Some(forward) => synthetic::sampler(forward, tokenizer),
+        None => Box::new(NoSampler),
     };
     let mut request = Request {
         samples: wanted.samples,
         sequence_length: wanted.sequence_length,
         seed: wanted.seed,
-        sampler,
+        sampler: sampler.as_mut(),
         hub: fetch,
         progress,
     };
@@ -106,7 +94,7 @@ pub(super) fn for_calibration(
     let content = load(
         &planned.data,
         &wanted,
-        forward,
+        Some(forward),
         files.tokenizer.as_ref(),
         fetch,
         progress,

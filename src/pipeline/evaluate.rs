@@ -7,7 +7,9 @@ use crate::plan::{EvaluateRequest, Machine, PlannedEvaluation, QuantizeRequest};
 use crate::progress::{Progress, Track, memory};
 use calib::Forward;
 use calib::hub::FetchOptions;
+use eval::integer_model::IntegerModel;
 use eval::report::{ArtifactFacts, Report, RunFacts, SCHEMA};
+use eval::runner::Runner;
 use eval::score::Score;
 use eval::subject::{InputFiles, Subject};
 use eval::tasks;
@@ -56,6 +58,7 @@ pub fn run(
         artifact,
         frontier: Vec::new(),
         histograms: Vec::new(),
+        nonlinear: Vec::new(),
     };
     report::finish(
         &mut made,
@@ -111,18 +114,15 @@ impl Run<'_> {
             )
         })?;
         let subject = Subject {
-            original: self.original.map(|model| self.forward(model)).transpose()?,
-            quantized: self
-                .quantized
-                .map(|model| self.forward(model))
-                .transpose()?,
+            original: self.original.map(|model| self.runner(model)).transpose()?,
+            quantized: self.quantized.map(|model| self.runner(model)).transpose()?,
             inputs,
         };
         let mut scores = Vec::new();
         for planned in evaluations {
             let spec = &planned.spec;
-            let forward = subject.original.as_ref().or(subject.quantized.as_ref());
-            let Some(forward) = forward else { continue };
+            let runner = subject.original.as_ref().or(subject.quantized.as_ref());
+            let forward = runner.and_then(|runner| runner.stages());
             let content = data::load(
                 &spec.data,
                 &data::Wanted {
@@ -159,7 +159,22 @@ impl Run<'_> {
         Ok(scores)
     }
 
-    /// The model ready to run; all its stages at once where they take little of the free memory.
+    /// The model ready to run: the integer program of a folder that has one, else its stages.
+    fn runner<'m>(&self, model: &'m OpenModel) -> Result<Box<dyn Runner + 'm>, Error> {
+        let program = model.artifact.reader().integer_program();
+        let program = program.map_err(|error| {
+            Error::io(
+                format!("cannot read the integer program of `{}`", model.name),
+                error,
+            )
+        })?;
+        Ok(match program {
+            Some(program) => Box::new(IntegerModel::new(program, model.model.as_ref())),
+            None => Box::new(self.forward(model)?),
+        })
+    }
+
+    /// The stages of a model; all at once where they take little of the free memory.
     fn forward<'m>(&self, model: &'m OpenModel) -> Result<Forward<'m>, Error> {
         let mut forward = Forward::new(
             model.model.as_ref(),

@@ -83,6 +83,7 @@ impl Work<'_> {
             fisher,
             hessian,
             input_abs_mean: measured.input_abs_mean.as_deref(),
+            input_mean_square: measured.input_mean_square.as_deref(),
             input_range: measured.input_range,
             outlier_factor: self.outlier_factor,
             seed: layer_seed(self.seed, &planned.name),
@@ -195,7 +196,7 @@ pub(super) fn weight_matrix(model: &OpenModel, planned: &PlannedLayer) -> Result
 }
 
 /// A seed of its own for every layer, whatever the order they are quantized in.
-fn layer_seed(seed: u64, name: &str) -> u64 {
+pub(super) fn layer_seed(seed: u64, name: &str) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&seed.to_le_bytes()).update(name.as_bytes());
     let mut bytes = [0; 8];

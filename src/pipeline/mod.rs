@@ -1,8 +1,11 @@
 //! The road a checkpoint travels, one file per stage.
 
+mod activations;
 mod calibrate;
 mod data;
+mod integer;
 mod layer;
+mod layer_source;
 mod report;
 mod survey;
 mod write;

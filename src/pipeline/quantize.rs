@@ -1,6 +1,6 @@
 //! Quantizing: from a plan to a written, verified, evaluated folder.
 
-use super::{Clock, calibrate, evaluate, layer, report, survey, write};
+use super::{Clock, calibrate, evaluate, integer, layer, report, survey, write};
 use crate::Error;
 use crate::commands::OpenModel;
 use crate::plan::QuantizeRequest;
@@ -18,6 +18,9 @@ pub fn run(
     request: &QuantizeRequest,
     progress: &Progress,
 ) -> Result<Report, Error> {
+    if let Some(planned) = &request.plan.integer {
+        return integer::run(model, request, planned, progress);
+    }
     let mut clock = Clock::start();
     let plan = &request.plan;
     let device = request.machine.device.open()?;
@@ -75,24 +78,7 @@ pub fn run(
     };
     let mut made = report::of_quantize(model, request, &written, layers, scores, progress);
     made.histograms = histograms.into_inner();
-    report::finish(
-        &mut made,
-        &request.gates,
-        &request.machine,
-        &request.command,
-        plan.seed,
-        &clock,
-    );
-    eval::report::write(&made, &request.output).map_err(|error| {
-        Error::io(
-            format!(
-                "cannot write the report into `{}`",
-                request.output.display()
-            ),
-            error,
-        )
-    })?;
-    Ok(made)
+    report::complete(made, request, &clock)
 }
 
 /// A failure of the writer, by whose fault it is.

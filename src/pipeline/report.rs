@@ -2,6 +2,7 @@
 
 use super::Clock;
 use super::layer::Done;
+use crate::Error;
 use crate::commands::OpenModel;
 use crate::plan::{Machine, PlannedLayer, QuantizeRequest};
 use crate::progress::{Progress, memory};
@@ -105,6 +106,7 @@ pub(super) fn of_quantize(
         }),
         frontier: Vec::new(),
         histograms: Vec::new(),
+        nonlinear: Vec::new(),
     }
 }
 
@@ -144,6 +146,35 @@ fn with_damage(mut layers: Vec<LayerFacts>) -> Vec<LayerFacts> {
         }
     }
     layers
+}
+
+/// Finishes the report of a quantization and writes it beside the model.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub(super) fn complete(
+    mut report: Report,
+    request: &QuantizeRequest,
+    clock: &Clock,
+) -> Result<Report, Error> {
+    finish(
+        &mut report,
+        &request.gates,
+        &request.machine,
+        &request.command,
+        request.plan.seed,
+        clock,
+    );
+    eval::report::write(&report, &request.output).map_err(|error| {
+        Error::io(
+            format!(
+                "cannot write the report into `{}`",
+                request.output.display()
+            ),
+            error,
+        )
+    })?;
+    Ok(report)
 }
 
 /// Adds gates and the run.

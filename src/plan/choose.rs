@@ -1,6 +1,6 @@
 //! One rule for each layer: the first that matches, with its fallbacks.
 
-use super::{KeptLayer, ModelFacts, PlanError, PlannedLayer};
+use super::{KeptLayer, ModelFacts, PlanError, PlannedLayer, integer};
 use crate::recipe::{Recipe, Rule, names};
 use calib::LayerSpec;
 use quantizers::{Granularity, Scheme, Stat};
@@ -19,9 +19,13 @@ pub(super) struct Choice {
 
 /// Applies the rules of `recipe` to every linear layer.
 pub(super) fn choose(recipe: &Recipe, model: &ModelFacts) -> Result<Choice, PlanError> {
-    check_patterns(recipe, model)?;
+    let layers = match &recipe.integer {
+        Some(wanted) => integer::layers(integer::graph(wanted, model)?, &model.layers),
+        None => model.layers.clone(),
+    };
+    check_patterns(recipe, &layers)?;
     let mut choice = Choice::default();
-    for layer in &model.layers {
+    for layer in &layers {
         let shape = [layer.rows, layer.cols];
         let keep = |because: String| KeptLayer {
             name: layer.name.clone(),
@@ -29,6 +33,12 @@ pub(super) fn choose(recipe: &Recipe, model: &ModelFacts) -> Result<Choice, Plan
             because,
         };
         match rule_for(&recipe.rules, layer) {
+            None if recipe.integer.is_some() => {
+                let rule = integer::unnamed()?;
+                let mut planned = plan_layer(&rule, layer, model, &mut choice)?;
+                integer::because_unnamed(&mut planned);
+                choice.layers.push(planned);
+            }
             None => choice.kept.push(keep(
                 if layer.in_block {
                     "no rule matches"
@@ -38,12 +48,22 @@ pub(super) fn choose(recipe: &Recipe, model: &ModelFacts) -> Result<Choice, Plan
                 .to_owned(),
             )),
             Some(rule) if rule.method.is_none() => {
+                if recipe.integer.is_some() {
+                    integer::check_rule(rule, layer, None)?;
+                }
                 choice
                     .kept
                     .push(keep(format!("rule at line {} keeps it", rule.line)));
             }
             Some(rule) => {
                 let planned = plan_layer(rule, layer, model, &mut choice)?;
+                if recipe.integer.is_some() {
+                    let quantizer = rule.quantizer()?;
+                    let needs = quantizer
+                        .as_ref()
+                        .map_or(&[][..], |quantizer| quantizer.needs());
+                    integer::check_rule(rule, layer, Some((&planned.scheme, needs)))?;
+                }
                 choice.layers.push(planned);
             }
         }
@@ -81,10 +101,9 @@ fn rule_for<'r>(rules: &'r [Rule], layer: &LayerSpec) -> Option<&'r Rule> {
 }
 
 /// Every pattern must decide at least one layer.
-fn check_patterns(recipe: &Recipe, model: &ModelFacts) -> Result<(), PlanError> {
+fn check_patterns(recipe: &Recipe, layers: &[LayerSpec]) -> Result<(), PlanError> {
     for (index, rule) in recipe.rules.iter().enumerate() {
-        let matched: Vec<&LayerSpec> = model
-            .layers
+        let matched: Vec<&LayerSpec> = layers
             .iter()
             .filter(|layer| rule.pattern.matches(&layer.name, layer.in_block))
             .collect();
@@ -99,7 +118,7 @@ fn check_patterns(recipe: &Recipe, model: &ModelFacts) -> Result<(), PlanError> 
             .first()
             .and_then(|layer| rule_for(earlier, layer))
             .map(|rule| rule.line);
-        let known = model.layers.iter().map(|layer| layer.name.as_str());
+        let known = layers.iter().map(|layer| layer.name.as_str());
         return Err(PlanError::NoMatch {
             line: rule.line_of("match"),
             pattern: rule.pattern.text().to_owned(),

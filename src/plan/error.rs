@@ -1,6 +1,7 @@
 //! Why a recipe does not fit a model.
 
 use crate::recipe::RecipeError;
+use calib::GraphError;
 use quantizers::QuantizeError;
 use thiserror::Error;
 
@@ -66,6 +67,33 @@ pub enum PlanError {
         architecture: String,
         /// The statistics that need data.
         statistics: Vec<String>,
+    },
+    /// An integer-only recipe for a model that has no such form.
+    #[error("line {line}: integer-only programs are for encoders: text and vision transformers")]
+    NoGraph {
+        /// First line of `[nonlinear]` or `[activations]`.
+        line: usize,
+        /// What is in the way.
+        source: GraphError,
+    },
+    /// A layer whose weights no integer product can take.
+    #[error(
+        "{}: `{layer}` in an integer-only program: expected symmetric uniform weights, one scale per channel or matrix, found {found}",
+        at(*line)
+    )]
+    IntegerLayer {
+        /// Line of the key that makes it so.
+        line: usize,
+        /// Layer name.
+        layer: String,
+        /// What the rule gives.
+        found: String,
+    },
+    /// A format that holds no integer programs.
+    #[error("format `{format}` cannot hold an integer program")]
+    IntegerFormat {
+        /// Format name.
+        format: String,
     },
     /// Every rule keeps its layers.
     #[error("every rule keeps its layers: nothing would be quantized")]
@@ -134,6 +162,14 @@ impl PlanError {
                 "name data for {} with `--calib`",
                 quoted(statistics)
             )),
+            Self::NoGraph { .. } => Some(
+                "without `[nonlinear]` and `[activations]` the rules quantize weights only"
+                    .to_owned(),
+            ),
+            Self::IntegerLayer { .. } => {
+                Some("`method = \"rtn\"` without `group_size` gives that".to_owned())
+            }
+            Self::IntegerFormat { .. } => Some("`format = \"quench\"` does".to_owned()),
             Self::Evaluation { hint, .. } => hint.clone(),
             Self::Data { .. } => Some(
                 "paths in a recipe are relative to its folder, on the command line to this one"
@@ -142,6 +178,14 @@ impl PlanError {
             Self::Recipe(error) => error.hint(),
             _ => None,
         }
+    }
+}
+
+/// Where a rule is; the command line has line 0.
+fn at(line: usize) -> String {
+    match line {
+        0 => "command line".to_owned(),
+        line => format!("line {line}"),
     }
 }
 

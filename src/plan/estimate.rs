@@ -102,7 +102,7 @@ fn statistics(model: &ModelFacts, layers: &[PlannedLayer], needs: &BTreeSet<Stat
             .iter()
             .map(|stat| match stat {
                 Stat::InputRange => 8,
-                Stat::InputAbsMean => 8 * cols,
+                Stat::InputAbsMean | Stat::InputMeanSquare => 8 * cols,
                 Stat::Hessian => 8 * cols * cols,
                 Stat::Fisher => 4 * layer.weights(),
             })

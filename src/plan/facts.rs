@@ -1,8 +1,10 @@
 //! What planning knows of a model: names, shapes and stored types, from headers alone.
 
-use calib::{LayerSpec, Model, Output, WeightSource};
+use super::integer;
+use calib::{GraphError, LayerSpec, Model, Output, WeightSource};
 use quantizers::FloatType;
 use quantizers::formats::{Dtype, TensorFolder};
+use quantizers::integer::compile::EncoderGraph;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -33,6 +35,10 @@ pub struct ModelFacts {
     pub vocabulary: Option<usize>,
     /// Longest sequence.
     pub max_positions: Option<usize>,
+    /// Data can be made with it alone (`synthetic`).
+    pub synthetic: bool,
+    /// What it computes, for integer programs, or why there is no such description.
+    pub graph: Result<EncoderGraph, GraphError>,
 }
 
 /// One stage.
@@ -103,9 +109,13 @@ impl ModelFacts {
             })
             .collect();
         let layers = model.layers().to_vec();
+        let graph = model.encoder_graph();
+        let synthetic = graph.is_ok() || kind(model) == ModelKind::Decoder;
+        let graph = graph.and_then(|graph| integer::supported(graph, model.architecture()));
+        let patches = graph.as_ref().ok().and_then(integer::patches);
         let mut layer_bytes = BTreeMap::new();
         let mut float_types = BTreeMap::new();
-        for layer in &layers {
+        for layer in layers.iter().chain(&patches) {
             if let Some(info) = folder.info(&layer.weight_name()) {
                 layer_bytes.insert(layer.name.clone(), info.bytes as u64);
                 float_types.extend(float_type(info.dtype).map(|kind| (layer.name.clone(), kind)));
@@ -124,6 +134,8 @@ impl ModelFacts {
             tensor_bytes: folder.tensors().map(|(_, info)| info.bytes as u64).sum(),
             vocabulary: model.vocabulary(),
             max_positions: model.max_positions(),
+            synthetic,
+            graph,
         }
     }
 }

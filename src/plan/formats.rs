@@ -45,6 +45,19 @@ pub(super) fn choose(asked: &str, layers: &[PlannedLayer]) -> Result<FormatChoic
     })
 }
 
+/// The format of integer programs, if it holds every layer.
+pub(super) fn for_integers(layers: &[PlannedLayer]) -> Result<FormatChoice, PlanError> {
+    let holds = FORMATS
+        .iter()
+        .find(|format| format.holds_integer_programs());
+    let asked = holds.map_or("quench", |format| format.name());
+    let chosen = choose(asked, layers)?;
+    Ok(FormatChoice {
+        because: "holds integer programs".to_owned(),
+        ..chosen
+    })
+}
+
 /// The first layer a format cannot hold, and why.
 fn refusal(format: &dyn Format, layers: &[PlannedLayer]) -> Option<(String, String)> {
     layers.iter().find_map(|layer| {

@@ -1,23 +1,30 @@
 //! Recipe and model headers to a [`Plan`].
 
 use super::choose::{Choice, choose};
+use super::integer::{self, PlannedInteger};
 use super::{
     ModelFacts, Plan, PlanError, PlannedCalibration, PlannedModel, PlannedRecipe, data, estimate,
     evaluations, formats, size,
 };
 use crate::recipe::{Overrides, Recipe, builtin};
+use quantizers::Stat;
 use std::collections::BTreeSet;
 
 /// Tokens of a calibration sequence unless the recipe says otherwise or the model takes fewer.
 const DEFAULT_SEQUENCE_LENGTH: usize = 512;
+/// The same for encoders, whose inputs are sentences and paragraphs.
+const ENCODER_SEQUENCE_LENGTH: usize = 128;
+/// What integer programs are calibrated with: ranges and samples of every activation.
+const ACTIVATIONS: &str = "activations";
 
 impl Recipe {
-    /// The recipe used where none is named: `w4` for decoders, `w8` for everything else.
+    /// The recipe used where none is named: `int8-integer-only` for encoders, `w4` for decoders, `w8`
+    /// for whatever else.
     pub fn default_for(model: &ModelFacts) -> &'static str {
-        if model.kind == super::ModelKind::Decoder {
-            "w4"
-        } else {
-            "w8"
+        match (model.kind, &model.graph) {
+            (super::ModelKind::Decoder, _) => "w4",
+            (_, Ok(_)) => "int8-integer-only",
+            (_, Err(_)) => "w8",
         }
     }
 
@@ -55,7 +62,12 @@ impl Recipe {
             mut notes,
             ..
         } = choose(self, model)?;
-        let format = formats::choose(&self.output.format, &layers)?;
+        let format = if self.integer.is_some() {
+            integer::check_format(self)?;
+            formats::for_integers(&layers)?
+        } else {
+            formats::choose(&self.output.format, &layers)?
+        };
         for layer in &mut layers {
             size::fill(layer, format.format, model);
         }
@@ -83,11 +95,12 @@ impl Recipe {
                 overrides: overrides.into_iter().collect(),
             },
             seed: self.seed,
-            size: size::predict(model, &layers),
+            size: size::predict(model, &layers, self.integer.is_some()),
             estimate: estimate::estimate(model, &layers, &needs, calibration.as_ref(), threads),
             calibration,
             layers,
             kept,
+            integer: self.integer.as_ref().map(PlannedInteger::new),
             format: format.format.name().to_owned(),
             format_because: format.because,
             shard_bytes: self.output.shard_bytes,
@@ -100,14 +113,19 @@ impl Recipe {
     fn calibration_plan(
         &self,
         model: &ModelFacts,
-        needs: &BTreeSet<quantizers::Stat>,
+        needs: &BTreeSet<Stat>,
     ) -> Result<Option<PlannedCalibration>, PlanError> {
-        if needs.is_empty() {
+        if needs.is_empty() && self.integer.is_none() {
             return Ok(None);
         }
-        let statistics: Vec<String> = needs.iter().map(|stat| stat.name().to_owned()).collect();
+        let mut statistics: Vec<String> = needs.iter().map(|stat| stat.name().to_owned()).collect();
+        if self.integer.is_some() {
+            // Mean squares of inputs are among what is seen at every point.
+            statistics.retain(|name| name != Stat::InputMeanSquare.name());
+            statistics.insert(0, ACTIVATIONS.to_owned());
+        }
         let calibration = &self.calibration;
-        if calibration.data == "synthetic" && model.kind != super::ModelKind::Decoder {
+        if calibration.data == "synthetic" && !model.synthetic {
             return Err(PlanError::NoSampler {
                 architecture: model.architecture.clone(),
                 statistics,
@@ -121,6 +139,7 @@ impl Recipe {
                 return Err(PlanError::SequenceLength { found, limit });
             }
             Some(length) => length,
+            None if self.integer.is_some() => ENCODER_SEQUENCE_LENGTH.min(limit),
             None => DEFAULT_SEQUENCE_LENGTH.min(limit),
         };
         Ok(Some(PlannedCalibration {

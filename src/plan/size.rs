@@ -1,6 +1,6 @@
 //! Predicted sizes: every stored bit of a layer, before the layer is read.
 
-use super::{ModelFacts, PlannedLayer};
+use super::{ModelFacts, PlannedLayer, integer};
 use quantizers::FloatType;
 use quantizers::formats::Format;
 use serde::{Deserialize, Serialize};
@@ -61,12 +61,20 @@ fn sparse_values(layer: &PlannedLayer) -> usize {
     values
 }
 
-/// Sizes of the whole model, kept tensors as they are.
-pub(super) fn predict(model: &ModelFacts, layers: &[PlannedLayer]) -> PredictedSize {
+/// Sizes of the whole model: kept tensors as they are, or as the tables of an integer program.
+pub(super) fn predict(
+    model: &ModelFacts,
+    layers: &[PlannedLayer],
+    is_integer: bool,
+) -> PredictedSize {
     let weights: u64 = layers.iter().map(PlannedLayer::weights).sum();
     let bytes: u64 = layers.iter().map(|layer| layer.bytes).sum();
     let replaced: u64 = layers.iter().map(|layer| layer.original_bytes).sum();
-    let artifact_bytes = model.tensor_bytes.saturating_sub(replaced) + bytes;
+    let kept = match &model.graph {
+        Ok(graph) if is_integer => integer::table_bytes(graph),
+        _ => model.tensor_bytes.saturating_sub(replaced),
+    };
+    let artifact_bytes = kept + bytes;
     PredictedSize {
         original_bytes: model.tensor_bytes,
         artifact_bytes,

@@ -11,6 +11,12 @@ pub fn render(plan: &Plan) -> String {
     let mut text = String::new();
     header(&mut text, plan);
     layers(&mut text, &plan.layers);
+    if plan.integer.is_some() {
+        let _ = writeln!(
+            text,
+            "everything else (embeddings, normalisations, biases) becomes tables of the integer program"
+        );
+    }
     for kept in &plan.kept {
         let [rows, cols] = kept.shape;
         let _ = writeln!(
@@ -53,6 +59,9 @@ fn header(text: &mut String, plan: &Plan) {
         "format       {} ({})",
         plan.format, plan.format_because
     );
+    if let Some(integer) = &plan.integer {
+        text.push_str(&integer.lines());
+    }
     if let Some(calibration) = &plan.calibration {
         let _ = write!(
             text,

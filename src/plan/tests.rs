@@ -2,7 +2,10 @@
 
 use super::{ModelFacts, ModelKind, Plan, PlanError, StageFacts};
 use crate::recipe::{Origin, Overrides, Recipe};
-use calib::LayerSpec;
+use calib::{GraphError, LayerSpec};
+use quantizers::integer::compile::{
+    Activation, Block, EncoderGraph, Head, Input, LinearNode, NormNode,
+};
 use quantizers::{FloatType, Granularity};
 
 /// Two blocks of an attention and an mlp layer, and a head.
@@ -56,6 +59,102 @@ fn model(kind: ModelKind) -> ModelFacts {
         tensor_bytes: 2 * parameters,
         vocabulary: Some(512),
         max_positions: Some(256),
+        synthetic: kind == ModelKind::Decoder,
+        graph: Err(GraphError {
+            architecture: "llama",
+            stage: "block 0".into(),
+            reason: "has causal attention",
+        }),
+    }
+}
+
+/// The decoder of [`model`], for plans of integer programs.
+pub(crate) fn decoder() -> ModelFacts {
+    model(ModelKind::Decoder)
+}
+
+/// A text classifier of one block, with the graph of an integer program.
+pub(crate) fn encoder() -> ModelFacts {
+    let mut layers = Vec::new();
+    let mut linear = |name: &str, rows, cols, in_block| {
+        let input_point = format!("{name}.input");
+        layers.push(LayerSpec {
+            name: name.to_owned(),
+            rows,
+            cols,
+            transposed: false,
+            stage: 1,
+            input_point: input_point.clone(),
+            in_block,
+        });
+        LinearNode {
+            name: name.to_owned(),
+            rows,
+            cols,
+            bias: true,
+            input_point,
+        }
+    };
+    let norm = |name: &str| NormNode {
+        name: name.to_owned(),
+        weight: format!("{name}.weight"),
+        bias: Some(format!("{name}.bias")),
+        epsilon: 1e-12,
+    };
+    let mut inside =
+        |name: &str, rows, cols| linear(&format!("encoder.layer.0.{name}"), rows, cols, true);
+    let block = Block {
+        index: 0,
+        query: inside("attention.self.query", 32, 32),
+        key: inside("attention.self.key", 32, 32),
+        value: inside("attention.self.value", 32, 32),
+        output: inside("attention.output.dense", 32, 32),
+        heads: 4,
+        head_dim: 8,
+        scale: 8.0_f64.sqrt().recip(),
+        attention_norm: norm("encoder.layer.0.attention.output.LayerNorm"),
+        up: inside("intermediate.dense", 48, 32),
+        down: inside("output.dense", 32, 48),
+        activation: Activation::Gelu,
+        mlp_norm: norm("encoder.layer.0.output.LayerNorm"),
+        pre_norm: false,
+    };
+    let head = Head {
+        first_only: true,
+        norm: None,
+        pooler: Some(linear("pooler.dense", 32, 32, false)),
+        classifier: Some(linear("classifier", 3, 32, false)),
+    };
+    let graph = EncoderGraph {
+        width: 32,
+        input: Input::Text {
+            tokens: "embeddings.word_embeddings.weight".into(),
+            vocabulary: 512,
+            positions: Some("embeddings.position_embeddings.weight".into()),
+            token_types: None,
+            max_tokens: 64,
+            norm: Some(norm("embeddings.LayerNorm")),
+        },
+        blocks: vec![block],
+        head,
+    };
+    let weights = |layer: &LayerSpec| (layer.rows * layer.cols) as u64;
+    let parameters = layers.iter().map(weights).sum::<u64>() + 576 * 32 + 300;
+    let sized = |layer: &LayerSpec| (layer.name.clone(), 2 * weights(layer));
+    ModelFacts {
+        architecture: "bert".into(),
+        layer_bytes: layers.iter().map(sized).collect(),
+        float_types: layers
+            .iter()
+            .map(|layer| (layer.name.clone(), FloatType::F16))
+            .collect(),
+        layers,
+        parameters,
+        tensor_bytes: 2 * parameters,
+        max_positions: Some(64),
+        synthetic: true,
+        graph: Ok(graph),
+        ..model(ModelKind::TextClassifier)
     }
 }
 
@@ -221,7 +320,7 @@ fn data_is_checked_before_any_work() {
 }
 
 #[test]
-fn encoders_default_to_8_bits_and_say_that_nothing_was_measured() {
+fn encoders_without_a_graph_default_to_8_bits_and_say_that_nothing_was_measured() {
     let facts = model(ModelKind::TextEncoder);
     let recipe = Recipe::for_model(None, &Overrides::default(), &facts).unwrap();
     let plan = recipe.check(&facts, 1).unwrap();

@@ -41,6 +41,14 @@ pub static BUILTIN: &[BuiltinRecipe] = &[
         name: "squeeze-2-sparse",
         text: include_str!("../../recipes/squeeze-2-sparse.toml"),
     },
+    BuiltinRecipe {
+        name: "int8-integer-only",
+        text: include_str!("../../recipes/int8-integer-only.toml"),
+    },
+    BuiltinRecipe {
+        name: "w4a8-integer-only",
+        text: include_str!("../../recipes/w4a8-integer-only.toml"),
+    },
 ];
 
 impl BuiltinRecipe {

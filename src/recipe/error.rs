@@ -71,6 +71,18 @@ pub enum RecipeError {
         /// The nearest known one.
         nearest: Option<String>,
     },
+    /// A family of approximations that has none of this function.
+    #[error("{}: `{family}` has no approximation of {function}: expected one of {}", at(*line), quoted(known))]
+    NoApproximation {
+        /// Where.
+        line: usize,
+        /// The family.
+        family: String,
+        /// The function.
+        function: &'static str,
+        /// Families that have one.
+        known: Vec<String>,
+    },
     /// A parameter the method cannot take.
     #[error("{}: {refusal}", at(*line))]
     Parameter {
@@ -108,6 +120,11 @@ pub enum RecipeError {
     /// Not one `[[layers]]` table.
     #[error("no `[[layers]]` rule: nothing would be quantized")]
     NoRules,
+}
+
+fn quoted(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
 }
 
 /// Where a mistake is; what the command line changed has line 0.

@@ -2,8 +2,8 @@
 
 use super::document::Section;
 use super::{
-    Calibration, Evaluation, KEEP, Origin, Output, Pattern, Recipe, RecipeError, Rule, parse_bytes,
-    resolve_data,
+    Calibration, Evaluation, Integer, KEEP, Origin, Output, Pattern, Recipe, RecipeError, Rule,
+    parse_bytes, resolve_data,
 };
 use calib::sampling::{Selection, TextMode};
 use eval::gate::Gate;
@@ -33,7 +33,7 @@ impl Recipe {
         let seed = top.take("seed", "a whole number of at least 0", |value| {
             value.as_integer().and_then(|seed| u64::try_from(seed).ok())
         })?;
-        for later in ["budget", "nonlinear", "activations", "transforms"] {
+        for later in ["budget", "transforms"] {
             top.forbid(later)?;
         }
         let calibration = calibration(top.take_table("calibration")?, folder)?;
@@ -42,6 +42,7 @@ impl Recipe {
             .into_iter()
             .map(rule)
             .collect::<Result<_, _>>()?;
+        let integer = Integer::read(top.take_table("nonlinear")?, top.take_table("activations")?)?;
         let output = output(top.take_table("output")?)?;
         let evaluations = top
             .take_tables("evaluate")?
@@ -50,7 +51,8 @@ impl Recipe {
             .collect::<Result<_, _>>()?;
         let gates = gates(top.take_table("gate")?)?;
         top.finish()?;
-        if rules.is_empty() {
+        // Integer-only models quantize every layer, rules or not.
+        if rules.is_empty() && integer.is_none() {
             return Err(RecipeError::NoRules);
         }
         for rule in &rules {
@@ -63,6 +65,7 @@ impl Recipe {
             seed: seed.unwrap_or(0),
             calibration,
             rules,
+            integer,
             output,
             evaluations,
             evaluate: true,

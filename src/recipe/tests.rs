@@ -149,7 +149,7 @@ fn unknown_keys_name_their_line_and_the_nearest_one() {
 
 #[test]
 fn sections_of_later_versions_are_refused_rather_than_ignored() {
-    for section in ["budget", "nonlinear", "activations"] {
+    for section in ["budget", "transforms"] {
         let (message, _) = refused(&format!("{RULE}[{section}]\nbits = 8\n"));
         assert_eq!(
             message,

@@ -17,6 +17,19 @@ const RULE: &str = "[[layers]]\nmatch = \"*\"\nmethod = \"rtn\"\nbits = 4\n";
 fn recipe_mistakes() {
     let cases = [
         ("unknown-key", format!("{RULE}groupsize = 64\n")),
+        (
+            "decoder-integer-only",
+            format!("{RULE}[nonlinear]\ngelu = \"exact\"\n"),
+        ),
+        (
+            "approximation",
+            format!("{RULE}[nonlinear]\ngelu = \"i-brt\"\n"),
+        ),
+        (
+            "no-approximation",
+            format!("{RULE}[nonlinear]\ngelu = \"fq-vit\"\n"),
+        ),
+        ("activations", format!("{RULE}[activations]\nbits = 3\n")),
         ("syntax", "[[layers]]\nmatch = \n".to_owned()),
         (
             "later-version",

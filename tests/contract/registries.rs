@@ -5,6 +5,7 @@ use calib::data::SOURCES;
 use eval::tasks::TASKS;
 use quantizers::METHODS;
 use quantizers::formats::FORMATS;
+use quantizers::nonlinear::{APPROXIMATIONS, Nonlinearity};
 use quench::recipe::BUILTIN;
 
 fn check(registry: &str, entries: &[(&str, &str)]) {
@@ -72,6 +73,26 @@ fn names_are_unique_and_summaries_say_something() {
         .map(|r| (r.name, r.summary().trim_end_matches('.')))
         .collect();
     check("recipes", &recipes);
+}
+
+#[test]
+fn approximations_have_a_name_for_each_function_and_a_formula() {
+    let functions = [
+        Nonlinearity::Gelu,
+        Nonlinearity::Silu,
+        Nonlinearity::Tanh,
+        Nonlinearity::Softmax,
+        Nonlinearity::LayerNorm,
+        Nonlinearity::RmsNorm,
+    ];
+    for function in functions {
+        let entries: Vec<_> = APPROXIMATIONS
+            .iter()
+            .filter(|entry| entry.replaces() == function)
+            .map(|entry| (entry.name(), entry.summary()))
+            .collect();
+        check(function.name(), &entries);
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod html;
 mod json;
 mod markdown;
 mod plots;
+pub mod slots;
 mod view;
 
 pub use html::html;
@@ -15,6 +16,7 @@ pub use model::{
     ArtifactFacts, FrontierPoint, LayerFacts, ModelFacts, RecipeFacts, Report, RunFacts, SCHEMA,
     SizeFacts, WeightHistogram,
 };
+pub use slots::{CandidateFacts, SlotFacts};
 
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -141,6 +143,7 @@ mod tests {
         report.artifact = None;
         report.layers.clear();
         report.histograms.clear();
+        report.nonlinear.clear();
         report.gates.clear();
         report.warnings.clear();
         for score in &mut report.scores {
@@ -148,7 +151,9 @@ mod tests {
         }
         let text = markdown(&report).unwrap();
         assert!(
-            !text.contains("## Size") && !text.contains("## Layers"),
+            !text.contains("## Size")
+                && !text.contains("## Layers")
+                && !text.contains("## Nonlinear slots"),
             "{text}"
         );
         assert!(!html(&report).unwrap().contains("<svg"));

@@ -1,5 +1,6 @@
 //! What a report holds: the stable keys of `report.json`, schema 1.
 
+use super::slots::SlotFacts;
 use crate::gate::GateResult;
 use crate::score::Score;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,9 @@ pub struct Report {
     /// Weights and levels of the worst layers.
     #[serde(default)]
     pub histograms: Vec<WeightHistogram>,
+    /// Which approximation each nonlinear slot of an integer program got, and what each would lose.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nonlinear: Vec<SlotFacts>,
 }
 
 /// The checkpoint.

@@ -1,8 +1,8 @@
 //! A small report for tests.
 
 use super::{
-    ArtifactFacts, FrontierPoint, LayerFacts, ModelFacts, RecipeFacts, Report, RunFacts, SCHEMA,
-    SizeFacts, WeightHistogram,
+    ArtifactFacts, CandidateFacts, FrontierPoint, LayerFacts, ModelFacts, RecipeFacts, Report,
+    RunFacts, SCHEMA, SizeFacts, SlotFacts, WeightHistogram,
 };
 use crate::gate::Gate;
 use crate::intervals::Interval;
@@ -83,6 +83,52 @@ fn histograms() -> Vec<WeightHistogram> {
         .collect()
 }
 
+pub(crate) fn slots() -> Vec<SlotFacts> {
+    let candidate = |name: &str, input: f64, output: f64| CandidateFacts {
+        name: name.into(),
+        input_sqnr_db: Some(input),
+        output_sqnr_db: Some(output),
+        loss_db: Some(input - output),
+        refused: None,
+    };
+    let refused = || CandidateFacts {
+        name: "fq-vit".into(),
+        input_sqnr_db: None,
+        output_sqnr_db: None,
+        loss_db: None,
+        refused: Some("`fq-vit` cannot replace layernorm: expected a | b".into()),
+    };
+    let slot = |name: &str, function: &str, chosen: &str, candidates| SlotFacts {
+        name: name.into(),
+        function: function.into(),
+        chosen: chosen.into(),
+        candidates,
+    };
+    vec![
+        slot(
+            "encoder.layer.0.mlp",
+            "gelu",
+            "exact",
+            vec![
+                candidate("exact", 34.125, 33.875),
+                candidate("i-bert", 52.0, 20.375),
+            ],
+        ),
+        slot(
+            "encoder.layer.0.norm",
+            "layernorm",
+            "i-bert",
+            vec![candidate("i-bert", 80.0, 79.0), refused()],
+        ),
+        slot(
+            "encoder.layer.1.norm",
+            "layernorm",
+            "i-bert",
+            vec![candidate("i-bert", 81.0, 80.0), refused()],
+        ),
+    ]
+}
+
 pub(crate) fn report() -> Report {
     let scores = scores();
     let gates = ["perplexity_ratio<=1.03", "kl_divergence<=0.02"]
@@ -138,5 +184,6 @@ pub(crate) fn report() -> Report {
             value: 47.25,
         }],
         histograms: histograms(),
+        nonlinear: slots(),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::figures;
 use super::model::{LayerFacts, Report};
+use super::slots::SlotTable;
 use crate::gate::GateResult;
 use crate::score::{Metric, Score, Unit, metric};
 use serde::Serialize;
@@ -22,6 +23,8 @@ pub(super) struct View {
     /// Largest claims first, for the tiles of the page.
     highlights: Vec<[String; 2]>,
     layers: Vec<LayerRow>,
+    /// Nonlinear slots of an integer program.
+    slots: Option<SlotTable>,
     stages: Vec<[String; 2]>,
     warnings: Vec<String>,
     loading: Vec<Loading>,
@@ -91,6 +94,7 @@ impl View {
             size: size(report),
             highlights: highlights(report),
             layers: report.layers.iter().map(layer_row).collect(),
+            slots: SlotTable::of(&report.nonlinear, ABSENT),
             stages: report
                 .run
                 .stages
@@ -263,7 +267,12 @@ fn loading(report: &Report) -> Vec<Loading> {
     let python = format!("{:?}", artifact.path);
     let quench = Loading {
         with: "quench",
-        code: format!("quench eval {shell}\nquench export {shell} --format dense -o dense"),
+        // An integer program has no float weights to export.
+        code: if report.nonlinear.is_empty() {
+            format!("quench eval {shell}\nquench export {shell} --format dense -o dense")
+        } else {
+            format!("quench eval {shell}\nquench inspect {shell}")
+        },
         language: "sh",
     };
     let vllm = Loading {

@@ -1,7 +1,7 @@
 //! Text classification: one sentence, one class.
 
-use super::passes::outputs;
 use super::{Progress, Side, Task, TaskError, TaskSpec, classes};
+use crate::runner::Wanted;
 use crate::score::Score;
 use crate::subject::Subject;
 use calib::data::{Content, DataError, Table};
@@ -63,16 +63,12 @@ impl Task for Classification {
             (&subject.original, Side::Original),
             (&subject.quantized, Side::Quantized),
         ];
-        let present = models
-            .iter()
-            .filter(|(forward, _)| forward.is_some())
-            .count();
+        let present = models.iter().filter(|(runner, _)| runner.is_some()).count();
         progress.begin((texts.len() * present) as u64, "sentences");
         let mut logits = [None, None];
-        for (slot, (forward, side)) in logits.iter_mut().zip(models) {
-            if let Some(forward) = forward {
-                let rows = outputs(forward, side, &inputs, progress, |row, _| row.to_vec())?;
-                *slot = Some(rows);
+        for (slot, (runner, side)) in logits.iter_mut().zip(models) {
+            if let Some(runner) = runner {
+                *slot = Some(runner.rows(side, &inputs, Wanted::ClassLogits, progress)?);
             }
         }
         let classes = logits

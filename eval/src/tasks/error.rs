@@ -115,6 +115,23 @@ pub enum TaskError {
         #[source]
         source: StageError,
     },
+    /// An integer program that cannot be run on these inputs.
+    #[error("cannot run {side}")]
+    Program {
+        /// Which model.
+        side: Side,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A model without float stages where a task needs them.
+    #[error("{side} is an integer program, and task `{task}` looks at float states")]
+    NoStages {
+        /// Which model.
+        side: Side,
+        /// The task.
+        task: &'static str,
+    },
     /// Output that is no floating-point tensor of three dimensions.
     #[error("cannot read the output of {side}: {found}")]
     Values {

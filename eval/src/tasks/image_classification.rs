@@ -1,7 +1,7 @@
 //! Image classification: one image, one class.
 
-use super::passes::outputs;
 use super::{Progress, Side, Task, TaskError, TaskSpec, classes};
+use crate::runner::Wanted;
 use crate::score::Score;
 use crate::subject::Subject;
 use calib::data::{Content, DataError};
@@ -66,20 +66,15 @@ impl Task for ImageClassification {
             (&subject.original, Side::Original),
             (&subject.quantized, Side::Quantized),
         ];
-        let present = models
-            .iter()
-            .filter(|(forward, _)| forward.is_some())
-            .count();
+        let present = models.iter().filter(|(runner, _)| runner.is_some()).count();
         progress.begin((count * present) as u64, "images");
-        let mut logits = models.map(|(forward, _)| forward.as_ref().map(|_| Vec::new()));
+        let mut logits = models.map(|(runner, _)| runner.as_ref().map(|_| Vec::new()));
         for start in (0..count).step_by(CHUNK) {
             let indices: Vec<usize> = (start..(start + CHUNK).min(count)).collect();
             let inputs = pixels(&images, &indices, processor)?;
-            for (rows, (forward, side)) in logits.iter_mut().zip(models) {
-                if let (Some(rows), Some(forward)) = (rows, forward) {
-                    rows.extend(outputs(forward, side, &inputs, progress, |row, _| {
-                        row.to_vec()
-                    })?);
+            for (rows, (runner, side)) in logits.iter_mut().zip(models) {
+                if let (Some(rows), Some(runner)) = (rows, runner) {
+                    rows.extend(runner.rows(side, &inputs, Wanted::ClassLogits, progress)?);
                 }
             }
         }

@@ -7,7 +7,7 @@ mod classification;
 mod error;
 mod image_classification;
 mod next_token;
-mod passes;
+pub(crate) mod passes;
 mod perplexity;
 mod sentence_similarity;
 mod sequences;

@@ -5,9 +5,11 @@
 //! divergence and an agreement. Logits never exceed [`LOGIT_BYTES`] per thread.
 
 use super::passes::{groups, states_of, values};
+use super::perplexity::NAME;
 use super::sequences::Sequences;
 use super::{Progress, Side, TaskError};
 use crate::compare;
+use crate::runner::Runner;
 use crate::subject::Subject;
 use burn::tensor::Tensor;
 use calib::inputs::Inputs;
@@ -149,7 +151,9 @@ pub(super) fn tallies(
     sequences: &Sequences,
     progress: &dyn Progress,
 ) -> Result<Vec<Tally>, TaskError> {
-    match (&subject.original, &subject.quantized) {
+    let original = stages(subject.original.as_deref(), Side::Original)?;
+    let quantized = stages(subject.quantized.as_deref(), Side::Quantized)?;
+    match (original, quantized) {
         (Some(original), Some(quantized)) => run(
             &Two {
                 original,
@@ -179,6 +183,17 @@ pub(super) fn tallies(
         ),
         (None, None) => Err(TaskError::NoModel),
     }
+}
+
+/// The float stages of a model, which this task runs one by one.
+fn stages(runner: Option<&dyn Runner>, side: Side) -> Result<Option<&Forward<'_>>, TaskError> {
+    let Some(runner) = runner else {
+        return Ok(None);
+    };
+    let stages = runner.stages();
+    stages
+        .map(Some)
+        .ok_or(TaskError::NoStages { side, task: NAME })
 }
 
 fn run(

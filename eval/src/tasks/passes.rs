@@ -44,7 +44,7 @@ pub(super) fn groups(tokens: &[usize], model: &dyn Model) -> Vec<Range<usize>> {
 /// Runs all stages over `inputs` and reduces the output of each, in the order of `inputs`.
 ///
 /// Inputs of equal length run together; `reduce` gets one output `[tokens, width]`, row-major.
-pub(super) fn outputs<T: Send>(
+pub(crate) fn outputs<T: Send>(
     forward: &Forward<'_>,
     side: Side,
     inputs: &Inputs,

@@ -122,13 +122,16 @@ fn scores(tallies: &[Tally], [original, quantized]: [bool; 2], seed: u64) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runner::Runner;
     use crate::subject::InputFiles;
     use crate::tasks::toy::{Bigram, Weights};
     use burn::tensor::Device;
     use calib::Forward;
 
     fn subject<'a>(original: Option<&'a Weights>, quantized: Option<&'a Weights>) -> Subject<'a> {
-        let forward = |weights: &'a Weights| Forward::new(&Bigram, weights, Device::flex());
+        let forward = |weights: &'a Weights| -> Box<dyn Runner + 'a> {
+            Box::new(Forward::new(&Bigram, weights, Device::flex()))
+        };
         let (original, quantized) = (original.map(forward), quantized.map(forward));
         Subject {
             original,

@@ -1,12 +1,12 @@
 //! Sentence similarity: cosine of two embeddings against a score people gave.
 
 use super::classification::{column, encode, not_a_table};
-use super::passes::outputs;
 use super::{Progress, Side, Task, TaskError, TaskSpec};
 use crate::intervals::bootstrap;
 use crate::metrics::{cosine, mean, spearman};
+use crate::runner::Wanted;
 use crate::score::Score;
-use crate::subject::{Pooling, Subject};
+use crate::subject::Subject;
 use calib::data::Content;
 use calib::inputs::Inputs;
 use calib::model::Output;
@@ -67,18 +67,13 @@ impl Task for SentenceSimilarity {
             (&subject.original, Side::Original),
             (&subject.quantized, Side::Quantized),
         ];
-        let present = models
-            .iter()
-            .filter(|(forward, _)| forward.is_some())
-            .count();
+        let present = models.iter().filter(|(runner, _)| runner.is_some()).count();
         progress.begin((2 * pairs * present) as u64, "sentences");
         let mut embeddings = [None, None];
-        for (slot, (forward, side)) in embeddings.iter_mut().zip(models) {
-            if let Some(forward) = forward {
-                let pooling = subject.inputs.pooling;
-                let rows = outputs(forward, side, &inputs, progress, |states, shape| {
-                    pool(states, shape, pooling)
-                })?;
+        let wanted = Wanted::Embedding(subject.inputs.pooling);
+        for (slot, (runner, side)) in embeddings.iter_mut().zip(models) {
+            if let Some(runner) = runner {
+                let rows = runner.rows(side, &inputs, wanted, progress)?;
                 *slot = Some(finite(rows, side)?);
             }
         }
@@ -90,23 +85,6 @@ impl Task for SentenceSimilarity {
             seed,
         )
     }
-}
-
-/// One embedding from the states `[tokens, width]` of a sentence, not yet of unit length.
-fn pool(states: &[f32], [tokens, width]: [usize; 2], pooling: Pooling) -> Vec<f32> {
-    if pooling == Pooling::First {
-        return states[..width].to_vec();
-    }
-    let mut sums = vec![0.0_f64; width];
-    for token in states.chunks_exact(width.max(1)) {
-        for (sum, &value) in sums.iter_mut().zip(token) {
-            *sum += f64::from(value);
-        }
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "an embedding is f32")]
-    sums.into_iter()
-        .map(|sum| (sum / tokens as f64) as f32)
-        .collect()
 }
 
 fn finite(rows: Vec<Vec<f32>>, side: Side) -> Result<Vec<Vec<f32>>, TaskError> {
@@ -192,13 +170,6 @@ fn likeness(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pooling_by_hand() {
-        let states = [1.0, 2.0, 3.0, 6.0];
-        assert_eq!(pool(&states, [2, 2], Pooling::Mean), [2.0, 4.0]);
-        assert_eq!(pool(&states, [2, 2], Pooling::First), [1.0, 2.0]);
-    }
 
     #[test]
     fn order_of_cosines_decides() {

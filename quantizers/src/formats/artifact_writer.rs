@@ -8,7 +8,10 @@ use super::floats::{decode_floats, encode_floats, float_type_of};
 use super::shard::partial;
 use super::spool::{Arrival, Shard, Spool};
 use super::verification::Expected;
-use super::{Dtype, Entry, Format, FormatError, INDEX_FILE, SINGLE_FILE, StoredLayer, side_files};
+use super::{
+    Dtype, Entry, Format, FormatError, INDEX_FILE, PROGRAM_FILE, SINGLE_FILE, StoredLayer,
+    side_files,
+};
 use crate::tensor::{QuantizedTensor, Scheme};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +48,8 @@ pub struct ArtifactWriter {
     kept_matrices: BTreeSet<String>,
     /// Files besides the weights that are written as `.partial`, relative to the folder.
     others: BTreeSet<PathBuf>,
+    /// Added to `quantization_config`.
+    additions: Map<String, Value>,
     expected: Expected,
 }
 
@@ -104,6 +109,7 @@ impl ArtifactWriter {
             names: BTreeSet::new(),
             kept_matrices: BTreeSet::new(),
             others: BTreeSet::new(),
+            additions: Map::new(),
             expected: Expected::default(),
         })
     }
@@ -231,8 +237,25 @@ impl ArtifactWriter {
             fs_err::create_dir_all(parent).map_err(|e| FormatError::io("create", parent, e))?;
         }
         write_synced(&partial(&target), content)?;
+        self.expected.file(path.as_ref(), content);
         self.others.insert(path.as_ref().to_path_buf());
         Ok(())
+    }
+
+    /// Adds `keys` to the `quantization_config` that [`ArtifactWriter::finish`] writes.
+    pub(super) fn configure_with(&mut self, keys: Map<String, Value>) {
+        self.additions.extend(keys);
+    }
+
+    /// Refuses a format that has no room for integer programs.
+    pub(super) fn require_integer_programs(&self) -> Result<(), FormatError> {
+        let format = self.options.format;
+        if format.holds_integer_programs() {
+            return Ok(());
+        }
+        Err(FormatError::NoPrograms {
+            format: format.name(),
+        })
     }
 
     /// Assembles the shards, writes `config.json` and gives everything its final name. `config` is
@@ -254,6 +277,9 @@ impl ArtifactWriter {
         self.options
             .format
             .configure(&mut config, &self.layers, &kept);
+        if let Some(Value::Object(quantization)) = config.get_mut("quantization_config") {
+            quantization.extend(self.additions);
+        }
         let shards = self.spool.into_shards()?;
         if shards.len() > 1 {
             write_synced(&partial(&folder.join(INDEX_FILE)), &index(&shards))?;
@@ -317,10 +343,10 @@ fn index(shards: &[Shard]) -> Vec<u8> {
     format!("{index:#}\n").into_bytes()
 }
 
-/// Weights, their index and the configuration: what makes a folder a model.
+/// Weights, their index, an integer program and the configuration: what makes a folder a model.
 fn is_model_file(name: &str) -> bool {
     let weights = name.starts_with("model") && name.ends_with(".safetensors");
-    name == "config.json" || name == SINGLE_FILE || name == INDEX_FILE || weights
+    ["config.json", SINGLE_FILE, INDEX_FILE, PROGRAM_FILE].contains(&name) || weights
 }
 
 fn file_names(folder: &Path) -> Result<Vec<String>, FormatError> {

@@ -1,5 +1,6 @@
 //! What can be wrong with files and with layers that are to become files.
 
+use crate::integer::ProgramError;
 use crate::tensor::InvalidTensor;
 use safetensors::{Dtype, SafeTensorError};
 use std::io;
@@ -156,6 +157,21 @@ pub enum FormatError {
         /// What is there.
         found: String,
     },
+    /// An integer program that does not fit its files.
+    #[error("`{file}` is not valid", file = file.display())]
+    Program {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// A format without room for integer programs.
+    #[error("format `{format}` cannot hold an integer program")]
+    NoPrograms {
+        /// Registry name of the format.
+        format: &'static str,
+    },
     /// A layer that is in the files but not in the configuration, or the other way round.
     #[error("layer `{layer}` is in {present} but not in {absent}")]
     OneSided {
@@ -215,6 +231,7 @@ impl FormatError {
             Self::Exists { .. } => {
                 vec!["choose another folder, or overwrite with `--force`".into()]
             }
+            Self::NoPrograms { .. } => vec!["`format = \"quench\"` does".into()],
             Self::Unsupported { .. } => {
                 vec!["`format = \"quench\"` holds every layer, `dense` loads anywhere".into()]
             }

@@ -14,6 +14,7 @@ mod dense;
 pub mod entry;
 mod error;
 mod floats;
+pub mod integer_program;
 mod layer_files;
 mod quench;
 mod shard;
@@ -27,6 +28,7 @@ pub use artifact_reader::ArtifactReader;
 pub use artifact_writer::{ArtifactWriter, StoredSize, WriterOptions, Written};
 pub use entry::Entry;
 pub use error::{FormatError, Unsupported};
+pub use integer_program::PROGRAM_FILE;
 pub use safetensors::Dtype;
 pub use tensor_folder::{INDEX_FILE, SINGLE_FILE, TensorFolder, TensorInfo};
 pub use verification::{Expected, Verified, verify};
@@ -100,6 +102,10 @@ pub trait Format: Sync {
     /// Type in which tensors that are not quantized are stored.
     fn kept_type(&self, dtype: Dtype) -> Dtype {
         dtype
+    }
+    /// Whether an artifact can hold an integer program ([`integer_program`]).
+    fn holds_integer_programs(&self) -> bool {
+        false
     }
     /// Changes `config.json` of the checkpoint into that of the artifact. `kept` are the modules
     /// that are not in `layers` but have a matrix, or are linear layers of the model.

@@ -6,6 +6,9 @@
 //! `uniform.rs` and `codebook.rs`. A layer is always `[out, in]`, also where the checkpoint stores
 //! `[in, out]` (`transposed` in its scheme).
 //!
+//! A folder may hold an integer program in place of the checkpoint's other tensors; see
+//! [`super::integer_program`].
+//!
 //! A reader: unpack `weight_packed` (value `i` of a row is bits `[i * bits, (i + 1) * bits)` of the
 //! row's little-endian words); a uniform code `u` means `scale * (u - 2^(bits-1) - zero_point)`, an
 //! index means `table[index]` times the row scale if there is one; then add the sparse values.
@@ -41,7 +44,7 @@ impl Format for Quench {
     }
 
     fn summary(&self) -> &'static str {
-        "uniform grids, lookup tables and sparse outliers in one folder; read by quench"
+        "uniform grids, lookup tables, sparse outliers and integer programs in one folder; read by quench"
     }
 
     fn accepts(&self, scheme: &Scheme, _rows: usize, _cols: usize) -> Result<(), Unsupported> {
@@ -72,6 +75,10 @@ impl Format for Quench {
             entries.extend(codebook::encode_sparse(cols, sparse));
         }
         Ok(entries)
+    }
+
+    fn holds_integer_programs(&self) -> bool {
+        true
     }
 
     fn configure(

@@ -3,7 +3,7 @@
 use super::{ArtifactReader, Dtype, FormatError};
 use crate::tensor::{Digest, QuantizedTensor};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Fingerprints of everything that was handed to a writer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -12,6 +12,8 @@ pub struct Expected {
     layers: BTreeMap<String, Digest>,
     /// Every stored tensor: type, shape and bytes.
     tensors: BTreeMap<String, Digest>,
+    /// Other files, relative to the folder.
+    files: BTreeMap<PathBuf, Digest>,
 }
 
 /// What was compared.
@@ -34,10 +36,16 @@ impl Expected {
         self.tensors
             .insert(name.to_owned(), digest(dtype, shape, bytes));
     }
+
+    /// Remembers a file besides weights and configuration.
+    pub(super) fn file(&mut self, path: &Path, content: &[u8]) {
+        let digest = *blake3::hash(content).as_bytes();
+        self.files.insert(path.to_path_buf(), digest);
+    }
 }
 
-/// Opens `dir` anew, decodes every layer and reads every tensor, one at a time, and compares them
-/// with what the writer was given.
+/// Opens `dir` anew, decodes every layer and reads every tensor and every other file, one at a time,
+/// and compares them with what the writer was given.
 ///
 /// # Errors
 /// A folder that does not open; the first layer or tensor that is missing, superfluous or different.
@@ -81,6 +89,14 @@ pub fn verify(dir: impl AsRef<Path>, expected: &Expected) -> Result<Verified, Fo
         }
         if reader.layer(name)?.digest() != *digest_made {
             return mismatch(name, "does not decode to what was quantized");
+        }
+    }
+    for (path, digest_made) in &expected.files {
+        let file = dir.join(path);
+        let content =
+            fs_err::read(&file).map_err(|source| FormatError::io("read", &file, source))?;
+        if blake3::hash(&content).as_bytes() != digest_made {
+            return mismatch(&path.display().to_string(), "is not what was written");
         }
     }
     Ok(Verified {

@@ -4,6 +4,7 @@
 
 pub mod grid_parameters;
 pub mod parameters;
+mod clipping;
 mod kmeans;
 mod rtn;
 mod squeezellm;

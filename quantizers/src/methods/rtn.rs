@@ -1,8 +1,10 @@
 //! Round to nearest: every group on its own min-max grid.
 //!
 //! The baseline every other method has to beat, and what compressed-tensors itself does without
-//! calibration: on the same weights both give the same bytes (see [`crate::grid`]).
+//! calibration: on the same weights both give the same bytes (see [`crate::grid`]). With `clip` the
+//! grid of a group ends where its squared error is least ([`super::clipping`]).
 
+use super::clipping::{self, Clip};
 use super::grid_parameters::{GRID_PARAMETERS, GridParameters};
 use super::parameters::Parameters;
 use super::{Method, ParamError, QuantizeError, Quantizer, require_finite};
@@ -12,49 +14,83 @@ use crate::{FloatType, LayerStats, MatrixRef, Stat};
 /// The registry entry.
 pub(super) struct Rtn;
 
+/// The keys of every grid, and `clip`.
+static PARAMETERS: [(&str, &str); GRID_PARAMETERS.len() + 1] = {
+    let clip = (
+        "clip",
+        "`mse`: each grid ends where the squared error is least; `input_mse`: the same, weighted by the mean square of the inputs; `none` (default): at the largest weight",
+    );
+    let mut all = [clip; GRID_PARAMETERS.len() + 1];
+    let mut at = 0;
+    while at < GRID_PARAMETERS.len() {
+        all[at] = GRID_PARAMETERS[at];
+        at += 1;
+    }
+    all
+};
+
 impl Method for Rtn {
     fn name(&self) -> &'static str {
         "rtn"
     }
 
     fn summary(&self) -> &'static str {
-        "round to the nearest value of a uniform grid; needs no data"
+        "round to the nearest value of a uniform grid; needs no data unless `clip` does"
     }
 
     fn parameters(&self) -> &'static [(&'static str, &'static str)] {
-        GRID_PARAMETERS
+        &PARAMETERS
     }
 
     fn configure(&self, table: &toml::Table) -> Result<Box<dyn Quantizer>, ParamError> {
         let parameters = Parameters::new(self.name(), self.parameters(), table)?;
-        Ok(Box::new(RtnQuantizer(GridParameters::read(&parameters)?)))
+        let clip = parameters.choice("clip", &Clip::CHOICES)?;
+        Ok(Box::new(RtnQuantizer {
+            grid: GridParameters::read(&parameters)?,
+            clip: clip.unwrap_or(Clip::Nothing),
+        }))
     }
 }
 
 #[derive(Debug)]
-struct RtnQuantizer(GridParameters);
+struct RtnQuantizer {
+    grid: GridParameters,
+    clip: Clip,
+}
 
 impl Quantizer for RtnQuantizer {
     fn needs(&self) -> &[Stat] {
-        &[]
+        match self.clip {
+            Clip::Nothing | Clip::Mse => &[],
+            Clip::InputMse => &[Stat::InputMeanSquare],
+        }
     }
 
     fn scheme(&self, _rows: usize, cols: usize) -> Result<Scheme, QuantizeError> {
-        self.0.scheme(Rtn.name(), cols)
+        self.grid.scheme(Rtn.name(), cols)
     }
 
     fn quantize(
         &self,
         weight: MatrixRef<'_>,
         scale_type: FloatType,
-        _stats: &LayerStats<'_>,
+        stats: &LayerStats<'_>,
     ) -> Result<QuantizedTensor, QuantizeError> {
-        let granularity = self.0.granularity(weight.cols())?;
+        let granularity = self.grid.granularity(weight.cols())?;
         require_finite(weight)?;
+        let grid = self.grid.grid(scale_type);
+        let uniform = match self.clip {
+            Clip::Nothing => grid.quantize(weight, granularity),
+            Clip::Mse => clipping::quantize(grid, weight, granularity, None),
+            Clip::InputMse => {
+                let inputs = clipping::input_weights(stats, weight.cols())?;
+                clipping::quantize(grid, weight, granularity, Some(inputs))
+            }
+        };
         Ok(QuantizedTensor {
             rows: weight.rows(),
             cols: weight.cols(),
-            encoding: Encoding::Uniform(self.0.grid(scale_type).quantize(weight, granularity)),
+            encoding: Encoding::Uniform(uniform),
             outliers: None,
         })
     }
@@ -108,6 +144,34 @@ mod tests {
         assert!(refused("bits = 4\ngroup_size_fallback = \"channel\"").contains("`group_size`"));
         let error = configure("bits = 4\ngroupsize = 8").err().unwrap();
         assert_eq!(error.hints(), ["did you mean `group_size`?"]);
+    }
+
+    #[test]
+    fn clipping_is_a_choice_and_says_what_it_needs() {
+        let needs = |text: &str| configure(text).unwrap().needs().to_vec();
+        assert!(needs("bits = 4\nclip = \"mse\"").is_empty());
+        assert_eq!(
+            needs("bits = 4\nclip = \"input_mse\""),
+            [Stat::InputMeanSquare]
+        );
+        assert!(refused("bits = 4\nclip = \"best\"").contains("`\"input_mse\"`"));
+        let mut data: Vec<f32> = (0..256u16)
+            .map(|i| (f32::from(i) / 128.0 - 1.0) * 0.3)
+            .collect();
+        data[7] = 1.0;
+        let weight = MatrixRef::new(&data, 1, 256).unwrap();
+        let scale = |text: &str| {
+            let quantized = configure(text)
+                .unwrap()
+                .quantize(weight, FloatType::F32, &LayerStats::default())
+                .unwrap();
+            let Encoding::Uniform(uniform) = quantized.encoding else {
+                panic!("a uniform grid")
+            };
+            uniform.scales[0]
+        };
+        assert!((scale("bits = 4\nclip = \"none\"") - scale("bits = 4")).abs() < 1e-12);
+        assert!(scale("bits = 4\nclip = \"mse\"") < 0.8 * scale("bits = 4"));
     }
 
     #[test]

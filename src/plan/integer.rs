@@ -1,0 +1,275 @@
+//! Integer-only plans: every linear layer of an encoder, with weights an integer product can take.
+
+use super::{ModelFacts, PlanError, PlannedLayer};
+use crate::recipe::integer::{Activations, Nonlinear};
+use crate::recipe::{Integer, Pattern, Recipe, RecipeError, Rule};
+use calib::{GraphError, LayerSpec};
+use quantizers::integer::compile::{Activation, Block, EncoderGraph, Input, LinearNode, NormNode};
+use quantizers::tensor::SchemeKind;
+use quantizers::{Granularity, Scheme, Stat};
+use serde::{Deserialize, Serialize};
+use std::fmt::Write;
+
+/// How a model becomes an integer program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedInteger {
+    /// Approximations of the nonlinear slots.
+    pub nonlinear: Nonlinear,
+    /// Quantization of what flows between operations.
+    pub activations: Activations,
+}
+
+/// What weights of layers that no rule names are quantized with: the least that can go wrong.
+const UNNAMED: &str =
+    "bits = 8\nclip = \"input_mse\"\narithmetic = \"f32\"\nscale_type = \"f32\"\n";
+/// Statistics of weight quantizers that the integer road can give.
+const OFFERED: [Stat; 2] = [Stat::InputMeanSquare, Stat::Hessian];
+
+impl PlannedInteger {
+    pub(super) fn new(integer: &Integer) -> Self {
+        Self {
+            nonlinear: integer.nonlinear.clone(),
+            activations: integer.activations,
+        }
+    }
+
+    /// Lines of the plan's header.
+    pub(super) fn lines(&self) -> String {
+        let Activations {
+            bits,
+            observer,
+            symmetric,
+            equalize,
+            bias_correction,
+            attention_bits,
+        } = self.activations;
+        let mut text = String::new();
+        for (function, families) in [
+            ("gelu", &self.nonlinear.gelu),
+            ("softmax", &self.nonlinear.softmax),
+            ("layernorm", &self.nonlinear.layernorm),
+        ] {
+            let _ = writeln!(text, "{function:<12} {families}");
+        }
+        let sign = if symmetric { "symmetric" } else { "asymmetric" };
+        let _ = write!(
+            text,
+            "activations  {bits} bits, {sign}, ranges by {}; attention weights {attention_bits} bits",
+            observer.name()
+        );
+        for (done, name) in [
+            (equalize, "equalized"),
+            (bias_correction, "biases corrected"),
+        ] {
+            if done {
+                let _ = write!(text, "; {name}");
+            }
+        }
+        text.push('\n');
+        text
+    }
+}
+
+/// The graph of a model that a recipe wants as an integer program.
+///
+/// # Errors
+/// A model without one.
+pub(super) fn graph<'m>(
+    integer: &Integer,
+    model: &'m ModelFacts,
+) -> Result<&'m EncoderGraph, PlanError> {
+    model.graph.as_ref().map_err(|source| PlanError::NoGraph {
+        line: integer.line,
+        source: source.clone(),
+    })
+}
+
+/// Refuses a model with a function no approximation replaces.
+pub(super) fn supported(
+    graph: EncoderGraph,
+    architecture: &'static str,
+) -> Result<EncoderGraph, GraphError> {
+    let replaced = |block: &Block| matches!(block.activation, Activation::Gelu | Activation::Silu);
+    match graph.blocks.iter().find(|block| !replaced(block)) {
+        None => Ok(graph),
+        Some(block) => Err(GraphError {
+            architecture,
+            stage: format!("block {}", block.index),
+            reason: "has another activation than GELU or SiLU",
+        }),
+    }
+}
+
+/// Every linear layer of the program, in execution order. The projection of patches is one, though
+/// the checkpoint stores it as a convolution.
+pub(super) fn layers(graph: &EncoderGraph, known: &[LayerSpec]) -> Vec<LayerSpec> {
+    let mut layers: Vec<LayerSpec> = patches(graph).into_iter().collect();
+    layers.extend(known.iter().cloned());
+    layers
+}
+
+/// The projection of patches as a layer `[width, channels * patch * patch]`.
+pub(super) fn patches(graph: &EncoderGraph) -> Option<LayerSpec> {
+    let Input::Image {
+        projection,
+        image,
+        patch,
+        input_point,
+        ..
+    } = &graph.input
+    else {
+        return None;
+    };
+    let name = projection.strip_suffix(".weight").unwrap_or(projection);
+    Some(LayerSpec {
+        name: name.to_owned(),
+        rows: graph.width,
+        cols: image[0] * patch * patch,
+        transposed: false,
+        stage: 0,
+        input_point: input_point.clone(),
+        in_block: false,
+    })
+}
+
+/// The rule for layers that none of the recipe names.
+pub(super) fn unnamed() -> Result<Rule, RecipeError> {
+    let pattern = Pattern::parse("*").map_err(|message| RecipeError::Pattern {
+        line: 0,
+        pattern: "*".to_owned(),
+        message,
+    })?;
+    let parameters = UNNAMED.parse().map_err(|error: toml::de::Error| {
+        let message = error.message().to_owned();
+        RecipeError::Syntax { line: 0, message }
+    })?;
+    Ok(Rule {
+        pattern,
+        line: 0,
+        method: Some("rtn".to_owned()),
+        parameters,
+        lines: Vec::new(),
+        overridden: Vec::new(),
+    })
+}
+
+/// Refuses rules that would keep `layer`, or quantize it in a way no integer product can take.
+///
+/// # Errors
+/// The rule and what is wrong with it.
+pub(super) fn check_rule(
+    rule: &Rule,
+    layer: &LayerSpec,
+    planned: Option<(&Scheme, &[Stat])>,
+) -> Result<(), PlanError> {
+    let refuse = |key: &str, found: String| {
+        Err(PlanError::IntegerLayer {
+            line: rule.line_of(key),
+            layer: layer.name.clone(),
+            found,
+        })
+    };
+    let Some((scheme, needs)) = planned else {
+        return refuse("method", "float weights".to_owned());
+    };
+    if let Some(stat) = needs.iter().find(|stat| !OFFERED.contains(stat)) {
+        let method = rule.method.as_deref().unwrap_or_default();
+        let found = format!(
+            "method `{method}`, which needs the statistic `{}`",
+            stat.name()
+        );
+        return refuse("method", found);
+    }
+    if scheme.kind == SchemeKind::Codebook {
+        return refuse("method", "codes of a codebook".to_owned());
+    }
+    if scheme.outliers {
+        return refuse("outlier_fraction", "outliers".to_owned());
+    }
+    if !scheme.symmetric {
+        return refuse("symmetric", "zero points".to_owned());
+    }
+    if let Granularity::Group(size) = scheme.granularity {
+        return refuse("group_size", format!("a scale per group of {size}"));
+    }
+    Ok(())
+}
+
+/// Predicted bytes of the integer tensors besides the weights of layers: embeddings as 8-bit codes,
+/// biases, multipliers and shifts of linear layers, constants of normalisations.
+pub(super) fn table_bytes(graph: &EncoderGraph) -> u64 {
+    // Per output channel: a bias, a multiplier, a shift; twice for layers with two readers.
+    const LINEAR: u64 = 4 + 4 + 1;
+    // Per channel: factor, shift and offset.
+    const NORM: u64 = 8 + 8 + 1;
+    let width = graph.width as u64;
+    let embedding = match &graph.input {
+        Input::Text {
+            vocabulary,
+            positions,
+            max_tokens,
+            ..
+        } => {
+            let rows = vocabulary + positions.as_ref().map_or(0, |_| *max_tokens);
+            // A code per value, a multiplier per row.
+            rows as u64 * (width + 2) + 4 * width
+        }
+        Input::Image { image, patch, .. } => {
+            let count = 1 + (image[1] / patch) * (image[2] / patch);
+            4 * count as u64 * width
+        }
+    };
+    let linears: u64 = nodes(graph).map(|node| LINEAR * node.rows as u64).sum();
+    let norms = norms(graph).count() as u64 * NORM * width;
+    embedding + linears + norms
+}
+
+fn nodes(graph: &EncoderGraph) -> impl Iterator<Item = &LinearNode> {
+    let blocks = graph.blocks.iter().flat_map(|block| {
+        [
+            &block.query,
+            &block.key,
+            &block.value,
+            &block.output,
+            &block.up,
+            &block.down,
+        ]
+    });
+    blocks
+        .chain(&graph.head.pooler)
+        .chain(&graph.head.classifier)
+}
+
+fn norms(graph: &EncoderGraph) -> impl Iterator<Item = &NormNode> {
+    let first = match &graph.input {
+        Input::Text { norm, .. } => norm.as_ref(),
+        Input::Image { .. } => None,
+    };
+    let blocks = graph
+        .blocks
+        .iter()
+        .flat_map(|block| [&block.attention_norm, &block.mlp_norm]);
+    first.into_iter().chain(blocks).chain(&graph.head.norm)
+}
+
+/// What an integer-only plan writes besides layers: the only format that can.
+pub(super) fn check_format(recipe: &Recipe) -> Result<(), PlanError> {
+    let asked = &recipe.output.format;
+    let holds = quantizers::formats::find(asked).map(|format| format.holds_integer_programs());
+    match holds {
+        Some(true) | None => Ok(()),
+        Some(false) => Err(PlanError::IntegerFormat {
+            format: asked.clone(),
+        }),
+    }
+}
+
+/// What the rule at hand says in the plan for a layer that none names.
+pub(super) fn because_unnamed(planned: &mut PlannedLayer) {
+    "no rule names it: integer-only models quantize every layer, 8 bits unless named"
+        .clone_into(&mut planned.because);
+}
+
+#[cfg(test)]
+mod tests;
