@@ -1,6 +1,7 @@
 //! Running a linear layer: one specification in either arithmetic, and fused fast paths.
 
 use super::linear::Linear;
+use super::linear_fused::Fused;
 use crate::integer::arithmetic::{Arithmetic, Checked, Fault, Wrapping};
 use crate::integer::dyadic::Rounding;
 use crate::integer::frame::Frame;
@@ -14,6 +15,7 @@ pub(super) struct LinearStep {
     linear: Linear,
     weights: Weights,
     packed: PackedMatrix,
+    fused: Option<Fused>,
 }
 
 impl LinearStep {
@@ -22,6 +24,7 @@ impl LinearStep {
         Self {
             packed: PackedMatrix::pack(&weights.codes, weights.rows, weights.cols),
             weights: weights.clone(),
+            fused: Fused::of(&linear),
             linear,
         }
     }
@@ -112,6 +115,17 @@ impl LinearStep {
 impl Step for LinearStep {
     fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), Fault> {
         let rows = frame.rows(self.linear.input);
+        if let (Mode::Fast, Some(fused)) = (mode, &self.fused) {
+            let mut output = frame.take(self.linear.output, rows);
+            let codes = frame.bytes(self.linear.input).unwrap_or(&[]);
+            let left = Left::new(codes, rows, self.weights.cols);
+            let residual = self.linear.residual_of(frame);
+            let done = fused.run(left, &self.packed, residual, &mut output);
+            frame.put(self.linear.output, output);
+            if done {
+                return Ok(());
+            }
+        }
         let mut sums = std::mem::take(&mut frame.scratch.wide);
         // Types were checked when the program was read.
         let codes = frame.bytes(self.linear.input).unwrap_or(&[]);

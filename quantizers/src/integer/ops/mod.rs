@@ -8,6 +8,7 @@ pub mod class_token;
 pub mod first;
 pub mod fused_attention;
 pub mod linear;
+mod linear_fused;
 mod linear_step;
 pub mod mean;
 pub mod norm;

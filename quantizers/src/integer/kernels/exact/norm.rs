@@ -68,6 +68,15 @@ impl Norm {
         self.width as i64
     }
 
+    /// Whether `other` normalises to the same values, before its own last step.
+    pub fn same_values(&self, other: &Self) -> bool {
+        let key = |norm: &Self| {
+            let grid = (norm.zero_point, norm.epsilon, norm.most_guard_bits);
+            (norm.centred, norm.width, grid)
+        };
+        key(self) == key(other) && self.shifts == other.shifts
+    }
+
     /// The code of a channel without its zero point, on the common scale.
     #[inline(always)]
     fn code<A: Arithmetic>(&self, arithmetic: &A, code: i32, channel: usize) -> i64 {
