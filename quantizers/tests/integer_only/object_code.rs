@@ -9,6 +9,13 @@ use quantizers::integer::{Executor, Program, ProgramError};
 use std::collections::BTreeMap;
 use std::process::Command;
 
+/// What float instructions of scalars and vectors do, before the type.
+const FLOAT_OPERATIONS: &[&str] = &[
+    "add", "sub", "mul", "div", "sqrt", "min", "max", "rcp", "rcp14", "rsqrt", "rsqrt14", "ucomi",
+    "comi", "hadd", "hsub", "addsub", "dp", "round", "rndscale", "getexp", "getmant", "scalef",
+    "reduce", "range", "fixupimm", "fpclass",
+];
+
 /// Arithmetic, comparisons and conversions of floats; moves, shuffles and bitwise logic that are
 /// only named after them do no arithmetic and are used for integers too.
 fn is_float(mnemonic: &str) -> bool {
@@ -26,16 +33,11 @@ fn is_float(mnemonic: &str) -> bool {
     else {
         return false;
     };
-    const OPERATIONS: &[&str] = &[
-        "add", "sub", "mul", "div", "sqrt", "min", "max", "rcp", "rcp14", "rsqrt", "rsqrt14",
-        "ucomi", "comi", "hadd", "hsub", "addsub", "dp", "round", "rndscale", "getexp", "getmant",
-        "scalef", "reduce", "range", "fixupimm", "fpclass",
-    ];
     let compares = operation.starts_with("cmp");
     let fuses = ["fmadd", "fmsub", "fnmadd", "fnmsub", "fmaddsub", "fmsubadd"]
         .iter()
         .any(|fused| operation.starts_with(fused));
-    compares || fuses || OPERATIONS.contains(&operation)
+    compares || fuses || FLOAT_OPERATIONS.contains(&operation)
 }
 
 /// Float instructions by function, and the names of all functions looked at: those whose name has
@@ -70,7 +72,7 @@ fn disassembled(inside: &str, outside: &[&str]) -> (BTreeMap<String, Vec<String>
             ]
             .contains(word)
         });
-        if let Some(mnemonic) = mnemonic.filter(|mnemonic| is_float(mnemonic)) {
+        if mnemonic.is_some_and(is_float) {
             found
                 .entry(name.clone())
                 .or_default()

@@ -93,17 +93,17 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let auto = || Choice::Named("exact".to_owned());
+        let exact = || Choice::Named("exact".to_owned());
         Self {
-            gelu: auto(),
-            softmax: auto(),
-            layernorm: auto(),
+            gelu: exact(),
+            softmax: exact(),
+            layernorm: exact(),
             activation_bits: 8,
             range: RangeRule::Mse,
             asymmetric: true,
             equalize: true,
             bias_correction: true,
-            attention_bits: 8,
+            attention_bits: 15,
             pooling: None,
         }
     }

@@ -3,10 +3,10 @@
 //! The integers are those of [`head::Attention::whole`]; see there for formulas and widths. A fast
 //! run gets the scores of a head as one 8-bit product (the zero point of the queries leaves
 //! `zero_point sum(k)` to take off each key), weights row by row, weighted values as a second
-//! product, and one division a value.
+//! product (two for weights of 15 bits: upper and lower part), and one division a value.
 
 use crate::integer::arithmetic::Fault;
-use crate::integer::attention as head;
+use crate::integer::attention::{self as head, Sums};
 use crate::integer::bounds::{Bounds, expect};
 use crate::integer::frame::{Frame, Storage};
 use crate::integer::interval::Interval;
@@ -111,7 +111,12 @@ impl Operation for FusedAttention {
 struct Scratch {
     packed: PackedMatrix,
     scores: Vec<i32>,
-    weights: Vec<u8>,
+    /// `zero_point sum(k)` of each key.
+    offsets: Vec<i32>,
+    /// Weights, or their upper 8 bits.
+    high: Vec<u8>,
+    /// Their lower 7 bits, for weights of 15.
+    low: Vec<u8>,
     totals: Vec<u32>,
     sums: Vec<i32>,
     kept_keys: Vec<i8>,
@@ -153,8 +158,8 @@ impl Step for FusedStep {
                     (false, (Storage::I8(keys), Storage::I8(values))) => (keys, values),
                     _ => (&key, &value),
                 };
-                let outcome = match (&mut output, mode, op.head.weight_bits) {
-                    (Storage::U8(codes), Mode::Fast, 8) => {
+                let outcome = match (&mut output, mode) {
+                    (Storage::U8(codes), Mode::Fast) => {
                         for head in 0..op.heads {
                             fast(
                                 op,
@@ -168,9 +173,7 @@ impl Step for FusedStep {
                         }
                         Ok(())
                     }
-                    (storage, ..) => {
-                        op.exact(mode, [tokens, width], query, (keys, values), storage)
-                    }
+                    (storage, _) => op.exact(mode, [tokens, width], query, (keys, values), storage),
                 };
                 (scratch.kept_keys, scratch.kept_values) = (key, value);
                 self.pool(|scratches| scratches.push(scratch));
@@ -249,8 +252,10 @@ fn fast(
     let start = head * dim;
     let count = keys.len() / width.max(1);
     if count == 0 {
+        let nothing = vec![0; dim];
         for row in output.chunks_exact_mut(width) {
-            op.head.bytes(&[], 0, &mut row[start..start + dim]);
+            let codes = &mut row[start..start + dim];
+            op.head.output.bytes(Sums::plain(&nothing), 0, codes);
         }
         return;
     }
@@ -259,29 +264,55 @@ fn fast(
     scratch.scores.resize(tokens * count, 0);
     let left = Left::strided(&query[start..], tokens, dim, width);
     multiply_into(kernel, left, &scratch.packed, &mut scratch.scores, count);
-    let offsets: Vec<i32> = scratch
-        .packed
-        .row_sums()
-        .into_iter()
-        .map(|sum| sum.wrapping_mul(op.head.query_zero_point))
-        .collect();
-    scratch.weights.resize(tokens * count, 0);
+    scratch.offsets.clear();
+    let sums = keys.chunks_exact(width).map(|key| {
+        let key = &key[start..start + dim];
+        key.iter().fold(0, |sum, &code| sum + i32::from(code))
+    });
+    let zero_point = op.head.query_zero_point;
+    scratch.offsets.extend(sums.map(|sum| sum * zero_point));
+    scratch.high.resize(tokens * count, 0);
     scratch.totals.clear();
-    let rows = scratch.scores.chunks_exact_mut(count);
-    for (scores, weights) in rows.zip(scratch.weights.chunks_exact_mut(count)) {
-        for (score, offset) in scores.iter_mut().zip(&offsets) {
+    let wide = op.head.weight_bits > 8;
+    if wide {
+        scratch.low.resize(tokens * count, 0);
+    }
+    let rows = scratch.scores.chunks_exact_mut(count).enumerate();
+    for (at, scores) in rows {
+        for (score, offset) in scores.iter_mut().zip(&scratch.offsets) {
             *score = score.wrapping_sub(*offset);
         }
-        scratch.totals.push(op.head.weights(scores, weights));
+        let place = at * count..(at + 1) * count;
+        let high = &mut scratch.high[place.clone()];
+        scratch.totals.push(if wide {
+            let low = &mut scratch.low[place];
+            op.head.weights_wide(scores, high, low)
+        } else {
+            op.head.weights(scores, high)
+        });
     }
+    let values = &values[start..];
     scratch
         .packed
-        .pack_transposed_into(&values[start..], dim, count, width);
-    scratch.sums.resize(tokens * dim, 0);
-    let left = Left::new(&scratch.weights, tokens, count);
-    multiply_into(kernel, left, &scratch.packed, &mut scratch.sums, dim);
-    let rows = scratch.sums.chunks_exact(dim).zip(&scratch.totals);
-    for ((sums, &total), codes) in rows.zip(output.chunks_exact_mut(width)) {
-        op.head.bytes(sums, total, &mut codes[start..start + dim]);
+        .pack_transposed_into(values, dim, count, width);
+    let size = tokens * dim;
+    scratch.sums.resize(if wide { 2 * size } else { size }, 0);
+    let (sums, low_sums) = scratch.sums.split_at_mut(size);
+    let left = Left::new(&scratch.high, tokens, count);
+    multiply_into(kernel, left, &scratch.packed, sums, dim);
+    if wide {
+        let left = Left::new(&scratch.low, tokens, count);
+        multiply_into(kernel, left, &scratch.packed, low_sums, dim);
+    }
+    let rows = output.chunks_exact_mut(width).zip(&scratch.totals);
+    for (at, (row, &total)) in rows.enumerate() {
+        let place = at * dim..(at + 1) * dim;
+        let sums = if wide {
+            Sums::planes(&sums[place.clone()], &low_sums[place])
+        } else {
+            Sums::plain(&sums[place])
+        };
+        let codes = &mut row[start..start + dim];
+        op.head.output.bytes(sums, total, codes);
     }
 }

@@ -1,0 +1,257 @@
+//! Encoders of random weights whose activations are random, too: what matters here is arithmetic.
+
+use quantizers::integer::compile::{
+    Activation, Block, ChannelRanges, Choice, Compilation, EncoderGraph, Head, Input, LinearNode,
+    NormNode, Options, PointStatistics, Pooling, Samples, Source, SourceError, compile,
+};
+use quantizers::tensor::{Encoding, FloatType, Granularity, QuantizedTensor, Uniform};
+use quantizers::{LayerStats, METHODS, MatrixRef};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeMap;
+
+pub(super) const WIDTH: usize = 32;
+pub(super) const VOCABULARY: usize = 50;
+pub(super) const TOKENS: usize = 24;
+const INNER: usize = 64;
+const HEADS: usize = 2;
+
+/// Seeds by name, as everywhere.
+fn random(name: &str, count: usize, spread: f32) -> Vec<f32> {
+    let seed = name.bytes().fold(17_u64, |seed, byte| {
+        seed.wrapping_mul(31).wrapping_add(byte.into())
+    });
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let one = |rng: &mut ChaCha8Rng| {
+        // The sum of four uniform values is close enough to a bell.
+        let sum: f32 = (0..4).map(|_| rng.random_range(-1.0..1.0_f32)).sum();
+        spread * sum / 2.0
+    };
+    (0..count).map(|_| one(&mut rng)).collect()
+}
+
+fn linear(name: &str, rows: usize, cols: usize, point: &str) -> LinearNode {
+    LinearNode {
+        name: name.to_owned(),
+        rows,
+        cols,
+        bias: true,
+        input_point: point.to_owned(),
+    }
+}
+
+fn norm(name: &str) -> NormNode {
+    NormNode {
+        name: name.to_owned(),
+        weight: format!("{name}.weight"),
+        bias: Some(format!("{name}.bias")),
+        epsilon: 1e-12,
+    }
+}
+
+fn block(index: usize, pre_norm: bool) -> Block {
+    let at = |part: &str| format!("block{index}.{part}");
+    let wide = |part: &str, point: &str| linear(&at(part), WIDTH, WIDTH, &at(point));
+    Block {
+        index,
+        query: wide("query", "attn_in"),
+        key: wide("key", "attn_in"),
+        value: wide("value", "attn_in"),
+        output: wide("output", "o_in"),
+        heads: HEADS,
+        head_dim: WIDTH / HEADS,
+        scale: 0.25,
+        attention_norm: norm(&at("norm1")),
+        up: linear(&at("up"), INNER, WIDTH, &at("mlp_in")),
+        down: linear(&at("down"), WIDTH, INNER, &at("down_in")),
+        activation: Activation::Gelu,
+        mlp_norm: norm(&at("norm2")),
+        pre_norm,
+    }
+}
+
+/// A text encoder with a classifier.
+pub(super) fn text() -> EncoderGraph {
+    EncoderGraph {
+        width: WIDTH,
+        input: Input::Text {
+            tokens: "words".to_owned(),
+            vocabulary: VOCABULARY,
+            positions: Some("positions".to_owned()),
+            token_types: Some("types".to_owned()),
+            max_tokens: TOKENS,
+            norm: Some(norm("embedding_norm")),
+        },
+        blocks: (0..2).map(|index| block(index, false)).collect(),
+        head: Head {
+            first_only: true,
+            norm: None,
+            pooler: Some(linear("pooler", WIDTH, WIDTH, "pooler_in")),
+            classifier: Some(linear("classifier", 3, WIDTH, "classifier_in")),
+        },
+    }
+}
+
+/// A text encoder that gives one embedding.
+pub(super) fn embedding() -> EncoderGraph {
+    EncoderGraph {
+        head: Head::default(),
+        ..text()
+    }
+}
+
+/// A vision transformer of four patches.
+pub(super) fn image() -> EncoderGraph {
+    EncoderGraph {
+        width: WIDTH,
+        input: Input::Image {
+            projection: "patches.weight".to_owned(),
+            bias: "patches.bias".to_owned(),
+            class_token: "class".to_owned(),
+            positions: "positions".to_owned(),
+            image: [3, 8, 8],
+            patch: 4,
+            input_point: "patches_in".to_owned(),
+        },
+        blocks: (0..2).map(|index| block(index, true)).collect(),
+        head: Head {
+            first_only: true,
+            norm: Some(norm("last_norm")),
+            pooler: None,
+            classifier: Some(linear("classifier", 3, WIDTH, "classifier_in")),
+        },
+    }
+}
+
+/// Random weights and activations of a graph.
+pub(super) struct Random {
+    rows: usize,
+    bits: u8,
+}
+
+/// Channels of a point or values of a tensor, by its name.
+fn channels(point: &str) -> usize {
+    match point.split('.').next_back().unwrap_or_default() {
+        "up:out" | "down_in" => INNER,
+        "patches_in" => 48,
+        "classifier:out" => 3,
+        _ => WIDTH,
+    }
+}
+
+impl Source for Random {
+    fn tensor(&self, name: &str) -> Result<Vec<f32>, SourceError> {
+        let count = match name {
+            "words" => VOCABULARY * WIDTH,
+            "positions" => self.rows * WIDTH,
+            "types" => 2 * WIDTH,
+            "patches.weight" => 48 * WIDTH,
+            "classifier.weight" => 3 * WIDTH,
+            "classifier.bias" => 3,
+            _ if name.ends_with("up.weight") || name.ends_with("down.weight") => INNER * WIDTH,
+            _ if name.ends_with("up.bias") => INNER,
+            _ if name.ends_with(".weight") && !name.contains("norm") => WIDTH * WIDTH,
+            _ => WIDTH,
+        };
+        let mut values = random(name, count, 0.3);
+        if name.contains("norm") && name.ends_with("weight") {
+            for value in &mut values {
+                *value += 1.0;
+            }
+            // A channel without a factor, of either sign of zero.
+            values[0] = 0.0;
+            values[1] = -0.0;
+        }
+        Ok(values)
+    }
+
+    fn statistics(&self, point: &str) -> Result<PointStatistics, SourceError> {
+        let width = channels(point);
+        let lengths = vec![12, 12];
+        let values = random(point, 24 * width, 2.0);
+        let of = |channel: usize| values.iter().skip(channel).step_by(width).copied();
+        let each = |fold: &dyn Fn(usize) -> f32| (0..width).map(fold).collect::<Vec<f32>>();
+        let low = values.iter().copied().fold(f32::MAX, f32::min);
+        let high = values.iter().copied().fold(f32::MIN, f32::max);
+        Ok(PointStatistics {
+            ranges: ["min_max", "moving_average", "percentile"]
+                .into_iter()
+                .map(|name| (name.to_owned(), (low, high)))
+                .collect::<BTreeMap<_, _>>(),
+            channels: Some(ChannelRanges {
+                min: each(&|c| of(c).fold(f32::MAX, f32::min)),
+                max: each(&|c| of(c).fold(f32::MIN, f32::max)),
+                mean: each(&|c| of(c).sum::<f32>() / 24.0),
+                mean_square: each(&|c| of(c).map(|x| x * x).sum::<f32>() / 24.0),
+            }),
+            samples: Some(Samples {
+                values,
+                width,
+                lengths,
+            }),
+        })
+    }
+
+    fn quantize(
+        &self,
+        layer: &str,
+        weight: MatrixRef<'_>,
+        _mean_square: &[f32],
+    ) -> Result<QuantizedTensor, SourceError> {
+        let rtn = METHODS
+            .iter()
+            .find(|method| method.name() == "rtn")
+            .unwrap();
+        let rule = format!("bits = {}", self.bits);
+        let quantizer = rtn.configure(&rule.parse()?)?;
+        let stats = LayerStats {
+            name: layer,
+            ..LayerStats::default()
+        };
+        Ok(quantizer.quantize(weight, FloatType::F32, &stats)?)
+    }
+}
+
+/// Compiles `graph` with every slot of `family` (`auto` for a contest of all).
+pub(super) fn compiled(
+    graph: &EncoderGraph,
+    family: &str,
+    bits: u8,
+    attention_bits: u32,
+) -> Compilation {
+    let choice = |function: &str| match family {
+        "auto" => Choice::Auto(
+            ["exact", "i-bert", "i-vit", "fq-vit"]
+                .map(str::to_owned)
+                .to_vec(),
+        ),
+        // FQ-ViT leaves GELU as it is.
+        "fq-vit" if function == "gelu" => Choice::Named("exact".to_owned()),
+        family => Choice::Named(family.to_owned()),
+    };
+    let rows = match graph.input {
+        Input::Text { .. } => TOKENS,
+        Input::Image { .. } => 5,
+    };
+    let options = Options {
+        gelu: choice("gelu"),
+        softmax: choice("softmax"),
+        layernorm: choice("layernorm"),
+        attention_bits,
+        pooling: graph.head.classifier.is_none().then_some(Pooling::Mean),
+        ..Options::default()
+    };
+    compile(graph, &Random { rows, bits }, &options).unwrap()
+}
+
+/// Codes and scales of a quantized layer, as an artifact would give them back.
+pub(super) fn codes(tensor: &QuantizedTensor) -> (usize, usize, Vec<i8>) {
+    match &tensor.encoding {
+        Encoding::Uniform(Uniform {
+            codes,
+            granularity: Granularity::Channel,
+            ..
+        }) => (tensor.rows, tensor.cols, codes.clone()),
+        other => panic!("a uniform grid per channel, found {other:?}"),
+    }
+}
