@@ -134,7 +134,6 @@ fn pixel_codes(pixels: &[f32], input: &ProgramInput) -> Vec<u8> {
 }
 
 #[cfg(test)]
-#[expect(clippy::float_cmp, reason = "powers of two are exact")]
 mod tests {
     use super::*;
 

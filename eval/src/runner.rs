@@ -76,7 +76,6 @@ pub(crate) fn pool(states: &[f32], [tokens, width]: [usize; 2], pooling: Pooling
 }
 
 #[cfg(test)]
-#[expect(clippy::float_cmp, reason = "sums of small whole numbers are exact")]
 mod tests {
     use super::*;
 

@@ -228,10 +228,6 @@ fn integers(open: &OpenModel, name: &str, json: bool) -> Result<(), Error> {
     let tensor = open.artifact.reader().integer_tensor(name);
     let tensor =
         tensor.map_err(|error| Error::mismatch(format!("cannot read tensor `{name}`"), error))?;
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a histogram, not arithmetic"
-    )]
     let data: Vec<f32> = tensor
         .values()
         .into_iter()

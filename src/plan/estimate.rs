@@ -1,5 +1,6 @@
 //! Predicted memory and time: from shapes and a stated, rough cost model.
 
+use super::resolve::ACTIVATIONS;
 use super::{ModelFacts, PlannedCalibration, PlannedLayer};
 use quantizers::Stat;
 use quantizers::tensor::SchemeKind;
@@ -35,6 +36,11 @@ const CODEBOOK_WEIGHTS_PER_SECOND: f64 = 8e6;
 /// Weights written and read back, per second.
 const FILE_WEIGHTS_PER_SECOND: f64 = 100e6;
 
+/// Activations kept verbatim at the widest point, about.
+const SAMPLE_VALUES: u64 = 1 << 21;
+/// Blocks whose activations the compile step has in memory.
+const STAGES_TOGETHER: u64 = 3;
+
 /// The cost model in words, for the plan's footer.
 pub(super) const ASSUMPTIONS: &str = "time assumes 20 GFLOP/s a thread in matrix products, 80 M weights/s a thread on a grid, 8 M by \
      k-means; a rough guide, evaluation not included";
@@ -66,7 +72,10 @@ pub(super) fn estimate(
         4 * vocabulary as u64 * calibration.map_or(0, |plan| plan.sequence_length as u64)
     });
     let activation_bytes = 4 * tokens * hidden * kept_stages + logits * threads as u64;
-    let statistics_bytes = statistics(model, layers, needs);
+    let mut statistics_bytes = statistics(model, layers, needs);
+    if calibration.is_some_and(|plan| plan.statistics.iter().any(|name| name == ACTIVATIONS)) {
+        statistics_bytes += samples(model, layers, tokens);
+    }
     let seconds = {
         let weights = |kind: SchemeKind| -> f64 {
             let chosen = layers.iter().filter(|layer| layer.scheme.kind == kind);
@@ -118,6 +127,21 @@ fn statistics(model: &ModelFacts, layers: &[PlannedLayer], needs: &BTreeSet<Stat
         })
         .max()
         .unwrap_or(0)
+}
+
+/// Activations kept verbatim for the compile step: those of the blocks it looks at together.
+fn samples(model: &ModelFacts, layers: &[PlannedLayer], tokens: u64) -> u64 {
+    let widest = layers.iter().flat_map(|layer| layer.shape).max();
+    let rows = (SAMPLE_VALUES / widest.unwrap_or(1).max(1) as u64).min(tokens);
+    let of_stage = |stage: usize| -> u64 {
+        let inside = layers.iter().filter(|layer| layer.stage == stage);
+        inside
+            .flat_map(|layer| layer.shape)
+            .map(|side| side as u64)
+            .sum()
+    };
+    let most = (0..model.stages.len()).map(of_stage).max();
+    4 * rows * most.unwrap_or(0) * STAGES_TOGETHER
 }
 
 /// Width of the hidden states: the narrowest input of a block's layers.

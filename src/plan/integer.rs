@@ -256,13 +256,14 @@ fn norms(graph: &EncoderGraph) -> impl Iterator<Item = &NormNode> {
 /// What an integer-only plan writes besides layers: the only format that can.
 pub(super) fn check_format(recipe: &Recipe) -> Result<(), PlanError> {
     let asked = &recipe.output.format;
-    let holds = quantizers::formats::find(asked).map(|format| format.holds_integer_programs());
-    match holds {
-        Some(true) | None => Ok(()),
-        Some(false) => Err(PlanError::IntegerFormat {
+    let cannot =
+        quantizers::formats::find(asked).is_some_and(|format| !format.holds_integer_programs());
+    if cannot {
+        return Err(PlanError::IntegerFormat {
             format: asked.clone(),
-        }),
+        });
     }
+    Ok(())
 }
 
 /// What the rule at hand says in the plan for a layer that none names.

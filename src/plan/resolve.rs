@@ -15,7 +15,7 @@ const DEFAULT_SEQUENCE_LENGTH: usize = 512;
 /// The same for encoders, whose inputs are sentences and paragraphs.
 const ENCODER_SEQUENCE_LENGTH: usize = 128;
 /// What integer programs are calibrated with: ranges and samples of every activation.
-const ACTIVATIONS: &str = "activations";
+pub(super) const ACTIVATIONS: &str = "activations";
 
 impl Recipe {
     /// The recipe used where none is named: `int8-integer-only` for encoders, `w4` for decoders, `w8`

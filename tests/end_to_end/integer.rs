@@ -4,6 +4,7 @@ use crate::quench;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// A tiny checkpoint in a folder of its own.
@@ -61,7 +62,7 @@ fn write_sentences(path: &Path, count: usize) {
         let words: Vec<String> = (0..3 + row % 9)
             .map(|at| format!("w{}", 4 + (row * 37 + at * at * 11) % 92))
             .collect();
-        text.push_str(&format!("{}\t{}\n", words.join(" "), row % 3));
+        writeln!(text, "{}\t{}", words.join(" "), row % 3).unwrap();
     }
     std::fs::write(path, text).unwrap();
 }

@@ -1,6 +1,6 @@
 //! An integer program in an artifact, and the way back.
 //!
-//! An integer-only artifact is a folder of the format `quench` ([`super::quench`]) with more in it:
+//! An integer-only artifact is a folder of the format `quench` (`quench.rs`) with more in it:
 //!
 //! | what | where |
 //! |---|---|
