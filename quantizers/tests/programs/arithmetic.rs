@@ -32,7 +32,7 @@ fn samples(input: &ProgramInput) -> Vec<Sample> {
             let mut random = |count: usize| -> Vec<u32> {
                 (0..count).map(|_| rng.random_range(0..=last)).collect()
             };
-            let alternating = |at: usize| if at % 2 == 0 { 0 } else { last };
+            let alternating = |at: usize| if at.is_multiple_of(2) { 0 } else { last };
             vec![
                 text(random(1), None),
                 text(random(7), None),
