@@ -160,7 +160,7 @@ impl Builder<'_> {
     }
 
     /// Largest magnitude of each channel at `point`.
-    fn reach(&self, point: &str) -> Result<Vec<f64>, CompileError> {
+    pub(super) fn reach(&self, point: &str) -> Result<Vec<f64>, CompileError> {
         let seen = self.statistics(point)?.channels;
         let seen = seen.ok_or_else(|| CompileError::Missing {
             point: point.to_owned(),

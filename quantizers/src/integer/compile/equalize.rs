@@ -91,7 +91,7 @@ impl Builder<'_> {
 
     /// Expected squared error of the outputs: rounding of the inputs through exact weights, and of
     /// the weights through exact inputs.
-    fn predicted(
+    pub(super) fn predicted(
         &self,
         name: &str,
         statistics: &PointStatistics,

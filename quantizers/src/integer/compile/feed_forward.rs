@@ -1,7 +1,7 @@
 //! The feed-forward half: first layer, nonlinear slot, second layer.
 
 use super::builder::{Builder, Tensor, requantization};
-use super::choice::{Contest, Rows};
+use super::choice::{Chosen, Contest, Rows};
 use super::equalize::costs;
 use super::error::CompileError;
 use super::graph::{Activation, Block};
@@ -9,7 +9,7 @@ use super::grids::{Channels, Point, symmetric};
 use super::linear::Product;
 use super::statistics::Samples;
 use crate::integer::operation::Kernel;
-use crate::nonlinear::{Approximation, Grid, InputForm, Nonlinearity, Request};
+use crate::nonlinear::{Approximation, Compiled, Grid, InputForm, Nonlinearity, Request};
 
 /// A float function.
 type Function = fn(f64) -> f64;
@@ -18,6 +18,8 @@ type Function = fn(f64) -> f64;
 const TABLE_BITS: u32 = 12;
 /// Below this GELU is zero at any output grid of 8 bits.
 const FLOOR: f64 = -6.0;
+/// Largest exponent of a factor between channels.
+const MOST_EXPONENT: i32 = 7;
 /// Sample rows a slot is measured on.
 const ROWS: usize = 1024;
 
@@ -93,12 +95,16 @@ impl Builder<'_> {
             request: &request,
             sequences: &sequences(&samples, float),
         })?;
+        let (compiled, output, channels) = match self.by_channel(block, &chosen)? {
+            Some(finer) => finer,
+            None => (chosen.compiled, output, channels),
+        };
         let buffer = self.buffer("inner", block.up.rows, &output);
         let mut linear = up.raw(buffer);
         if chosen.approximation.input() != InputForm::Accumulator {
             linear.requantize = Some(requantization(&up.scales, &chosen.request.input));
         }
-        linear.kernel = Some(Kernel(chosen.compiled.kernel));
+        linear.kernel = Some(Kernel(compiled.kernel));
         self.push(linear);
         let inner = Tensor {
             buffer,
@@ -106,6 +112,68 @@ impl Builder<'_> {
             channels,
         };
         self.product(&block.down, &inner)
+    }
+}
+
+impl Builder<'_> {
+    /// The slot with power-of-two factors between channels, where a table for each costs nothing at
+    /// run time and the predicted error of the second layer is smaller with them.
+    ///
+    /// A factor makes the negative end of GELU longer for its channel, so more is not always better:
+    /// every largest exponent is tried.
+    fn by_channel(
+        &self,
+        block: &Block,
+        chosen: &Chosen,
+    ) -> Result<Option<(Compiled, Grid, Channels)>, CompileError> {
+        let grid = &chosen.compiled.output;
+        if chosen.approximation.published() || !self.options.equalize || grid.scales.len() != 1 {
+            return Ok(None);
+        }
+        let weight = self.weight(&block.down)?;
+        let point = &block.down.input_point;
+        let statistics = self.statistics(point)?;
+        let reach = self.reach(point)?;
+        let most = reach.iter().copied().fold(0.0, f64::max);
+        let mut best: Option<(f64, Channels)> = None;
+        for exponent in 0..=MOST_EXPONENT {
+            let factor = |reach: &f64| {
+                let wanted = (most / reach).log2().floor();
+                (-wanted.clamp(0.0, f64::from(exponent))).exp2()
+            };
+            let mut channels = Channels {
+                factors: reach.iter().map(factor).collect(),
+                ..Channels::default()
+            };
+            channels.costs = costs(&weight, block.down.cols, &channels);
+            let error = self.predicted(point, &statistics, &weight, &channels)?;
+            if best.as_ref().is_none_or(|(least, _)| error < *least) {
+                best = Some((error, channels));
+            }
+        }
+        let Some((_, channels)) = best else {
+            return Ok(None);
+        };
+        let point = Point {
+            name: point,
+            statistics: &statistics,
+        };
+        let grid = point.codes(self.options, &channels)?;
+        let request = Request {
+            output: Some(Grid {
+                scales: (0..block.up.rows)
+                    .map(|channel| grid.scale(0) * channels.factor(channel))
+                    .collect(),
+                ..grid.clone()
+            }),
+            ..chosen.request.clone()
+        };
+        let compiled = chosen.approximation.compile(&request);
+        let compiled = compiled.map_err(|source| CompileError::Refused {
+            slot: block.up.name.clone(),
+            source,
+        })?;
+        Ok(Some((compiled, grid, channels)))
     }
 }
 

@@ -19,6 +19,7 @@ use serde_json::Value;
 /// Every kind of kernel a program may name.
 pub static KERNELS: &[KernelKind] = &[
     exact::table::KIND,
+    exact::channel_tables::KIND,
     exact::segments::KIND,
     exact::table_softmax::KIND,
     exact::softmax::KIND,

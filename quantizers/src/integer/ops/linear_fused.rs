@@ -5,9 +5,10 @@
 
 use super::linear::{Linear, Residual};
 use crate::integer::frame::{Frame, Storage};
+use crate::integer::kernels::exact::ChannelTables;
 use crate::integer::matmul::epilogue::{
     AddResidual, Branch, ByteTable, Requantize, Residual as Sum, Scales, Store, StoreLookup,
-    StoreMapped,
+    StoreMapped, StoreTables,
 };
 use crate::integer::matmul::{Left, PackedMatrix, fastest, multiply};
 use crate::integer::operation::Kernel;
@@ -27,6 +28,12 @@ pub(super) enum Fused {
     Mapped(Requantize<u8>, Box<ByteTable>),
     /// To places in a longer table of 8-bit codes.
     Lookup(Requantize<i16>, Vec<u8>),
+    /// To places in the table of each channel.
+    Tables {
+        requantize: Requantize<i16>,
+        tables: Vec<u8>,
+        starts: Vec<u32>,
+    },
     /// Plus a residual of 16 bits.
     Sum(Sum<i16>),
 }
@@ -145,6 +152,23 @@ impl Fused {
                 };
                 multiply(kernel, left, right, &mut epilogue);
             }
+            (
+                Self::Tables {
+                    requantize,
+                    tables,
+                    starts,
+                },
+                Storage::U8(out),
+            ) => {
+                let mut epilogue = StoreTables {
+                    requantize,
+                    tables,
+                    starts,
+                    out,
+                    stride,
+                };
+                multiply(kernel, left, right, &mut epilogue);
+            }
             (Self::Sum(scales), Storage::I16(out)) => {
                 let Some(Storage::I16(residual)) = residual else {
                     return false;
@@ -233,6 +257,9 @@ fn table(
     zero_point: i32,
     (low, high): (i32, i32),
 ) -> Option<Fused> {
+    if let Some(kernel) = kernel.as_any().downcast_ref::<ChannelTables>() {
+        return channel_tables(scales, kernel, zero_point, (low, high));
+    }
     let (start, values) = kernel.table()?;
     let first = usize::try_from(low.checked_sub(start)?).ok()?;
     let count = usize::try_from(high.checked_sub(low)?).ok()? + 1;
@@ -249,4 +276,27 @@ fn table(
     }
     let requantize = Requantize::new(scales, zero_point, range).ok()?;
     Some(Fused::Lookup(requantize, codes))
+}
+
+/// The same of tables that differ by channel, each for exactly the codes there are.
+fn channel_tables(
+    scales: Scales<'_>,
+    kernel: &ChannelTables,
+    zero_point: i32,
+    (low, high): (i32, i32),
+) -> Option<Fused> {
+    let length = usize::try_from(high.checked_sub(low)?).ok()? + 1;
+    if kernel.first != low || kernel.length != length {
+        return None;
+    }
+    let codes = kernel.codes.iter().map(|&code| u8::try_from(code).ok());
+    let starts = kernel
+        .table_of
+        .iter()
+        .map(|&table| u32::try_from(usize::from(table) * length).ok());
+    Some(Fused::Tables {
+        requantize: Requantize::new(scales, zero_point - low, (0, high - low)).ok()?,
+        tables: codes.collect::<Option<_>>()?,
+        starts: starts.collect::<Option<_>>()?,
+    })
 }

@@ -55,6 +55,9 @@ impl Polynomials {
 
 impl Function {
     pub(super) fn compile(&self, request: &Request) -> Result<Compiled, Refusal> {
+        if let Some(compiled) = self.by_channel(request) {
+            return compiled;
+        }
         let (input, output) = grids(self.replaces, request)?;
         let codes = i64::from(input.high) - i64::from(input.low) + 1;
         if input.scales.len() == 1 && codes <= 1 << TABLE_BITS {

@@ -6,6 +6,7 @@
 
 pub mod functions;
 pub mod minimax;
+mod channel_tables;
 mod elementwise;
 pub mod gelu;
 pub mod silu;

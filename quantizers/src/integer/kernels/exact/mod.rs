@@ -8,7 +8,7 @@
 //!
 //! | kernel | intermediate | bits |
 //! |---|---|---|
-//! | [`table`] | code | 32 |
+//! | [`table`], [`channel_tables`] | code | 32 |
 //! | [`segments`] | position `q b`, and value times output factor | 64, checked when compiled |
 //! | [`segments`] | Horner product of a 30-bit value and a 20-bit fraction | 51 |
 //! | [`exponential`] | Horner product of a 31-bit value and a 24-bit fraction | 56 |
@@ -18,6 +18,7 @@
 //! | [`norm`] | `C sum q^2` and `D 2^(17+g)` | 63, checked when compiled |
 //! | [`norm`] | `y b + offset` | 63, checked when compiled |
 
+pub mod channel_tables;
 pub mod table;
 pub mod segments;
 pub mod exponential;
@@ -28,6 +29,7 @@ pub mod norm;
 pub mod norm_rows;
 
 pub use affine::Affine;
+pub use channel_tables::ChannelTables;
 pub use exponential::Exponential;
 pub use norm::Norm;
 pub use segments::{Factors, Segments, Shape};

@@ -18,4 +18,4 @@ pub use code::Code;
 pub use lookup::ByteTable;
 pub use requantize::{Requantize, RequantizeError, Scales};
 pub use residual::{AddResidual, Branch, Residual};
-pub use store::{Store, StoreLookup, StoreMapped};
+pub use store::{Store, StoreLookup, StoreMapped, StoreTables};

@@ -74,3 +74,36 @@ impl Epilogue for StoreLookup<'_> {
         }
     }
 }
+
+/// Writes `table[start of its channel + code]`: a function onto a grid that differs by channel.
+#[derive(Debug)]
+pub struct StoreTables<'a> {
+    /// Constants of the channels; the smallest code is 0 or more.
+    pub requantize: &'a Requantize<i16>,
+    /// The tables, one after the other.
+    pub tables: &'a [u8],
+    /// Where the table of each channel starts; code plus start is a place in `tables`.
+    pub starts: &'a [u32],
+    /// Codes `[M, N]`.
+    pub out: &'a mut [u8],
+    /// Codes between the starts of two rows of `out`.
+    pub stride: usize,
+}
+
+impl Epilogue for StoreTables<'_> {
+    /// # Panics
+    /// If a place is outside the tables.
+    fn finish(&mut self, tile: &Tile<'_>) {
+        let mut indices = [0_i16; TILE_VALUES];
+        self.requantize.write_at(tile, &mut indices, tile.stride);
+        let starts = &self.starts[tile.col..tile.col + tile.cols];
+        for (r, indices) in indices.chunks(tile.stride).take(tile.rows).enumerate() {
+            let start = (tile.row + r) * self.stride + tile.col;
+            let out = &mut self.out[start..start + tile.cols];
+            for ((out, index), start) in out.iter_mut().zip(indices).zip(starts) {
+                let place = *start as usize + usize::from(index.cast_unsigned());
+                *out = self.tables[place];
+            }
+        }
+    }
+}
