@@ -7,7 +7,7 @@ use super::linear::{Linear, Residual};
 use crate::integer::frame::{Frame, Storage};
 use crate::integer::kernels::exact::ChannelTables;
 use crate::integer::matmul::epilogue::{
-    AddResidual, Branch, ByteTable, Requantize, Residual as Sum, Scales, Store, StoreLookup,
+    AddResidual, Branch, ByteTable, Code, Requantize, Residual as Sum, Scales, Store, StoreLookup,
     StoreMapped, StoreTables,
 };
 use crate::integer::matmul::{Left, PackedMatrix, fastest, multiply};
@@ -86,54 +86,10 @@ impl Fused {
         let kernel = fastest();
         let stride = right.rows();
         match (self, output) {
-            (Self::Bytes(requantize), Storage::U8(out)) => {
-                multiply(
-                    kernel,
-                    left,
-                    right,
-                    &mut Store {
-                        requantize,
-                        out,
-                        stride,
-                    },
-                );
-            }
-            (Self::Signed(requantize), Storage::I8(out)) => {
-                multiply(
-                    kernel,
-                    left,
-                    right,
-                    &mut Store {
-                        requantize,
-                        out,
-                        stride,
-                    },
-                );
-            }
-            (Self::Words(requantize), Storage::I16(out)) => {
-                multiply(
-                    kernel,
-                    left,
-                    right,
-                    &mut Store {
-                        requantize,
-                        out,
-                        stride,
-                    },
-                );
-            }
-            (Self::Wide(requantize), Storage::I32(out)) => {
-                multiply(
-                    kernel,
-                    left,
-                    right,
-                    &mut Store {
-                        requantize,
-                        out,
-                        stride,
-                    },
-                );
-            }
+            (Self::Bytes(requantize), Storage::U8(out)) => store(left, right, requantize, out),
+            (Self::Signed(requantize), Storage::I8(out)) => store(left, right, requantize, out),
+            (Self::Words(requantize), Storage::I16(out)) => store(left, right, requantize, out),
+            (Self::Wide(requantize), Storage::I32(out)) => store(left, right, requantize, out),
             (Self::Mapped(requantize, table), Storage::U8(out)) => {
                 let mut epilogue = StoreMapped {
                     requantize,
@@ -186,6 +142,17 @@ impl Fused {
         }
         true
     }
+}
+
+/// Writes the codes of a product.
+fn store<T: Code>(left: Left<'_>, right: &PackedMatrix, requantize: &Requantize<T>, out: &mut [T]) {
+    let stride = right.rows();
+    let mut epilogue = Store {
+        requantize,
+        out,
+        stride,
+    };
+    multiply(fastest(), left, right, &mut epilogue);
 }
 
 impl Linear {
