@@ -23,6 +23,7 @@ pub use estimate::Estimate;
 pub(crate) use evaluations::evaluations;
 pub use facts::{ModelFacts, ModelKind, StageFacts, dtype_name};
 pub use integer::PlannedInteger;
+pub(crate) use integer::SYNTHETIC;
 pub use request::{EvaluateRequest, Machine, QuantizeRequest};
 pub use size::PredictedSize;
 pub use table::render;

@@ -23,6 +23,8 @@ const RESIDENT: usize = 3;
 /// Statistics of one calibration run.
 pub(super) struct Activations {
     store: StatsStore,
+    /// Sequences or images they are of.
+    samples: usize,
     /// The stage of each point.
     stages: BTreeMap<String, usize>,
     /// Those read last.
@@ -81,10 +83,21 @@ impl Activations {
             .collect();
         Ok(Self {
             store,
+            samples: sequences.len(),
             stages,
             resident: RefCell::new(VecDeque::new()),
             hessians: RefCell::new(None),
         })
+    }
+
+    /// Where they are.
+    pub(super) fn store(&self) -> &StatsStore {
+        &self.store
+    }
+
+    /// Sequences or images they are of.
+    pub(super) fn samples(&self) -> usize {
+        self.samples
     }
 
     /// What was seen at `point`; nothing where nobody looked.

@@ -59,6 +59,7 @@ pub fn run(
         frontier: Vec::new(),
         histograms: Vec::new(),
         nonlinear: Vec::new(),
+        calibration: None,
     };
     report::finish(
         &mut made,

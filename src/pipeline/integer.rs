@@ -2,7 +2,7 @@
 
 use super::activations::Activations;
 use super::layer_source::LayerSource;
-use super::{Clock, evaluate, report, write};
+use super::{Clock, evaluate, report, synthetic_ranges, write};
 use crate::Error;
 use crate::commands::OpenModel;
 use crate::plan::{PlannedInteger, QuantizeRequest};
@@ -34,6 +34,9 @@ pub(super) fn run(
     let activations = clock.stage("calibrate", || {
         Activations::collect(model, &forward, request, progress)
     })?;
+    let calibration = clock.stage("compare", || {
+        synthetic_ranges::compare(model, &forward, &activations, request, progress)
+    })?;
     let options = Options {
         pooling: pooling(model)?,
         ..crate::recipe::integer::options(&planned.nonlinear, &planned.activations)
@@ -61,6 +64,7 @@ pub(super) fn run(
     let mut made = report::of_quantize(model, request, &written, layers, scores, progress);
     made.histograms = histograms;
     made.nonlinear = slots;
+    made.calibration = Some(calibration);
     report::complete(made, request, &clock)
 }
 

@@ -8,6 +8,7 @@ mod layer;
 mod layer_source;
 mod report;
 mod survey;
+mod synthetic_ranges;
 mod write;
 pub mod evaluate;
 pub mod quantize;

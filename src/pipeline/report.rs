@@ -107,6 +107,7 @@ pub(super) fn of_quantize(
         frontier: Vec::new(),
         histograms: Vec::new(),
         nonlinear: Vec::new(),
+        calibration: None,
     }
 }
 

@@ -111,7 +111,6 @@ impl ModelFacts {
         let layers = model.layers().to_vec();
         let graph = model.encoder_graph();
         let synthetic = graph.is_ok() || kind(model) == ModelKind::Decoder;
-        let graph = graph.and_then(|graph| integer::supported(graph, model.architecture()));
         let patches = graph.as_ref().ok().and_then(integer::patches);
         let mut layer_bytes = BTreeMap::new();
         let mut float_types = BTreeMap::new();

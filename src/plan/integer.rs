@@ -3,8 +3,9 @@
 use super::{ModelFacts, PlanError, PlannedLayer};
 use crate::recipe::integer::{Activations, Nonlinear};
 use crate::recipe::{Integer, Pattern, Recipe, RecipeError, Rule};
-use calib::{GraphError, LayerSpec};
-use quantizers::integer::compile::{Activation, Block, EncoderGraph, Input, LinearNode, NormNode};
+use calib::LayerSpec;
+use quantizers::integer::compile::{EncoderGraph, Input, LinearNode, NormNode};
+use quantizers::nonlinear::Nonlinearity;
 use quantizers::tensor::SchemeKind;
 use quantizers::{Granularity, Scheme, Stat};
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,13 @@ pub struct PlannedInteger {
 /// What weights of layers that no rule names are quantized with: the least that can go wrong.
 const UNNAMED: &str =
     "bits = 8\nclip = \"input_mse\"\narithmetic = \"f32\"\nscale_type = \"f32\"\n";
+/// Data the program makes by itself.
+pub(crate) const SYNTHETIC: &str = "synthetic";
+/// What is said where it calibrates.
+const MADE_UP: &str =
+    "calibrated on made-up data; ranges may be too narrow; name data with `--calib`";
+/// The family of functions that no other replaces.
+const ALONE: &str = "exact";
 /// Statistics of weight quantizers that the integer road can give.
 const OFFERED: [Stat; 2] = [Stat::InputMeanSquare, Stat::Hessian];
 
@@ -85,20 +93,29 @@ pub(super) fn graph<'m>(
     })
 }
 
-/// Refuses a model with a function no approximation replaces.
-pub(super) fn supported(
-    graph: EncoderGraph,
-    architecture: &'static str,
-) -> Result<EncoderGraph, GraphError> {
-    let replaced = |block: &Block| matches!(block.activation, Activation::Gelu | Activation::Silu);
-    match graph.blocks.iter().find(|block| !replaced(block)) {
-        None => Ok(graph),
-        Some(block) => Err(GraphError {
-            architecture,
-            stage: format!("block {}", block.index),
-            reason: "has another activation than GELU or SiLU",
-        }),
+/// What a reader of an integer-only plan must know besides its lines.
+pub(super) fn notes(integer: &Integer, graph: &EncoderGraph, data: &str) -> Vec<String> {
+    let mut notes = Vec::new();
+    if data == SYNTHETIC {
+        notes.push(MADE_UP.to_owned());
     }
+    let mut activations: Vec<Nonlinearity> = Vec::new();
+    for block in &graph.blocks {
+        let found = block.activation.nonlinearity();
+        if found != Nonlinearity::Gelu && !activations.contains(&found) {
+            activations.push(found);
+        }
+    }
+    let gelu = &integer.nonlinear.gelu;
+    if !gelu.names().iter().any(|family| family == ALONE) {
+        notes.extend(activations.iter().map(|found| {
+            let function = found.name();
+            format!(
+                "gelu by {gelu} is not used: the model activates with {function}, which `{ALONE}` alone replaces"
+            )
+        }));
+    }
+    notes
 }
 
 /// Every linear layer of the program, in execution order. The projection of patches is one, though

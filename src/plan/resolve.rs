@@ -72,6 +72,10 @@ impl Recipe {
             size::fill(layer, format.format, model);
         }
         let calibration = self.calibration_plan(model, &needs)?;
+        if let Some(asked) = &self.integer {
+            let graph = integer::graph(asked, model)?;
+            notes.extend(integer::notes(asked, graph, &self.calibration.data));
+        }
         let evaluations = evaluations::plan(self, model, &mut notes)?;
         for evaluation in &evaluations {
             data::check("evaluation", &evaluation.spec.data)?;
@@ -125,7 +129,7 @@ impl Recipe {
             statistics.insert(0, ACTIVATIONS.to_owned());
         }
         let calibration = &self.calibration;
-        if calibration.data == "synthetic" && !model.synthetic {
+        if calibration.data == integer::SYNTHETIC && !model.synthetic {
             return Err(PlanError::NoSampler {
                 architecture: model.architecture.clone(),
                 statistics,

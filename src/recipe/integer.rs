@@ -112,7 +112,7 @@ impl Default for Activations {
             symmetric: false,
             equalize: true,
             bias_correction: true,
-            attention_bits: 8,
+            attention_bits: Options::default().attention_bits,
         }
     }
 }
@@ -127,6 +127,14 @@ impl fmt::Display for Families {
 }
 
 impl Families {
+    /// Names of those allowed.
+    pub(crate) fn names(&self) -> &[String] {
+        match self {
+            Self::Named(family) => std::slice::from_ref(family),
+            Self::Auto(families) => families,
+        }
+    }
+
     fn choice(&self) -> Choice {
         match self {
             Self::Named(family) => Choice::Named(family.clone()),

@@ -79,6 +79,8 @@ fn names_are_unique_and_summaries_say_something() {
 fn approximations_have_a_name_for_each_function_and_a_formula() {
     let functions = [
         Nonlinearity::Gelu,
+        Nonlinearity::GeluTanh,
+        Nonlinearity::Relu,
         Nonlinearity::Silu,
         Nonlinearity::Tanh,
         Nonlinearity::Softmax,

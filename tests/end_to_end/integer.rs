@@ -132,14 +132,28 @@ fn assert_integers(files: &BTreeMap<String, Vec<u8>>) {
     assert!(files.contains_key("integer_program.json"));
 }
 
+/// Ranges of synthetic data over ranges of the calibration data, in order.
+fn assert_ratios(synthetic: &Value) {
+    let number = |value: &Value| value.as_f64().unwrap();
+    let ratios = [
+        number(&synthetic["narrowest"]["ratio"]),
+        number(&synthetic["p10"]),
+        number(&synthetic["median_ratio"]),
+        number(&synthetic["p90"]),
+        number(&synthetic["widest"]["ratio"]),
+    ];
+    assert!(ratios[0] > 0.0 && ratios[4].is_finite(), "{ratios:?}");
+    assert!(ratios.is_sorted(), "{ratios:?}");
+    for end in ["narrowest", "widest"] {
+        assert!(!synthetic[end]["point"].as_str().unwrap().is_empty());
+    }
+}
+
 #[test]
 fn a_text_classifier_becomes_a_program_of_integers() {
     let home = tempfile::tempdir().unwrap();
     let here = home.path();
     let folder = model(here, "bert-classifier-relu");
-    let config = std::fs::read_to_string(folder.join("config.json")).unwrap();
-    // The weights are random: any activation will do, and ReLU has no approximation.
-    std::fs::write(folder.join("config.json"), config.replace("relu", "gelu")).unwrap();
     write_tokenizer(&folder);
     write_sentences(&here.join("calib.tsv"), 48);
     write_sentences(&here.join("dev.tsv"), 60);
@@ -173,12 +187,18 @@ fn a_text_classifier_becomes_a_program_of_integers() {
             .filter(|slot| slot["function"] == function)
             .count()
     };
-    assert_eq!((of("softmax"), of("layernorm")), (2, 5));
+    assert_eq!((of("softmax"), of("layernorm"), of("relu")), (2, 5, 2));
     assert!(slots.iter().all(|slot| {
         let candidates = slot["candidates"].as_array().unwrap();
-        candidates.len() > 1 && candidates.iter().any(|c| c["name"] == slot["chosen"])
+        // ReLU has no approximation but the exact one.
+        (candidates.len() > 1) == (slot["function"] != "relu")
+            && candidates.iter().any(|c| c["name"] == slot["chosen"])
     }));
     assert_eq!(report["layers"].as_array().unwrap().len(), 2 * 6 + 2);
+    let calibration = &report["calibration"];
+    assert_eq!(calibration["data"], "calib.tsv#sentence");
+    assert_eq!(calibration["samples"], 48);
+    assert_ratios(&calibration["synthetic"]);
 
     let files = contents(&here.join("one"));
     assert_integers(&files);
@@ -215,6 +235,10 @@ fn a_text_classifier_becomes_a_program_of_integers() {
     quench(here, &["report", "one"]);
     let page = std::fs::read_to_string(here.join("one/report.md")).unwrap();
     assert!(page.contains("## Nonlinear slots"), "{page}");
+    assert!(
+        page.contains("## Synthetic data beside `calib.tsv#sentence`"),
+        "{page}"
+    );
 }
 
 #[test]
@@ -244,4 +268,30 @@ fn a_vision_transformer_becomes_a_program_without_any_data() {
     assert_integers(&contents(&here.join("out")));
     let slots = report["nonlinear"].as_array().unwrap();
     assert!(slots.iter().any(|slot| slot["function"] == "gelu"));
+    assert_eq!(
+        report["calibration"],
+        json!({ "data": "synthetic", "samples": 24 }),
+        "nothing to compare with"
+    );
+    let warnings = report["warnings"].as_array().unwrap();
+    let made_up = |warning: &&Value| warning.as_str().unwrap().contains("made-up data");
+    assert_eq!(warnings.iter().filter(made_up).count(), 1, "{warnings:?}");
+
+    write_images(&folder, &here.join("calib.safetensors"), 9);
+    let report: Value = serde_json::from_str(&quench(
+        here,
+        &[
+            "quantize",
+            "model",
+            "--calib",
+            "calib.safetensors",
+            "-o",
+            "of-images",
+            "--json",
+        ],
+    ))
+    .unwrap();
+    assert_eq!(report["calibration"]["data"], "calib.safetensors");
+    assert_eq!(report["calibration"]["synthetic"]["samples"], 9);
+    assert_ratios(&report["calibration"]["synthetic"]);
 }

@@ -1,5 +1,6 @@
 //! The report of a run: json for programs, markdown as the model card, html with plots.
 
+pub mod calibration;
 pub mod model;
 pub mod figures;
 mod html;
@@ -9,6 +10,7 @@ mod plots;
 pub mod slots;
 mod view;
 
+pub use calibration::{CalibrationFacts, PointRatio, SyntheticRanges};
 pub use html::html;
 pub use json::{read, to_json};
 pub use markdown::markdown;
@@ -144,6 +146,7 @@ mod tests {
         report.layers.clear();
         report.histograms.clear();
         report.nonlinear.clear();
+        report.calibration = None;
         report.gates.clear();
         report.warnings.clear();
         for score in &mut report.scores {
@@ -153,7 +156,8 @@ mod tests {
         assert!(
             !text.contains("## Size")
                 && !text.contains("## Layers")
-                && !text.contains("## Nonlinear slots"),
+                && !text.contains("## Nonlinear slots")
+                && !text.contains("## Synthetic data"),
             "{text}"
         );
         assert!(!html(&report).unwrap().contains("<svg"));

@@ -1,5 +1,6 @@
 //! What a report holds: the stable keys of `report.json`, schema 1.
 
+use super::calibration::CalibrationFacts;
 use super::slots::SlotFacts;
 use crate::gate::GateResult;
 use crate::score::Score;
@@ -43,6 +44,9 @@ pub struct Report {
     /// Which approximation each nonlinear slot of an integer program got, and what each would lose.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nonlinear: Vec<SlotFacts>,
+    /// What activations were calibrated on; absent where there was no integer-only calibration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibrationFacts>,
 }
 
 /// The checkpoint.

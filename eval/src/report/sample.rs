@@ -1,8 +1,9 @@
 //! A small report for tests.
 
 use super::{
-    ArtifactFacts, CandidateFacts, FrontierPoint, LayerFacts, ModelFacts, RecipeFacts, Report,
-    RunFacts, SCHEMA, SizeFacts, SlotFacts, WeightHistogram,
+    ArtifactFacts, CalibrationFacts, CandidateFacts, FrontierPoint, LayerFacts, ModelFacts,
+    PointRatio, RecipeFacts, Report, RunFacts, SCHEMA, SizeFacts, SlotFacts, SyntheticRanges,
+    WeightHistogram,
 };
 use crate::gate::Gate;
 use crate::intervals::Interval;
@@ -129,6 +130,26 @@ pub(crate) fn slots() -> Vec<SlotFacts> {
     ]
 }
 
+fn calibration() -> CalibrationFacts {
+    let at = |point: &str, ratio| PointRatio {
+        point: point.into(),
+        ratio,
+    };
+    CalibrationFacts {
+        data: "news.tsv#text".into(),
+        samples: 512,
+        synthetic: Some(SyntheticRanges {
+            samples: 128,
+            points: 40,
+            median_ratio: 0.875,
+            p10: 0.4,
+            p90: 1.25,
+            narrowest: at("encoder.layer.0.mlp:out", 0.25),
+            widest: at("embeddings:out", 1.5),
+        }),
+    }
+}
+
 pub(crate) fn report() -> Report {
     let scores = scores();
     let gates = ["perplexity_ratio<=1.03", "kl_divergence<=0.02"]
@@ -185,5 +206,6 @@ pub(crate) fn report() -> Report {
         }],
         histograms: histograms(),
         nonlinear: slots(),
+        calibration: Some(calibration()),
     }
 }

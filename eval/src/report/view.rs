@@ -1,5 +1,6 @@
 //! A report as rows of text: what both templates print.
 
+use super::calibration::CalibrationTable;
 use super::figures;
 use super::model::{LayerFacts, Report};
 use super::slots::SlotTable;
@@ -25,6 +26,8 @@ pub(super) struct View {
     layers: Vec<LayerRow>,
     /// Nonlinear slots of an integer program.
     slots: Option<SlotTable>,
+    /// Ranges of synthetic data beside those of the calibration data.
+    calibration: Option<CalibrationTable>,
     stages: Vec<[String; 2]>,
     warnings: Vec<String>,
     loading: Vec<Loading>,
@@ -95,6 +98,7 @@ impl View {
             highlights: highlights(report),
             layers: report.layers.iter().map(layer_row).collect(),
             slots: SlotTable::of(&report.nonlinear, ABSENT),
+            calibration: CalibrationTable::of(report.calibration.as_ref()),
             stages: report
                 .run
                 .stages

@@ -11,7 +11,7 @@ pub mod i_vit;
 mod precondition;
 mod rounding;
 
-pub use exact::functions::{gelu, silu};
+pub use exact::functions::{gelu, gelu_tanh, relu, silu};
 
 use crate::integer::RowKernel;
 use thiserror::Error;
@@ -19,6 +19,8 @@ use thiserror::Error;
 /// Every approximation, in the order `quench list approximations` prints them.
 pub static APPROXIMATIONS: &[&dyn Approximation] = &[
     &exact::gelu::Gelu,
+    &exact::gelu_tanh::GeluTanh,
+    &exact::relu::Relu,
     &exact::silu::Silu,
     &exact::tanh::Tanh,
     &exact::softmax::Softmax,
@@ -39,6 +41,10 @@ pub static APPROXIMATIONS: &[&dyn Approximation] = &[
 pub enum Nonlinearity {
     /// `x Phi(x)`.
     Gelu,
+    /// `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`: GELU in its tanh form.
+    GeluTanh,
+    /// `max(x, 0)`.
+    Relu,
     /// `x sigmoid(x)`.
     Silu,
     /// `tanh(x)`.
@@ -56,6 +62,8 @@ impl Nonlinearity {
     pub fn name(self) -> &'static str {
         match self {
             Self::Gelu => "gelu",
+            Self::GeluTanh => "gelu-tanh",
+            Self::Relu => "relu",
             Self::Silu => "silu",
             Self::Tanh => "tanh",
             Self::Softmax => "softmax",

@@ -2,6 +2,7 @@ use super::*;
 use crate::plan::tests::{decoder, encoder};
 use crate::plan::{ModelFacts, Plan};
 use crate::recipe::{Origin, Overrides, Recipe};
+use quantizers::integer::compile::Activation;
 
 const TABLES: &str = "[nonlinear]\nsoftmax = \"auto\"\n[calibration]\ndata = \"synthetic\"\n";
 
@@ -54,7 +55,7 @@ fn the_plan_says_how_slots_and_activations_are_decided() {
         "gelu         exact\n\
          softmax      auto (exact, i-bert, i-vit, fq-vit)\n\
          layernorm    exact\n\
-         activations  8 bits, asymmetric, ranges by mse; attention weights 8 bits; equalized; biases corrected\n"
+         activations  8 bits, asymmetric, ranges by mse; attention weights 15 bits; equalized; biases corrected\n"
     );
     let text = serde_json::to_string(&plan).unwrap();
     let again: Plan = serde_json::from_str(&text).unwrap();
@@ -131,22 +132,32 @@ fn encoders_become_integer_programs_by_default() {
     };
     let recipe = Recipe::for_model(None, &overrides, &encoder()).unwrap();
     assert!(recipe.check(&encoder(), 1).unwrap().integer.is_none());
+    let inexpressible = ModelFacts {
+        graph: decoder().graph,
+        ..encoder()
+    };
+    assert_eq!(Recipe::default_for(&inexpressible), "w8");
 }
 
 #[test]
-fn functions_without_an_approximation_are_known_while_planning() {
-    let graph = encoder().graph.unwrap();
-    assert_eq!(supported(graph.clone(), "bert"), Ok(graph.clone()));
-    let mut graph = graph;
-    graph.blocks[0].activation = Activation::Relu;
-    let error = supported(graph, "bert").unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "`bert` has no integer-only form: block 0 has another activation than GELU or SiLU"
-    );
-    let facts = ModelFacts {
-        graph: Err(error),
-        ..encoder()
+fn plans_say_what_their_readers_must_know() {
+    let notes = |toml: &str, activation: Activation| {
+        let mut model = encoder();
+        if let Ok(graph) = &mut model.graph {
+            graph.blocks[0].activation = activation;
+        }
+        plan_of(toml, &model).unwrap().notes
     };
-    assert_eq!(Recipe::default_for(&facts), "w8");
+    let made_up = "calibrated on made-up data; ranges may be too narrow; name data with `--calib`";
+    let said = |notes: &[String], text: &str| notes.iter().any(|note| note == text);
+    assert!(said(&notes(TABLES, Activation::Gelu), made_up));
+    let demo = TABLES.replace("synthetic", "demo");
+    assert!(!said(&notes(&demo, Activation::Gelu), made_up));
+
+    let published = "[nonlinear]\ngelu = \"i-bert\"\n";
+    let unused =
+        "gelu by i-bert is not used: the model activates with relu, which `exact` alone replaces";
+    assert!(said(&notes(published, Activation::Relu), unused));
+    assert!(!said(&notes(published, Activation::Gelu), unused));
+    assert!(!said(&notes(TABLES, Activation::Relu), unused));
 }

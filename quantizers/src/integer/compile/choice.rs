@@ -52,9 +52,11 @@ impl Builder<'_> {
             Nonlinearity::Gelu => self.options.gelu.clone(),
             Nonlinearity::Softmax => self.options.softmax.clone(),
             Nonlinearity::LayerNorm => self.options.layernorm.clone(),
-            Nonlinearity::Silu | Nonlinearity::Tanh | Nonlinearity::RmsNorm => {
-                Choice::Named("exact".to_owned())
-            }
+            Nonlinearity::GeluTanh
+            | Nonlinearity::Relu
+            | Nonlinearity::Silu
+            | Nonlinearity::Tanh
+            | Nonlinearity::RmsNorm => Choice::Named("exact".to_owned()),
         };
         let families = match &choice {
             Choice::Named(family) => vec![family.clone()],

@@ -9,7 +9,7 @@ use super::grids::{Channels, Point, symmetric};
 use super::linear::Product;
 use super::statistics::Samples;
 use crate::integer::operation::Kernel;
-use crate::nonlinear::{Approximation, Compiled, Grid, InputForm, Nonlinearity, Request};
+use crate::nonlinear::{Approximation, Compiled, Grid, InputForm, Request};
 
 /// A float function.
 type Function = fn(f64) -> f64;
@@ -24,12 +24,21 @@ const MOST_EXPONENT: i32 = 7;
 const ROWS: usize = 1024;
 
 impl Activation {
-    /// The function that replaces it, and its float form.
-    fn nonlinearity(self) -> Option<(Nonlinearity, Function)> {
+    /// Its float form.
+    fn float(self) -> Function {
         match self {
-            Self::Gelu => Some((Nonlinearity::Gelu, crate::nonlinear::gelu)),
-            Self::Silu => Some((Nonlinearity::Silu, crate::nonlinear::silu)),
-            Self::GeluTanh | Self::Relu => None,
+            Self::Gelu => crate::nonlinear::gelu,
+            Self::GeluTanh => crate::nonlinear::gelu_tanh,
+            Self::Silu => crate::nonlinear::silu,
+            Self::Relu => crate::nonlinear::relu,
+        }
+    }
+
+    /// Below this its outputs are zero at any grid of 8 bits.
+    fn floor(self) -> f64 {
+        match self {
+            Self::Relu => 0.0,
+            Self::Gelu | Self::GeluTanh | Self::Silu => FLOOR,
         }
     }
 }
@@ -51,11 +60,7 @@ impl Builder<'_> {
         let output = self.at(&block.down.input_point, |point| {
             point.codes(self.options, &channels)
         })?;
-        let unknown = || CompileError::Unknown {
-            family: "exact".to_owned(),
-            function: block.activation.name(),
-        };
-        let (function, float) = block.activation.nonlinearity().ok_or_else(unknown)?;
+        let function = block.activation.nonlinearity();
         let statistics = self.statistics(&block.up.output_point())?;
         let name = block.up.output_point();
         let samples = self.at(&name, |point| point.samples().cloned())?;
@@ -76,7 +81,9 @@ impl Builder<'_> {
                     bits,
                     symmetric: true,
                 } => symmetric((-low).max(high), bits),
-                InputForm::Codes { .. } | InputForm::PowerOfTwoFactor => wide(low, high, &output),
+                InputForm::Codes { .. } | InputForm::PowerOfTwoFactor => {
+                    wide(low.max(block.activation.floor()), high, &output)
+                }
             };
             Ok(Request {
                 input,
@@ -93,7 +100,7 @@ impl Builder<'_> {
             slot: format!("{}.{}", block.up.name, function.name()),
             function,
             request: &request,
-            sequences: &sequences(&samples, float),
+            sequences: &sequences(&samples, block.activation.float()),
         })?;
         let (compiled, output, channels) = match self.by_channel(block, &chosen)? {
             Some(finer) => finer,
@@ -177,12 +184,12 @@ impl Builder<'_> {
     }
 }
 
-/// The input grid of a table: as fine as its bits allow over what can matter. Outside, the output is
-/// saturated already.
+/// The input grid of a table from `low`: as fine as its bits allow over what can matter. Above, the
+/// output is saturated already.
 #[expect(clippy::cast_possible_truncation, reason = "a code of 12 bits")]
 fn wide(low: f64, high: f64, output: &Grid) -> Grid {
     let top = output.value(output.high, 0) + output.scale(0);
-    let (low, high) = (low.clamp(FLOOR, 0.0), high.clamp(0.0, top.max(0.0)));
+    let (low, high) = (low.min(0.0), high.clamp(0.0, top.max(0.0)));
     let levels = f64::from((1 << TABLE_BITS) - 1);
     let scale = (high - low).max(1e-8) / levels;
     // The codes are signed: the zero point moves them around zero.

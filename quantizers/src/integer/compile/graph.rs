@@ -4,6 +4,8 @@
 //! with one input share it) and `NAME:out` for its output, bias included; a normalisation `NAME`
 //! has `NAME:in` and `NAME:out`.
 
+use crate::nonlinear::Nonlinearity;
+
 /// A linear layer, `y = W x + b`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinearNode {
@@ -102,13 +104,13 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Name in messages.
-    pub fn name(self) -> &'static str {
+    /// The function that replaces it.
+    pub fn nonlinearity(self) -> Nonlinearity {
         match self {
-            Self::Gelu => "gelu",
-            Self::GeluTanh => "gelu (tanh form)",
-            Self::Silu => "silu",
-            Self::Relu => "relu",
+            Self::Gelu => Nonlinearity::Gelu,
+            Self::GeluTanh => Nonlinearity::GeluTanh,
+            Self::Silu => Nonlinearity::Silu,
+            Self::Relu => Nonlinearity::Relu,
         }
     }
 }

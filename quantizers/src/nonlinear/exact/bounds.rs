@@ -1,6 +1,6 @@
 //! Every operator against the best its output grid allows: the real function, rounded.
 
-use super::functions::{gelu, silu};
+use super::functions::{gelu, gelu_tanh, relu, silu};
 use super::samples::{
     compiled, generator, largest, normal, normals, quantized, request, run, sqnr_db, symmetric,
     values,
@@ -74,7 +74,31 @@ fn elementwise_functions_of_8_bits() {
     assert!((far - 49.01).abs() < WITHIN_DB, "{far}");
     for reach in [2.0, 8.0, 16.0] {
         elementwise(Nonlinearity::Silu, silu, reach);
+        elementwise(Nonlinearity::GeluTanh, gelu_tanh, reach);
         elementwise(Nonlinearity::Tanh, f64::tanh, reach);
+    }
+}
+
+#[test]
+fn relu_is_rounded_once() {
+    for bits in [8, 12, 16] {
+        let input = symmetric(4.0, bits);
+        // Coarser by 11/10: no code is halfway between two.
+        let output = Grid {
+            scales: vec![input.scales[0] * 1.1],
+            zero_point: -7,
+            ..input.clone()
+        };
+        let inputs: Vec<i32> = (input.low..=input.high).collect();
+        let reference: Vec<f64> = values(&inputs, &input).into_iter().map(relu).collect();
+        let request = request(input, Some(output.clone()), 1);
+        let compiled = compiled(Nonlinearity::Relu, &request);
+        assert_eq!(compiled.kernel.table().is_some(), bits <= 12);
+        let found: Vec<i32> = inputs
+            .chunks(1)
+            .flat_map(|code| run(&compiled, code))
+            .collect();
+        assert_eq!(found, quantized(&reference, &output), "{bits} bits");
     }
 }
 

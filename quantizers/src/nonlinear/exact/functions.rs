@@ -1,6 +1,9 @@
 //! The real functions, in double precision: what tables hold and tests compare with.
 
-use std::f64::consts::{FRAC_1_SQRT_2, PI};
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI, SQRT_2};
+
+/// Weight of the cube in the tanh form of GELU (Hendrycks and Gimpel 2016).
+const CUBE: f64 = 0.044_715;
 
 /// `1 - erf(x)`, relative error below 1e-13 for x below 20.
 pub fn erfc(x: f64) -> f64 {
@@ -43,6 +46,22 @@ pub fn gelu(x: f64) -> f64 {
     x * phi(x)
 }
 
+/// `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`, Hendrycks and Gimpel 2016.
+pub fn gelu_tanh(x: f64) -> f64 {
+    // (1 + tanh(y)) / 2 = 1 / (1 + e^(-2y)): no cancellation for negative y.
+    x / (1.0 + gelu_tanh_exponent(-x).exp())
+}
+
+/// `2 sqrt(2 / pi) (x + 0.044715 x^3)`, an odd function.
+pub(super) fn gelu_tanh_exponent(x: f64) -> f64 {
+    SQRT_2 * FRAC_2_SQRT_PI * (x + CUBE * x * x * x)
+}
+
+/// `max(x, 0)`.
+pub fn relu(x: f64) -> f64 {
+    x.max(0.0)
+}
+
 /// `x / (1 + e^-x)`.
 pub fn silu(x: f64) -> f64 {
     x / (1.0 + (-x).exp())
@@ -67,6 +86,16 @@ mod tests {
             let error = (erfc(x) / expected - 1.0).abs();
             assert!(error < 1e-13, "{x}: {error}");
             assert!((erfc(-x) + erfc(x) - 2.0).abs() < 1e-15);
+        }
+    }
+
+    #[test]
+    fn the_tanh_form_is_as_it_is_written() {
+        for x in [-8.0, -1.0, -0.25, 0.0, 0.75, 3.0] {
+            let written =
+                0.5 * x * (1.0 + ((2.0 / PI).sqrt() * (x + 0.044_715 * x * x * x)).tanh());
+            assert!((gelu_tanh(x) - written).abs() < 1e-14, "{x}");
+            assert!((gelu_tanh(x) - gelu(x)).abs() < 1e-3, "{x}");
         }
     }
 

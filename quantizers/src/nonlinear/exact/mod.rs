@@ -9,6 +9,8 @@ pub mod minimax;
 mod channel_tables;
 mod elementwise;
 pub mod gelu;
+pub mod gelu_tanh;
+pub mod relu;
 pub mod silu;
 pub mod tanh;
 pub mod softmax;

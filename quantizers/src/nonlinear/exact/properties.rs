@@ -16,6 +16,8 @@ const WIDTH: usize = 96;
 fn every(bits: u32) -> Vec<(Nonlinearity, Compiled)> {
     let functions = [
         Nonlinearity::Gelu,
+        Nonlinearity::GeluTanh,
+        Nonlinearity::Relu,
         Nonlinearity::Silu,
         Nonlinearity::Tanh,
         Nonlinearity::Softmax,
@@ -310,8 +312,13 @@ proptest! {
     }
 
     #[test]
-    fn gelu_and_silu_mirror(code in 0..30_000_i32, wide: bool) {
-        for function in [Nonlinearity::Gelu, Nonlinearity::Silu] {
+    fn ramps_mirror(code in 0..30_000_i32, wide: bool) {
+        for function in [
+            Nonlinearity::Gelu,
+            Nonlinearity::GeluTanh,
+            Nonlinearity::Relu,
+            Nonlinearity::Silu,
+        ] {
             // One scale on both sides, so that x itself has a code.
             let grid = symmetric(8.0, if wide { 16 } else { 12 });
             let code = code.min(grid.high);
