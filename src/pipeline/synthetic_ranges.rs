@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 /// The observer of the extremes.
 const RANGE: &str = "min_max";
-/// Most synthetic inputs looked at: ranges hardly grow beyond.
+/// Most synthetic inputs looked at; never more than real ones, since extremes grow with their number.
 const SAMPLES: usize = 128;
 
 /// What the report says of the calibration of `activations`.
@@ -45,7 +45,12 @@ pub(super) fn compare(
     }
     let stages = model.model.stages();
     let real = magnitudes(activations.store(), stages).map_err(|error| unreadable(model, error))?;
-    match synthetic(model, forward, planned, request, progress) {
+    let asked = PlannedCalibration {
+        data: SYNTHETIC.to_owned(),
+        samples: activations.samples().min(SAMPLES),
+        ..planned.clone()
+    };
+    match synthetic(model, forward, &asked, request, progress) {
         Ok((samples, made)) => facts.synthetic = SyntheticRanges::of(samples, ratios(&made, &real)),
         Err(error) => progress.warn(&format!("not compared with synthetic data: {error}")),
     }
@@ -56,19 +61,14 @@ pub(super) fn compare(
 fn synthetic(
     model: &OpenModel,
     forward: &Forward<'_>,
-    planned: &PlannedCalibration,
+    asked: &PlannedCalibration,
     request: &QuantizeRequest,
     progress: &Progress,
 ) -> Result<(u64, BTreeMap<String, f32>), Error> {
-    let asked = PlannedCalibration {
-        data: SYNTHETIC.to_owned(),
-        samples: planned.samples.min(SAMPLES),
-        ..planned.clone()
-    };
     // Other data, another key: the cache keeps these statistics apart from the others.
     let Calibrated {
         store, sequences, ..
-    } = calibrate::prepare(model, forward, &asked, request, progress)?;
+    } = calibrate::prepare(model, forward, asked, request, progress)?;
     let collection = Collection {
         observers: observers::find(RANGE).into_iter().collect(),
         ..Collection::for_integers(model.model.as_ref())
