@@ -2,7 +2,7 @@
 
 use divan::{Bencher, black_box};
 use quantizers::integer::RowKernel;
-use quantizers::integer::attention::{Attention, Sums};
+use quantizers::integer::attention::{Attention, Scores, Sums};
 use quantizers::integer::kernels::exact::Norm;
 use quantizers::nonlinear::exact::affine;
 use quantizers::nonlinear::exact::attention::Head;
@@ -102,25 +102,40 @@ fn head(weight_bits: u32) -> Attention {
 #[divan::bench]
 fn softmax_weights_128(bencher: Bencher<'_, '_>) {
     let attention = head(8);
-    let scores = mixed(KEYS, 60_000);
+    let products = mixed(KEYS, 60_000);
+    let offsets = mixed(KEYS, 1_000);
+    let scores = Scores {
+        products: &products,
+        offsets: &offsets,
+    };
     let mut weights = vec![0; KEYS];
-    bencher.bench_local(|| attention.weights(black_box(&scores), &mut weights));
+    bencher.bench_local(|| attention.weights(black_box(scores), &mut weights));
 }
 
 #[divan::bench]
 fn softmax_weights_512(bencher: Bencher<'_, '_>) {
     let attention = head(8);
-    let scores = mixed(512, 60_000);
+    let products = mixed(512, 60_000);
+    let offsets = mixed(512, 1_000);
+    let scores = Scores {
+        products: &products,
+        offsets: &offsets,
+    };
     let mut weights = vec![0; 512];
-    bencher.bench_local(|| attention.weights(black_box(&scores), &mut weights));
+    bencher.bench_local(|| attention.weights(black_box(scores), &mut weights));
 }
 
 #[divan::bench]
 fn softmax_weights_wide_128(bencher: Bencher<'_, '_>) {
     let attention = head(15);
-    let scores = mixed(KEYS, 60_000);
+    let products = mixed(KEYS, 60_000);
+    let offsets = mixed(KEYS, 1_000);
+    let scores = Scores {
+        products: &products,
+        offsets: &offsets,
+    };
     let (mut high, mut low) = (vec![0; KEYS], vec![0; KEYS]);
-    bencher.bench_local(|| attention.weights_wide(black_box(&scores), &mut high, &mut low));
+    bencher.bench_local(|| attention.weights_wide(black_box(scores), &mut high, &mut low));
 }
 
 #[divan::bench]

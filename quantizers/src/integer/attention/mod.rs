@@ -3,9 +3,9 @@
 //! Queries are 8-bit codes with a zero point, keys and values symmetric 8-bit codes. Three ways to
 //! the same thing:
 //!
-//! * [`Attention::whole`]: all keys of a query at once. Largest score, weights
-//!   `p = (e (2^b - 1) + 2^29) >> 30`, `l = sum p`, `acc = sum p v`, output
-//!   `floor(acc M / l + 1/2)`, `M = S_v / S_out` dyadic. This is what programs run.
+//! * [`Attention::whole`]: all keys of a query at once. Largest score, weights `p` of `b` bits by
+//!   [`Decay`], `l = sum p`, `acc = sum p v`, output `floor(acc M / l + 1/2)`, `M = S_v / S_out`
+//!   dyadic. This is what programs run.
 //! * [`Attention::weights`] and [`Output::bytes`]: its two row steps on vectors, between two matrix
 //!   products of the executor; the same integers. 15-bit weights come in two planes of bytes.
 //! * [`Attention::online`]: keys in tiles, running maximum, sums rescaled when it grows. For more
@@ -17,10 +17,10 @@
 //! # How far apart `whole` and `online` are
 //!
 //! Both give `sum w v / sum w` for weights `w` that differ from exact multiples of `e^s` by at most
-//! one half each, so that with `L = sum w` and `n` keys seen each lies within
-//! `n (max v - min v) / (2 L)` of the exact mean; then the polynomial, whose relative error of 5.4e-5
-//! counts once in `whole` and once more a rescaling in `online`, and the guard bits, one half of
-//! `2^-G` a rescaling. One tile gives the integers of `whole`.
+//! `E` each, 0.51 of 8 bits and 1.1 of 15 (see [`Decay`]), so that with `L = sum w` and `n` keys
+//! seen each lies within `n E (max v - min v) / L` of the exact mean; then, in `online` alone, the
+//! polynomial of the factor, whose relative error of 5.4e-5 counts once a rescaling, and the guard
+//! bits, one half of `2^-G` a rescaling. One tile gives the integers of `whole`.
 //!
 //! # Widths
 //!
@@ -29,19 +29,26 @@
 //! | intermediate | `whole` | `online` |
 //! |---|---|---|
 //! | score | `17 + log2 d`, at most 32 | same |
+//! | position of a weight | 64, then 31 | same |
+//! | table, slope, weight | 16 without sign, products 32 | same |
 //! | `l` | `b + log2 n + 1` | `b + log2 n + G + 1` |
 //! | `acc` | `b + 7 + log2 n + 1` | `b + 7 + log2 n + G + 1` |
 //! | `acc M`, `l 2^(c-1)` | 63: `M` has fewer bits where it must | same |
 //! | `acc a` | none | 128 bits where `acc` has more than 32, flagged |
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod decay;
 mod inputs;
 mod output;
 mod online;
 mod whole;
 mod weights;
 
+pub use decay::{Decay, NARROW, POSITION_BITS, WIDE, at};
 pub use inputs::{Inputs, Visible};
 pub use output::{Output, Sums};
+pub use weights::Scores;
 
 use super::kernels::exact::Exponential;
 use super::{Interval, WidthError};
@@ -51,7 +58,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attention {
-    /// Of a difference of scores, with the factor on `Q K^T` in its scale.
+    /// Weight of a difference of scores, with the factor on `Q K^T` in its scale.
+    pub decay: Decay,
+    /// The same difference as a factor of 30 bits, on the running sums of [`Attention::online`].
     pub exponential: Exponential,
     /// Code of zero of the queries.
     pub query_zero_point: i32,
@@ -91,11 +100,10 @@ impl Attention {
         let score = 255 * 128 * self.head_dim as i128;
         Interval::symmetric(score).within(32, "score")?;
         let exponential = self.exponential.bounds()?;
-        let most = Interval::new(0, self.most().into());
-        exponential.times(most).within(63, "weight")?;
+        self.decay.bounds()?;
         let (total, sums) = self.sums();
         if self.weight_bits == 8 {
-            let row = Interval::symmetric(most.high * 128 * self.most_keys as i128);
+            let row = Interval::symmetric(i128::from(self.most()) * 128 * self.most_keys as i128);
             row.within(32, "weighted values of a row")?;
         }
         let rescaled = sums.times(exponential.union(Interval::new(0, 1 << 30)));
@@ -117,7 +125,8 @@ impl Attention {
         } else if self.most_keys > 1 << 24 || self.head_dim > 1 << 16 {
             Some("attention of too many keys or too wide a head")
         } else {
-            self.exponential.flaw().or(self.output.flaw())
+            let exponential = self.exponential.flaw().or(self.output.flaw());
+            self.decay.flaw().or(exponential)
         }
     }
 }

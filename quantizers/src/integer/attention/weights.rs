@@ -5,18 +5,40 @@
     reason = "loops vectorise only when the arithmetic is inlined"
 )]
 
-use super::{Attention, Sums};
-use crate::integer::kernels::exact::Exponential;
+use super::decay::{FALL_ROUNDING, FIRST, SECOND};
+use super::{Attention, Decay, Sums};
 use multiversion::multiversion;
 
-/// Constants of a row, in the widths of the lanes.
+#[cfg(target_arch = "x86_64")]
+use super::avx512;
+
+/// Scores of one query, `[keys]` each.
+#[derive(Debug, Clone, Copy)]
+pub struct Scores<'a> {
+    /// Products of the codes of queries and keys.
+    pub products: &'a [i32],
+    /// What a zero point of the queries has added to them, taken off: `zero_point sum(k)`.
+    pub offsets: &'a [i32],
+}
+
+impl Scores<'_> {
+    fn keys(self) -> usize {
+        assert_eq!(self.products.len(), self.offsets.len(), "keys of a row");
+        self.products.len()
+    }
+
+    fn each(self) -> impl Iterator<Item = i32> {
+        let pairs = self.products.iter().zip(self.offsets);
+        pairs.map(|(product, offset)| product.wrapping_sub(*offset))
+    }
+}
+
+/// What turns the scores of a row into weights.
 #[derive(Clone, Copy)]
-struct Row {
-    highest: i32,
-    clip: u32,
-    multiplier: u32,
-    shift: u32,
-    quartic: [i64; 5],
+pub(super) struct Row<'a> {
+    pub scores: Scores<'a>,
+    pub highest: i32,
+    pub decay: Decay,
 }
 
 impl Attention {
@@ -27,12 +49,9 @@ impl Attention {
     ///
     /// # Panics
     /// When the lengths differ, weights do not have 8 bits or more keys come than declared.
-    pub fn weights(&self, scores: &[i32], out: &mut [u8]) -> u32 {
-        self.check(8, scores.len(), out.len());
-        match self.row(scores.iter().copied().max()) {
-            Some(row) => bytes(scores, row, out),
-            None => 0,
-        }
+    pub fn weights(&self, scores: Scores<'_>, out: &mut [u8]) -> u32 {
+        self.check(8, scores.keys(), out.len());
+        highest(scores).map_or(0, |highest| bytes(self.row(scores, highest), out))
     }
 
     /// Weights of one query of 15 bits, `128 high + low`, `[keys]` each, and their sum: two products
@@ -40,29 +59,25 @@ impl Attention {
     ///
     /// # Panics
     /// When the lengths differ, weights do not have 15 bits or more keys come than declared.
-    pub fn weights_wide(&self, scores: &[i32], high: &mut [u8], low: &mut [u8]) -> u32 {
-        self.check(15, scores.len(), high.len());
-        self.check(15, scores.len(), low.len());
-        match self.row(scores.iter().copied().max()) {
-            Some(row) => planes(scores, row, high, low),
-            None => 0,
-        }
+    pub fn weights_wide(&self, scores: Scores<'_>, high: &mut [u8], low: &mut [u8]) -> u32 {
+        self.check(15, scores.keys(), high.len());
+        self.check(15, scores.keys(), low.len());
+        highest(scores).map_or(0, |highest| planes(self.row(scores, highest), high, low))
     }
 
     /// As [`Attention::weights`], with zero for every key that is not `seen`, `[keys]`.
     ///
     /// # Panics
     /// As [`Attention::weights`].
-    pub fn weights_seen(&self, scores: &[i32], seen: &[bool], out: &mut [u8]) -> u32 {
-        assert_eq!(scores.len(), seen.len(), "keys of a mask");
-        self.check(8, scores.len(), out.len());
-        let visible = scores.iter().zip(seen).filter(|(_, seen)| **seen);
-        let highest = visible.map(|(score, _)| *score).max();
-        let Some(row) = self.row(highest) else {
+    pub fn weights_seen(&self, scores: Scores<'_>, seen: &[bool], out: &mut [u8]) -> u32 {
+        self.check(8, scores.keys(), out.len());
+        assert_eq!(out.len(), seen.len(), "keys of a mask");
+        let visible = scores.each().zip(seen).filter(|(_, seen)| **seen);
+        let Some(highest) = visible.map(|(score, _)| score).max() else {
             out.fill(0);
             return 0;
         };
-        bytes(scores, row, out);
+        bytes(self.row(scores, highest), out);
         let mut total = 0;
         for (weight, seen) in out.iter_mut().zip(seen) {
             *weight *= u8::from(*seen);
@@ -83,72 +98,147 @@ impl Attention {
         assert!(keys <= self.most_keys, "at most {} keys", self.most_keys);
     }
 
-    fn row(&self, highest: Option<i32>) -> Option<Row> {
-        let Exponential {
-            position,
-            clip,
-            coefficients,
-        } = &self.exponential;
-        let mut quartic = [0; 5];
-        for (kept, coefficient) in quartic.iter_mut().zip(coefficients) {
-            *kept = *coefficient;
+    fn row<'a>(&self, scores: Scores<'a>, highest: i32) -> Row<'a> {
+        Row {
+            scores,
+            highest,
+            decay: self.decay,
         }
-        Some(Row {
-            highest: highest?,
-            clip: u32::try_from(*clip).unwrap_or(u32::MAX),
-            multiplier: u32::try_from(position.multiplier).unwrap_or(u32::MAX),
-            shift: position.shift.unsigned_abs() & 63,
-            quartic,
-        })
     }
 }
 
-/// `e` of one score by the steps of [`Exponential::compute`], in 64-bit lanes with 32-bit factors;
-/// coefficients above the degree are zero and change nothing.
+/// The largest score; none of no keys.
+fn highest(scores: Scores<'_>) -> Option<i32> {
+    (!scores.products.is_empty()).then(|| largest(scores))
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512bw+avx512vl", "x86_64+avx2"))]
+fn largest(scores: Scores<'_>) -> i32 {
+    let mut highest = i32::MIN;
+    for (product, offset) in scores.products.iter().zip(scores.offsets) {
+        highest = highest.max(product.wrapping_sub(*offset));
+    }
+    highest
+}
+
+fn bytes(row: Row<'_>, out: &mut [u8]) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(total) = avx512::bytes(row, out) {
+        return total;
+    }
+    plain_bytes(row, out)
+}
+
+fn planes(row: Row<'_>, high: &mut [u8], low: &mut [u8]) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(total) = avx512::planes(row, high, low) {
+        return total;
+    }
+    plain_planes(row, high, low)
+}
+
+/// [`Decay::weight`] of one score in 32-bit steps.
 ///
 /// Distances of scores are taken without sign, so that those of masked keys above the maximum,
 /// whose weight is not used, are clipped as well.
 #[inline(always)]
-#[expect(
-    clippy::cast_sign_loss,
-    reason = "a distance and a positive polynomial"
-)]
-fn exponential(score: i32, row: Row, terms: usize) -> u64 {
-    let half = (1_u64 << row.shift) >> 1;
-    let distance = (row.highest.wrapping_sub(score) as u32).min(row.clip);
-    let position = (u64::from(distance) * u64::from(row.multiplier) + half) >> row.shift;
-    // At most 63: factors are below 32 octaves, and distances clipped at 31.
-    let octaves = (position >> 24) & 63;
-    let fraction = position.cast_signed() & 0x00ff_ffff;
-    let mut value = row.quartic[terms - 1];
-    for coefficient in row.quartic[..terms - 1].iter().rev() {
-        // The coefficient joins before the shift: whole units pass the floor unchanged.
-        value = (value * fraction + ((1 << 23) + (coefficient << 24))) >> 24;
-    }
-    (value.cast_unsigned() + ((1_u64 << octaves) >> 1)) >> octaves
+#[expect(clippy::cast_sign_loss, reason = "a distance")]
+#[expect(clippy::cast_possible_truncation, reason = "a position of 31 bits")]
+fn weight(table: &[u16; 32], bits: u32, score: i32, row: Row<'_>) -> u32 {
+    let distance = (row.highest.wrapping_sub(score) as u32).min(row.decay.clip);
+    let distance = u64::from(distance << (row.decay.shift & 31));
+    let position = ((distance * u64::from(row.decay.multiplier)) >> 32) as u32;
+    let within = (position >> 5) & 0xfffe;
+    let entry = u32::from(table[((position >> 21) & 31) as usize]);
+    let slope = u32::from(FIRST) - ((within * u32::from(SECOND)) >> 16);
+    let fall = (entry * ((within * slope) >> 16)) >> 16;
+    let value = entry - ((fall + u32::from(FALL_ROUNDING)) >> 5);
+    ((value >> ((position >> 26) & 31)) + (1 << (15 - bits))) >> (16 - bits)
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512bw+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx2"))]
 #[expect(clippy::cast_possible_truncation, reason = "a weight is at most 255")]
-fn bytes(scores: &[i32], row: Row, out: &mut [u8]) -> u32 {
+fn plain_bytes(row: Row<'_>, out: &mut [u8]) -> u32 {
+    let table = Decay::table(8);
     let mut total = 0_u32;
-    for (out, score) in out.iter_mut().zip(scores) {
-        let weight = ((exponential(*score, row, 4) * 255 + (1 << 29)) >> 30) as u32;
+    let scores = row.scores.products.iter().zip(row.scores.offsets);
+    for (out, (product, offset)) in out.iter_mut().zip(scores) {
+        let weight = weight(table, 8, product.wrapping_sub(*offset), row);
         *out = weight as u8;
         total += weight;
     }
     total
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512bw+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx2"))]
 #[expect(clippy::cast_possible_truncation, reason = "a weight is at most 32767")]
-fn planes(scores: &[i32], row: Row, high: &mut [u8], low: &mut [u8]) -> u32 {
+fn plain_planes(row: Row<'_>, high: &mut [u8], low: &mut [u8]) -> u32 {
+    let table = Decay::table(15);
     let mut total = 0_u32;
-    for ((high, low), score) in high.iter_mut().zip(low).zip(scores) {
-        let weight = ((exponential(*score, row, 5) * 32_767 + (1 << 29)) >> 30) as u32;
+    let scores = row.scores.products.iter().zip(row.scores.offsets);
+    for ((high, low), (product, offset)) in high.iter_mut().zip(low).zip(scores) {
+        let weight = weight(table, 15, product.wrapping_sub(*offset), row);
         *high = (weight >> 7) as u8;
         *low = (weight & 127) as u8;
         total += weight;
     }
     total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::integer::Wrapping;
+
+    /// Vector and plain steps against the specification, rows of every length to three registers.
+    #[test]
+    fn every_form_gives_the_specified_weights() {
+        let decay = Decay {
+            clip: 60_000,
+            shift: 16,
+            multiplier: 1_173_000_000,
+        };
+        for keys in 1..100_usize {
+            let mut state = u32::try_from(keys).unwrap();
+            let mut next = |bits: u32| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                state.cast_signed() >> (32 - bits)
+            };
+            let products: Vec<i32> = (0..keys).map(|_| next(17)).collect();
+            let offsets: Vec<i32> = (0..keys).map(|_| next(10)).collect();
+            let scores = Scores {
+                products: &products,
+                offsets: &offsets,
+            };
+            let highest = largest(scores);
+            let row = Row {
+                scores,
+                highest,
+                decay,
+            };
+            let expected = |bits: u32| -> Vec<u32> {
+                let weight = |score| {
+                    let distance = i64::from(highest) - i64::from(score);
+                    decay.weight(&Wrapping, bits, distance)
+                };
+                let weights = scores.each().map(weight);
+                weights.map(|p| u32::try_from(p).unwrap()).collect()
+            };
+            let (wide, narrow) = (expected(15), expected(8));
+            let (mut high, mut low) = (vec![0; keys], vec![0; keys]);
+            for form in [planes, plain_planes] {
+                assert_eq!(form(row, &mut high, &mut low), wide.iter().sum::<u32>());
+                let pairs = high.iter().zip(&low);
+                let found = pairs.map(|(h, l)| u32::from(*h) * 128 + u32::from(*l));
+                assert_eq!(found.collect::<Vec<_>>(), wide);
+                (high.fill(7), low.fill(7));
+            }
+            for form in [bytes, plain_bytes] {
+                assert_eq!(form(row, &mut high), narrow.iter().sum::<u32>());
+                let found = high.iter().map(|p| u32::from(*p));
+                assert_eq!(found.collect::<Vec<_>>(), narrow);
+                high.fill(7);
+            }
+        }
+    }
 }

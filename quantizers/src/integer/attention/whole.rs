@@ -101,12 +101,10 @@ impl Attention {
             .collect()
     }
 
-    /// `(e (2^b - 1) + 2^29) >> 30`.
+    /// By [`Decay`](super::Decay).
     pub(super) fn weight<A: Arithmetic>(&self, arithmetic: &A, highest: i64, score: i64) -> i64 {
         let distance = arithmetic.declared(arithmetic.sub(highest, score), 33);
-        let exponential = self.exponential.compute(arithmetic, distance);
-        let scaled = arithmetic.mul(exponential, self.most());
-        arithmetic.shr(arithmetic.add(scaled, 1 << 29), 30)
+        self.decay.weight(arithmetic, self.weight_bits, distance)
     }
 
     /// `sum p v` of one channel.

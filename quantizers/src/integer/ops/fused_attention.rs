@@ -6,7 +6,7 @@
 //! product (two for weights of 15 bits: upper and lower part), and one division a value.
 
 use crate::integer::arithmetic::Fault;
-use crate::integer::attention::{self as head, Sums};
+use crate::integer::attention::{self as head, Scores, Sums};
 use crate::integer::bounds::{Bounds, expect};
 use crate::integer::frame::{Frame, Storage};
 use crate::integer::interval::Interval;
@@ -277,11 +277,11 @@ fn fast(
     if wide {
         scratch.low.resize(tokens * count, 0);
     }
-    let rows = scratch.scores.chunks_exact_mut(count).enumerate();
-    for (at, scores) in rows {
-        for (score, offset) in scores.iter_mut().zip(&scratch.offsets) {
-            *score = score.wrapping_sub(*offset);
-        }
+    for (at, products) in scratch.scores.chunks_exact(count).enumerate() {
+        let scores = Scores {
+            products,
+            offsets: &scratch.offsets,
+        };
         let place = at * count..(at + 1) * count;
         let high = &mut scratch.high[place.clone()];
         scratch.totals.push(if wide {

@@ -2,9 +2,10 @@
 
 use super::softmax::exponential;
 use super::{FAMILY, dyadic_of_bits, usable};
-use crate::integer::attention::{Attention, Output};
+use crate::integer::attention::{Attention, Decay, Output, POSITION_BITS};
 use crate::integer::kernels::exact::exponential::{DEGREE_3, DEGREE_4};
 use crate::nonlinear::{Grid, Nonlinearity, Refusal};
+use std::f64::consts::LOG2_E;
 
 /// What a head is compiled for.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +24,7 @@ pub struct Head {
     pub head_dim: usize,
     /// Most keys of a query.
     pub most_keys: usize,
-    /// Bits of a weight: 8, or 15 for the scalar forms.
+    /// Bits of a weight, 8 or 15.
     pub weight_bits: u32,
     /// Guard bits of the running sums; 8 for 8-bit weights and 4 for 15-bit ones are plenty.
     pub guard_bits: u32,
@@ -62,6 +63,8 @@ impl Head {
         let scale = self.query.scales[0] * self.key_scale * self.factor;
         let exponential = exponential(scale, polynomial)
             .ok_or_else(|| refuse("a score scale between 0 and 22", format!("{scale}")))?;
+        let decay = decay(scale)
+            .ok_or_else(|| refuse("a score scale between 0 and 10", format!("{scale}")))?;
         let ratio = self.value_scale / self.output.scales[0];
         if !ratio.is_finite() || ratio <= 0.0 || ratio >= f64::from(1 << 20) {
             return Err(refuse(
@@ -70,6 +73,7 @@ impl Head {
             ));
         }
         let mut attention = Attention {
+            decay,
             exponential,
             query_zero_point: self.query.zero_point,
             head_dim: self.head_dim,
@@ -105,4 +109,30 @@ impl Head {
             )),
         }
     }
+}
+
+/// Octaves after which a weight of 15 bits, rounded, is zero.
+const OCTAVES: f64 = 16.0;
+
+/// Weights by distance for a scale of the scores; none for scales that reach 32 octaves in a step.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "positive and checked or saturated"
+)]
+pub fn decay(scale: f64) -> Option<Decay> {
+    let factor = scale * LOG2_E;
+    if !factor.is_finite() || factor <= 0.0 || factor >= OCTAVES - 1.0 {
+        return None;
+    }
+    // One more than the least, whatever the rounding of the multiplier.
+    let clip = ((OCTAVES / factor).floor() + 1.0) as u32;
+    let shift = clip.leading_zeros();
+    let bits = POSITION_BITS + 32 - shift;
+    let multiplier = (factor * 2.0_f64.powi(bits.cast_signed())).round() as u32;
+    Some(Decay {
+        clip,
+        shift,
+        multiplier,
+    })
 }

@@ -1,9 +1,10 @@
 //! Integer attention against the real one on the same 8-bit inputs.
 
-use super::attention::Head;
+use super::attention::{Head, decay};
 use super::samples::{generator, largest, normal, quantized, sqnr_db, symmetric, values};
-use crate::integer::attention::{Attention, Inputs, Visible};
+use crate::integer::attention::{Attention, Inputs, NARROW, POSITION_BITS, Visible, WIDE, at};
 use crate::integer::kernel::Mode;
+use crate::integer::{Checked, Wrapping};
 use crate::nonlinear::Grid;
 use rand::RngExt;
 
@@ -191,4 +192,61 @@ fn attention_reaches_its_ceiling() {
             assert!(eight - narrow < 0.05, "{narrow} {eight}");
         }
     }
+}
+
+/// Every position that is told apart, to the octaves whose weights are zero.
+#[test]
+fn weights_of_all_positions_fall_and_stay_within_their_error() {
+    for (bits, worst) in [(8, 0.505), (15, 1.1)] {
+        let full = f64::from((1 << bits) - 1);
+        let mut before = i64::MAX;
+        for step in 0..17 << (POSITION_BITS - 6) {
+            let position = step << 6;
+            let weight = at(&Wrapping, bits, position);
+            assert!(weight <= before, "{bits} bits at {position}");
+            before = weight;
+            for edge in [position, position + 63] {
+                let octaves = edge as f64 / f64::from(1 << POSITION_BITS);
+                let apart = (weight as f64 - full * (-octaves).exp2()).abs();
+                assert!(apart < worst, "{bits} bits at {edge}: {apart}");
+            }
+        }
+        assert_eq!(before, 0);
+        assert_eq!(at(&Wrapping, bits, 0), (1 << bits) - 1);
+        assert_eq!(at(&Wrapping, bits, (32 << POSITION_BITS) - 1), 0);
+    }
+}
+
+#[test]
+fn tables_are_rounded_powers() {
+    for (table, full) in [(&WIDE, 65_534.0), (&NARROW, 65_280.0)] {
+        for (i, entry) in table.iter().enumerate() {
+            let power = (-(i as f64) / 32.0).exp2();
+            assert_eq!(f64::from(*entry), (full * power).round());
+        }
+    }
+}
+
+#[test]
+fn weights_of_distances_are_those_of_exponentials() {
+    for scale in [1e-11, 3e-6, 2.3e-4, 0.01, 0.7, 9.9] {
+        let decay = decay(scale).unwrap();
+        assert_eq!(decay.flaw(), None);
+        decay.bounds().unwrap();
+        for bits in [8, 15] {
+            let full = f64::from((1 << bits) - 1);
+            // Scores have 32 bits: so have their distances.
+            let far = i64::from(u32::MAX).min((18.0 / scale) as i64 + 1);
+            let checked = Checked::default();
+            for distance in (0..far).step_by(1 + far as usize / 5_000) {
+                let weight = decay.weight(&checked, bits, distance) as f64;
+                let apart = (weight - full * (-scale * distance as f64).exp()).abs();
+                assert!(apart < 1.11, "{scale}, {bits} bits at {distance}: {apart}");
+            }
+            let last = decay.weight(&checked, bits, u32::MAX.into());
+            assert_eq!(last == 0, scale > 1e-9, "{scale}");
+            assert_eq!(checked.outcome(), Ok(()));
+        }
+    }
+    assert!(decay(11.0).is_none());
 }
