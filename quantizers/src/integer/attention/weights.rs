@@ -37,7 +37,8 @@ impl Scores<'_> {
 #[derive(Clone, Copy)]
 pub(super) struct Row<'a> {
     pub scores: Scores<'a>,
-    pub highest: i32,
+    /// Of the visible keys, where it is not that of all.
+    pub highest: Option<i32>,
     pub decay: Decay,
 }
 
@@ -51,7 +52,7 @@ impl Attention {
     /// When the lengths differ, weights do not have 8 bits or more keys come than declared.
     pub fn weights(&self, scores: Scores<'_>, out: &mut [u8]) -> u32 {
         self.check(8, scores.keys(), out.len());
-        highest(scores).map_or(0, |highest| bytes(self.row(scores, highest), out))
+        bytes(self.row(scores, None), out)
     }
 
     /// Weights of one query of 15 bits, `128 high + low`, `[keys]` each, and their sum: two products
@@ -62,7 +63,7 @@ impl Attention {
     pub fn weights_wide(&self, scores: Scores<'_>, high: &mut [u8], low: &mut [u8]) -> u32 {
         self.check(15, scores.keys(), high.len());
         self.check(15, scores.keys(), low.len());
-        highest(scores).map_or(0, |highest| planes(self.row(scores, highest), high, low))
+        planes(self.row(scores, None), high, low)
     }
 
     /// As [`Attention::weights`], with zero for every key that is not `seen`, `[keys]`.
@@ -77,7 +78,7 @@ impl Attention {
             out.fill(0);
             return 0;
         };
-        bytes(self.row(scores, highest), out);
+        bytes(self.row(scores, Some(highest)), out);
         let mut total = 0;
         for (weight, seen) in out.iter_mut().zip(seen) {
             *weight *= u8::from(*seen);
@@ -98,7 +99,7 @@ impl Attention {
         assert!(keys <= self.most_keys, "at most {} keys", self.most_keys);
     }
 
-    fn row<'a>(&self, scores: Scores<'a>, highest: i32) -> Row<'a> {
+    fn row<'a>(&self, scores: Scores<'a>, highest: Option<i32>) -> Row<'a> {
         Row {
             scores,
             highest,
@@ -107,12 +108,8 @@ impl Attention {
     }
 }
 
-/// The largest score; none of no keys.
-fn highest(scores: Scores<'_>) -> Option<i32> {
-    (!scores.products.is_empty()).then(|| largest(scores))
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512bw+avx512vl", "x86_64+avx2"))]
+/// The largest score.
+#[multiversion(targets("x86_64+avx2"))]
 fn largest(scores: Scores<'_>) -> i32 {
     let mut highest = i32::MIN;
     for (product, offset) in scores.products.iter().zip(scores.offsets) {
@@ -137,17 +134,16 @@ fn planes(row: Row<'_>, high: &mut [u8], low: &mut [u8]) -> u32 {
     plain_planes(row, high, low)
 }
 
-/// [`Decay::weight`] of one score in 32-bit steps.
+/// [`Decay::weight`] of one distance in 32-bit steps.
 ///
 /// Distances of scores are taken without sign, so that those of masked keys above the maximum,
 /// whose weight is not used, are clipped as well.
 #[inline(always)]
 #[expect(clippy::cast_sign_loss, reason = "a distance")]
-#[expect(clippy::cast_possible_truncation, reason = "a position of 31 bits")]
-fn weight(table: &[u16; 32], bits: u32, score: i32, row: Row<'_>) -> u32 {
-    let distance = (row.highest.wrapping_sub(score) as u32).min(row.decay.clip);
-    let distance = u64::from(distance << (row.decay.shift & 31));
-    let position = ((distance * u64::from(row.decay.multiplier)) >> 32) as u32;
+fn weight(table: &[u16; 32], bits: u32, distance: i32, decay: Decay) -> u32 {
+    let distance = (distance as u32).min(decay.clip);
+    let distance = u64::from(distance << (decay.shift & 31));
+    let position = ((distance * u64::from(decay.multiplier)) >> 32) as u32;
     let within = (position >> 5) & 0xfffe;
     let entry = u32::from(table[((position >> 21) & 31) as usize]);
     let slope = u32::from(FIRST) - ((within * u32::from(SECOND)) >> 16);
@@ -160,10 +156,12 @@ fn weight(table: &[u16; 32], bits: u32, score: i32, row: Row<'_>) -> u32 {
 #[expect(clippy::cast_possible_truncation, reason = "a weight is at most 255")]
 fn plain_bytes(row: Row<'_>, out: &mut [u8]) -> u32 {
     let table = Decay::table(8);
+    let highest = row.highest.unwrap_or_else(|| largest(row.scores));
     let mut total = 0_u32;
     let scores = row.scores.products.iter().zip(row.scores.offsets);
     for (out, (product, offset)) in out.iter_mut().zip(scores) {
-        let weight = weight(table, 8, product.wrapping_sub(*offset), row);
+        let distance = highest.wrapping_sub(product.wrapping_sub(*offset));
+        let weight = weight(table, 8, distance, row.decay);
         *out = weight as u8;
         total += weight;
     }
@@ -174,10 +172,12 @@ fn plain_bytes(row: Row<'_>, out: &mut [u8]) -> u32 {
 #[expect(clippy::cast_possible_truncation, reason = "a weight is at most 32767")]
 fn plain_planes(row: Row<'_>, high: &mut [u8], low: &mut [u8]) -> u32 {
     let table = Decay::table(15);
+    let highest = row.highest.unwrap_or_else(|| largest(row.scores));
     let mut total = 0_u32;
     let scores = row.scores.products.iter().zip(row.scores.offsets);
     for ((high, low), (product, offset)) in high.iter_mut().zip(low).zip(scores) {
-        let weight = weight(table, 15, product.wrapping_sub(*offset), row);
+        let distance = highest.wrapping_sub(product.wrapping_sub(*offset));
+        let weight = weight(table, 15, distance, row.decay);
         *high = (weight >> 7) as u8;
         *low = (weight & 127) as u8;
         total += weight;
@@ -213,7 +213,7 @@ mod tests {
             let highest = largest(scores);
             let row = Row {
                 scores,
-                highest,
+                highest: None,
                 decay,
             };
             let expected = |bits: u32| -> Vec<u32> {
@@ -231,7 +231,8 @@ mod tests {
                 let pairs = high.iter().zip(&low);
                 let found = pairs.map(|(h, l)| u32::from(*h) * 128 + u32::from(*l));
                 assert_eq!(found.collect::<Vec<_>>(), wide);
-                (high.fill(7), low.fill(7));
+                high.fill(7);
+                low.fill(7);
             }
             for form in [bytes, plain_bytes] {
                 assert_eq!(form(row, &mut high), narrow.iter().sum::<u32>());
