@@ -4,7 +4,7 @@
 //! quantization), of the input on the grid a candidate reads and of its output. They take the
 //! candidate whose output loses least against its own input; that prefers coarse inputs, whose loss
 //! is already made, so here all are measured from the same float input: the largest output SQNR
-//! wins, and both figures are reported.
+//! wins, if by more than a margin over those named before it, and both figures are reported.
 
 use super::builder::Builder;
 use super::error::CompileError;
@@ -12,8 +12,9 @@ use super::source::{Candidate, Choice, Slot};
 use crate::integer::Mode;
 use crate::nonlinear::{self, Approximation, Compiled, Grid, Nonlinearity, Request};
 
-/// Figures closer than this are the luck of rounding: the first family named wins.
-const EQUAL_DB: f64 = 0.1;
+/// By how much a family has to beat one named before it. Differences below are of the order of what
+/// rounding to 8 bits does by luck, and ours, which is named first, runs on vectors.
+const MARGIN_DB: f64 = 1.0;
 
 /// Rows of one sequence of a slot: exact inputs and outputs.
 #[derive(Debug, Clone, Default)]
@@ -101,7 +102,7 @@ impl Builder<'_> {
                     });
                     let better = best
                         .as_ref()
-                        .is_none_or(|(most, _)| output > most + EQUAL_DB);
+                        .is_none_or(|(most, _)| output > most + MARGIN_DB);
                     if better {
                         best = Some((
                             output,
