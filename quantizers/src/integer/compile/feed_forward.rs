@@ -38,7 +38,9 @@ impl Activation {
     fn floor(self) -> f64 {
         match self {
             Self::Relu => 0.0,
-            Self::Gelu | Self::GeluTanh | Self::Silu => FLOOR,
+            Self::Gelu | Self::GeluTanh => FLOOR,
+            // x sigmoid(x) fades more slowly: 2e-6 there.
+            Self::Silu => 2.75 * FLOOR,
         }
     }
 }
