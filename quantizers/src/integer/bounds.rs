@@ -97,6 +97,21 @@ pub fn expect(what: &str, expected: usize, found: usize) -> Result<(), Misfit> {
     })
 }
 
+/// What constants have to be must hold.
+///
+/// # Errors
+/// It does not.
+pub fn require(expected: &str, holds: bool) -> Result<(), Misfit> {
+    if holds {
+        return Ok(());
+    }
+    Err(Misfit::Shape {
+        what: "constants".to_owned(),
+        expected: expected.to_owned(),
+        found: "others".to_owned(),
+    })
+}
+
 /// Intervals of all buffers after each operation.
 ///
 /// # Errors

@@ -158,9 +158,8 @@ impl Builder<'_> {
 }
 
 fn not_text() -> CompileError {
-    CompileError::Missing {
-        point: "embedding".to_owned(),
-        statistic: "kind of input",
+    CompileError::Graph {
+        what: "input of that kind".to_owned(),
     }
 }
 

@@ -121,9 +121,8 @@ impl<'a> Walk<'a> {
                         self.normed(planned, &sum)?
                     }
                     _ => {
-                        return Err(CompileError::Missing {
-                            point: "embedding".to_owned(),
-                            statistic: "normalisation before the first block",
+                        return Err(CompileError::Graph {
+                            what: "normalisation before its first block".to_owned(),
                         });
                     }
                 };
@@ -132,9 +131,8 @@ impl<'a> Walk<'a> {
             Input::Image { .. } => {
                 let next = self.next_norm(0)?;
                 let Some(planned) = next else {
-                    return Err(CompileError::Missing {
-                        point: "embedding".to_owned(),
-                        statistic: "normalisation after the patches",
+                    return Err(CompileError::Graph {
+                        what: "normalisation after its patches".to_owned(),
                     });
                 };
                 let (sum, input) = self.builder.patches(&graph.input, width, planned.input())?;
@@ -165,9 +163,8 @@ impl<'a> Walk<'a> {
         sum: &Tensor,
     ) -> Result<States<'a>, CompileError> {
         let normed = self.builder.norm(planned, sum, "states", true)?;
-        let fine = normed.fine.ok_or_else(|| CompileError::Missing {
-            point: "states".to_owned(),
-            statistic: "fine output",
+        let fine = normed.fine.ok_or_else(|| CompileError::Graph {
+            what: "states after a normalisation".to_owned(),
         })?;
         Ok(States {
             codes: normed.codes,
@@ -261,8 +258,7 @@ impl<'a> Walk<'a> {
 }
 
 fn no_codes(block: &Block) -> CompileError {
-    CompileError::Missing {
-        point: block.query.input_point.clone(),
-        statistic: "codes",
+    CompileError::Graph {
+        what: format!("codes at `{}`", block.query.input_point),
     }
 }

@@ -25,6 +25,12 @@ pub enum CompileError {
         /// What is absent.
         statistic: &'static str,
     },
+    /// A graph without something a program needs.
+    #[error("the graph of the model has no {what}")]
+    Graph {
+        /// What it lacks.
+        what: String,
+    },
     /// A tensor of another size than the graph says.
     #[error("`{name}`: expected {expected} values, found {found}")]
     Size {

@@ -52,9 +52,8 @@ impl<'a> Walk<'a> {
             }
         }
         if let Some(classifier) = &head.classifier {
-            let missing = || CompileError::Missing {
-                point: classifier.input_point.clone(),
-                statistic: "codes",
+            let missing = || CompileError::Graph {
+                what: format!("codes at `{}`", classifier.input_point),
             };
             let mut input = codes.ok_or_else(missing)?;
             if let Some(pooler) = &head.pooler {

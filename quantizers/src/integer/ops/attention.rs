@@ -8,7 +8,7 @@
 
 use super::{Generic, run_generic};
 use crate::integer::arithmetic::{Arithmetic, Fault};
-use crate::integer::bounds::{Bounds, expect};
+use crate::integer::bounds::{Bounds, expect, require};
 use crate::integer::dyadic::Rounding;
 use crate::integer::frame::Frame;
 use crate::integer::interval::Interval;
@@ -88,10 +88,9 @@ impl Operation for Attention {
         let input = match &self.requantize {
             None => scores,
             Some(requantize) => {
-                expect(
-                    "valid requantization",
-                    1,
-                    usize::from(requantize.is_valid(1)),
+                require(
+                    "one factor or one a channel, shifts of 1 to 62, a range of codes",
+                    requantize.is_valid(1),
                 )?;
                 requantize.unclamped(scores, 0)?;
                 requantize.codes()
@@ -103,7 +102,10 @@ impl Operation for Attention {
         let sums = weights.times(bounds.interval(self.value)?).times(most);
         sums.within(48, "weighted sums")?;
         let valid = self.output_requantize.is_valid(width);
-        expect("valid output requantization", 1, usize::from(valid))?;
+        require(
+            "one output factor or one a channel, shifts of 1 to 62, a range of codes",
+            valid,
+        )?;
         bounds.write(self.output, width, self.output_requantize.codes())
     }
 

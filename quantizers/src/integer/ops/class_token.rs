@@ -3,7 +3,7 @@
 
 use super::{Generic, run_generic};
 use crate::integer::arithmetic::{Arithmetic, Fault};
-use crate::integer::bounds::{Bounds, expect};
+use crate::integer::bounds::{Bounds, expect, require};
 use crate::integer::frame::Frame;
 use crate::integer::interval::Interval;
 use crate::integer::kernel::Mode;
@@ -65,10 +65,9 @@ impl Operation for ClassToken {
             0,
             self.rows.len() % self.width.max(1),
         )?;
-        expect(
-            "valid requantization",
-            1,
-            usize::from(self.requantize.is_valid(self.width)),
+        require(
+            "one factor or one a channel, shifts of 1 to 62, a range of codes",
+            self.requantize.is_valid(self.width),
         )?;
         let largest = self.rows.iter().copied().max().unwrap_or(0);
         let smallest = self.rows.iter().copied().min().unwrap_or(0);

@@ -7,7 +7,7 @@
 
 use crate::integer::arithmetic::Fault;
 use crate::integer::attention::{self as head, Scores, Sums};
-use crate::integer::bounds::{Bounds, expect};
+use crate::integer::bounds::{Bounds, expect, require};
 use crate::integer::frame::{Frame, Storage};
 use crate::integer::interval::Interval;
 use crate::integer::kernel::Mode;
@@ -81,7 +81,7 @@ impl Operation for FusedAttention {
         for (buffer, codes) in kinds {
             let found = bounds.interval(buffer)?;
             let fits = codes.union(found) == codes;
-            expect("8-bit codes", 1, usize::from(fits))?;
+            require("8-bit codes", fits)?;
         }
         if bounds.max_rows > self.head.most_keys {
             return expect("keys", bounds.max_rows, self.head.most_keys);

@@ -7,7 +7,7 @@
 //! Widths: accumulators 32 bits (proven per channel from the weights), products 63 bits.
 
 use super::linear_step::LinearStep;
-use crate::integer::bounds::{Bounds, expect};
+use crate::integer::bounds::{Bounds, expect, require};
 use crate::integer::dyadic::Dyadic;
 use crate::integer::interval::Interval;
 use crate::integer::operation::{Kernel, Misfit, Operation, OperationKind, Step, read};
@@ -98,12 +98,11 @@ impl Operation for Linear {
         expect("biases", rows, self.bias.len())?;
         expect("codes", rows * weights.cols, weights.codes.len())?;
         let bytes = input.low >= 0 && input.high <= 255;
-        expect("unsigned 8-bit inputs", 1, usize::from(bytes))?;
+        require("unsigned 8-bit inputs", bytes)?;
         if let Some(requantize) = &self.requantize {
-            expect(
-                "valid requantization",
-                1,
-                usize::from(requantize.is_valid(rows)),
+            require(
+                "one factor or one a channel, shifts of 1 to 62, a range of codes",
+                requantize.is_valid(rows),
             )?;
         } else {
             expect(
@@ -167,14 +166,10 @@ impl Residual {
             bounds.buffer(self.buffer)?.width,
         )?;
         let lengths = self.factors.len() == 1 || self.factors.len() == rows;
-        expect("factors of the residual", 1, usize::from(lengths))?;
+        require("one residual factor or one a channel", lengths)?;
         let factor = self.factor(channel);
         let shift = u32::try_from(factor.shift).unwrap_or(0);
-        expect(
-            "shifts of 1 to 62",
-            1,
-            usize::from((1..=62).contains(&shift)),
-        )?;
+        require("residual shifts of 1 to 62", (1..=62).contains(&shift))?;
         let zero_point = i128::from(self.zero_point);
         let input = bounds
             .interval(self.buffer)?

@@ -2,7 +2,7 @@
 
 use super::{Generic, run_generic};
 use crate::integer::arithmetic::{Arithmetic, Fault};
-use crate::integer::bounds::{Bounds, expect};
+use crate::integer::bounds::{Bounds, expect, require};
 use crate::integer::frame::{Frame, Storage};
 use crate::integer::interval::Interval;
 use crate::integer::kernel::Mode;
@@ -60,7 +60,7 @@ impl Operation for Patches {
         }
         let whole =
             self.patch > 0 && height.is_multiple_of(self.patch) && width.is_multiple_of(self.patch);
-        expect("whole patches", 1, usize::from(whole))?;
+        require("whole patches", whole)?;
         bounds.max_rows = 1 + (height / self.patch) * (width / self.patch);
         let row = channels * self.patch * self.patch;
         bounds.write(self.output, row, Interval::of_bits(8, false))

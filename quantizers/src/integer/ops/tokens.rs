@@ -6,7 +6,7 @@
 
 use super::{Generic, run_generic};
 use crate::integer::arithmetic::{Arithmetic, Fault};
-use crate::integer::bounds::{Bounds, expect};
+use crate::integer::bounds::{Bounds, expect, require};
 use crate::integer::frame::Frame;
 use crate::integer::interval::Interval;
 use crate::integer::kernel::Mode;
@@ -87,10 +87,9 @@ impl Operation for Tokens {
             None => Interval::new(0, 0),
         };
         expect("constants", self.width, self.constant.len())?;
-        expect(
-            "valid requantization",
-            1,
-            usize::from(self.requantize.is_valid(self.width)),
+        require(
+            "one factor or one a channel, shifts of 1 to 62, a range of codes",
+            self.requantize.is_valid(self.width),
         )?;
         for (channel, &constant) in self.constant.iter().enumerate() {
             let constant = i128::from(constant);
