@@ -45,9 +45,6 @@ pub(super) fn run(
     let mut compilation = clock.stage("compile", || {
         compile_with(&graph, &source, &options, model, request)
     })?;
-    for note in &compilation.notes {
-        progress.warn(note);
-    }
     let slots = compilation.slots.drain(..).map(slot_facts).collect();
     let (mut layers, histograms) = source.into_parts();
     let written = clock.stage("write", || {

@@ -1,6 +1,6 @@
 //! Interval analysis of a whole program: no value can be wider than where it is kept.
 
-use super::frame::Buffer;
+use super::frame::{Buffer, Element};
 use super::interval::Interval;
 use super::operation::Misfit;
 use super::program::{Program, ProgramError, ProgramInput};
@@ -97,6 +97,24 @@ pub fn expect(what: &str, expected: usize, found: usize) -> Result<(), Misfit> {
     })
 }
 
+impl Bounds<'_> {
+    /// Buffer `at` must hold values of type `element`: the vector code of an operation reads no other.
+    ///
+    /// # Errors
+    /// Another type, or no such buffer.
+    pub fn typed(&self, at: usize, element: Element) -> Result<(), Misfit> {
+        let buffer = self.buffer(at)?;
+        if buffer.element == element {
+            return Ok(());
+        }
+        Err(Misfit::Shape {
+            what: format!("type of buffer `{}`", buffer.name),
+            expected: format!("{element:?}"),
+            found: format!("{:?}", buffer.element),
+        })
+    }
+}
+
 /// What constants have to be must hold.
 ///
 /// # Errors
@@ -130,6 +148,15 @@ pub fn check(program: &Program) -> Result<Vec<Vec<Option<Interval>>>, ProgramErr
     };
     let mut after = Vec::with_capacity(program.operations.len());
     for (at, operation) in program.operations.iter().enumerate() {
+        // Outputs are taken out of the frame while inputs are read.
+        let inputs = operation.inputs();
+        if let Some(buffer) = operation.outputs().iter().find(|out| inputs.contains(out)) {
+            return Err(ProgramError::Place {
+                place: format!("operations.{at} ({})", operation.kind()),
+                expected: "outputs apart from inputs".to_owned(),
+                found: format!("buffer {buffer} in both"),
+            });
+        }
         operation
             .bounds(&mut bounds)
             .map_err(|misfit| match misfit {

@@ -177,8 +177,6 @@ pub struct Scratch {
     pub wide: Vec<i32>,
     /// More of them.
     pub other: Vec<i32>,
-    /// Rows of bytes.
-    pub bytes: Vec<u8>,
 }
 
 impl Frame {

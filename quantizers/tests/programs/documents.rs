@@ -107,4 +107,18 @@ fn damaged_documents_are_refused_with_the_place() {
         shift.contains("expected one factor or one a channel, shifts of 1 to 62"),
         "{shift}"
     );
+    let written = |document: &mut Value, at: usize, key: &str, buffer: &Value| {
+        document["operations"][at]["constants"][key] = buffer.clone();
+    };
+    // Operation 2 is the first linear layer: it may not write what it reads.
+    let input = document["operations"][2]["constants"]["input"].clone();
+    let aliased = refused(&|document, _| written(document, 2, "output", &input));
+    assert!(
+        aliased.contains("expected outputs apart from inputs"),
+        "{aliased}"
+    );
+    // Codes in a buffer of another type than the vector code reads.
+    let at = usize::try_from(input.as_u64().unwrap()).unwrap();
+    let wider = refused(&|document, _| document["buffers"][at]["element"] = json!("i16"));
+    assert!(wider.contains("expected U8, found I16"), "{wider}");
 }

@@ -1,4 +1,4 @@
-//! A program being put together: buffers, operations, weights, and what a person should know.
+//! A program being put together: buffers, operations, weights, and the decisions about slots.
 
 use super::error::CompileError;
 use super::grids::{Channels, Point};
@@ -43,7 +43,6 @@ pub(super) struct Builder<'a> {
     pub(super) weights: BTreeMap<String, Weights>,
     pub(super) layers: Vec<(String, QuantizedTensor)>,
     pub(super) slots: Vec<Slot>,
-    pub(super) notes: Vec<String>,
     /// Most tokens or patches of one input.
     pub(super) max_rows: usize,
 }
@@ -58,7 +57,6 @@ impl<'a> Builder<'a> {
             weights: BTreeMap::new(),
             layers: Vec::new(),
             slots: Vec::new(),
-            notes: Vec::new(),
             max_rows,
         }
     }

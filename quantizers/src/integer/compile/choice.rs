@@ -9,7 +9,7 @@
 use super::builder::Builder;
 use super::error::CompileError;
 use super::source::{Candidate, Choice, Slot};
-use crate::integer::Mode;
+use crate::integer::{Fault, Mode};
 use crate::nonlinear::{self, Approximation, Compiled, Grid, Nonlinearity, Request};
 
 /// By how much a family has to beat one named before it. Differences below are of the order of what
@@ -93,7 +93,11 @@ impl Builder<'_> {
                     });
                 }
                 Ok(compiled) => {
-                    let (input, output) = measure(&request.input, &compiled, contest.sequences);
+                    let (input, output) = measure(&request.input, &compiled, contest.sequences)
+                        .map_err(|source| CompileError::Fault {
+                            slot: contest.slot.clone(),
+                            source,
+                        })?;
                     candidates.push(Candidate {
                         name: family.clone(),
                         input_sqnr_db: Some(input),
@@ -145,7 +149,7 @@ pub(super) fn code(grid: &Grid, value: f64, channel: usize) -> i32 {
 }
 
 /// SQNR of inputs and outputs, dB.
-fn measure(input: &Grid, compiled: &Compiled, sequences: &[Rows]) -> (f64, f64) {
+fn measure(input: &Grid, compiled: &Compiled, sequences: &[Rows]) -> Result<(f64, f64), Fault> {
     let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
     for rows in sequences {
         let width = rows.width.max(1);
@@ -158,21 +162,15 @@ fn measure(input: &Grid, compiled: &Compiled, sequences: &[Rows]) -> (f64, f64) 
                 *slot = code(input, value, channel);
                 of_input.add(value, input.value(*slot, channel));
             }
-            // Machine arithmetic never faults.
-            if compiled
-                .kernel
-                .run(Mode::Fast, &codes, &mut results)
-                .is_ok()
-            {
-                for (channel, (&result, &value)) in results.iter().zip(wanted).enumerate() {
-                    of_output.add(value, compiled.output.value(result, channel));
-                }
+            compiled.kernel.run(Mode::Fast, &codes, &mut results)?;
+            for (channel, (&result, &value)) in results.iter().zip(wanted).enumerate() {
+                of_output.add(value, compiled.output.value(result, channel));
             }
         }
         inputs.push(of_input.value());
         outputs.push(of_output.value());
     }
-    (decibel(&inputs), decibel(&outputs))
+    Ok((decibel(&inputs), decibel(&outputs)))
 }
 
 /// `|x| / |x - y|` of one sequence.

@@ -43,7 +43,6 @@ pub fn compile(
         program,
         layers: builder.layers,
         slots: builder.slots,
-        notes: builder.notes,
     })
 }
 

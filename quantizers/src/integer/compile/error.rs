@@ -1,7 +1,7 @@
 //! A model that cannot be compiled.
 
 use super::source::SourceError;
-use crate::integer::ProgramError;
+use crate::integer::{Fault, ProgramError};
 use crate::nonlinear::Refusal;
 use thiserror::Error;
 
@@ -57,6 +57,15 @@ pub enum CompileError {
         /// Why.
         #[source]
         source: Refusal,
+    },
+    /// A kernel that cannot be run on the samples of its slot.
+    #[error("slot `{slot}` cannot be measured")]
+    Fault {
+        /// The slot.
+        slot: String,
+        /// Why.
+        #[source]
+        source: Fault,
     },
     /// No family could take a slot.
     #[error("slot `{slot}`: none of {families} can take it: {reasons}")]

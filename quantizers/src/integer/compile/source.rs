@@ -144,6 +144,4 @@ pub struct Compilation {
     pub layers: Vec<(String, QuantizedTensor)>,
     /// The decisions about nonlinear slots.
     pub slots: Vec<Slot>,
-    /// Things a person should know.
-    pub notes: Vec<String>,
 }

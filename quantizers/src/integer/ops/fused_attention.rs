@@ -7,9 +7,8 @@
 
 use crate::integer::arithmetic::Fault;
 use crate::integer::attention::{self as head, Scores, Sums};
-use crate::integer::bounds::{Bounds, expect, require};
-use crate::integer::frame::{Frame, Storage};
-use crate::integer::interval::Interval;
+use crate::integer::bounds::{Bounds, expect};
+use crate::integer::frame::{Element, Frame, Storage};
 use crate::integer::kernel::Mode;
 use crate::integer::matmul::{Left, PackedMatrix, fastest, multiply_into};
 use crate::integer::operation::{Misfit, Operation, OperationKind, Step, read};
@@ -73,15 +72,12 @@ impl Operation for FusedAttention {
         for buffer in self.inputs() {
             expect("width of an input", width, bounds.buffer(buffer)?.width)?;
         }
-        let kinds = [
-            (self.query, Interval::of_bits(8, false)),
-            (self.key, Interval::of_bits(8, true)),
-            (self.value, Interval::of_bits(8, true)),
-        ];
-        for (buffer, codes) in kinds {
-            let found = bounds.interval(buffer)?;
-            let fits = codes.union(found) == codes;
-            require("8-bit codes", fits)?;
+        // A type holds no code outside 8 bits, so intervals need no look.
+        bounds.typed(self.query, Element::U8)?;
+        bounds.typed(self.key, Element::I8)?;
+        bounds.typed(self.value, Element::I8)?;
+        for buffer in self.inputs() {
+            bounds.interval(buffer)?;
         }
         if bounds.max_rows > self.head.most_keys {
             return expect("keys", bounds.max_rows, self.head.most_keys);

@@ -9,6 +9,7 @@
 use super::linear_step::LinearStep;
 use crate::integer::bounds::{Bounds, expect, require};
 use crate::integer::dyadic::Dyadic;
+use crate::integer::frame::Element;
 use crate::integer::interval::Interval;
 use crate::integer::operation::{Kernel, Misfit, Operation, OperationKind, Step, read};
 use crate::integer::requantize::Requantization;
@@ -97,8 +98,7 @@ impl Operation for Linear {
         expect("inputs", weights.cols, bounds.buffer(self.input)?.width)?;
         expect("biases", rows, self.bias.len())?;
         expect("codes", rows * weights.cols, weights.codes.len())?;
-        let bytes = input.low >= 0 && input.high <= 255;
-        require("unsigned 8-bit inputs", bytes)?;
+        bounds.typed(self.input, Element::U8)?;
         if let Some(requantize) = &self.requantize {
             require(
                 "one factor or one a channel, shifts of 1 to 62, a range of codes",

@@ -3,7 +3,7 @@
 use super::{Generic, run_generic};
 use crate::integer::arithmetic::{Arithmetic, Fault};
 use crate::integer::bounds::{Bounds, expect, require};
-use crate::integer::frame::{Frame, Storage};
+use crate::integer::frame::{Element, Frame, Storage};
 use crate::integer::interval::Interval;
 use crate::integer::kernel::Mode;
 use crate::integer::operation::{Misfit, Operation, OperationKind, Step, read};
@@ -61,6 +61,7 @@ impl Operation for Patches {
         let whole =
             self.patch > 0 && height.is_multiple_of(self.patch) && width.is_multiple_of(self.patch);
         require("whole patches", whole)?;
+        bounds.typed(self.output, Element::U8)?;
         bounds.max_rows = 1 + (height / self.patch) * (width / self.patch);
         let row = channels * self.patch * self.patch;
         bounds.write(self.output, row, Interval::of_bits(8, false))
