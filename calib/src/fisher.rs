@@ -10,14 +10,17 @@
 
 mod kept_inputs;
 mod loss;
+mod saver;
 
 use crate::collect::CollectError;
-use crate::hidden::values;
-use crate::stats_store::{Entries, Entry, StatsStore};
+use crate::layers::fused::add_squared_products;
+use crate::stats_store::StatsStore;
 use crate::workers::Workers;
-use crate::{Forward, Hidden, StageError, Vjp};
+use crate::{Forward, Hidden, LayerSpec, Tape, Vjp};
 use burn::tensor::Tensor;
 use kept_inputs::KeptInputs;
+use rayon::prelude::*;
+use saver::Saver;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -113,23 +116,32 @@ pub fn collect_fisher(
     let workers = Workers::new()?;
     let mut losses = Vec::new();
     let mut gradients = Vec::new();
-    for stage in (first..stages).rev() {
-        let pass = backward(
-            forward,
-            stage,
-            sequences,
-            gradients,
-            &mut kept,
-            options.seed,
-            &workers,
-        )?;
-        if stage == stages - 1 {
-            losses = pass.losses;
+    Saver::with(store, |saver| {
+        for stage in (first..stages).rev() {
+            let layers: Vec<&LayerSpec> = model
+                .layers()
+                .iter()
+                .filter(|layer| wanted.get(layer.name.as_str()) == Some(&stage))
+                .collect();
+            let pass = backward(
+                forward,
+                stage,
+                &layers,
+                sequences,
+                gradients,
+                &mut kept,
+                options.seed,
+                &workers,
+            )?;
+            if stage == stages - 1 {
+                losses = pass.losses;
+            }
+            gradients = pass.input_gradients;
+            saver.save(stage, pass.squares)?;
+            progress(2 * stages - 1 - stage, steps);
         }
-        gradients = pass.input_gradients;
-        save(pass.squares, &wanted, stage, store)?;
-        progress(2 * stages - 1 - stage, steps);
-    }
+        Ok(())
+    })?;
     Ok(losses)
 }
 
@@ -144,9 +156,11 @@ struct Pass {
 }
 
 /// Sends `gradients` (none yet for the last stage) backwards through one stage.
+#[expect(clippy::too_many_arguments, reason = "the state of one loop")]
 fn backward(
     forward: &Forward<'_>,
     stage: usize,
+    layers: &[&LayerSpec],
     sequences: &[Sequence],
     gradients: Vec<Tensor<3>>,
     kept: &mut KeptInputs,
@@ -154,9 +168,8 @@ fn backward(
     workers: &Workers,
 ) -> Result<Pass, CollectError> {
     let model = forward.model();
-    let built = (0..workers.count().min(sequences.len()))
-        .map(|_| model.build_for_vjp(stage, forward.source(), forward.device()))
-        .collect::<Result<Vec<_>, _>>()?;
+    let device = forward.device().clone().autodiff();
+    let built = model.build(stage, forward.source(), &device)?;
     let mut pass = Pass {
         losses: Vec::new(),
         input_gradients: Vec::new(),
@@ -171,71 +184,49 @@ fn backward(
             .zip(inputs)
             .map(|(index, input)| (index, input, incoming.next()))
             .collect();
-        let results = workers.map(&built, work, |built, (index, input, gradient)| {
-            let (loss, vjp) = match gradient {
-                Some(gradient) => (0.0, built.vjp(input, &mut |_output| gradient.clone())?),
-                None => loss::last_stage(
-                    built.as_ref(),
-                    input,
-                    model.output(),
-                    &sequences[index].tokens,
-                    loss::sequence_seed(seed, index),
-                )?,
-            };
-            Ok::<_, StageError>((loss, square(vjp)))
+        let results = workers.map(work, |(index, input, gradient)| match gradient {
+            Some(gradient) => {
+                let tape = Tape::record(built.as_ref(), layers.iter().copied(), input)?;
+                Ok((0.0, tape.back(gradient)))
+            }
+            None => loss::last_stage(
+                built.as_ref(),
+                input,
+                model.output(),
+                &sequences[index].tokens,
+                loss::sequence_seed(seed, index),
+            ),
         });
+        let mut factors: BTreeMap<String, Vec<[Tensor<3>; 2]>> = BTreeMap::new();
         for result in results {
-            let (loss, vjp) = result?;
+            let (loss, vjp): (f64, Vjp) = result?;
             pass.losses.push(loss);
             pass.input_gradients.push(vjp.input_gradient);
-            for (name, square) in vjp.weight_gradients {
-                let total = match pass.squares.remove(&name) {
-                    Some(sum) => sum + square,
-                    None => square,
-                };
-                pass.squares.insert(name, total);
+            for gradient in vjp.weight_gradients {
+                let layer = gradient.layer.clone();
+                factors.entry(layer).or_default().push(gradient.factors());
             }
         }
+        add_squares(&mut pass.squares, factors);
     }
     Ok(pass)
 }
 
-/// The per-sequence gradients, squared.
-fn square(vjp: Vjp) -> Vjp {
-    Vjp {
-        input_gradient: vjp.input_gradient,
-        weight_gradients: vjp
-            .weight_gradients
-            .into_iter()
-            .map(|(name, gradient)| (name, gradient.clone() * gradient))
-            .collect(),
-    }
-}
-
-fn save(
-    squares: BTreeMap<String, Tensor<2>>,
-    wanted: &BTreeMap<&str, usize>,
-    stage: usize,
-    store: &StatsStore,
-) -> Result<(), CollectError> {
-    let mut entries = Entries::new();
-    for (name, tensor) in squares {
-        if !wanted.contains_key(name.as_str()) {
-            continue;
-        }
-        let shape = tensor.dims().to_vec();
-        let values = values(tensor);
-        if values.iter().any(|value| !value.is_finite()) {
-            return Err(CollectError::Unsupported {
-                statistic: KIND,
-                layer: name,
-                reason: "its gradient is not finite",
-            });
-        }
-        entries.insert(name, Entry { shape, values });
-    }
-    if !entries.is_empty() {
-        store.write(KIND, stage, &entries)?;
-    }
-    Ok(())
+/// Adds the squares of the gradients with the given factors, all layers at once.
+fn add_squares(
+    squares: &mut BTreeMap<String, Tensor<2>>,
+    factors: BTreeMap<String, Vec<[Tensor<3>; 2]>>,
+) {
+    let work: Vec<_> = factors
+        .into_iter()
+        .map(|(layer, factors)| {
+            let sum = squares.remove(&layer);
+            (layer, sum, factors)
+        })
+        .collect();
+    let added: Vec<_> = work
+        .into_par_iter()
+        .filter_map(|(layer, sum, factors)| Some((layer, add_squared_products(sum, factors)?)))
+        .collect();
+    squares.extend(added);
 }

@@ -84,6 +84,12 @@ impl Hidden {
 pub trait Tap {
     /// `values` is `[batch, tokens, width]`, `point` a name like `model.layers.3.attn_in`.
     fn observe(&mut self, point: &str, values: &Tensor<3>);
+
+    /// The output of a linear layer; what is answered flows on. By default it is only looked at.
+    fn pass(&mut self, point: &str, values: Tensor<3>) -> Tensor<3> {
+        self.observe(point, &values);
+        values
+    }
 }
 
 /// Looks at nothing.

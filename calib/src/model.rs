@@ -1,10 +1,9 @@
 //! A model is a list of stages: embedding, block 0 .. block L-1, head.
 
 use crate::encoder_graph::GraphError;
-use crate::layers::TensorSpec;
-use crate::tape;
+use crate::layers::{TensorSpec, output_point};
 use crate::{Hidden, Memory, NoTap, SourceError, Tap, WeightSource};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use quantizers::integer::compile::EncoderGraph;
 use thiserror::Error;
 
@@ -31,6 +30,11 @@ impl LayerSpec {
     /// Checkpoint name of the weight.
     pub fn weight_name(&self) -> String {
         format!("{}.weight", self.name)
+    }
+
+    /// Where a [`Tap`] sees its output.
+    pub fn output_point(&self) -> String {
+        output_point(&self.name)
     }
 }
 
@@ -100,8 +104,8 @@ pub trait Model: Send + Sync {
             reason: "is not described",
         })
     }
-    /// Builds one stage. On an autodiff device the weights of its in-block layers require gradients,
-    /// and nothing else does.
+    /// Builds one stage. Nothing in it is a leaf of a tape, so stages on an autodiff device can be
+    /// shared by many [`Tape`](crate::Tape)s.
     ///
     /// # Errors
     /// A missing tensor or one of another shape.
@@ -111,18 +115,6 @@ pub trait Model: Send + Sync {
         source: &dyn WeightSource,
         device: &Device,
     ) -> Result<Box<dyn Stage>, StageError>;
-    /// Builds one stage for [`Stage::vjp`]: by default on the autodiff twin of `device`.
-    ///
-    /// # Errors
-    /// As [`Model::build`].
-    fn build_for_vjp(
-        &self,
-        stage: usize,
-        source: &dyn WeightSource,
-        device: &Device,
-    ) -> Result<Box<dyn Stage>, StageError> {
-        self.build(stage, source, &device.clone().autodiff())
-    }
     /// Vocabulary size of a text model.
     fn vocabulary(&self) -> Option<usize> {
         None
@@ -157,44 +149,6 @@ pub trait Stage: Send + Sync {
             other => other,
         })
     }
-    /// The weights of the stage's in-block layers as `(layer name, tensor in checkpoint layout)`,
-    /// for reading their gradients after a backward pass; empty for embeddings and heads.
-    fn weights(&self) -> Vec<(String, Tensor<2>)>;
-    /// Vector-Jacobian product of a stage from states to states, built by [`Model::build_for_vjp`].
-    ///
-    /// `input` is `[batch, tokens, width]`; `output_gradient` is given the stage's output once and
-    /// answers the loss gradient with respect to it (for a block it is known beforehand, for the
-    /// last stage it follows from the output). The default records one autodiff tape, of this stage
-    /// and this batch only.
-    ///
-    /// # Errors
-    /// As [`Stage::forward`].
-    fn vjp(
-        &self,
-        input: Tensor<3>,
-        output_gradient: &mut dyn FnMut(Tensor<3>) -> Tensor<3>,
-    ) -> Result<Vjp, StageError> {
-        match self.with_own_leaves() {
-            Some(stage) => tape::vjp(stage.as_ref(), input, output_gradient),
-            None => tape::vjp(self, input, output_gradient),
-        }
-    }
-    /// The same stage on weight leaves of its own; `None` if it has no leaves.
-    ///
-    /// burn keeps tapes that share a leaf behind one lock, held during the whole backward pass:
-    /// sequences on other threads would wait for each other.
-    fn with_own_leaves(&self) -> Option<Box<dyn Stage>> {
-        None
-    }
-}
-
-/// What [`Stage::vjp`] returns.
-#[derive(Debug)]
-pub struct Vjp {
-    /// Loss gradient with respect to the stage's input, `[batch, tokens, width]`.
-    pub input_gradient: Tensor<3>,
-    /// `(layer name, loss gradient)` of the quantizable weights, in checkpoint layout.
-    pub weight_gradients: Vec<(String, Tensor<2>)>,
 }
 
 /// A configuration no architecture here can open.

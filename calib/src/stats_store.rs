@@ -8,9 +8,10 @@
 use fs_err as fs;
 use quantizers::formats::TensorFolder;
 use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -102,32 +103,27 @@ impl StatsStore {
     /// When the file cannot be written.
     pub fn write(&self, kind: &str, stage: usize, entries: &Entries) -> Result<(), StoreError> {
         let path = self.file(kind, stage);
-        let bytes: BTreeMap<&str, Vec<u8>> = entries
+        let bytes: Vec<(&str, Cow<'_, [u8]>)> = entries
             .iter()
-            .map(|(name, entry)| {
-                (
-                    name.as_str(),
-                    entry
-                        .values
-                        .iter()
-                        .flat_map(|value| value.to_le_bytes())
-                        .collect(),
-                )
-            })
+            .map(|(name, entry)| (name.as_str(), little_endian(&entry.values)))
             .collect();
         let views = entries
-            .iter()
-            .map(|(name, entry)| {
-                TensorView::new(Dtype::F32, entry.shape.clone(), &bytes[name.as_str()])
-                    .map(|view| (name.as_str(), view))
+            .values()
+            .zip(&bytes)
+            .map(|(entry, (name, bytes))| {
+                TensorView::new(Dtype::F32, entry.shape.clone(), bytes).map(|view| (*name, view))
             })
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| damaged(&path, &error))?;
-        let data = safetensors::serialize(views, None).map_err(|error| damaged(&path, &error))?;
         let partial = path.with_extension("safetensors.partial");
-        let mut file = fs::File::create(&partial)?;
-        file.write_all(&data)?;
-        file.sync_all()?;
+        safetensors::serialize_to_file(views, None, &partial).map_err(|error| match error {
+            SafeTensorError::IoError(error) => {
+                let named = format!("cannot write `{}`: {error}", partial.display());
+                StoreError::Io(io::Error::new(error.kind(), named))
+            }
+            error => damaged(&path, &error),
+        })?;
+        fs::File::options().write(true).open(&partial)?.sync_all()?;
         fs::rename(&partial, &path)?;
         Ok(())
     }
@@ -162,6 +158,20 @@ impl StatsStore {
                 ))
             })
             .collect()
+    }
+}
+
+/// The bytes of `values` as files hold them; a view where this machine holds them so, too.
+fn little_endian(values: &[f32]) -> Cow<'_, [u8]> {
+    if cfg!(target_endian = "little") {
+        Cow::Borrowed(bytemuck::cast_slice(values))
+    } else {
+        Cow::Owned(
+            values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect(),
+        )
     }
 }
 

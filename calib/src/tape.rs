@@ -1,43 +1,177 @@
-//! The vector-Jacobian product of a stage by one autodiff tape.
+//! One stage's forward pass, recorded so that a gradient can be sent back through it.
+//!
+//! Weights are no leaves of the tape. A linear layer's weight gradient is the product of what went
+//! into the layer and the loss gradient of what came out of it, so the tape answers these two
+//! ([`WeightGradient`]); whoever wants the sum of squared gradients multiplies tile by tile and never
+//! holds a gradient whole. It also keeps tapes apart: burn merges the graphs of tapes that share a
+//! leaf behind one lock.
 
-use crate::{Hidden, NoTap, Stage, StageError, Vjp};
+use crate::layers::fused;
+use crate::{Hidden, LayerSpec, Stage, StageError, Tap};
 use burn::tensor::Tensor;
+use std::collections::BTreeMap;
 
-/// Runs `stage` on `input` and sends the gradient of its output back; see [`Stage::vjp`].
-pub(crate) fn vjp<S: Stage + ?Sized>(
-    stage: &S,
+/// A recorded forward pass of one stage over one batch.
+pub struct Tape {
     input: Tensor<3>,
-    output_gradient: &mut dyn FnMut(Tensor<3>) -> Tensor<3>,
-) -> Result<Vjp, StageError> {
-    let input = input.autodiff().require_grad();
-    let output = match stage.forward(Hidden::States(input.clone()), &mut NoTap)? {
-        Hidden::States(states) => states,
-        Hidden::Tokens(_) | Hidden::Pixels(_) => {
-            return Err(StageError::Input {
-                stage: "vjp".to_owned(),
-                expected: "states",
-                found: "another kind of output",
-            });
+    output: Tensor<3>,
+    inputs: BTreeMap<String, Tensor<3>>,
+    probes: Vec<Probe>,
+}
+
+/// What a linear layer's weight gradient is made of.
+#[derive(Debug, Clone)]
+pub struct WeightGradient {
+    /// Layer name.
+    pub layer: String,
+    /// What the layer was given, `[batch, tokens, cols]`.
+    pub input: Tensor<3>,
+    /// Loss gradient of what it answered, `[batch, tokens, rows]`.
+    pub output_gradient: Tensor<3>,
+    /// The checkpoint stores the weight as `[cols, rows]`.
+    pub transposed: bool,
+}
+
+impl WeightGradient {
+    /// The two factors `L` and `R`, `[batch, tokens, _]`, of the gradient `Lᵀ R` in checkpoint layout.
+    pub fn factors(self) -> [Tensor<3>; 2] {
+        if self.transposed {
+            [self.input, self.output_gradient]
+        } else {
+            [self.output_gradient, self.input]
         }
-    };
-    let output_gradient = output_gradient(output.clone().inner());
-    let shape = input.dims();
-    let device = output.device().inner();
-    let mut gradients = (output * output_gradient).sum().backward();
-    let input_gradient = input
-        .grad_remove(&mut gradients)
-        .unwrap_or_else(|| Tensor::zeros(shape, &device));
-    let weight_gradients = stage
-        .weights()
-        .into_iter()
-        .filter_map(|(name, weight)| {
-            weight
-                .grad_remove(&mut gradients)
-                .map(|gradient| (name, gradient))
+    }
+
+    /// The gradient, in checkpoint layout.
+    pub fn dense(self) -> Tensor<2> {
+        let [left, right] = self.factors().map(|factor| {
+            let [batch, tokens, width] = factor.dims();
+            factor.reshape([batch * tokens, width])
+        });
+        left.transpose().matmul(right)
+    }
+}
+
+/// What [`Tape::back`] answers: the vector-Jacobian products of the stage.
+#[derive(Debug)]
+pub struct Vjp {
+    /// Loss gradient with respect to the stage's input, `[batch, tokens, width]`.
+    pub input_gradient: Tensor<3>,
+    /// Of the layers asked for, in execution order.
+    pub weight_gradients: Vec<WeightGradient>,
+}
+
+impl Tape {
+    /// Runs `stage`, built on an autodiff device, on `input` `[batch, tokens, width]`. Weight gradients
+    /// can be had of those of its linear layers that `layers` names.
+    ///
+    /// # Errors
+    /// As [`Stage::forward`]; a stage that answers something else than states.
+    pub fn record<'l>(
+        stage: &dyn Stage,
+        layers: impl IntoIterator<Item = &'l LayerSpec>,
+        input: Tensor<3>,
+    ) -> Result<Self, StageError> {
+        let input = input.autodiff().require_grad();
+        let mut tap = Probes::new(layers);
+        let output = match stage.forward(Hidden::States(input.clone()), &mut tap)? {
+            Hidden::States(states) => states,
+            Hidden::Tokens(_) | Hidden::Pixels(_) => {
+                return Err(StageError::Input {
+                    stage: "the output of a tape".to_owned(),
+                    expected: "states",
+                    found: "another kind of output",
+                });
+            }
+        };
+        Ok(Self {
+            input,
+            output,
+            inputs: tap.inputs,
+            probes: tap.probes,
         })
-        .collect();
-    Ok(Vjp {
-        input_gradient,
-        weight_gradients,
-    })
+    }
+
+    /// What the stage answered, off the tape.
+    pub fn output(&self) -> Tensor<3> {
+        self.output.clone().inner()
+    }
+
+    /// Sends the loss gradient of the output back.
+    pub fn back(self, output_gradient: Tensor<3>) -> Vjp {
+        let shape = self.input.dims();
+        let device = output_gradient.device();
+        let mut gradients = fused::seed(self.output, output_gradient).backward();
+        let input_gradient = self
+            .input
+            .grad_remove(&mut gradients)
+            .unwrap_or_else(|| Tensor::zeros(shape, &device));
+        let weight_gradients = self
+            .probes
+            .into_iter()
+            .filter_map(|probe| {
+                Some(WeightGradient {
+                    output_gradient: probe.leaf.grad_remove(&mut gradients)?,
+                    input: self.inputs.get(&probe.input_point)?.clone(),
+                    layer: probe.layer,
+                    transposed: probe.transposed,
+                })
+            })
+            .collect();
+        Vjp {
+            input_gradient,
+            weight_gradients,
+        }
+    }
+}
+
+/// A leaf behind a linear layer: the loss gradient of the layer's output arrives there.
+struct Probe {
+    layer: String,
+    input_point: String,
+    transposed: bool,
+    leaf: Tensor<3>,
+}
+
+/// Puts a [`Probe`] behind each wanted layer and keeps what the layer was given.
+struct Probes<'l> {
+    /// By the point of the output.
+    wanted: BTreeMap<String, &'l LayerSpec>,
+    inputs: BTreeMap<String, Tensor<3>>,
+    probes: Vec<Probe>,
+}
+
+impl<'l> Probes<'l> {
+    fn new(layers: impl IntoIterator<Item = &'l LayerSpec>) -> Self {
+        Self {
+            wanted: layers
+                .into_iter()
+                .map(|layer| (layer.output_point(), layer))
+                .collect(),
+            inputs: BTreeMap::new(),
+            probes: Vec::new(),
+        }
+    }
+}
+
+impl Tap for Probes<'_> {
+    fn observe(&mut self, point: &str, values: &Tensor<3>) {
+        if self.wanted.values().any(|layer| layer.input_point == point) {
+            self.inputs.insert(point.to_owned(), values.clone().inner());
+        }
+    }
+
+    fn pass(&mut self, point: &str, values: Tensor<3>) -> Tensor<3> {
+        let Some(layer) = self.wanted.get(point) else {
+            return values;
+        };
+        let (values, leaf) = fused::probe(values);
+        self.probes.push(Probe {
+            layer: layer.name.clone(),
+            input_point: layer.input_point.clone(),
+            transposed: layer.transposed,
+            leaf,
+        });
+        values
+    }
 }

@@ -5,8 +5,8 @@
 //!   that waits for such a product may steal the backward pass of ANOTHER sequence and wait for a lock
 //!   it holds itself. So each worker has a rayon pool of its own, of one thread: nothing to steal.
 //! * Graphs that share a leaf are merged while the registry of graphs is locked, and a backward pass
-//!   wants that registry while it holds its graph. So each worker has its own state (a stage with
-//!   weights of its own): no two graphs ever share a leaf.
+//!   wants that registry while it holds its graph. So no two graphs may share a leaf: weights are none
+//!   ([`Tape`](crate::Tape)).
 
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use std::sync::Mutex;
@@ -35,24 +35,18 @@ impl Workers {
         self.pools.len()
     }
 
-    /// `work` over `items`, each with the state of the worker it falls to; results in the order of
-    /// the items whoever made them.
-    pub fn map<S: Sync, T: Send, R: Send>(
-        &self,
-        states: &[S],
-        items: Vec<T>,
-        work: impl Fn(&S, T) -> R + Sync,
-    ) -> Vec<R> {
+    /// `work` over `items`; results in the order of the items whoever made them.
+    pub fn map<T: Send, R: Send>(&self, items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
         let count = items.len();
         let queue = Mutex::new(items.into_iter().enumerate());
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         let mut results: Vec<Option<R>> = (0..count).map(|_| None).collect();
         let slots = Mutex::new(&mut results);
         std::thread::scope(|scope| {
-            for (pool, state) in self.pools.iter().zip(states).take(count) {
+            for pool in self.pools.iter().take(count) {
                 scope.spawn(|| {
                     while let Some((index, item)) = next() {
-                        let result = pool.install(|| work(state, item));
+                        let result = pool.install(|| work(item));
                         slots.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result);
                     }
                 });
@@ -72,16 +66,12 @@ mod tests {
         pool.install(|| {
             let workers = Workers::new().unwrap();
             assert_eq!(workers.count(), 3);
-            let doubled = workers.map(&[(); 3], (0..50).collect(), |(), item: u32| {
+            let doubled = workers.map((0..50).collect(), |item: u32| {
                 assert_eq!(rayon::current_num_threads(), 1);
                 item * 2
             });
             assert_eq!(doubled, (0..50).map(|item| item * 2).collect::<Vec<_>>());
-            assert!(
-                workers
-                    .map(&[(); 3], Vec::new(), |(), item: u32| item)
-                    .is_empty()
-            );
+            assert!(workers.map(Vec::new(), |item: u32| item).is_empty());
         });
     }
 }

@@ -11,7 +11,7 @@ use calib::collect::{Collection, collect};
 use calib::fisher::{self, FisherOptions, Sequence, collect_fisher};
 use calib::observers;
 use calib::stats_store::{Key, StatsStore};
-use calib::{Checkpoint, Forward, Hidden, Model, NoTap, open_model};
+use calib::{Checkpoint, Forward, Hidden, Model, NoTap, Stage, StageError, Tap, Tape, open_model};
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -226,32 +226,40 @@ fn mean_loss_gradient(logits: &Tensor<3>, ids: &[u32]) -> Tensor<3> {
     Tensor::from_data(TensorData::new(values, shape), &logits.device())
 }
 
-/// The same sum with one tape over the whole model per sequence.
+/// All stages but the first as one.
+struct Whole(Vec<Box<dyn Stage>>);
+
+impl Stage for Whole {
+    fn forward(&self, hidden: Hidden, tap: &mut dyn Tap) -> Result<Hidden, StageError> {
+        self.0
+            .iter()
+            .try_fold(hidden, |hidden, stage| stage.forward(hidden, tap))
+    }
+}
+
+/// The same sum with one tape over the whole model per sequence, and gradients that are whole.
 fn whole_model(
     checkpoint: &Checkpoint,
     model: &dyn Model,
     ids: &[Vec<u32>],
 ) -> BTreeMap<String, Vec<f32>> {
-    let device = Device::flex().autodiff();
-    let stages: Vec<_> = (0..model.stages())
-        .map(|s| model.build(s, checkpoint, &device).unwrap())
-        .collect();
+    let device = Device::flex();
+    let build = |stage: usize, device: &Device| model.build(stage, checkpoint, device).unwrap();
+    let embedding = build(0, &device);
+    let taped = device.clone().autodiff();
+    let whole = Whole((1..model.stages()).map(|s| build(s, &taped)).collect());
     let mut sums: BTreeMap<String, Tensor<2>> = BTreeMap::new();
     for ids in ids {
-        let output = stages
-            .iter()
-            .try_fold(tokens(ids, &device), |hidden, stage| {
-                stage.forward(hidden, &mut NoTap)
-            })
-            .unwrap();
-        let Hidden::States(logits) = output else {
-            panic!("logits expected")
+        let embedded = embedding.forward(tokens(ids, &device), &mut NoTap).unwrap();
+        let Hidden::States(embedded) = embedded else {
+            panic!("states expected")
         };
-        let seed = mean_loss_gradient(&logits.clone().inner(), ids);
-        let mut gradients = (logits * seed).sum().backward();
-        for (name, weight) in stages.iter().flat_map(|stage| stage.weights()) {
-            let gradient = weight.grad_remove(&mut gradients).unwrap();
-            let square = gradient.clone() * gradient;
+        let layers = model.layers().iter().filter(|layer| layer.in_block);
+        let tape = Tape::record(&whole, layers, embedded).unwrap();
+        let seed = mean_loss_gradient(&tape.output(), ids);
+        for gradient in tape.back(seed).weight_gradients {
+            let name = gradient.layer.clone();
+            let square = gradient.dense().square();
             let sum = match sums.remove(&name) {
                 Some(sum) => sum + square,
                 None => square,

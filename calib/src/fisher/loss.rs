@@ -9,7 +9,7 @@
 
 use crate::hidden::values;
 use crate::model::Output;
-use crate::{Stage, StageError, Vjp};
+use crate::{Stage, StageError, Tape, Vjp};
 use burn::tensor::{Tensor, TensorData, activation};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -34,12 +34,16 @@ pub(super) fn last_stage(
 ) -> Result<(f64, Vjp), StageError> {
     match output {
         Output::TokenLogits => next_token(stage, &input, tokens),
-        Output::ClassLogits => stage
-            .vjp(input, &mut |logits| sampled_label(&logits, seed))
-            .map(|vjp| (0.0, vjp)),
-        Output::HiddenStates => stage
-            .vjp(input, &mut |states| random_signs(&states, seed))
-            .map(|vjp| (0.0, vjp)),
+        Output::ClassLogits => {
+            let tape = Tape::record(stage, [], input)?;
+            let gradient = sampled_label(&tape.output(), seed);
+            Ok((0.0, tape.back(gradient)))
+        }
+        Output::HiddenStates => {
+            let tape = Tape::record(stage, [], input)?;
+            let gradient = random_signs(&tape.output(), seed);
+            Ok((0.0, tape.back(gradient)))
+        }
     }
 }
 
@@ -61,17 +65,13 @@ fn next_token(
     let mut step = 16;
     while start < scored {
         let slice = start..(start + step).min(scored);
-        let mut vocabulary = 1;
-        let vjp = stage.vjp(
-            input.clone().narrow(1, slice.start, slice.len()),
-            &mut |logits| {
-                vocabulary = logits.dims()[2];
-                let (sum, gradient) = cross_entropy(logits, tokens, &slice, scored);
-                loss += sum;
-                gradient
-            },
-        )?;
-        gradients.push(vjp.input_gradient);
+        let part = input.clone().narrow(1, slice.start, slice.len());
+        let tape = Tape::record(stage, [], part)?;
+        let logits = tape.output();
+        let vocabulary = logits.dims()[2];
+        let (sum, gradient) = cross_entropy(logits, tokens, &slice, scored);
+        loss += sum;
+        gradients.push(tape.back(gradient).input_gradient);
         start = slice.end;
         step = (LOGITS_AT_ONCE / vocabulary).max(1);
     }

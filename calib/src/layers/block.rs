@@ -86,7 +86,6 @@ impl StageSpec for BlockSpec {
     }
 }
 
-#[derive(Clone)]
 struct Block {
     index: usize,
     attention_norm: Norm,
@@ -134,19 +133,5 @@ impl Stage for Block {
         Ok(Hidden::States(
             self.run(x, &mut NoTap, |x, _| self.attention.next(x, memory)),
         ))
-    }
-
-    fn with_own_leaves(&self) -> Option<Box<dyn Stage>> {
-        Some(Box::new(Self {
-            attention: self.attention.with_own_leaves(),
-            mlp: self.mlp.with_own_leaves(),
-            ..self.clone()
-        }))
-    }
-
-    fn weights(&self) -> Vec<(String, Tensor<2>)> {
-        let mut weights = self.attention.weights();
-        weights.extend(self.mlp.weights());
-        weights
     }
 }

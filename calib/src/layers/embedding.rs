@@ -103,10 +103,6 @@ impl Stage for TextEmbedding {
         }
         Ok(Hidden::States(x))
     }
-
-    fn weights(&self) -> Vec<(String, Tensor<2>)> {
-        Vec::new()
-    }
 }
 
 fn check_ids(ids: &Tensor<2, Int>, vocabulary: usize) -> Result<(), StageError> {
@@ -226,9 +222,5 @@ impl Stage for PatchEmbedding {
         Ok(Hidden::States(
             Tensor::cat(vec![class, x], 1) + self.positions.clone(),
         ))
-    }
-
-    fn weights(&self) -> Vec<(String, Tensor<2>)> {
-        Vec::new()
     }
 }

@@ -2,11 +2,11 @@
 
 use super::linear::Linear;
 use super::norm::Norm;
+use super::weight::Weight;
 use super::{Inventory, LinearSpec, Loader, NormSpec, TensorSpec, fused};
 use crate::architectures::StageSpec;
 use crate::encoder_graph::{Inexpressible, Sketch};
 use crate::{Hidden, Memory, NoTap, Stage, StageError, Tap};
-use burn::tensor::Tensor;
 use quantizers::integer::compile::graph;
 
 /// Which positions reach the head.
@@ -93,7 +93,9 @@ impl StageSpec for HeadSpec {
                 Some(Projection::Layer(layer)) => {
                     Some(LoadedProjection::Layer(layer.load(loader)?))
                 }
-                Some(Projection::Tied(table)) => Some(LoadedProjection::Tied(loader.read(table)?)),
+                Some(Projection::Tied(table)) => {
+                    Some(LoadedProjection::Tied(Weight::load(loader, table, false)?))
+                }
                 None => None,
             },
         }))
@@ -103,7 +105,7 @@ impl StageSpec for HeadSpec {
 #[expect(clippy::large_enum_variant, reason = "one per model")]
 enum LoadedProjection {
     Layer(Linear),
-    Tied(Tensor<2>),
+    Tied(Weight),
 }
 
 struct Head {
@@ -132,7 +134,7 @@ impl Stage for Head {
                 x = layer.forward(x, tap);
             }
             Some(LoadedProjection::Tied(table)) => {
-                x = fused::linear(x, table, false, None);
+                x = fused::linear(x, table, None);
             }
             None => {}
         }
@@ -142,9 +144,5 @@ impl Stage for Head {
     fn next(&self, hidden: Hidden, _memory: &mut Memory) -> Result<Hidden, StageError> {
         // Each position on its own: the past changes nothing.
         self.forward(hidden, &mut NoTap)
-    }
-
-    fn weights(&self) -> Vec<(String, Tensor<2>)> {
-        Vec::new()
     }
 }

@@ -1,5 +1,6 @@
 //! A linear layer: `y = x Wᵀ + b`.
 
+use super::weight::Weight;
 use super::{Inventory, Loader, TensorSpec, fused};
 use crate::encoder_graph::Inexpressible;
 use crate::{LayerSpec, SourceError, Tap};
@@ -21,7 +22,7 @@ pub struct LinearSpec {
     pub transposed: bool,
     /// Where a [`Tap`] sees the input.
     pub input_point: String,
-    /// Inside a block: gradients are tracked, and `*` in a recipe matches it.
+    /// Inside a block: its gradients can be asked for, and `*` in a recipe matches it.
     pub in_block: bool,
 }
 
@@ -71,7 +72,7 @@ impl LinearSpec {
 
     /// Where a [`Tap`] sees the output.
     pub fn output_point(&self) -> String {
-        format!("{}:out", self.name)
+        output_point(&self.name)
     }
 
     /// The weight as stored.
@@ -130,19 +131,14 @@ impl LinearSpec {
     /// # Errors
     /// A missing tensor or one of another shape.
     pub fn load(&self, loader: &Loader<'_>) -> Result<Linear, SourceError> {
-        let weight = self.weight();
         Ok(Linear {
-            weight: if self.in_block {
-                loader.read_tracked(&weight)?
-            } else {
-                loader.read(&weight)?
-            },
+            weight: Weight::load(loader, &self.weight(), self.transposed)?,
             bias: self
                 .bias
                 .then(|| loader.read(&self.bias_spec()))
                 .transpose()?,
+            input_point: self.input_point.clone(),
             output_point: self.output_point(),
-            spec: self.clone(),
         })
     }
 
@@ -151,49 +147,29 @@ impl LinearSpec {
     }
 }
 
+/// Where a [`Tap`] sees what the layer `name` answers.
+pub(crate) fn output_point(name: &str) -> String {
+    format!("{name}:out")
+}
+
 /// A linear layer with its weights.
 #[derive(Debug, Clone)]
 pub struct Linear {
-    spec: LinearSpec,
+    input_point: String,
     output_point: String,
-    weight: Tensor<2>,
+    weight: Weight,
     bias: Option<Tensor<1>>,
 }
 
 impl Linear {
     /// Shows `input` to `tap` at this layer's input point. Called once for layers that share it.
     pub fn observe(&self, input: &Tensor<3>, tap: &mut dyn Tap) {
-        tap.observe(&self.spec.input_point, input);
+        tap.observe(&self.input_point, input);
     }
 
     /// `[batch, tokens, cols]` to `[batch, tokens, rows]`, shown to `tap` at this layer's output point.
     pub fn forward(&self, input: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
-        let output = fused::linear(
-            input,
-            &self.weight,
-            self.spec.transposed,
-            self.bias.as_ref(),
-        );
-        tap.observe(&self.output_point, &output);
-        output
-    }
-
-    /// The same layer; where the weight is a leaf of tapes, with a leaf of its own.
-    #[must_use]
-    pub fn with_own_leaf(&self) -> Self {
-        let weight = self.weight.clone();
-        Self {
-            weight: if weight.is_require_grad() {
-                weight.inner().autodiff().require_grad()
-            } else {
-                weight
-            },
-            ..self.clone()
-        }
-    }
-
-    /// Layer name and weight in checkpoint layout.
-    pub fn weight(&self) -> (String, Tensor<2>) {
-        (self.spec.name.clone(), self.weight.clone())
+        let output = fused::linear(input, &self.weight, self.bias.as_ref());
+        tap.pass(&self.output_point, output)
     }
 }

@@ -67,24 +67,4 @@ impl Mlp {
         self.down.observe(&inner, tap);
         self.down.forward(inner, tap)
     }
-
-    /// The same network on weight leaves of its own.
-    #[must_use]
-    pub fn with_own_leaves(&self) -> Self {
-        Self {
-            gate: self.gate.as_ref().map(Linear::with_own_leaf),
-            up: self.up.with_own_leaf(),
-            down: self.down.with_own_leaf(),
-            ..self.clone()
-        }
-    }
-
-    /// The weights of its layers, by layer name.
-    pub fn weights(&self) -> Vec<(String, Tensor<2>)> {
-        self.gate
-            .iter()
-            .chain([&self.up, &self.down])
-            .map(Linear::weight)
-            .collect()
-    }
 }

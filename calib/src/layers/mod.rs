@@ -2,11 +2,12 @@
 //!
 //! Each layer has two halves. A `...Spec` names the tensors and shapes it needs and can be listed
 //! without any weights ([`Inventory`]); `load` reads them through a [`Loader`] into the layer that
-//! runs. Weights stay in the checkpoint's own layout; the matmul takes a transposed view.
+//! runs.
 
 pub mod kernels;
-mod fused;
+pub(crate) mod fused;
 pub mod parameters;
+pub mod weight;
 pub mod linear;
 pub mod norm;
 pub mod activation;
@@ -23,6 +24,7 @@ pub use attention::Pattern;
 pub use block::{BlockSpec, NormPlacement};
 pub use embedding::{PatchEmbeddingSpec, TextEmbeddingSpec};
 pub use head::{HeadSpec, Positions, Projection};
+pub(crate) use linear::output_point;
 pub use linear::{Linear, LinearSpec};
 pub use mlp::MlpSpec;
 pub use norm::{Norm, NormKind, NormSpec};

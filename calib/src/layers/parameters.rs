@@ -2,6 +2,7 @@
 
 use super::LinearSpec;
 use crate::model::Point;
+use crate::weight_source::Tensor32;
 use crate::{SourceError, WeightSource};
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -72,30 +73,40 @@ impl<'a> Loader<'a> {
     ///
     /// # Errors
     /// A missing or unreadable tensor, or another shape than `spec` says.
+    ///
+    /// # Panics
+    /// `spec` has another number of dimensions.
     pub fn read<const D: usize>(&self, spec: &TensorSpec) -> Result<Tensor<D>, SourceError> {
-        let stored = self.source.tensor(&spec.name)?;
-        if stored.shape != spec.shape || spec.shape.len() != D {
-            return Err(SourceError::Shape {
-                name: spec.name.clone(),
-                expected: spec.shape.clone(),
-                found: stored.shape,
-            });
-        }
+        assert_eq!(spec.shape.len(), D, "dimensions of `{}`", spec.name);
+        let stored = self.stored(spec)?;
         let data = TensorData::new(stored.data.into_owned(), stored.shape);
         self.source.release(&spec.name);
         Ok(Tensor::from_data(data, self.device))
     }
 
-    /// Reads a matrix whose gradient is wanted: on an autodiff device it is a leaf of the tape.
+    /// Lends the values of a tensor, row-major.
     ///
     /// # Errors
     /// As [`Loader::read`].
-    pub fn read_tracked(&self, spec: &TensorSpec) -> Result<Tensor<2>, SourceError> {
-        let weight = self.read::<2>(spec)?;
-        Ok(if self.device.is_autodiff() {
-            weight.require_grad()
-        } else {
-            weight
+    pub fn with_values<T>(
+        &self,
+        spec: &TensorSpec,
+        body: impl FnOnce(&[f32]) -> T,
+    ) -> Result<T, SourceError> {
+        let result = body(&self.stored(spec)?.data);
+        self.source.release(&spec.name);
+        Ok(result)
+    }
+
+    fn stored(&self, spec: &TensorSpec) -> Result<Tensor32<'a>, SourceError> {
+        let stored = self.source.tensor(&spec.name)?;
+        if stored.shape == spec.shape {
+            return Ok(stored);
+        }
+        Err(SourceError::Shape {
+            name: spec.name.clone(),
+            expected: spec.shape.clone(),
+            found: stored.shape,
         })
     }
 }

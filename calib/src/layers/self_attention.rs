@@ -211,32 +211,6 @@ impl SelfAttention {
         self.output.forward(attended, tap)
     }
 
-    /// The same layer on weight leaves of its own.
-    #[must_use]
-    pub fn with_own_leaves(&self) -> Self {
-        Self {
-            qkv: match &self.qkv {
-                Qkv::Separate(layers) => {
-                    let layers = layers.each_ref().map(Linear::with_own_leaf);
-                    Qkv::Separate(Box::new(layers))
-                }
-                Qkv::Fused(layer) => Qkv::Fused(Box::new(layer.with_own_leaf())),
-            },
-            output: self.output.with_own_leaf(),
-            ..self.clone()
-        }
-    }
-
-    /// The weights of its layers, by layer name.
-    pub fn weights(&self) -> Vec<(String, Tensor<2>)> {
-        let mut weights = match &self.qkv {
-            Qkv::Separate(layers) => layers.iter().map(Linear::weight).collect(),
-            Qkv::Fused(layer) => vec![layer.weight()],
-        };
-        weights.push(self.output.weight());
-        weights
-    }
-
     fn project(&self, input: Tensor<3>, tap: &mut dyn Tap) -> (Tensor<3>, Tensor<3>, Tensor<3>) {
         match &self.qkv {
             Qkv::Separate(layers) => {

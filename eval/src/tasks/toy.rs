@@ -132,8 +132,4 @@ impl Stage for Table {
             _ => unreachable!("stages run in order"),
         }))
     }
-
-    fn weights(&self) -> Vec<(String, Tensor<2>)> {
-        Vec::new()
-    }
 }

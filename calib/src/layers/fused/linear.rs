@@ -3,55 +3,55 @@
 use super::host::{Host, HostOperation, apply, contiguous, shape, tensor, values};
 use super::strided::{matrix, viewable};
 use crate::layers::kernels::product::{Strided, multiply_parallel};
+use crate::layers::weight::Weight;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{Shape, Tensor, module};
 
-/// `x Wᵀ + b` for `x` of `[batch, tokens, in]`; `weight` is `[out, in]`, or `[in, out]` if `transposed`.
+/// `x W + b` for `x` of `[batch, tokens, inputs]`.
 pub(in crate::layers) fn linear(
     x: Tensor<3>,
-    weight: &Tensor<2>,
-    transposed: bool,
+    weight: &Weight,
     bias: Option<&Tensor<1>>,
 ) -> Tensor<3> {
-    let constant = match bias {
-        None => Some(None),
-        Some(bias) => Host::constant(bias).map(contiguous).map(Some),
-    };
-    if let (Some(x), Some(weight), Some(bias)) = (Host::of(&x), Host::of(weight), constant) {
-        return apply(Linear { transposed, bias }, [x, weight]);
+    if let (Some(x), Some(operation)) = (Host::of(&x), Linear::new(weight, bias)) {
+        return apply(operation, [x]);
     }
-    let weight = weight.clone();
-    let weight = if transposed {
-        weight
-    } else {
-        weight.transpose()
-    };
-    module::linear(x, weight, bias.cloned())
+    module::linear(x, weight.columns.clone(), bias.cloned())
 }
 
 #[derive(Debug, Clone)]
 struct Linear {
-    transposed: bool,
+    /// `[inputs, outputs]`.
+    columns: FlexTensor,
+    /// `[outputs, inputs]`.
+    rows: Option<FlexTensor>,
     bias: Option<FlexTensor>,
 }
 
 impl Linear {
-    /// The weight as `[in, out]`.
-    fn columns<'a>(&self, weight: &'a FlexTensor) -> Strided<'a> {
-        if self.transposed {
-            matrix(weight)
-        } else {
-            matrix(weight).transposed()
-        }
+    /// `None` if not all is in host memory and without gradients.
+    fn new(weight: &Weight, bias: Option<&Tensor<1>>) -> Option<Self> {
+        Some(Self {
+            columns: viewable(Host::constant(&weight.columns)?),
+            rows: match &weight.rows {
+                Some(rows) => Some(viewable(Host::constant(rows)?)),
+                None => None,
+            },
+            bias: match bias {
+                Some(bias) => Some(contiguous(Host::constant(bias)?)),
+                None => None,
+            },
+        })
     }
 }
 
-impl HostOperation<2> for Linear {
-    type Saved = [FlexTensor; 2];
+impl HostOperation<1> for Linear {
+    /// Shape of the input.
+    type Saved = Shape;
 
-    fn forward(&self, [x, weight]: [FlexTensor; 2]) -> (FlexTensor, Self::Saved) {
-        let (x, weight) = (contiguous(x), viewable(weight));
-        let columns = self.columns(&weight);
+    fn forward(&self, [x]: [FlexTensor; 1]) -> (FlexTensor, Self::Saved) {
+        let x = contiguous(x);
+        let columns = matrix(&self.columns);
         let rows = Strided::row_major(values(&x), columns.rows());
         let mut out = match &self.bias {
             Some(bias) => values(bias).repeat(rows.rows()),
@@ -60,34 +60,23 @@ impl HostOperation<2> for Linear {
         multiply_parallel(rows, columns, &mut out, self.bias.is_some());
         let [batch, tokens] = [shape(&x)[0], shape(&x)[1]];
         let out = tensor(out, Shape::new([batch, tokens, columns.cols()]));
-        (out, [x, weight])
+        (out, shape(&x))
     }
 
     fn gradient(
         &self,
-        [x, weight]: Self::Saved,
+        input: Self::Saved,
         gradient: FlexTensor,
-        wanted: [bool; 2],
-    ) -> [Option<FlexTensor>; 2] {
+        _wanted: [bool; 1],
+    ) -> [Option<FlexTensor>; 1] {
         let gradient = contiguous(gradient);
-        let columns = self.columns(&weight);
-        let inputs = Strided::row_major(values(&x), columns.rows());
-        let slopes = Strided::row_major(values(&gradient), columns.cols());
-        let product = |left: Strided<'_>, right: Strided<'_>, shape: Shape| {
-            let mut out = vec![0.0; left.rows() * right.cols()];
-            multiply_parallel(left, right, &mut out, false);
-            tensor(out, shape)
+        let rows = match &self.rows {
+            Some(rows) => matrix(rows),
+            None => matrix(&self.columns).transposed(),
         };
-        [
-            wanted[0].then(|| product(slopes, columns.transposed(), shape(&x))),
-            wanted[1].then(|| {
-                let (left, right) = if self.transposed {
-                    (inputs, slopes)
-                } else {
-                    (slopes, inputs)
-                };
-                product(left.transposed(), right, shape(&weight))
-            }),
-        ]
+        let slopes = Strided::row_major(values(&gradient), rows.rows());
+        let mut out = vec![0.0; slopes.rows() * rows.cols()];
+        multiply_parallel(slopes, rows, &mut out, false);
+        [Some(tensor(out, input))]
     }
 }

@@ -3,8 +3,7 @@
 //! Each function takes burn tensors and answers one. On the CPU backend it reads and writes slices
 //! through [`kernels`](super::kernels) in one pass, and records a single step with a hand-written
 //! gradient when the tensors are on a tape; on any other device it falls back to burn's operations.
-//! Only the gradients of the tensors named in a function's first arguments are fused: a tracked norm
-//! weight or bias falls back as well.
+//! Only the gradients of activations are fused: a tracked weight or bias falls back as well.
 
 mod activation;
 mod attention;
@@ -13,13 +12,17 @@ mod host;
 mod linear;
 mod norm;
 mod rotary;
+mod squares;
 mod strided;
+mod tape;
 
 pub(super) use activation::{activate, gate};
 pub(super) use attention::attend;
 pub(super) use linear::linear;
 pub(super) use norm::norm;
 pub(super) use rotary::rotate;
+pub(crate) use squares::add_squared_products;
+pub(crate) use tape::{probe, seed};
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,9 @@
 //! Fused against burn's own operations, outputs and gradients. A tape that recomputes is not fused,
 //! so it is the reference.
 
-use super::{activate, gate, linear, norm, rotate};
+use super::{activate, add_squared_products, gate, linear, norm, probe, rotate, seed};
 use crate::layers::attention::attend;
+use crate::layers::weight::Weight;
 use crate::layers::{Activation, Pattern};
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -71,22 +72,15 @@ fn compare<const D: usize, const E: usize, const N: usize>(
 }
 
 #[test]
-fn linear_layers_in_both_layouts_with_and_without_bias() {
-    for (transposed, with_bias) in [(false, false), (false, true), (true, false), (true, true)] {
-        let (rows, cols) = (7, 5);
-        let weight = if transposed {
-            [1, cols, rows]
-        } else {
-            [1, rows, cols]
-        };
-        compare("linear", [[2, 3, cols], weight], |[x, weight], device| {
-            let bias = wave([rows], 2.3, device);
-            linear(
-                x,
-                &weight.squeeze_dim(0),
-                transposed,
-                with_bias.then_some(&bias),
-            )
+fn linear_layers_with_and_without_rows_and_bias() {
+    for (with_rows, with_bias) in [(false, false), (false, true), (true, false), (true, true)] {
+        let (outputs, inputs) = (7, 5);
+        compare("linear", [[2, 3, inputs]], |[x], device| {
+            let columns = wave([inputs, outputs], 1.1, device);
+            let rows = with_rows.then(|| columns.clone().transpose());
+            let bias = wave([outputs], 2.3, device);
+            let weight = Weight { columns, rows };
+            linear(x, &weight, with_bias.then_some(&bias))
         });
     }
 }
@@ -160,4 +154,49 @@ fn attention_with_shared_keys_on_views() {
     compare("attention of the last token", shapes, |[q, k, v], _| {
         attend(q, k, v, Pattern::Full, 0.4)
     });
+}
+
+// Probed twice, once before a view: what arrives is the gradient of what was probed.
+#[test]
+fn probes_and_seeds() {
+    for device in [
+        Device::flex().autodiff(),
+        Device::flex().autodiff().gradient_checkpointing(),
+    ] {
+        let input = wave([2, 3, 4], 0.3, &device).require_grad();
+        let (first, first_leaf) = probe(input.clone() * 2.0);
+        let (second, second_leaf) = probe(first.swap_dims(1, 2) * 5.0);
+        let gradient = wave([2, 4, 3], 0.7, &device.clone().inner());
+        let mut gradients = seed(second, gradient.clone()).backward();
+        let mut found = |leaf: Tensor<3>| leaf.grad_remove(&mut gradients).unwrap();
+        assert_eq!(read(found(second_leaf)), read(gradient.clone()));
+        let expected = gradient.swap_dims(1, 2) * 5.0;
+        assert_eq!(read(found(first_leaf)), read(expected.clone()));
+        assert_eq!(read(found(input)), read(expected * 2.0));
+    }
+}
+
+#[test]
+fn squared_products_add_up() {
+    let device = Device::flex();
+    let pairs = [0.3, 0.9].map(|frequency: f32| {
+        let left = wave([2, 5, 6], frequency, &device).narrow(2, 1, 4);
+        [left, wave([2, 5, 3], 1.7 * frequency, &device)]
+    });
+    let expected = pairs
+        .iter()
+        .cloned()
+        .fold(wave([4, 3], 0.1, &device), |sum, factors| {
+            let [left, right] = factors.map(|factor| {
+                let width = factor.dims()[2];
+                factor.reshape([10, width])
+            });
+            sum + left.transpose().matmul(right).square()
+        });
+    let start = Some(wave([4, 3], 0.1, &device));
+    let found = add_squared_products(start, pairs.to_vec()).unwrap();
+    for (found, expected) in read(found).iter().zip(read(expected)) {
+        assert!((found - expected).abs() < 1e-5 * expected.abs().max(1.0));
+    }
+    assert!(add_squared_products(None, Vec::new()).is_none());
 }

@@ -17,3 +17,5 @@ pub mod lanes;
 pub mod norm;
 pub mod product;
 pub mod rotary;
+pub mod squares;
+pub mod transpose;

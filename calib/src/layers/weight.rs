@@ -1,0 +1,49 @@
+//! A weight matrix in the layouts that products read without rearranging it each time.
+
+use super::kernels::transpose::transposed;
+use super::{Loader, TensorSpec};
+use crate::SourceError;
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// A matrix from `inputs` to `outputs`.
+#[derive(Debug, Clone)]
+pub struct Weight {
+    /// `[inputs, outputs]`, contiguous: what a forward pass multiplies with.
+    pub columns: Tensor<2>,
+    /// `[outputs, inputs]`, contiguous: what a gradient is sent back with; only where tapes are recorded.
+    pub rows: Option<Tensor<2>>,
+}
+
+impl Weight {
+    /// Reads `spec`, stored as `[outputs, inputs]`, or `[inputs, outputs]` if `by_input`.
+    ///
+    /// # Errors
+    /// A missing tensor or one of another shape.
+    pub fn load(
+        loader: &Loader<'_>,
+        spec: &TensorSpec,
+        by_input: bool,
+    ) -> Result<Self, SourceError> {
+        loader.with_values(spec, |values| {
+            let [outer, inner] = [spec.shape[0], spec.shape[1]];
+            let taped = loader.device().is_autodiff();
+            let as_stored = || matrix(values.to_vec(), [outer, inner], loader.device());
+            let turned = || matrix(transposed(values, inner), [inner, outer], loader.device());
+            if by_input {
+                Self {
+                    columns: as_stored(),
+                    rows: taped.then(turned),
+                }
+            } else {
+                Self {
+                    columns: turned(),
+                    rows: taped.then(as_stored),
+                }
+            }
+        })
+    }
+}
+
+fn matrix(values: Vec<f32>, shape: [usize; 2], device: &Device) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
