@@ -6,6 +6,7 @@ use quench::args::Cli;
 use std::io::Write;
 
 fn main() -> std::process::ExitCode {
+    calib::heap::keep_freed_memory();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

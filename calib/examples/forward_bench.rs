@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! cargo run --release -p calib --example forward_bench -- CHECKPOINT [--mode forward|train]
-//!     [--batch 4] [--tokens 512] [--threads 1] [--repeat 3]
+//!     [--batch 4] [--tokens 512] [--threads 1] [--repeat 3] [--memory 1024]
 //! ```
 //! Prints one JSON line. `forward` includes every logit (or the last hidden states); `train` is the
-//! forward pass, the backward pass and the squared gradients of every linear layer in the blocks.
+//! forward pass, the backward pass and the squared gradients of every linear layer in the blocks, which
+//! may keep `--memory` MiB of block inputs and tapes.
 
 #![expect(
     clippy::print_stdout,
@@ -29,6 +30,7 @@ struct Options {
     tokens: usize,
     threads: usize,
     repeat: usize,
+    memory: u64,
 }
 
 impl Options {
@@ -40,6 +42,7 @@ impl Options {
             tokens: 512,
             threads: 1,
             repeat: 3,
+            memory: 1024,
         };
         while let Some(flag) = words.next() {
             let value = words.next().ok_or_else(|| format!("no value for {flag}"))?;
@@ -49,6 +52,7 @@ impl Options {
                 "--tokens" => options.tokens = value.parse()?,
                 "--threads" => options.threads = value.parse()?,
                 "--repeat" => options.repeat = value.parse()?,
+                "--memory" => options.memory = value.parse()?,
                 _ => return Err(format!("unknown flag {flag}").into()),
             }
         }
@@ -57,6 +61,7 @@ impl Options {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    calib::heap::keep_freed_memory();
     let options = Options::parse(std::env::args().skip(1))?;
     rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads)
@@ -79,7 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let start = Instant::now();
         check = match options.mode.as_str() {
             "forward" => run_forward(&forward, &sequences)?,
-            "train" => run_train(&forward, &sequences)?,
+            "train" => run_train(&forward, &sequences, options.memory)?,
             other => return Err(format!("unknown mode {other}").into()),
         };
         seconds.push(start.elapsed().as_secs_f64());
@@ -120,7 +125,11 @@ fn run_forward(forward: &Forward<'_>, sequences: &[Vec<u32>]) -> Result<f64, Box
 }
 
 /// Mean loss.
-fn run_train(forward: &Forward<'_>, sequences: &[Vec<u32>]) -> Result<f64, Box<dyn Error>> {
+fn run_train(
+    forward: &Forward<'_>,
+    sequences: &[Vec<u32>],
+    memory: u64,
+) -> Result<f64, Box<dyn Error>> {
     let scratch = tempfile::tempdir()?;
     let store = StatsStore::open(scratch.path(), &Key::default())?;
     let options = FisherOptions {
@@ -132,7 +141,7 @@ fn run_train(forward: &Forward<'_>, sequences: &[Vec<u32>]) -> Result<f64, Box<d
             .map(|layer| layer.name.clone())
             .collect(),
         seed: 0,
-        memory_bytes: 1 << 30,
+        memory_bytes: memory << 20,
         scratch: scratch.path().to_owned(),
     };
     let sequences: Vec<Sequence> = sequences

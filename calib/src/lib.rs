@@ -6,6 +6,7 @@
 pub mod weight_source;
 pub mod artifact;
 pub mod device;
+pub mod heap;
 pub mod output_error;
 pub mod hidden;
 pub mod model;

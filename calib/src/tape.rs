@@ -73,7 +73,7 @@ impl Tape {
         input: Tensor<3>,
     ) -> Result<Self, StageError> {
         let input = input.autodiff().require_grad();
-        let mut tap = Probes::new(layers);
+        let mut tap = ProbeTap::new(layers);
         let output = match stage.forward(Hidden::States(input.clone()), &mut tap)? {
             Hidden::States(states) => states,
             Hidden::Tokens(_) | Hidden::Pixels(_) => {
@@ -134,14 +134,14 @@ struct Probe {
 }
 
 /// Puts a [`Probe`] behind each wanted layer and keeps what the layer was given.
-struct Probes<'l> {
+struct ProbeTap<'l> {
     /// By the point of the output.
     wanted: BTreeMap<String, &'l LayerSpec>,
     inputs: BTreeMap<String, Tensor<3>>,
     probes: Vec<Probe>,
 }
 
-impl<'l> Probes<'l> {
+impl<'l> ProbeTap<'l> {
     fn new(layers: impl IntoIterator<Item = &'l LayerSpec>) -> Self {
         Self {
             wanted: layers
@@ -154,7 +154,7 @@ impl<'l> Probes<'l> {
     }
 }
 
-impl Tap for Probes<'_> {
+impl Tap for ProbeTap<'_> {
     fn observe(&mut self, point: &str, values: &Tensor<3>) {
         if self.wanted.values().any(|layer| layer.input_point == point) {
             self.inputs.insert(point.to_owned(), values.clone().inner());

@@ -77,9 +77,10 @@ mod tests {
         for (rows, cols) in [(1, 1), (16, 64), (17, 33), (3, 200), (200, 3), (65, 130)] {
             let matrix: Vec<f32> = (0..rows * cols).map(|i| i as f32).collect();
             let out = transposed(&matrix, cols);
-            for (index, value) in out.iter().enumerate() {
-                assert_eq!(*value, matrix[index % rows * cols + index / rows]);
-            }
+            let expected: Vec<f32> = (0..rows * cols)
+                .map(|index| matrix[index % rows * cols + index / rows])
+                .collect();
+            assert_eq!(out, expected);
             assert_eq!(transposed(&out, rows), matrix);
         }
         assert!(transposed(&[], 5).is_empty());

@@ -1,0 +1,253 @@
+//! Stage by stage to the loss, and back.
+
+use super::kept_inputs::KeptInputs;
+use super::squares::{self, Squares};
+use super::{FisherOptions, Sequence, loss};
+use crate::collect::CollectError;
+use crate::workers::Workers;
+use crate::{Forward, Hidden, LayerSpec, Stage, StageError, Tape, Vjp};
+use burn::tensor::Tensor;
+use std::collections::BTreeMap;
+
+/// Tapes kept at once. After each backward pass burn looks at every node of every tape there is.
+const MAX_TAPES: usize = 256;
+
+/// What the forward pass leaves for the backward pass, and how both run.
+pub(super) struct Passes<'a> {
+    forward: &'a Forward<'a>,
+    sequences: &'a [Sequence],
+    /// Wanted layers, by stage.
+    layers: Vec<Vec<&'a LayerSpec>>,
+    first: usize,
+    options: &'a FisherOptions,
+    workers: Workers,
+    kept: KeptInputs,
+    /// The first stage whose tapes are kept; the last stage never is among them.
+    taped_from: usize,
+    /// By stage, in sequence order.
+    tapes: BTreeMap<usize, Vec<Tape>>,
+}
+
+/// What one stage's backward pass leaves.
+pub(super) struct Swept {
+    /// Loss of every sequence; meaningful for the last stage.
+    pub losses: Vec<f64>,
+    /// Gradient with respect to the stage's input, by sequence.
+    pub input_gradients: Vec<Tensor<3>>,
+    /// Sum over sequences of the squared weight gradients.
+    pub squares: Squares,
+}
+
+/// What a sequence is sent back through.
+enum Way {
+    /// Recorded on the way forward.
+    Recorded(Box<Tape>),
+    /// To be run on this input once more.
+    Input(Tensor<3>),
+}
+
+impl<'a> Passes<'a> {
+    /// Prepares passes between stage `first` and the last.
+    pub(super) fn new(
+        forward: &'a Forward<'a>,
+        sequences: &'a [Sequence],
+        layers: Vec<Vec<&'a LayerSpec>>,
+        first: usize,
+        options: &'a FisherOptions,
+    ) -> Result<Self, CollectError> {
+        Ok(Self {
+            forward,
+            sequences,
+            layers,
+            first,
+            options,
+            workers: Workers::new()?,
+            kept: KeptInputs::new(options.memory_bytes, &options.scratch),
+            taped_from: usize::MAX,
+            tapes: BTreeMap::new(),
+        })
+    }
+
+    /// Divides the memory between kept inputs and tapes, given what enters the first stage.
+    ///
+    /// The inputs of all stages come first. Tapes of the last blocks are the first to be used, so theirs
+    /// are the ones that are kept.
+    pub(super) fn plan(&mut self, batches: &[Hidden]) -> Result<(), CollectError> {
+        let (mut tokens, mut inputs) = (0, 0);
+        for batch in batches {
+            let [batch, length, width] = states(batch, self.first)?.dims();
+            tokens += batch * length;
+            inputs += 4 * (batch * length * width) as u64;
+        }
+        let last = self.forward.model().stages() - 1;
+        let all_inputs = inputs * (last + 1 - self.first) as u64;
+        let mut left = self.options.memory_bytes.saturating_sub(all_inputs);
+        self.taped_from = last;
+        for stage in (self.first..last).rev() {
+            let tapes = (last - stage) * self.sequences.len();
+            let Some(rest) = left.checked_sub(self.tape_bytes(stage, tokens)) else {
+                break;
+            };
+            if tapes > MAX_TAPES {
+                break;
+            }
+            left = rest;
+            self.taped_from = stage;
+        }
+        self.kept = KeptInputs::new(
+            all_inputs.min(self.options.memory_bytes),
+            &self.options.scratch,
+        );
+        Ok(())
+    }
+
+    /// No less than what the tapes of a stage over `tokens` tokens hold: everything a tap could see, and the
+    /// weights in both layouts.
+    fn tape_bytes(&self, stage: usize, tokens: usize) -> u64 {
+        let model = self.forward.model();
+        let activations: usize = model.points(stage).iter().map(|point| point.width).sum();
+        let in_stage = model.layers().iter().filter(|layer| layer.stage == stage);
+        let weights: usize = in_stage.map(|layer| layer.rows * layer.cols).sum();
+        4 * (tokens * activations + 2 * weights) as u64
+    }
+
+    /// From the input of `stage` to its output.
+    pub(super) fn forward(
+        &mut self,
+        stage: usize,
+        batches: Vec<Hidden>,
+    ) -> Result<Vec<Hidden>, CollectError> {
+        if stage < self.taped_from {
+            self.kept.keep(stage, &batches)?;
+            return Ok(self.forward.run(stage..stage + 1, batches)?);
+        }
+        let built = self.build(stage)?;
+        let inputs = batches
+            .iter()
+            .map(|batch| states(batch, stage).cloned())
+            .collect::<Result<Vec<_>, _>>()?;
+        drop(batches);
+        let tapes = self
+            .workers
+            .map(inputs, |input| self.record(stage, built.as_ref(), input))
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()?;
+        let outputs = tapes.iter().map(|tape| Hidden::States(tape.output()));
+        let outputs = outputs.collect();
+        self.tapes.insert(stage, tapes);
+        Ok(outputs)
+    }
+
+    /// Takes what enters the last stage.
+    pub(super) fn end(&mut self, batches: Vec<Hidden>) -> Result<(), CollectError> {
+        let last = self.forward.model().stages() - 1;
+        self.kept.keep(last, &batches)
+    }
+
+    fn build(&self, stage: usize) -> Result<Box<dyn Stage>, StageError> {
+        let device = self.forward.device().clone().autodiff();
+        let model = self.forward.model();
+        model.build(stage, self.forward.source(), &device)
+    }
+
+    fn record(
+        &self,
+        stage: usize,
+        built: &dyn Stage,
+        input: Tensor<3>,
+    ) -> Result<Tape, StageError> {
+        Tape::record(built, self.layers[stage].iter().copied(), input)
+    }
+
+    /// Sends `gradients` (none yet for the last stage) backwards through one stage.
+    pub(super) fn backward(
+        &mut self,
+        stage: usize,
+        gradients: Vec<Tensor<3>>,
+    ) -> Result<Swept, CollectError> {
+        let mut tapes = self.tapes.remove(&stage).map(Vec::into_iter);
+        let built = match tapes {
+            Some(_) => None,
+            None => Some(self.build(stage)?),
+        };
+        let mut swept = Swept {
+            losses: Vec::new(),
+            input_gradients: Vec::new(),
+            squares: Squares::new(),
+        };
+        let mut incoming = gradients.into_iter();
+        // As many sequences in flight as there are threads; they are added up in their own order.
+        let count = self.sequences.len();
+        for start in (0..count).step_by(self.workers.count()) {
+            let range = start..(start + self.workers.count()).min(count);
+            let ways: Vec<Way> = match &mut tapes {
+                Some(tapes) => {
+                    let recorded = tapes.by_ref().take(range.len());
+                    recorded.map(|tape| Way::Recorded(Box::new(tape))).collect()
+                }
+                None => {
+                    let device = self.forward.device();
+                    let inputs = self.kept.take(stage, range.clone(), device)?;
+                    inputs.into_iter().map(Way::Input).collect()
+                }
+            };
+            let work: Vec<_> = range
+                .zip(ways)
+                .map(|(index, way)| (index, way, incoming.next()))
+                .collect();
+            let built = built.as_deref();
+            let results = self.workers.map(work, |(index, way, gradient)| {
+                self.back(stage, built, index, way, gradient)
+            });
+            let mut weight_gradients = Vec::new();
+            for result in results {
+                let (loss, vjp) = result?;
+                swept.losses.push(loss);
+                swept.input_gradients.push(vjp.input_gradient);
+                weight_gradients.extend(vjp.weight_gradients);
+            }
+            squares::add(&mut swept.squares, weight_gradients);
+        }
+        Ok(swept)
+    }
+
+    /// One sequence; `gradient` is that of the stage's output, or none where the loss follows.
+    fn back(
+        &self,
+        stage: usize,
+        built: Option<&dyn Stage>,
+        index: usize,
+        way: Way,
+        gradient: Option<Tensor<3>>,
+    ) -> Result<(f64, Vjp), StageError> {
+        match (way, gradient, built) {
+            (Way::Recorded(tape), Some(gradient), _) => Ok((0.0, tape.back(gradient))),
+            (Way::Input(input), Some(gradient), Some(built)) => {
+                let tape = self.record(stage, built, input)?;
+                Ok((0.0, tape.back(gradient)))
+            }
+            (Way::Input(input), None, Some(built)) => loss::last_stage(
+                built,
+                input,
+                self.forward.model().output(),
+                &self.sequences[index].tokens,
+                loss::sequence_seed(self.options.seed, index),
+            ),
+            (Way::Recorded(_), None, _) | (Way::Input(_), _, None) => {
+                unreachable!("the last stage is not recorded, and other stages are built")
+            }
+        }
+    }
+}
+
+/// The states of one batch entering `stage`.
+fn states(batch: &Hidden, stage: usize) -> Result<&Tensor<3>, StageError> {
+    match batch {
+        Hidden::States(states) => Ok(states),
+        Hidden::Tokens(_) | Hidden::Pixels(_) => Err(StageError::Input {
+            stage: format!("stage {stage}"),
+            expected: "states",
+            found: batch.kind(),
+        }),
+    }
+}
