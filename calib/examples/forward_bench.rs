@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p calib --example forward_bench -- CHECKPOINT [--mode forward|train]
-//!     [--batch 4] [--tokens 512] [--threads 1] [--repeat 3] [--memory 1024]
+//!     [--batch 4] [--tokens 512] [--threads 1] [--repeat 3] [--memory 2048]
 //! ```
 //! Prints one JSON line. `forward` includes every logit (or the last hidden states); `train` is the
 //! forward pass, the backward pass and the squared gradients of every linear layer in the blocks, which
@@ -42,7 +42,7 @@ impl Options {
             tokens: 512,
             threads: 1,
             repeat: 3,
-            memory: 1024,
+            memory: 2048,
         };
         while let Some(flag) = words.next() {
             let value = words.next().ok_or_else(|| format!("no value for {flag}"))?;

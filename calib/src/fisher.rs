@@ -104,7 +104,8 @@ pub fn collect_fisher(
         batches = passes.forward(stage, batches)?;
         progress(stage + 1, steps);
     }
-    passes.end(batches)?;
+    passes.end(&batches)?;
+    drop(batches);
 
     let mut losses = Vec::new();
     let mut gradients = Vec::new();

@@ -6,7 +6,7 @@
 //! holds a gradient whole. It also keeps tapes apart: burn merges the graphs of tapes that share a
 //! leaf behind one lock.
 
-use crate::layers::fused;
+use crate::layers::fused::{End, probe};
 use crate::{Hidden, LayerSpec, Stage, StageError, Tap};
 use burn::tensor::Tensor;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 /// A recorded forward pass of one stage over one batch.
 pub struct Tape {
     input: Tensor<3>,
-    output: Tensor<3>,
+    end: End,
     inputs: BTreeMap<String, Tensor<3>>,
     probes: Vec<Probe>,
 }
@@ -62,8 +62,8 @@ pub struct Vjp {
 }
 
 impl Tape {
-    /// Runs `stage`, built on an autodiff device, on `input` `[batch, tokens, width]`. Weight gradients
-    /// can be had of those of its linear layers that `layers` names.
+    /// Runs `stage`, built on an autodiff device, on `input` `[batch, tokens, width]`; answers its output off
+    /// the tape, too. Weight gradients can be had of those of its linear layers that `layers` names.
     ///
     /// # Errors
     /// As [`Stage::forward`]; a stage that answers something else than states.
@@ -71,7 +71,7 @@ impl Tape {
         stage: &dyn Stage,
         layers: impl IntoIterator<Item = &'l LayerSpec>,
         input: Tensor<3>,
-    ) -> Result<Self, StageError> {
+    ) -> Result<(Self, Tensor<3>), StageError> {
         let input = input.autodiff().require_grad();
         let mut tap = ProbeTap::new(layers);
         let output = match stage.forward(Hidden::States(input.clone()), &mut tap)? {
@@ -84,24 +84,21 @@ impl Tape {
                 });
             }
         };
-        Ok(Self {
+        let values = output.clone().inner();
+        let tape = Self {
             input,
-            output,
+            end: End::of(output),
             inputs: tap.inputs,
             probes: tap.probes,
-        })
-    }
-
-    /// What the stage answered, off the tape.
-    pub fn output(&self) -> Tensor<3> {
-        self.output.clone().inner()
+        };
+        Ok((tape, values))
     }
 
     /// Sends the loss gradient of the output back.
     pub fn back(self, output_gradient: Tensor<3>) -> Vjp {
         let shape = self.input.dims();
         let device = output_gradient.device();
-        let mut gradients = fused::seed(self.output, output_gradient).backward();
+        let mut gradients = self.end.back(output_gradient);
         let input_gradient = self
             .input
             .grad_remove(&mut gradients)
@@ -165,7 +162,7 @@ impl Tap for ProbeTap<'_> {
         let Some(layer) = self.wanted.get(point) else {
             return values;
         };
-        let (values, leaf) = fused::probe(values);
+        let (values, leaf) = probe(values);
         self.probes.push(Probe {
             layer: layer.name.clone(),
             input_point: layer.input_point.clone(),

@@ -140,8 +140,7 @@ fn check_gradients(name: &str, model: &dyn Model, checkpoint: &Checkpoint, expec
     let block = model
         .build(1, checkpoint, &device.clone().autodiff())
         .unwrap();
-    let tape = Tape::record(block.as_ref(), layers.iter().copied(), states).unwrap();
-    let output = tape.output();
+    let (tape, output) = Tape::record(block.as_ref(), layers.iter().copied(), states).unwrap();
     let found = tape.back(output);
     let values = |tensor: TensorData| tensor.try_to_vec::<f32>().unwrap();
     let mut deviations = Deviations::new(name, LIMIT);

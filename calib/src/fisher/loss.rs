@@ -8,6 +8,7 @@
 //!   matrix of the mean squared error of the output.
 
 use crate::hidden::values;
+use crate::layers::kernels::cross_entropy::cross_entropy_gradient;
 use crate::model::Output;
 use crate::{Stage, StageError, Tape, Vjp};
 use burn::tensor::{Tensor, TensorData, activation};
@@ -35,13 +36,13 @@ pub(super) fn last_stage(
     match output {
         Output::TokenLogits => next_token(stage, &input, tokens),
         Output::ClassLogits => {
-            let tape = Tape::record(stage, [], input)?;
-            let gradient = sampled_label(&tape.output(), seed);
+            let (tape, logits) = Tape::record(stage, [], input)?;
+            let gradient = sampled_label(&logits, seed);
             Ok((0.0, tape.back(gradient)))
         }
         Output::HiddenStates => {
-            let tape = Tape::record(stage, [], input)?;
-            let gradient = random_signs(&tape.output(), seed);
+            let (tape, states) = Tape::record(stage, [], input)?;
+            let gradient = random_signs(&states, seed);
             Ok((0.0, tape.back(gradient)))
         }
     }
@@ -66,8 +67,7 @@ fn next_token(
     while start < scored {
         let slice = start..(start + step).min(scored);
         let part = input.clone().narrow(1, slice.start, slice.len());
-        let tape = Tape::record(stage, [], part)?;
-        let logits = tape.output();
+        let (tape, logits) = Tape::record(stage, [], part)?;
         let vocabulary = logits.dims()[2];
         let (sum, gradient) = cross_entropy(logits, tokens, &slice, scored);
         loss += sum;
@@ -99,43 +99,14 @@ fn cross_entropy(
     let shape = logits.dims();
     let device = logits.device();
     let mut values = values(logits);
-    let mut loss = 0.0;
-    for (row, position) in values.chunks_exact_mut(shape[2]).zip(slice.clone()) {
-        let target = tokens[position + 1] as usize;
-        let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let score = row[target] - largest;
-        // The sum is f64: its rounding would be common to all gradients of the position.
-        let mut sum = 0.0;
-        for value in row.iter_mut() {
-            *value = exponential_of_difference(*value, largest);
-            sum += f64::from(*value);
-        }
-        loss += sum.ln() - f64::from(score);
-        let scale = 1.0 / (sum * scored as f64);
-        let hit = (f64::from(row[target]) - sum) * scale;
-        for value in row.iter_mut() {
-            *value = narrow(f64::from(*value) * scale);
-        }
-        row[target] = narrow(hit);
-    }
+    let rows = values.chunks_exact_mut(shape[2]).zip(slice.clone());
+    let losses = rows
+        .map(|(row, position)| cross_entropy_gradient(row, tokens[position + 1] as usize, scored));
+    let loss = losses.sum();
     (
         loss,
         Tensor::from_data(TensorData::new(values, shape), &device),
     )
-}
-
-/// `exp(a - b)` to f32 precision: what rounding takes from the difference is put back, since an
-/// error there is a relative error of the result.
-fn exponential_of_difference(a: f32, b: f32) -> f32 {
-    let difference = a - b;
-    let taken = difference - a;
-    let lost = (a - (difference - taken)) - (b + taken);
-    difference.exp() * (1.0 + lost)
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "gradients are f32")]
-fn narrow(value: f64) -> f32 {
-    value as f32
 }
 
 /// `softmax - onehot` of a label drawn from the distribution itself.

@@ -39,11 +39,11 @@ pub(super) struct Swept {
 }
 
 /// What a sequence is sent back through.
-enum Way {
-    /// Recorded on the way forward.
+enum Way<'s> {
+    /// A tape from the way forward.
     Recorded(Box<Tape>),
-    /// To be run on this input once more.
-    Input(Tensor<3>),
+    /// A stage that is to be run on this input once more.
+    Again(&'s dyn Stage, Box<Tensor<3>>),
 }
 
 impl<'a> Passes<'a> {
@@ -102,13 +102,13 @@ impl<'a> Passes<'a> {
     }
 
     /// No less than what the tapes of a stage over `tokens` tokens hold: everything a tap could see, and the
-    /// weights in both layouts.
+    /// weights.
     fn tape_bytes(&self, stage: usize, tokens: usize) -> u64 {
         let model = self.forward.model();
         let activations: usize = model.points(stage).iter().map(|point| point.width).sum();
         let in_stage = model.layers().iter().filter(|layer| layer.stage == stage);
         let weights: usize = in_stage.map(|layer| layer.rows * layer.cols).sum();
-        4 * (tokens * activations + 2 * weights) as u64
+        4 * (tokens * activations + weights) as u64
     }
 
     /// From the input of `stage` to its output.
@@ -127,21 +127,20 @@ impl<'a> Passes<'a> {
             .map(|batch| states(batch, stage).cloned())
             .collect::<Result<Vec<_>, _>>()?;
         drop(batches);
-        let tapes = self
+        let (tapes, outputs) = self
             .workers
             .map(inputs, |input| self.record(stage, built.as_ref(), input))
             .into_iter()
-            .collect::<Result<Vec<_>, _>>()?;
-        let outputs = tapes.iter().map(|tape| Hidden::States(tape.output()));
-        let outputs = outputs.collect();
+            .map(|recorded| recorded.map(|(tape, output)| (tape, Hidden::States(output))))
+            .collect::<Result<(Vec<_>, Vec<_>), _>>()?;
         self.tapes.insert(stage, tapes);
         Ok(outputs)
     }
 
     /// Takes what enters the last stage.
-    pub(super) fn end(&mut self, batches: Vec<Hidden>) -> Result<(), CollectError> {
+    pub(super) fn end(&mut self, batches: &[Hidden]) -> Result<(), CollectError> {
         let last = self.forward.model().stages() - 1;
-        self.kept.keep(last, &batches)
+        self.kept.keep(last, batches)
     }
 
     fn build(&self, stage: usize) -> Result<Box<dyn Stage>, StageError> {
@@ -155,7 +154,7 @@ impl<'a> Passes<'a> {
         stage: usize,
         built: &dyn Stage,
         input: Tensor<3>,
-    ) -> Result<Tape, StageError> {
+    ) -> Result<(Tape, Tensor<3>), StageError> {
         Tape::record(built, self.layers[stage].iter().copied(), input)
     }
 
@@ -165,10 +164,11 @@ impl<'a> Passes<'a> {
         stage: usize,
         gradients: Vec<Tensor<3>>,
     ) -> Result<Swept, CollectError> {
-        let mut tapes = self.tapes.remove(&stage).map(Vec::into_iter);
-        let built = match tapes {
-            Some(_) => None,
-            None => Some(self.build(stage)?),
+        let mut tapes = self.tapes.remove(&stage).unwrap_or_default().into_iter();
+        let built = if tapes.len() == 0 {
+            Some(self.build(stage)?)
+        } else {
+            None
         };
         let mut swept = Swept {
             losses: Vec::new(),
@@ -180,24 +180,21 @@ impl<'a> Passes<'a> {
         let count = self.sequences.len();
         for start in (0..count).step_by(self.workers.count()) {
             let range = start..(start + self.workers.count()).min(count);
-            let ways: Vec<Way> = match &mut tapes {
-                Some(tapes) => {
-                    let recorded = tapes.by_ref().take(range.len());
-                    recorded.map(|tape| Way::Recorded(Box::new(tape))).collect()
-                }
-                None => {
-                    let device = self.forward.device();
-                    let inputs = self.kept.take(stage, range.clone(), device)?;
-                    inputs.into_iter().map(Way::Input).collect()
-                }
+            let ways: Vec<Way<'_>> = if let Some(built) = &built {
+                let device = self.forward.device();
+                let inputs = self.kept.take(stage, range.clone(), device)?.into_iter();
+                let again = |input| Way::Again(built.as_ref(), Box::new(input));
+                inputs.map(again).collect()
+            } else {
+                let recorded = tapes.by_ref().take(range.len());
+                recorded.map(|tape| Way::Recorded(Box::new(tape))).collect()
             };
             let work: Vec<_> = range
                 .zip(ways)
                 .map(|(index, way)| (index, way, incoming.next()))
                 .collect();
-            let built = built.as_deref();
             let results = self.workers.map(work, |(index, way, gradient)| {
-                self.back(stage, built, index, way, gradient)
+                self.back(stage, index, way, gradient)
             });
             let mut weight_gradients = Vec::new();
             for result in results {
@@ -215,27 +212,24 @@ impl<'a> Passes<'a> {
     fn back(
         &self,
         stage: usize,
-        built: Option<&dyn Stage>,
         index: usize,
-        way: Way,
+        way: Way<'_>,
         gradient: Option<Tensor<3>>,
     ) -> Result<(f64, Vjp), StageError> {
-        match (way, gradient, built) {
-            (Way::Recorded(tape), Some(gradient), _) => Ok((0.0, tape.back(gradient))),
-            (Way::Input(input), Some(gradient), Some(built)) => {
-                let tape = self.record(stage, built, input)?;
+        match (way, gradient) {
+            (Way::Recorded(tape), Some(gradient)) => Ok((0.0, tape.back(gradient))),
+            (Way::Again(built, input), Some(gradient)) => {
+                let (tape, _) = self.record(stage, built, *input)?;
                 Ok((0.0, tape.back(gradient)))
             }
-            (Way::Input(input), None, Some(built)) => loss::last_stage(
+            (Way::Again(built, input), None) => loss::last_stage(
                 built,
-                input,
+                *input,
                 self.forward.model().output(),
                 &self.sequences[index].tokens,
                 loss::sequence_seed(self.options.seed, index),
             ),
-            (Way::Recorded(_), None, _) | (Way::Input(_), _, None) => {
-                unreachable!("the last stage is not recorded, and other stages are built")
-            }
+            (Way::Recorded(_), None) => unreachable!("the last stage is never recorded"),
         }
     }
 }

@@ -37,21 +37,20 @@ pub(in crate::layers) fn gate<const D: usize>(
 struct Activate(Activation);
 
 impl HostOperation<1> for Activate {
-    type Saved = FlexTensor;
+    type Saved = (Activation, FlexTensor);
 
-    fn forward(&self, [x]: [FlexTensor; 1]) -> (FlexTensor, Self::Saved) {
+    fn forward(self, [x]: [FlexTensor; 1]) -> (FlexTensor, Self::Saved) {
         let x = contiguous(x);
         let input = values(&x);
         let mut out = vec![0.0; input.len()];
         for_each_part(&mut out, 1, |from, out| {
             kernel::activate(self.0, &input[from..from + out.len()], out);
         });
-        (tensor(out, shape(&x)), x)
+        (tensor(out, shape(&x)), (self.0, x))
     }
 
     fn gradient(
-        &self,
-        x: Self::Saved,
+        (activation, x): Self::Saved,
         gradient: FlexTensor,
         _wanted: [bool; 1],
     ) -> [Option<FlexTensor>; 1] {
@@ -60,7 +59,7 @@ impl HostOperation<1> for Activate {
         let mut out = vec![0.0; input.len()];
         for_each_part(&mut out, 1, |from, out| {
             let part = from..from + out.len();
-            kernel::activate_gradient(self.0, &input[part.clone()], &slope[part], out);
+            kernel::activate_gradient(activation, &input[part.clone()], &slope[part], out);
         });
         [Some(tensor(out, shape(&x)))]
     }
@@ -70,9 +69,9 @@ impl HostOperation<1> for Activate {
 struct Gate(Activation);
 
 impl HostOperation<2> for Gate {
-    type Saved = [FlexTensor; 2];
+    type Saved = (Activation, [FlexTensor; 2]);
 
-    fn forward(&self, inputs: [FlexTensor; 2]) -> (FlexTensor, Self::Saved) {
+    fn forward(self, inputs: [FlexTensor; 2]) -> (FlexTensor, Self::Saved) {
         let inputs = inputs.map(contiguous);
         let [gate, up] = inputs.each_ref().map(values);
         let mut out = vec![0.0; gate.len()];
@@ -80,12 +79,11 @@ impl HostOperation<2> for Gate {
             let part = from..from + out.len();
             kernel::gate(self.0, &gate[part.clone()], &up[part], out);
         });
-        (tensor(out, shape(&inputs[0])), inputs)
+        (tensor(out, shape(&inputs[0])), (self.0, inputs))
     }
 
     fn gradient(
-        &self,
-        inputs: Self::Saved,
+        (activation, inputs): Self::Saved,
         gradient: FlexTensor,
         _wanted: [bool; 2],
     ) -> [Option<FlexTensor>; 2] {
@@ -96,7 +94,7 @@ impl HostOperation<2> for Gate {
         for_each_part_of_two(&mut gate_out, &mut up_out, |from, gate_out, up_out| {
             let part = from..from + gate_out.len();
             kernel::gate_gradient(
-                self.0,
+                activation,
                 &gate[part.clone()],
                 &up[part.clone()],
                 &slope[part],

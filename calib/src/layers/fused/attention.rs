@@ -32,6 +32,7 @@ struct Attend {
 /// Everything the gradient needs.
 #[derive(Debug, Clone)]
 struct Saved {
+    operation: Attend,
     inputs: [FlexTensor; 3],
     output: FlexTensor,
     /// `[batch, heads, tokens]`.
@@ -57,7 +58,7 @@ fn views([query, key, value]: &[FlexTensor; 3]) -> Vec<Head<'_>> {
 impl HostOperation<3> for Attend {
     type Saved = Saved;
 
-    fn forward(&self, inputs: [FlexTensor; 3]) -> (FlexTensor, Self::Saved) {
+    fn forward(self, inputs: [FlexTensor; 3]) -> (FlexTensor, Self::Saved) {
         let inputs = inputs.map(viewable);
         let [batches, heads, tokens, _] = dims(&inputs[0]);
         let width = dims(&inputs[2])[3];
@@ -72,6 +73,7 @@ impl HostOperation<3> for Attend {
             });
         let output = tensor(out, Shape::new([batches, heads, tokens, width]));
         let saved = Saved {
+            operation: self,
             inputs,
             output: output.clone(),
             log_sums,
@@ -80,12 +82,12 @@ impl HostOperation<3> for Attend {
     }
 
     fn gradient(
-        &self,
         saved: Self::Saved,
         gradient: FlexTensor,
         _wanted: [bool; 3],
     ) -> [Option<FlexTensor>; 3] {
         let gradient = viewable(gradient);
+        let Attend { pattern, scale } = saved.operation;
         let shapes = saved.inputs.each_ref().map(dims);
         let mut out = shapes.map(|shape| vec![0.0; shape.iter().product()]);
         let [query_out, key_out, value_out] = &mut out;
@@ -113,7 +115,7 @@ impl HostOperation<3> for Attend {
             .for_each(|(((attended, query), key), value)| {
                 for (attended, query) in attended.iter().zip(query.chunks_mut(query_size)) {
                     let mut out = HeadGradient { query, key, value };
-                    attend_gradient(*attended, self.pattern, self.scale, &mut out);
+                    attend_gradient(*attended, pattern, scale, &mut out);
                 }
             });
         let mut shapes = shapes.into_iter();

@@ -72,16 +72,15 @@ impl Host {
 }
 
 /// A differentiable operation on `N` tensors in host memory.
-pub(super) trait HostOperation<const N: usize>: Debug + Clone + Send + 'static {
-    /// What the gradient needs.
+pub(super) trait HostOperation<const N: usize>: Debug + Send + 'static {
+    /// What the gradient needs, and nothing else: tapes may live long.
     type Saved: Debug + Clone + Send + 'static;
 
     /// The result, and what the gradient needs.
-    fn forward(&self, inputs: [FlexTensor; N]) -> (FlexTensor, Self::Saved);
+    fn forward(self, inputs: [FlexTensor; N]) -> (FlexTensor, Self::Saved);
 
     /// Gradients of the inputs that are `wanted`, given the gradient of the result.
     fn gradient(
-        &self,
         saved: Self::Saved,
         gradient: FlexTensor,
         wanted: [bool; N],
@@ -89,8 +88,8 @@ pub(super) trait HostOperation<const N: usize>: Debug + Clone + Send + 'static {
 }
 
 /// Runs `operation`, as one step of the tape if any input is on one.
-pub(super) fn apply<const N: usize, const D: usize>(
-    operation: impl HostOperation<N>,
+pub(super) fn apply<O: HostOperation<N>, const N: usize, const D: usize>(
+    operation: O,
     inputs: [Host; N],
 ) -> Tensor<D> {
     if inputs.iter().all(|input| matches!(input, Host::Plain(_))) {
@@ -100,9 +99,9 @@ pub(super) fn apply<const N: usize, const D: usize>(
     let inputs = inputs.map(Host::taped);
     let nodes = inputs.each_ref().map(Taped::node);
     let (output, saved) = operation.forward(inputs.map(Taped::into_primitive));
-    let step = Step(PhantomData).prepare::<NoCheckpointing>(nodes);
+    let step = Step::<O>(PhantomData).prepare::<NoCheckpointing>(nodes);
     let output = match step.compute_bound().stateful() {
-        OpsKind::Tracked(tracked) => tracked.finish((operation, saved), output),
+        OpsKind::Tracked(tracked) => tracked.finish(saved, output),
         OpsKind::UnTracked(untracked) => untracked.finish(output),
     };
     Tensor::from_primitive::<Autodiff<Flex>>(output)
@@ -113,13 +112,12 @@ pub(super) fn apply<const N: usize, const D: usize>(
 struct Step<O>(PhantomData<O>);
 
 impl<const N: usize, O: HostOperation<N>> Backward<Flex, N> for Step<O> {
-    type State = (O, O::Saved);
+    type State = O::Saved;
 
     fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, _: &mut Checkpointer) {
         let gradient = grads.consume::<Flex>(&ops.node);
         let wanted = ops.parents.each_ref().map(Option::is_some);
-        let (operation, saved) = ops.state;
-        let gradients = operation.gradient(saved, gradient, wanted);
+        let gradients = O::gradient(ops.state, gradient, wanted);
         for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
             if let (Some(parent), Some(gradient)) = (parent, gradient) {
                 grads.register::<Flex>(parent.id, gradient);

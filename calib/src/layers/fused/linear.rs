@@ -2,7 +2,7 @@
 
 use super::host::{Host, HostOperation, apply, contiguous, shape, tensor, values};
 use super::strided::{matrix, viewable};
-use crate::layers::kernels::product::{Strided, multiply_parallel};
+use crate::layers::kernels::product::{Strided, add_product, product};
 use crate::layers::weight::Weight;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{Shape, Tensor, module};
@@ -45,38 +45,54 @@ impl Linear {
     }
 }
 
-impl HostOperation<1> for Linear {
-    /// Shape of the input.
-    type Saved = Shape;
+/// What a gradient is sent back with.
+#[derive(Debug, Clone)]
+struct Back {
+    weight: FlexTensor,
+    /// `weight` is `[inputs, outputs]`.
+    is_by_input: bool,
+    /// Of the layer's input.
+    shape: Shape,
+}
 
-    fn forward(&self, [x]: [FlexTensor; 1]) -> (FlexTensor, Self::Saved) {
+impl HostOperation<1> for Linear {
+    type Saved = Back;
+
+    fn forward(self, [x]: [FlexTensor; 1]) -> (FlexTensor, Self::Saved) {
         let x = contiguous(x);
         let columns = matrix(&self.columns);
         let rows = Strided::row_major(values(&x), columns.rows());
-        let mut out = match &self.bias {
-            Some(bias) => values(bias).repeat(rows.rows()),
-            None => vec![0.0; rows.rows() * columns.cols()],
+        let out = match &self.bias {
+            Some(bias) => {
+                let mut out = values(bias).repeat(rows.rows());
+                add_product(rows, columns, &mut out);
+                out
+            }
+            None => product(rows, columns),
         };
-        multiply_parallel(rows, columns, &mut out, self.bias.is_some());
         let [batch, tokens] = [shape(&x)[0], shape(&x)[1]];
         let out = tensor(out, Shape::new([batch, tokens, columns.cols()]));
-        (out, shape(&x))
+        let is_by_input = self.rows.is_none();
+        let back = Back {
+            weight: self.rows.unwrap_or(self.columns),
+            is_by_input,
+            shape: shape(&x),
+        };
+        (out, back)
     }
 
     fn gradient(
-        &self,
-        input: Self::Saved,
+        back: Self::Saved,
         gradient: FlexTensor,
         _wanted: [bool; 1],
     ) -> [Option<FlexTensor>; 1] {
         let gradient = contiguous(gradient);
-        let rows = match &self.rows {
-            Some(rows) => matrix(rows),
-            None => matrix(&self.columns).transposed(),
+        let rows = if back.is_by_input {
+            matrix(&back.weight).transposed()
+        } else {
+            matrix(&back.weight)
         };
         let slopes = Strided::row_major(values(&gradient), rows.rows());
-        let mut out = vec![0.0; slopes.rows() * rows.cols()];
-        multiply_parallel(slopes, rows, &mut out, false);
-        [Some(tensor(out, input))]
+        [Some(tensor(product(slopes, rows), back.shape))]
     }
 }

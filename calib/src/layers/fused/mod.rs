@@ -22,7 +22,7 @@ pub(super) use linear::linear;
 pub(super) use norm::norm;
 pub(super) use rotary::rotate;
 pub(crate) use squares::add_squared_products;
-pub(crate) use tape::{probe, seed};
+pub(crate) use tape::{End, probe};
 
 #[cfg(test)]
 mod tests;

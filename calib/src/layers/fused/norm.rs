@@ -53,9 +53,9 @@ struct Norm {
 }
 
 impl HostOperation<1> for Norm {
-    type Saved = FlexTensor;
+    type Saved = (Self, FlexTensor);
 
-    fn forward(&self, [x]: [FlexTensor; 1]) -> (FlexTensor, Self::Saved) {
+    fn forward(self, [x]: [FlexTensor; 1]) -> (FlexTensor, Self::Saved) {
         let x = contiguous(x);
         let (input, weight) = (values(&x), values(&self.weight));
         let bias = self.bias.as_ref().map(values);
@@ -67,18 +67,17 @@ impl HostOperation<1> for Norm {
                 Some(bias) => kernel::layer_norm(input, weight, bias, self.epsilon, out),
             }
         });
-        (tensor(out, shape(&x)), x)
+        (tensor(out, shape(&x)), (self, x))
     }
 
     fn gradient(
-        &self,
-        x: Self::Saved,
+        (norm, x): Self::Saved,
         gradient: FlexTensor,
         _wanted: [bool; 1],
     ) -> [Option<FlexTensor>; 1] {
         let gradient = contiguous(gradient);
-        let (input, weight, slope) = (values(&x), values(&self.weight), values(&gradient));
-        let kernel = match self.bias {
+        let (input, weight, slope) = (values(&x), values(&norm.weight), values(&gradient));
+        let kernel = match norm.bias {
             None => kernel::rms_norm_gradient,
             Some(_) => kernel::layer_norm_gradient,
         };
@@ -88,7 +87,7 @@ impl HostOperation<1> for Norm {
             kernel(
                 &input[part.clone()],
                 weight,
-                self.epsilon,
+                norm.epsilon,
                 &slope[part],
                 out,
             );

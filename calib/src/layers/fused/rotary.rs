@@ -46,18 +46,17 @@ impl Rotate {
 }
 
 impl HostOperation<1> for Rotate {
-    type Saved = ();
+    type Saved = Self;
 
-    fn forward(&self, [x]: [FlexTensor; 1]) -> (FlexTensor, Self::Saved) {
-        (self.run(x, false), ())
+    fn forward(self, [x]: [FlexTensor; 1]) -> (FlexTensor, Self::Saved) {
+        (self.run(x, false), self)
     }
 
     fn gradient(
-        &self,
-        (): Self::Saved,
+        rotation: Self::Saved,
         gradient: FlexTensor,
         _wanted: [bool; 1],
     ) -> [Option<FlexTensor>; 1] {
-        [Some(self.run(gradient, true))]
+        [Some(rotation.run(gradient, true))]
     }
 }

@@ -1,7 +1,7 @@
 //! Fused against burn's own operations, outputs and gradients. A tape that recomputes is not fused,
 //! so it is the reference.
 
-use super::{activate, add_squared_products, gate, linear, norm, probe, rotate, seed};
+use super::{End, activate, add_squared_products, gate, linear, norm, probe, rotate};
 use crate::layers::attention::attend;
 use crate::layers::weight::Weight;
 use crate::layers::{Activation, Pattern};
@@ -158,7 +158,7 @@ fn attention_with_shared_keys_on_views() {
 
 // Probed twice, once before a view: what arrives is the gradient of what was probed.
 #[test]
-fn probes_and_seeds() {
+fn probes_and_ends() {
     for device in [
         Device::flex().autodiff(),
         Device::flex().autodiff().gradient_checkpointing(),
@@ -167,7 +167,7 @@ fn probes_and_seeds() {
         let (first, first_leaf) = probe(input.clone() * 2.0);
         let (second, second_leaf) = probe(first.swap_dims(1, 2) * 5.0);
         let gradient = wave([2, 4, 3], 0.7, &device.clone().inner());
-        let mut gradients = seed(second, gradient.clone()).backward();
+        let mut gradients = End::of(second).back(gradient.clone());
         let mut found = |leaf: Tensor<3>| leaf.grad_remove(&mut gradients).unwrap();
         assert_eq!(read(found(second_leaf)), read(gradient.clone()));
         let expected = gradient.swap_dims(1, 2) * 5.0;

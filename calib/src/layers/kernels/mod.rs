@@ -12,6 +12,7 @@
 pub mod activation;
 pub mod attention;
 pub mod attention_gradient;
+pub mod cross_entropy;
 pub mod exponential;
 pub mod lanes;
 pub mod norm;

@@ -108,7 +108,6 @@ impl<'a> Strided<'a> {
 ///
 /// # Panics
 /// The shapes do not fit together.
-#[expect(unsafe_code, reason = "gemm takes pointers and strides")]
 pub fn multiply(
     left: Strided<'_>,
     right: Strided<'_>,
@@ -116,8 +115,7 @@ pub fn multiply(
     out_stride: usize,
     add: bool,
 ) {
-    let (rows, cols, depth) = (left.rows, right.cols, left.cols);
-    assert_eq!(depth, right.rows, "the inner dimensions of a product");
+    let (rows, cols) = (left.rows, right.cols);
     if rows == 0 || cols == 0 {
         return;
     }
@@ -126,15 +124,30 @@ pub fn multiply(
         "{rows} x {cols} results every {out_stride} in {} values",
         out.len()
     );
-    // SAFETY: the views were checked on construction to lie inside their slices and the result was
-    // checked above; `out` is a unique borrow, so it overlaps neither factor. A factor without
-    // entries (depth 0) is never read.
+    into_pointer(left, right, out.as_mut_ptr(), out_stride, add);
+}
+
+/// The product at `out`, which the callers checked to have room for its rows every `out_stride` values, and
+/// to hold values if `add`.
+#[expect(unsafe_code, reason = "gemm takes pointers and strides")]
+fn into_pointer(
+    left: Strided<'_>,
+    right: Strided<'_>,
+    out: *mut f32,
+    out_stride: usize,
+    add: bool,
+) {
+    let depth = left.cols;
+    assert_eq!(depth, right.rows, "the inner dimensions of a product");
+    // SAFETY: the views were checked on construction to lie inside their slices and the result by the
+    // callers, who borrow it uniquely, so it overlaps neither factor. It is not read unless `add`. A factor
+    // without entries (depth 0) is never read.
     unsafe {
         gemm::gemm(
-            rows,
-            cols,
+            left.rows,
+            right.cols,
             depth,
-            out.as_mut_ptr(),
+            out,
             1,
             out_stride.cast_signed(),
             add,
@@ -154,11 +167,37 @@ pub fn multiply(
     }
 }
 
-/// As [`multiply`] into contiguous rows, in parallel over blocks of rows.
+/// `left · right` in contiguous rows, in parallel over blocks of rows.
 ///
 /// # Panics
 /// The shapes do not fit together.
-pub fn multiply_parallel(left: Strided<'_>, right: Strided<'_>, out: &mut [f32], add: bool) {
+#[expect(
+    unsafe_code,
+    reason = "zeros nobody reads would be a pass over the result"
+)]
+pub fn product(left: Strided<'_>, right: Strided<'_>) -> Vec<f32> {
+    let size = left.rows * right.cols;
+    let mut out: Vec<f32> = Vec::with_capacity(size);
+    if size > 0 {
+        out.spare_capacity_mut()[..size]
+            .par_chunks_mut(TASK_ROWS * right.cols)
+            .enumerate()
+            .for_each(|(task, out)| {
+                let from = task * TASK_ROWS;
+                let rows = left.slice_rows(from, from + out.len() / right.cols);
+                into_pointer(rows, right, out.as_mut_ptr().cast(), right.cols, false);
+            });
+    }
+    // SAFETY: the tasks together wrote all `size` values, each its rows.
+    unsafe { out.set_len(size) };
+    out
+}
+
+/// `out += left · right` into contiguous rows, in parallel over blocks of rows.
+///
+/// # Panics
+/// The shapes do not fit together.
+pub fn add_product(left: Strided<'_>, right: Strided<'_>, out: &mut [f32]) {
     assert_eq!(out.len(), left.rows * right.cols, "size of the result");
     if right.cols == 0 {
         return;
@@ -168,7 +207,7 @@ pub fn multiply_parallel(left: Strided<'_>, right: Strided<'_>, out: &mut [f32],
         .for_each(|(task, out)| {
             let from = task * TASK_ROWS;
             let rows = left.slice_rows(from, from + out.len() / right.cols);
-            multiply(rows, right, out, right.cols, add);
+            multiply(rows, right, out, right.cols, true);
         });
 }
 
@@ -233,8 +272,11 @@ mod tests {
         let (left, right) = (Strided::row_major(&a, depth), Strided::row_major(&b, cols));
         let mut whole = vec![0.0; rows * cols];
         multiply(left, right, &mut whole, cols, false);
-        let mut split = vec![0.0; rows * cols];
-        multiply_parallel(left, right, &mut split, false);
-        assert_eq!(whole, split);
+        assert_eq!(whole, product(left, right));
+        let mut added = vec![0.0; rows * cols];
+        add_product(left, right, &mut added);
+        assert_eq!(whole, added);
+        let empty = Strided::row_major(&a[..0], 1);
+        assert!(product(empty, Strided::row_major(&b[..3], 3)).is_empty());
     }
 }
