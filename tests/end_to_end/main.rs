@@ -6,6 +6,7 @@ mod encoders;
 mod integer;
 mod readme;
 mod road;
+mod squeezellm;
 
 use std::path::Path;
 use std::process::Command;

@@ -9,8 +9,9 @@ use crate::{Forward, Hidden, LayerSpec, Stage, StageError, Tape, Vjp};
 use burn::tensor::Tensor;
 use std::collections::BTreeMap;
 
-/// Tapes kept at once. After each backward pass burn looks at every node of every tape there is.
-const MAX_TAPES: usize = 256;
+/// Tapes kept at once. After each backward pass burn looks at every node of every tape there is, which
+/// costs more than it saves for many short sequences through a small model.
+const MAX_TAPES: usize = 96;
 
 /// What the forward pass leaves for the backward pass, and how both run.
 pub(super) struct Passes<'a> {
