@@ -60,7 +60,7 @@ pub(super) fn estimate(
         .max()
         .unwrap_or(0);
     let fisher = needs.contains(&Stat::Fisher);
-    // Weights, and for Fisher their gradients and the sum of squares.
+    // Weights; for Fisher in the layouts of both directions.
     let block_bytes = 4 * largest_block * if fisher { 2 } else { 1 };
     let hidden = hidden_width(model) as u64;
     let tokens = calibration.map_or(0, |plan| {
