@@ -2,10 +2,10 @@
 
 #![expect(clippy::print_stdout, reason = "figures for a reader of the test log")]
 
-use crate::quench;
+use crate::{assets, quench};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A model with data to calibrate and to judge it on.
 struct Encoder {
@@ -29,12 +29,6 @@ const IMAGES: Encoder = Encoder {
     calibration: "cifar10/calib-256.safetensors",
     evaluation: "cifar10/dev-1000.safetensors",
 };
-
-fn assets() -> PathBuf {
-    std::env::var_os("QUENCH_ASSETS")
-        .expect("QUENCH_ASSETS is set")
-        .into()
-}
 
 /// Scores by metric of `encoder` through the whole road with `recipe`.
 fn scores(home: &Path, encoder: &Encoder, recipe: &str) -> BTreeMap<String, f64> {

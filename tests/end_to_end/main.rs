@@ -8,7 +8,7 @@ mod readme;
 mod road;
 mod squeezellm;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Runs `quench` in `folder` with a statistics cache of its own and answers its standard output.
@@ -23,4 +23,11 @@ fn quench(folder: &Path, arguments: &[&str]) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "quench {arguments:?}: {stderr}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Where real checkpoints and data are.
+fn assets() -> PathBuf {
+    std::env::var_os("QUENCH_ASSETS")
+        .expect("QUENCH_ASSETS is set")
+        .into()
 }

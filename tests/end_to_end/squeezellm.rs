@@ -2,9 +2,9 @@
 
 #![expect(clippy::print_stdout, reason = "figures for a reader of the test log")]
 
-use crate::quench;
+use crate::{assets, quench};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A model, and the data its reference rows were computed with.
 struct Decoder {
@@ -27,12 +27,6 @@ const STORIES: Decoder = Decoder {
     calibration: "data = 'DATA/tinystories/stories-dev.txt'\nsamples = 64\nsequence_length = 512\nmode = 'documents'",
     evaluation: "data = 'DATA/tinystories/stories-dev.txt'\nmode = 'documents'\nsequence_length = 512",
 };
-
-fn assets() -> PathBuf {
-    std::env::var_os("QUENCH_ASSETS")
-        .expect("QUENCH_ASSETS is set")
-        .into()
-}
 
 /// Perplexity and KL divergence.
 #[derive(Debug, Clone, Copy)]
