@@ -9,6 +9,7 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use calib::collect::{Collection, collect};
 use calib::fisher::{self, FisherOptions, Sequence, collect_fisher};
+use calib::layers::kernels::cross_entropy::cross_entropy_gradient;
 use calib::observers;
 use calib::stats_store::{Key, StatsStore};
 use calib::{Checkpoint, Forward, Hidden, Model, NoTap, Stage, StageError, Tap, Tape, open_model};
@@ -205,7 +206,25 @@ fn hessian_equals_the_reference() {
     assert_eq!(compared, 8);
 }
 
-/// `(softmax - onehot) / scored positions`, in f64.
+/// The gradient of the mean loss with respect to the logits.
+type LossGradient = fn(&Tensor<3>, &[u32]) -> Tensor<3>;
+
+/// `(softmax - onehot) / scored positions` as the streamed computation has it.
+fn own_loss_gradient(logits: &Tensor<3>, ids: &[u32]) -> Tensor<3> {
+    let shape = logits.dims();
+    let mut values = calib::hidden::values(logits.clone());
+    for (position, row) in values.chunks_exact_mut(shape[2]).enumerate() {
+        match ids.get(position + 1) {
+            Some(&target) => {
+                cross_entropy_gradient(row, target as usize, shape[1] - 1);
+            }
+            None => row.fill(0.0),
+        }
+    }
+    Tensor::from_data(TensorData::new(values, shape), &logits.device())
+}
+
+/// The same in f64.
 fn mean_loss_gradient(logits: &Tensor<3>, ids: &[u32]) -> Tensor<3> {
     let shape = logits.dims();
     let scored = (shape[1] - 1) as f64;
@@ -242,6 +261,7 @@ fn whole_model(
     checkpoint: &Checkpoint,
     model: &dyn Model,
     ids: &[Vec<u32>],
+    loss_gradient: LossGradient,
 ) -> BTreeMap<String, Vec<f32>> {
     let device = Device::flex();
     let build = |stage: usize, device: &Device| model.build(stage, checkpoint, device).unwrap();
@@ -256,7 +276,7 @@ fn whole_model(
         };
         let layers = model.layers().iter().filter(|layer| layer.in_block);
         let (tape, logits) = Tape::record(&whole, layers, embedded).unwrap();
-        let seed = mean_loss_gradient(&logits, ids);
+        let seed = loss_gradient(&logits, ids);
         for gradient in tape.back(seed).weight_gradients {
             let name = gradient.layer.clone();
             let square = gradient.dense().square();
@@ -284,24 +304,34 @@ fn streamed_and_whole_model_fisher_agree() {
         .num_threads(1)
         .build()
         .unwrap();
-    let expected = pool.install(|| whole_model(&checkpoint, model.as_ref(), ids));
-    assert_eq!(found.len(), expected.len());
-    // Over all layers 1e-6; a single layer's small gradients carry the rounding of the attention
-    // products, which the two forward passes cut differently.
-    let (mut difference, mut total) = (0.0, 0.0);
-    for (name, values) in &found {
-        let deviation = relative_l1(values, &expected[name]);
-        println!("{name}: {deviation:.2e}");
-        assert!(deviation < 3e-6, "{name}: {deviation:.2e}");
-        let size: f64 = expected[name]
-            .iter()
-            .map(|value| f64::from(value.abs()))
-            .sum();
-        difference += deviation * size;
-        total += size;
+    // Streaming by itself changes nothing to speak of, in any layer. With the loss gradient in f64, rounding
+    // of the loss shows in the small gradients of single query and key layers.
+    for (loss_gradient, of_one, of_all) in [
+        (own_loss_gradient as LossGradient, 1e-6, 1e-6),
+        (mean_loss_gradient, 3e-6, 1e-6),
+    ] {
+        let expected =
+            pool.install(|| whole_model(&checkpoint, model.as_ref(), ids, loss_gradient));
+        assert_eq!(found.len(), expected.len());
+        let (mut difference, mut total, mut worst) = (0.0, 0.0, 0.0_f64);
+        for (name, values) in &found {
+            let deviation = relative_l1(values, &expected[name]);
+            assert!(deviation < of_one, "{name}: {deviation:.2e}");
+            worst = worst.max(deviation);
+            let size: f64 = expected[name]
+                .iter()
+                .map(|value| f64::from(value.abs()))
+                .sum();
+            difference += deviation * size;
+            total += size;
+        }
+        println!(
+            "over {} layers: {:.2e}, worst layer {worst:.2e}",
+            found.len(),
+            difference / total
+        );
+        assert!(difference / total < of_all, "{:.2e}", difference / total);
     }
-    println!("over {} layers: {:.2e}", found.len(), difference / total);
-    assert!(difference / total < 1e-6, "{:.2e}", difference / total);
     // Inputs kept in the scratch file, or tapes of the last blocks only, change no bit.
     for memory in [0, 4 << 20, 24 << 20, 64 << 20] {
         let (_, again) = streamed(&checkpoint, model.as_ref(), ids, memory);
