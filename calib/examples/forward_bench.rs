@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! cargo run --release -p calib --example forward_bench -- CHECKPOINT [--mode forward|train]
-//!     [--batch 4] [--tokens 512] [--threads 1] [--repeat 3] [--memory 2048]
+//!     [--batch 4] [--tokens 512] [--threads 1] [--repeat 3] [--tapes 1024]
 //! ```
 //! Prints one JSON line. `forward` includes every logit (or the last hidden states); `train` is the
 //! forward pass, the backward pass and the squared gradients of every linear layer in the blocks, which
-//! may keep `--memory` MiB of block inputs and tapes.
+//! may keep `--tapes` MiB of tapes (0: every block is run twice).
 
 #![expect(
     clippy::print_stdout,
@@ -30,7 +30,7 @@ struct Options {
     tokens: usize,
     threads: usize,
     repeat: usize,
-    memory: u64,
+    tapes: u64,
 }
 
 impl Options {
@@ -42,7 +42,7 @@ impl Options {
             tokens: 512,
             threads: 1,
             repeat: 3,
-            memory: 2048,
+            tapes: 1024,
         };
         while let Some(flag) = words.next() {
             let value = words.next().ok_or_else(|| format!("no value for {flag}"))?;
@@ -52,7 +52,7 @@ impl Options {
                 "--tokens" => options.tokens = value.parse()?,
                 "--threads" => options.threads = value.parse()?,
                 "--repeat" => options.repeat = value.parse()?,
-                "--memory" => options.memory = value.parse()?,
+                "--tapes" => options.tapes = value.parse()?,
                 _ => return Err(format!("unknown flag {flag}").into()),
             }
         }
@@ -84,7 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let start = Instant::now();
         check = match options.mode.as_str() {
             "forward" => run_forward(&forward, &sequences)?,
-            "train" => run_train(&forward, &sequences, options.memory)?,
+            "train" => run_train(&forward, &sequences, options.tapes)?,
             other => return Err(format!("unknown mode {other}").into()),
         };
         seconds.push(start.elapsed().as_secs_f64());
@@ -128,7 +128,7 @@ fn run_forward(forward: &Forward<'_>, sequences: &[Vec<u32>]) -> Result<f64, Box
 fn run_train(
     forward: &Forward<'_>,
     sequences: &[Vec<u32>],
-    memory: u64,
+    tapes: u64,
 ) -> Result<f64, Box<dyn Error>> {
     let scratch = tempfile::tempdir()?;
     let store = StatsStore::open(scratch.path(), &Key::default())?;
@@ -141,7 +141,8 @@ fn run_train(
             .map(|layer| layer.name.clone())
             .collect(),
         seed: 0,
-        memory_bytes: memory << 20,
+        memory_bytes: 1 << 30,
+        tape_bytes: tapes << 20,
         scratch: scratch.path().to_owned(),
     };
     let sequences: Vec<Sequence> = sequences

@@ -4,8 +4,8 @@
 //! loss (SqueezeLLM, section 4.1). A forward pass keeps the input of every block; then, from the last
 //! stage to the first, a block is rebuilt, re-run on its kept input, and the gradient that came from the
 //! stage after it is sent back through it. Memory: one block, one tape, the kept inputs within a budget
-//! (the rest in a scratch file), never a model. What the budget leaves holds the tapes of as many blocks
-//! as fit, which then are not run twice; it changes no bit of the result.
+//! (the rest in a scratch file), never a model. A second budget holds the tapes of as many blocks as fit,
+//! which then are not run twice; neither changes a bit of the result.
 //!
 //! Squares accumulate in f32, sequence after sequence, so the thread count does not change a bit.
 
@@ -33,8 +33,10 @@ pub struct FisherOptions {
     pub layers: BTreeSet<String>,
     /// Seed of the output samples of models without next-token loss.
     pub seed: u64,
-    /// Bytes of block inputs and tapes kept in memory; inputs beyond it go to a scratch file.
+    /// Bytes of block inputs kept in memory; the rest goes to a scratch file.
     pub memory_bytes: u64,
+    /// Bytes of tapes kept, so that their blocks are not run twice; 0 for the least memory.
+    pub tape_bytes: u64,
     /// Folder of the scratch file.
     pub scratch: PathBuf,
 }

@@ -114,6 +114,7 @@ fn streamed(
             .collect(),
         seed: 0,
         memory_bytes,
+        tape_bytes: memory_bytes,
         scratch: folder.path().to_owned(),
     };
     let forward = Forward::new(model, checkpoint, Device::flex());

@@ -20,6 +20,8 @@ use std::path::PathBuf;
 const RANGE: &str = "min_max";
 const ABS_MEAN: &str = "abs_mean";
 const HESSIAN: &str = "hessian";
+/// Memory that may be spent on running blocks once instead of twice.
+const MAX_TAPE_BYTES: u64 = 1 << 30;
 
 /// Statistics of a run, read block by block.
 pub(super) struct Statistics {
@@ -175,10 +177,12 @@ pub(super) fn run(
     })
     .map_err(failed)?;
     if wanted.contains(Stat::Fisher.name()) {
+        let free = memory::available_bytes().unwrap_or(0);
         let options = FisherOptions {
             layers: fisher_layers(request)?,
             seed: request.plan.seed,
-            memory_bytes: memory::available_bytes().unwrap_or(0) / 4,
+            memory_bytes: free / 4,
+            tape_bytes: (free / 4).min(MAX_TAPE_BYTES),
             scratch: root.clone(),
         };
         watched(progress, "fisher", |report| {

@@ -69,20 +69,16 @@ impl<'a> Passes<'a> {
         })
     }
 
-    /// Divides the memory between kept inputs and tapes, given what enters the first stage.
-    ///
-    /// The inputs of all stages come first. Tapes of the last blocks are the first to be used, so theirs
-    /// are the ones that are kept.
+    /// Decides whose tapes are kept, given what enters the first stage: those of the last blocks, which are
+    /// the first to be used.
     pub(super) fn plan(&mut self, batches: &[Hidden]) -> Result<(), CollectError> {
-        let (mut tokens, mut inputs) = (0, 0);
+        let mut tokens = 0;
         for batch in batches {
-            let [batch, length, width] = states(batch, self.first)?.dims();
+            let [batch, length, _] = states(batch, self.first)?.dims();
             tokens += batch * length;
-            inputs += 4 * (batch * length * width) as u64;
         }
         let last = self.forward.model().stages() - 1;
-        let all_inputs = inputs * (last + 1 - self.first) as u64;
-        let mut left = self.options.memory_bytes.saturating_sub(all_inputs);
+        let mut left = self.options.tape_bytes;
         self.taped_from = last;
         for stage in (self.first..last).rev() {
             let tapes = (last - stage) * self.sequences.len();
@@ -95,10 +91,6 @@ impl<'a> Passes<'a> {
             left = rest;
             self.taped_from = stage;
         }
-        self.kept = KeptInputs::new(
-            all_inputs.min(self.options.memory_bytes),
-            &self.options.scratch,
-        );
         Ok(())
     }
 
