@@ -18,11 +18,11 @@ use thiserror::Error;
 
 /// Every approximation, in the order `quench list approximations` prints them.
 pub static APPROXIMATIONS: &[&dyn Approximation] = &[
-    &exact::gelu::Gelu,
-    &exact::gelu_tanh::GeluTanh,
-    &exact::relu::Relu,
-    &exact::silu::Silu,
-    &exact::tanh::Tanh,
+    &exact::gelu::GELU,
+    &exact::gelu_tanh::GELU_TANH,
+    &exact::relu::RELU,
+    &exact::silu::SILU,
+    &exact::tanh::TANH,
     &exact::softmax::Softmax,
     &exact::layernorm::LayerNorm,
     &exact::rmsnorm::RmsNorm,

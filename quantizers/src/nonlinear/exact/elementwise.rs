@@ -1,17 +1,19 @@
 //! Functions of one value: a table for short codes, minimax segments for wide ones.
 
-use super::{checked, dyadic_of_bits, grids, minimax, refuse};
+use super::{FAMILY, checked, dyadic_of_bits, grids, minimax, refuse};
 use crate::integer::Dyadic;
 use crate::integer::kernels::exact::segments::{POSITION_BITS, VALUE_BITS};
 use crate::integer::kernels::exact::{Factors, Segments, Shape, Table};
-use crate::nonlinear::{Compiled, Grid, Nonlinearity, Refusal, Request};
+use crate::nonlinear::{Approximation, Compiled, Grid, InputForm, Nonlinearity, Refusal, Request};
 
 /// Widest grid that is compiled to a table.
 const TABLE_BITS: u32 = 12;
 
-/// A function, whole and in the parts that [`Segments`] is made of.
-pub(super) struct Function {
+/// A function, whole and in the parts that [`Segments`] is made of: an approximation of the registry.
+#[derive(Debug)]
+pub struct Function {
     pub(super) replaces: Nonlinearity,
+    pub(super) summary: &'static str,
     pub(super) exact: fn(f64) -> f64,
     pub(super) shape: Shape,
     pub(super) polynomials: fn(resolution: f64) -> Polynomials,
@@ -53,8 +55,31 @@ impl Polynomials {
     }
 }
 
-impl Function {
-    pub(super) fn compile(&self, request: &Request) -> Result<Compiled, Refusal> {
+impl Approximation for Function {
+    fn name(&self) -> &'static str {
+        FAMILY
+    }
+
+    fn replaces(&self) -> Nonlinearity {
+        self.replaces
+    }
+
+    fn summary(&self) -> &'static str {
+        self.summary
+    }
+
+    fn published(&self) -> bool {
+        false
+    }
+
+    fn input(&self) -> InputForm {
+        InputForm::Codes {
+            bits: 8,
+            symmetric: false,
+        }
+    }
+
+    fn compile(&self, request: &Request) -> Result<Compiled, Refusal> {
         if let Some(compiled) = self.by_channel(request) {
             return compiled;
         }
@@ -67,7 +92,9 @@ impl Function {
         let kernel = Box::new(self.segments(request, input, output)?);
         checked(self.replaces, request, kernel, output.clone())
     }
+}
 
+impl Function {
     /// Every output code, correctly rounded.
     fn table(&self, input: &Grid, output: &Grid) -> Table {
         let code = |code: i32| nearest((self.exact)(input.value(code, 0)), output);

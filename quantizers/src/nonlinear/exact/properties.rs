@@ -125,7 +125,7 @@ fn what_would_overflow_is_refused() {
         ..request
     };
     assert!(super::softmax::Softmax.compile(&request).is_err());
-    assert!(super::gelu::Gelu.compile(&request).is_err());
+    assert!(super::gelu::GELU.compile(&request).is_err());
 }
 
 #[test]
