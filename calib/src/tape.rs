@@ -15,7 +15,6 @@ use std::collections::BTreeMap;
 pub struct Tape {
     input: Tensor<3>,
     end: End,
-    inputs: BTreeMap<String, Tensor<3>>,
     probes: Vec<Probe>,
 }
 
@@ -88,7 +87,6 @@ impl Tape {
         let tape = Self {
             input,
             end: End::of(output),
-            inputs: tap.inputs,
             probes: tap.probes,
         };
         Ok((tape, values))
@@ -106,13 +104,15 @@ impl Tape {
         let weight_gradients = self
             .probes
             .into_iter()
-            .filter_map(|probe| {
-                Some(WeightGradient {
-                    output_gradient: probe.leaf.grad_remove(&mut gradients)?,
-                    input: self.inputs.get(&probe.input_point)?.clone(),
-                    layer: probe.layer,
-                    transposed: probe.transposed,
-                })
+            .map(|probe| WeightGradient {
+                // An output nothing depends on has no gradient on the tape.
+                output_gradient: probe
+                    .leaf
+                    .grad_remove(&mut gradients)
+                    .unwrap_or_else(|| Tensor::zeros(probe.shape, &device)),
+                input: probe.input,
+                layer: probe.layer,
+                transposed: probe.transposed,
             })
             .collect();
         Vjp {
@@ -125,8 +125,11 @@ impl Tape {
 /// A leaf behind a linear layer: the loss gradient of the layer's output arrives there.
 struct Probe {
     layer: String,
-    input_point: String,
     transposed: bool,
+    /// What the layer was given.
+    input: Tensor<3>,
+    /// Of its output.
+    shape: [usize; 3],
     leaf: Tensor<3>,
 }
 
@@ -162,11 +165,16 @@ impl Tap for ProbeTap<'_> {
         let Some(layer) = self.wanted.get(point) else {
             return values;
         };
+        let Some(input) = self.inputs.get(&layer.input_point).cloned() else {
+            unreachable!("a layer's input is seen before its output")
+        };
+        let shape = values.dims();
         let (values, leaf) = probe(values);
         self.probes.push(Probe {
             layer: layer.name.clone(),
-            input_point: layer.input_point.clone(),
             transposed: layer.transposed,
+            input,
+            shape,
             leaf,
         });
         values
