@@ -1,9 +1,9 @@
-//! Interval analysis of a whole program: no value can be wider than where it is kept.
+//! Interval analysis: no value can be wider than where it is kept.
 
-use super::frame::{Buffer, Element};
+use super::buffer::{Buffer, Element};
+use super::error::OperationError;
+use super::interface::ProgramInput;
 use super::interval::Interval;
-use super::operation::Misfit;
-use super::program::{Program, ProgramError, ProgramInput};
 use super::weights::Weights;
 use std::collections::BTreeMap;
 
@@ -21,12 +21,36 @@ pub struct Bounds<'a> {
 }
 
 impl<'a> Bounds<'a> {
+    /// Those before the first operation: nothing has been written.
+    pub fn new(
+        buffers: &'a [Buffer],
+        weights: &'a BTreeMap<String, Weights>,
+        input: &'a ProgramInput,
+    ) -> Self {
+        let max_rows = match input {
+            ProgramInput::Tokens { max_tokens, .. } => *max_tokens,
+            ProgramInput::Pixels { image, .. } => image[1] * image[2] + 1,
+        };
+        Self {
+            buffers,
+            weights,
+            max_rows,
+            input,
+            intervals: vec![None; buffers.len()],
+        }
+    }
+
+    /// Values of every buffer so far; none of one that nothing has been written to.
+    pub fn intervals(&self) -> &[Option<Interval>] {
+        &self.intervals
+    }
+
     /// Buffer `at`.
     ///
     /// # Errors
     /// No such buffer.
-    pub fn buffer(&self, at: usize) -> Result<&'a Buffer, Misfit> {
-        self.buffers.get(at).ok_or_else(|| Misfit::Shape {
+    pub fn buffer(&self, at: usize) -> Result<&'a Buffer, OperationError> {
+        self.buffers.get(at).ok_or_else(|| OperationError::Shape {
             what: "buffer".to_owned(),
             expected: format!("below {}", self.buffers.len()),
             found: at.to_string(),
@@ -37,9 +61,9 @@ impl<'a> Bounds<'a> {
     ///
     /// # Errors
     /// A buffer nothing has been written to.
-    pub fn interval(&self, at: usize) -> Result<Interval, Misfit> {
+    pub fn interval(&self, at: usize) -> Result<Interval, OperationError> {
         self.buffer(at)?;
-        self.intervals[at].ok_or_else(|| Misfit::Shape {
+        self.intervals[at].ok_or_else(|| OperationError::Shape {
             what: format!("buffer {at}"),
             expected: "written before it is read".to_owned(),
             found: "nothing".to_owned(),
@@ -50,8 +74,8 @@ impl<'a> Bounds<'a> {
     ///
     /// # Errors
     /// No such layer.
-    pub fn weights(&self, name: &str) -> Result<&'a Weights, Misfit> {
-        self.weights.get(name).ok_or_else(|| Misfit::Shape {
+    pub fn weights(&self, name: &str) -> Result<&'a Weights, OperationError> {
+        self.weights.get(name).ok_or_else(|| OperationError::Shape {
             what: "layer".to_owned(),
             expected: "a quantized layer of the artifact".to_owned(),
             found: format!("`{name}`"),
@@ -62,7 +86,12 @@ impl<'a> Bounds<'a> {
     ///
     /// # Errors
     /// Another width, or values its type does not hold.
-    pub fn write(&mut self, at: usize, width: usize, interval: Interval) -> Result<(), Misfit> {
+    pub fn write(
+        &mut self,
+        at: usize,
+        width: usize,
+        interval: Interval,
+    ) -> Result<(), OperationError> {
         let buffer = self.buffer(at)?;
         expect(
             &format!("width of buffer `{}`", buffer.name),
@@ -71,7 +100,7 @@ impl<'a> Bounds<'a> {
         )?;
         let (low, high) = buffer.element.range();
         if interval.low < i128::from(low) || interval.high > i128::from(high) {
-            return Err(Misfit::Shape {
+            return Err(OperationError::Shape {
                 what: format!("values of buffer `{}`", buffer.name),
                 expected: format!("from {low} to {high}"),
                 found: format!("from {} to {}", interval.low, interval.high),
@@ -80,34 +109,17 @@ impl<'a> Bounds<'a> {
         self.intervals[at] = Some(interval);
         Ok(())
     }
-}
 
-/// `found` must be `expected`.
-///
-/// # Errors
-/// It is not.
-pub fn expect(what: &str, expected: usize, found: usize) -> Result<(), Misfit> {
-    if expected == found {
-        return Ok(());
-    }
-    Err(Misfit::Shape {
-        what: what.to_owned(),
-        expected: expected.to_string(),
-        found: found.to_string(),
-    })
-}
-
-impl Bounds<'_> {
     /// Buffer `at` must hold values of type `element`: the vector code of an operation reads no other.
     ///
     /// # Errors
     /// Another type, or no such buffer.
-    pub fn typed(&self, at: usize, element: Element) -> Result<(), Misfit> {
+    pub fn typed(&self, at: usize, element: Element) -> Result<(), OperationError> {
         let buffer = self.buffer(at)?;
         if buffer.element == element {
             return Ok(());
         }
-        Err(Misfit::Shape {
+        Err(OperationError::Shape {
             what: format!("type of buffer `{}`", buffer.name),
             expected: format!("{element:?}"),
             found: format!("{:?}", buffer.element),
@@ -115,77 +127,32 @@ impl Bounds<'_> {
     }
 }
 
+/// `found` must be `expected`.
+///
+/// # Errors
+/// It is not.
+pub fn expect(what: &str, expected: usize, found: usize) -> Result<(), OperationError> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(OperationError::Shape {
+        what: what.to_owned(),
+        expected: expected.to_string(),
+        found: found.to_string(),
+    })
+}
+
 /// What constants have to be must hold.
 ///
 /// # Errors
 /// It does not.
-pub fn require(expected: &str, holds: bool) -> Result<(), Misfit> {
+pub fn require(expected: &str, holds: bool) -> Result<(), OperationError> {
     if holds {
         return Ok(());
     }
-    Err(Misfit::Shape {
+    Err(OperationError::Shape {
         what: "constants".to_owned(),
         expected: expected.to_owned(),
         found: "others".to_owned(),
     })
-}
-
-/// Intervals of all buffers after each operation.
-///
-/// # Errors
-/// The first operation that does not fit or could overflow.
-pub fn check(program: &Program) -> Result<Vec<Vec<Option<Interval>>>, ProgramError> {
-    let max_rows = match &program.input {
-        ProgramInput::Tokens { max_tokens, .. } => *max_tokens,
-        ProgramInput::Pixels { image, .. } => image[1] * image[2] + 1,
-    };
-    let mut bounds = Bounds {
-        buffers: &program.buffers,
-        weights: &program.weights,
-        max_rows,
-        input: &program.input,
-        intervals: vec![None; program.buffers.len()],
-    };
-    let mut after = Vec::with_capacity(program.operations.len());
-    for (at, operation) in program.operations.iter().enumerate() {
-        // Outputs are taken out of the frame while inputs are read.
-        let inputs = operation.inputs();
-        if let Some(buffer) = operation.outputs().iter().find(|out| inputs.contains(out)) {
-            return Err(ProgramError::Place {
-                place: format!("operations.{at} ({})", operation.kind()),
-                expected: "outputs apart from inputs".to_owned(),
-                found: format!("buffer {buffer} in both"),
-            });
-        }
-        operation
-            .bounds(&mut bounds)
-            .map_err(|misfit| match misfit {
-                Misfit::Width(source) => ProgramError::Width {
-                    at,
-                    kind: operation.kind(),
-                    source,
-                },
-                Misfit::Shape {
-                    what,
-                    expected,
-                    found,
-                } => ProgramError::Place {
-                    place: format!("operations.{at} ({}): {what}", operation.kind()),
-                    expected,
-                    found,
-                },
-            })?;
-        after.push(bounds.intervals.clone());
-    }
-    let output = program.output.buffer;
-    let written = bounds.interval(output).and_then(|_| {
-        let width = bounds.buffer(output)?.width;
-        expect("width of the output", width, program.output.width)
-    });
-    written.map_err(|misfit| ProgramError::Place {
-        place: "output".to_owned(),
-        expected: "a buffer that is written".to_owned(),
-        found: misfit.to_string(),
-    })?;
-    Ok(after)
 }

@@ -1,9 +1,11 @@
 //! Runs a program.
 
+use super::error::ProgramError;
 use super::frame::Frame;
+use super::interface::ProgramInput;
 use super::kernel::Mode;
 use super::operation::Step;
-use super::program::{Program, ProgramError, ProgramInput};
+use super::program::Program;
 use std::sync::{Mutex, PoisonError};
 
 /// A program with packed weights, ready to run; sequences run independently of each other, on as

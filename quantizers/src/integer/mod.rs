@@ -7,10 +7,13 @@
 pub mod arithmetic;
 pub mod attention;
 pub mod bounds;
+pub mod buffer;
 pub mod compile;
 pub mod dyadic;
+pub mod error;
 pub mod executor;
 pub mod frame;
+pub mod interface;
 pub mod interval;
 pub mod kernel;
 pub mod kernels;
@@ -25,9 +28,11 @@ pub mod weights;
 
 pub use arithmetic::{Arithmetic, Checked, Fault, Wrapping};
 pub use dyadic::{Dyadic, Rounding};
+pub use error::{OperationError, ProgramError};
 pub use executor::Executor;
+pub use interface::{OutputKind, ProgramInput, ProgramOutput};
 pub use interval::{Interval, WidthError};
 pub use kernel::{Mode, RowKernel};
-pub use program::{Output, OutputKind, Program, ProgramError, ProgramInput};
+pub use program::Program;
 pub use requantize::Requantization;
 pub use tensor::{IntegerData, IntegerTensor};

@@ -1,34 +1,17 @@
-//! Operations of a program, and the registry they are read through.
+//! What an operation of a program is.
 
-use super::arithmetic::Fault;
+use super::arithmetic::{Arithmetic, Checked, Fault, Wrapping};
 use super::bounds::Bounds;
+use super::error::OperationError;
 use super::frame::Frame;
-use super::interval::WidthError;
-use super::kernel::Mode;
-use super::kernel::RowKernel;
+use super::kernel::{Mode, RowKernel};
 use super::kernels;
-use super::ops;
 use super::weights::Weights;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::Deref;
-use thiserror::Error;
-
-/// Every kind of operation.
-pub static OPERATIONS: &[OperationKind] = &[
-    ops::tokens::KIND,
-    ops::patches::KIND,
-    ops::class_token::KIND,
-    ops::linear::KIND,
-    ops::norm::KIND,
-    ops::attention::KIND,
-    ops::fused_attention::KIND,
-    ops::first::KIND,
-    ops::mean::KIND,
-    ops::unit_length::KIND,
-];
 
 /// One kind of operation.
 pub struct OperationKind {
@@ -38,24 +21,6 @@ pub struct OperationKind {
     pub summary: &'static str,
     /// Reads the constants.
     pub read: fn(Value) -> Result<Box<dyn Operation>, serde_json::Error>,
-}
-
-/// Constants of an operation that do not fit its buffers or weights.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Misfit {
-    /// A length or type.
-    #[error("{what}: expected {expected}, found {found}")]
-    Shape {
-        /// Which.
-        what: String,
-        /// What would do.
-        expected: String,
-        /// What is there.
-        found: String,
-    },
-    /// A value that could overflow.
-    #[error(transparent)]
-    Width(#[from] WidthError),
 }
 
 /// One step of a program.
@@ -76,7 +41,7 @@ pub trait Operation: Debug + Send + Sync {
     ///
     /// # Errors
     /// Constants that do not fit, or a value that could overflow.
-    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), Misfit>;
+    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), OperationError>;
     /// The operation made ready to run over the weights of its program.
     fn prepare(&self, weights: &BTreeMap<String, Weights>) -> Box<dyn Step>;
     /// One line about it for people.
@@ -92,18 +57,29 @@ pub trait Step: Send + Sync {
     fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), Fault>;
 }
 
-/// The kind called `name`.
-pub fn find(name: &str) -> Option<&'static OperationKind> {
-    OPERATIONS.iter().find(|kind| kind.kind == name)
+/// A computation that is written once and run in either arithmetic.
+pub(super) trait Generic {
+    /// Runs over the buffers of `frame`.
+    fn compute<A: Arithmetic>(&self, arithmetic: &A, frame: &mut Frame);
 }
 
-/// All names, for messages.
-pub fn names() -> String {
-    let names: Vec<String> = OPERATIONS
-        .iter()
-        .map(|kind| format!("`{}`", kind.kind))
-        .collect();
-    names.join(", ")
+/// Runs `body` in the arithmetic of `mode`.
+pub(super) fn run_generic<G: Generic>(
+    body: &G,
+    mode: Mode,
+    frame: &mut Frame,
+) -> Result<(), Fault> {
+    match mode {
+        Mode::Fast => {
+            body.compute(&Wrapping, frame);
+            Ok(())
+        }
+        Mode::Checked => {
+            let checked = Checked::default();
+            body.compute(&checked, frame);
+            checked.outcome()
+        }
+    }
 }
 
 /// Reads constants of type `T` as an operation.

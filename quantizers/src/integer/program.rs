@@ -14,17 +14,18 @@
 //! ```
 //! A real value is `code * factor`, a factor being `multiplier / 2^shift`.
 
-use super::arithmetic::Fault;
-use super::dyadic::Dyadic;
-use super::frame::{Buffer, Element};
-use super::interval::WidthError;
-use super::operation::{self, Operation};
+use super::bounds::{Bounds, expect};
+use super::buffer::Buffer;
+use super::error::{OperationError, ProgramError};
+use super::interface::{ProgramInput, ProgramOutput};
+use super::interval::Interval;
+use super::operation::Operation;
+use super::ops;
 use super::tensor::{IntegerData, IntegerTensor, hoist, restore};
 use super::weights::Weights;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use thiserror::Error;
 
 /// Version written, and the only one read.
 pub const VERSION: u32 = 1;
@@ -33,128 +34,7 @@ const PREFIX: &str = "integer_program";
 /// Prefix of the names of 8-bit tables that are not layers of the artifact.
 pub const TABLE_PREFIX: &str = "integer_program.table.";
 
-/// What a program is fed with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
-pub enum ProgramInput {
-    /// Token ids.
-    Tokens {
-        /// Ids are below this.
-        vocabulary: usize,
-        /// Longest sequence.
-        max_tokens: usize,
-    },
-    /// An image, preprocessed as for the original model, as codes.
-    Pixels {
-        /// `[channels, height, width]`.
-        image: [usize; 3],
-        /// Of each channel: value = factor (code - zero point).
-        factors: Vec<Dyadic>,
-        /// Of each channel.
-        zero_points: Vec<i32>,
-    },
-}
-
-/// What the output codes are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OutputKind {
-    /// One row of class logits.
-    ClassLogits,
-    /// One row of unit length.
-    Embedding,
-    /// A row for each token.
-    HiddenStates,
-}
-
-/// What comes out of a program.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Output {
-    /// What it is.
-    pub kind: OutputKind,
-    /// Values in a row.
-    pub width: usize,
-    /// value = factor code.
-    pub factor: Dyadic,
-    /// The buffer it is in.
-    pub buffer: usize,
-}
-
-/// A program that cannot be read, prepared or run.
-#[derive(Debug, Error)]
-pub enum ProgramError {
-    /// A part of `integer_program.json` that is not as documented.
-    #[error("integer_program.json: `{place}`: expected {expected}, found {found}")]
-    Place {
-        /// Key.
-        place: String,
-        /// What would do.
-        expected: String,
-        /// What is there.
-        found: String,
-    },
-    /// JSON that does not fit its operation.
-    #[error("integer_program.json: `{place}`")]
-    Json {
-        /// Key.
-        place: String,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// A tensor that is not there or cannot be read.
-    #[error("cannot read integer tensor `{name}`")]
-    Tensor {
-        /// Its name.
-        name: String,
-        /// Why.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A buffer of another type than an operation needs.
-    #[error("buffer {buffer} is not of type {expected:?}")]
-    Element {
-        /// What the operation needs.
-        expected: Element,
-        /// The buffer.
-        buffer: usize,
-    },
-    /// A value that would not fit.
-    #[error("operation {at} (`{kind}`)")]
-    Width {
-        /// Position of the operation.
-        at: usize,
-        /// Its kind.
-        kind: &'static str,
-        /// The value.
-        #[source]
-        source: WidthError,
-    },
-    /// A fault of checked arithmetic.
-    #[error("operation {at} (`{kind}`)")]
-    Fault {
-        /// Position of the operation.
-        at: usize,
-        /// Its kind.
-        kind: &'static str,
-        /// What happened.
-        #[source]
-        source: Fault,
-    },
-    /// An input the program does not take.
-    #[error("{what}: expected {expected}, found {found}")]
-    Input {
-        /// Which.
-        what: &'static str,
-        /// What would do.
-        expected: String,
-        /// What came.
-        found: String,
-    },
-}
-
-/// Answers with rows, columns and codes of a quantized layer.
+/// Returns rows, columns and codes of a quantized layer.
 pub type LayerCodes<'a> = dyn Fn(&str) -> Result<(usize, usize, Vec<i8>), ProgramError> + 'a;
 
 /// A compiled model: integers only.
@@ -169,7 +49,7 @@ pub struct Program {
     /// Codes of the linear layers, by layer name.
     pub weights: BTreeMap<String, Weights>,
     /// What comes out.
-    pub output: Output,
+    pub output: ProgramOutput,
 }
 
 /// The document without its operations.
@@ -180,7 +60,7 @@ struct Document {
     input: ProgramInput,
     buffers: Vec<Buffer>,
     operations: Vec<Entry>,
-    output: Output,
+    output: ProgramOutput,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -232,7 +112,7 @@ impl Program {
         self.to_parts().1.into_iter().collect()
     }
 
-    /// Reads a document; `tensor` and `layer` answer for the names in it.
+    /// Reads a document; `tensor` and `layer` find what the names in it stand for.
     ///
     /// # Errors
     /// A document of another version or shape, an operation this version does not know, a tensor or
@@ -260,9 +140,9 @@ impl Program {
         for (at, entry) in document.operations.into_iter().enumerate() {
             let place = format!("operations.{at}");
             let constants = restore(entry.constants, tensor)?;
-            let kind = operation::find(&entry.kind).ok_or_else(|| ProgramError::Place {
+            let kind = ops::find(&entry.kind).ok_or_else(|| ProgramError::Place {
                 place: format!("{place}.kind"),
-                expected: operation::names(),
+                expected: ops::names(),
                 found: format!("`{}`", entry.kind),
             })?;
             let operation = (kind.read)(constants).map_err(json(&place))?;
@@ -295,7 +175,42 @@ impl Program {
     /// # Errors
     /// The first thing that does not fit.
     pub fn check(&self) -> Result<(), ProgramError> {
-        super::bounds::check(self).map(drop)
+        self.intervals().map(drop)
+    }
+
+    /// Intervals of all buffers after each operation.
+    ///
+    /// # Errors
+    /// The first operation that does not fit or could overflow.
+    pub fn intervals(&self) -> Result<Vec<Vec<Option<Interval>>>, ProgramError> {
+        let mut bounds = Bounds::new(&self.buffers, &self.weights, &self.input);
+        let mut after = Vec::with_capacity(self.operations.len());
+        for (at, operation) in self.operations.iter().enumerate() {
+            // Outputs are taken out of the frame while inputs are read.
+            let inputs = operation.inputs();
+            if let Some(buffer) = operation.outputs().iter().find(|out| inputs.contains(out)) {
+                return Err(ProgramError::Place {
+                    place: format!("operations.{at} ({})", operation.kind()),
+                    expected: "outputs apart from inputs".to_owned(),
+                    found: format!("buffer {buffer} in both"),
+                });
+            }
+            operation
+                .bounds(&mut bounds)
+                .map_err(|error| at_operation(error, at, operation.kind()))?;
+            after.push(bounds.intervals().to_vec());
+        }
+        let output = self.output.buffer;
+        let written = bounds.interval(output).and_then(|_| {
+            let width = bounds.buffer(output)?.width;
+            expect("width of the output", width, self.output.width)
+        });
+        written.map_err(|error| ProgramError::Place {
+            place: "output".to_owned(),
+            expected: "a buffer that is written".to_owned(),
+            found: error.to_string(),
+        })?;
+        Ok(after)
     }
 
     /// What it is fed with.
@@ -304,8 +219,24 @@ impl Program {
     }
 
     /// What comes out.
-    pub fn output(&self) -> &Output {
+    pub fn output(&self) -> &ProgramOutput {
         &self.output
+    }
+}
+
+/// The error of operation `at` as one of its program.
+fn at_operation(error: OperationError, at: usize, kind: &'static str) -> ProgramError {
+    match error {
+        OperationError::Width(source) => ProgramError::Width { at, kind, source },
+        OperationError::Shape {
+            what,
+            expected,
+            found,
+        } => ProgramError::Place {
+            place: format!("operations.{at} ({kind}): {what}"),
+            expected,
+            found,
+        },
     }
 }
 

@@ -1,8 +1,8 @@
 //! From accumulators to codes: one dyadic factor per channel, a zero point, saturation.
 
 use super::arithmetic::Arithmetic;
+use super::buffer::Element;
 use super::dyadic::{Dyadic, Rounding, divide};
-use super::frame::Element;
 use super::interval::{Interval, WidthError};
 use serde::{Deserialize, Serialize};
 

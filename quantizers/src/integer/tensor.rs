@@ -1,6 +1,6 @@
 //! Integer tensors of a program, and moving long arrays out of its JSON into them.
 
-use super::program::ProgramError;
+use super::error::ProgramError;
 use serde_json::{Map, Number, Value, json};
 use std::collections::BTreeMap;
 

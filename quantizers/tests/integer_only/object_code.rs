@@ -4,7 +4,7 @@
 //! code that serde derives is left out, as is everything under `integer::compile`.
 
 use quantizers::integer::kernels::KERNELS;
-use quantizers::integer::operation::OPERATIONS;
+use quantizers::integer::ops::OPERATIONS;
 use quantizers::integer::{Executor, Program, ProgramError};
 use std::collections::BTreeMap;
 use std::process::Command;

@@ -2,7 +2,7 @@
 
 use super::tiny::{self, TOKENS, VOCABULARY};
 use quantizers::integer::compile::EncoderGraph;
-use quantizers::integer::{Executor, Mode, ProgramInput, bounds};
+use quantizers::integer::{Executor, Mode, ProgramInput};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -64,7 +64,7 @@ fn samples(input: &ProgramInput) -> Vec<Sample> {
 
 fn both_agree(graph: &EncoderGraph, family: &str, bits: u8, attention_bits: u32) {
     let program = tiny::compiled(graph, family, bits, attention_bits).program;
-    let intervals = bounds::check(&program).unwrap();
+    let intervals = program.intervals().unwrap();
     let outputs: Vec<Vec<usize>> = program.operations.iter().map(|op| op.outputs()).collect();
     let executor = Executor::new(program);
     for (index, sample) in samples(executor.program().input()).iter().enumerate() {

@@ -4,7 +4,7 @@ use crate::Error;
 use crate::commands::OpenModel;
 use ::eval::report::figures;
 use quantizers::integer::operation::Operation;
-use quantizers::integer::{Interval, Program, bounds};
+use quantizers::integer::{Interval, Program};
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -50,7 +50,7 @@ impl ProgramFacts {
         let Some(program) = program.map_err(|error| failed(error.into()))? else {
             return Ok(None);
         };
-        let after = bounds::check(&program).map_err(|error| failed(error.into()))?;
+        let after = program.intervals().map_err(|error| failed(error.into()))?;
         let name = |at: usize| {
             let buffer = program.buffers.get(at);
             buffer.map_or_else(String::new, |buffer| buffer.name.clone())

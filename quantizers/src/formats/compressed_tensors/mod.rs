@@ -6,6 +6,7 @@
 //! The tensors are those of `uniform.rs`, or plain I8 `weight` with `weight_scale`. Checked against
 //! version 0.20.0 of the library.
 
+mod arguments;
 mod groups;
 mod ignore;
 mod presets;

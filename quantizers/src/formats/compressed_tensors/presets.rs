@@ -1,6 +1,6 @@
 //! Schemes that configurations name instead of spelling out: `"config_groups": {"W4A16": [..]}`.
 
-use super::reader::Arguments;
+use super::arguments::Arguments;
 
 /// The weights of preset `name`, or nothing for presets that are unknown or not of integers.
 pub(super) fn weights(name: &str) -> Option<(Arguments, Option<Arguments>)> {

@@ -1,12 +1,13 @@
 //! Finding out, for every quantized module of a folder, which scheme it was stored with.
 
+use super::arguments::Arguments;
 use super::presets;
 use crate::formats::entry::{WEIGHT, WEIGHT_PACKED, WEIGHT_SCALE};
 use crate::formats::layer_files::{LayerFiles, believable};
 use crate::formats::{
     Dtype, FormatError, StoredLayer, TensorFolder, TensorInfo, Unsupported, uniform,
 };
-use crate::tensor::{Activations, Encoding, Granularity, QuantizedTensor, Scheme, SchemeKind};
+use crate::tensor::{Activations, Encoding, QuantizedTensor, Scheme, SchemeKind};
 use fancy_regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
@@ -15,68 +16,6 @@ use std::path::{Path, PathBuf};
 
 /// What the method of a layer is called when the files don't tell.
 const UNKNOWN_METHOD: &str = "compressed-tensors";
-
-/// The quantization arguments of weights or inputs. Keys that do not change how weights are stored
-/// are not read.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Arguments {
-    #[serde(default = "eight")]
-    pub(super) num_bits: u8,
-    #[serde(rename = "type", default = "int")]
-    pub(super) kind: String,
-    #[serde(default = "yes")]
-    pub(super) symmetric: bool,
-    #[serde(default)]
-    pub(super) group_size: Option<i64>,
-    #[serde(default)]
-    pub(super) strategy: Option<String>,
-    /// `true`, `false` or `"local"`.
-    #[serde(default)]
-    pub(super) dynamic: Value,
-}
-
-fn eight() -> u8 {
-    8
-}
-
-fn int() -> String {
-    "int".into()
-}
-
-fn yes() -> bool {
-    true
-}
-
-impl Arguments {
-    pub(super) fn int(num_bits: u8) -> Self {
-        Self {
-            num_bits,
-            kind: int(),
-            symmetric: true,
-            group_size: None,
-            strategy: None,
-            dynamic: Value::Bool(false),
-        }
-    }
-
-    /// Who shares a scale; an error text for strategies that are not of integer weights.
-    fn granularity(&self) -> Result<Granularity, String> {
-        let strategy = match (self.strategy.as_deref(), self.group_size) {
-            (Some(strategy), _) => strategy,
-            (None, None) => "tensor",
-            (None, Some(-1)) => "channel",
-            (None, Some(_)) => "group",
-        };
-        match (strategy.to_ascii_lowercase().as_str(), self.group_size) {
-            ("tensor", _) => Ok(Granularity::Tensor),
-            ("channel", _) | ("group", Some(-1)) => Ok(Granularity::Channel),
-            ("group", Some(size)) if size > 0 => usize::try_from(size)
-                .map(Granularity::Group)
-                .map_err(|error| error.to_string()),
-            (other, size) => Err(format!("strategy `{other}` with group_size {size:?}")),
-        }
-    }
-}
 
 #[derive(Deserialize)]
 struct GroupJson {

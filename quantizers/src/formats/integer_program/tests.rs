@@ -1,11 +1,11 @@
 use super::*;
 use crate::formats::{Format, WriterOptions, find, verify};
-use crate::integer::frame::{Buffer, Element};
+use crate::integer::buffer::{Buffer, Element};
 use crate::integer::ops::mean::Mean;
 use crate::integer::ops::tokens::{Table, Tokens};
 use crate::integer::program::TABLE_PREFIX;
 use crate::integer::weights::Weights;
-use crate::integer::{Dyadic, Executor, Output, OutputKind, ProgramInput, Requantization};
+use crate::integer::{Dyadic, Executor, OutputKind, ProgramInput, ProgramOutput, Requantization};
 use std::path::Path;
 
 const WIDTH: usize = 20;
@@ -53,7 +53,7 @@ fn program() -> Program {
             }),
         ],
         weights: BTreeMap::from([(name, Weights::new(VOCABULARY, WIDTH, codes))]),
-        output: Output {
+        output: ProgramOutput {
             kind: OutputKind::Embedding,
             width: WIDTH,
             factor: Dyadic::of(0.001),

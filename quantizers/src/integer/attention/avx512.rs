@@ -11,9 +11,8 @@ use std::arch::x86_64::{
     _mm512_srli_epi16, _mm512_srli_epi64, _mm512_srlv_epi16, _mm512_sub_epi16, _mm512_sub_epi32,
 };
 
-use super::Decay;
-use super::decay::{FALL_ROUNDING, FIRST, SECOND};
-use super::weights::{Row, Scores};
+use super::decay::{Decay, FALL_ROUNDING, FIRST, SECOND};
+use super::scores::{Row, Scores};
 
 /// Scores of a step.
 const STEP: usize = 32;

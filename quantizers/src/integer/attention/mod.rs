@@ -43,12 +43,13 @@ mod inputs;
 mod output;
 mod online;
 mod whole;
+mod scores;
 mod weights;
 
 pub use decay::{Decay, NARROW, POSITION_BITS, WIDE, at};
 pub use inputs::{Inputs, Visible};
 pub use output::{Output, Sums};
-pub use weights::Scores;
+pub use scores::Scores;
 
 use super::kernels::exact::Exponential;
 use super::{Interval, WidthError};

@@ -6,41 +6,12 @@
 )]
 
 use super::decay::{FALL_ROUNDING, FIRST, SECOND};
+use super::scores::{Row, Scores};
 use super::{Attention, Decay, Sums};
 use multiversion::multiversion;
 
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
-
-/// Scores of one query, `[keys]` each.
-#[derive(Debug, Clone, Copy)]
-pub struct Scores<'a> {
-    /// Products of the codes of queries and keys.
-    pub products: &'a [i32],
-    /// What a zero point of the queries has added to them, taken off: `zero_point sum(k)`.
-    pub offsets: &'a [i32],
-}
-
-impl Scores<'_> {
-    fn keys(self) -> usize {
-        assert_eq!(self.products.len(), self.offsets.len(), "keys of a row");
-        self.products.len()
-    }
-
-    fn each(self) -> impl Iterator<Item = i32> {
-        let pairs = self.products.iter().zip(self.offsets);
-        pairs.map(|(product, offset)| product.wrapping_sub(*offset))
-    }
-}
-
-/// What turns the scores of a row into weights.
-#[derive(Clone, Copy)]
-pub(super) struct Row<'a> {
-    pub scores: Scores<'a>,
-    /// Of the visible keys, where it is not that of all.
-    pub highest: Option<i32>,
-    pub decay: Decay,
-}
 
 impl Attention {
     /// Weights of one query: 8-bit, `[keys]`, and their sum.

@@ -5,7 +5,7 @@ use super::grids::{Channels, Point};
 use super::source::{Options, Slot, Source};
 use super::statistics::PointStatistics;
 use super::weights::LayerCodes;
-use crate::integer::frame::{Buffer, Element};
+use crate::integer::buffer::{Buffer, Element};
 use crate::integer::operation::Operation;
 use crate::integer::program::TABLE_PREFIX;
 use crate::integer::weights::Weights;

@@ -5,7 +5,7 @@ use super::error::CompileError;
 use super::graph::{Block, EncoderGraph, Input, LinearNode, NormNode};
 use super::norm::PlannedNorm;
 use super::source::{Compilation, Options, Source};
-use crate::integer::frame::Element;
+use crate::integer::buffer::Element;
 use crate::integer::{Program, ProgramInput};
 use crate::nonlinear::Grid;
 

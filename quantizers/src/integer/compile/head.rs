@@ -6,12 +6,12 @@ use super::error::CompileError;
 use super::graph::LinearNode;
 use super::grids::{Channels, symmetric};
 use super::source::Pooling;
-use crate::integer::frame::Element;
+use crate::integer::buffer::Element;
 use crate::integer::operation::Kernel;
 use crate::integer::ops::first::First;
 use crate::integer::ops::mean::Mean;
 use crate::integer::ops::unit_length::{self, UnitLength};
-use crate::integer::{Dyadic, Output, OutputKind};
+use crate::integer::{Dyadic, OutputKind, ProgramOutput};
 use crate::nonlinear::{Nonlinearity, Request};
 
 /// Bits of logits: all that accumulators have.
@@ -22,7 +22,7 @@ const TANH_BITS: u32 = 12;
 const TANH_REACH: f64 = 4.0;
 
 impl<'a> Walk<'a> {
-    pub(super) fn head(&mut self, states: States<'a>) -> Result<Output, CompileError> {
+    pub(super) fn head(&mut self, states: States<'a>) -> Result<ProgramOutput, CompileError> {
         let head = &self.graph.head;
         let width = self.graph.width;
         let first = |walk: &mut Self, tensor: &Tensor| {
@@ -104,7 +104,7 @@ impl<'a> Walk<'a> {
         Ok(Tensor::plain(buffer, grid))
     }
 
-    fn logits(&mut self, node: &LinearNode, input: &Tensor) -> Result<Output, CompileError> {
+    fn logits(&mut self, node: &LinearNode, input: &Tensor) -> Result<ProgramOutput, CompileError> {
         let product = self.builder.product(node, input)?;
         let (low, high) = self
             .builder
@@ -113,7 +113,7 @@ impl<'a> Walk<'a> {
         let grid = symmetric(8.0 * (-low).max(high), LOGIT_BITS);
         let buffer = self.builder.buffer("logits", node.rows, &grid);
         self.builder.push(product.to(buffer, &grid));
-        Ok(Output {
+        Ok(ProgramOutput {
             kind: OutputKind::ClassLogits,
             width: node.rows,
             factor: Dyadic::of(grid.scale(0)),
@@ -121,10 +121,10 @@ impl<'a> Walk<'a> {
         })
     }
 
-    fn embedding(&mut self, fine: &Tensor) -> Output {
+    fn embedding(&mut self, fine: &Tensor) -> ProgramOutput {
         let width = self.graph.width;
         let Some(pooling) = self.builder.options.pooling else {
-            return Output {
+            return ProgramOutput {
                 kind: OutputKind::HiddenStates,
                 width,
                 factor: Dyadic::of(fine.grid.scale(0)),
@@ -156,7 +156,7 @@ impl<'a> Walk<'a> {
             output,
         });
         let shift = unit_length::FRACTION_BITS;
-        Output {
+        ProgramOutput {
             kind: OutputKind::Embedding,
             width,
             factor: Dyadic::of(2.0_f64.powi(-i32::try_from(shift).unwrap_or(0))),

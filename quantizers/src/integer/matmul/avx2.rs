@@ -6,9 +6,9 @@ use std::arch::x86_64::{
     _mm256_setzero_si256, _mm256_storeu_si256,
 };
 
+use super::block::{Block, LANES, STEP};
 use super::kernel::{Kernel, Panels, Rows, TileMut, assert_tile};
-use super::packed::Block;
-use super::{LANES, Left, STEP};
+use super::left::Left;
 
 /// Three rows of one panel: 12 accumulators, 3 widened words, 1 quarter of a block.
 ///

@@ -5,9 +5,9 @@ use std::arch::x86_64::{
     _mm512_storeu_si512,
 };
 
+use super::block::{Block, LANES, STEP, assert_extent};
 use super::kernel::{Kernel, Panels, Rows, TileMut, assert_tile};
-use super::packed::{Block, assert_extent};
-use super::{LANES, Left, STEP};
+use super::left::Left;
 
 /// Rows x panels of 512-bit accumulators: 6 x 4 or 8 x 3 leaves 8 registers for the operands.
 ///

@@ -1,9 +1,7 @@
-//! The kernels and which of them this processor runs.
+//! What a kernel computes: one tile of sums.
 
-use super::packed::{Block, assert_extent};
-use super::{LANES, Left, scalar};
-#[cfg(target_arch = "x86_64")]
-use super::{avx2, avx512};
+use super::block::{Block, LANES, assert_extent};
+use super::left::Left;
 
 /// Most panels (of 16 channels) in one tile.
 pub const TILE_PANELS: usize = 4;
@@ -62,23 +60,6 @@ pub struct TileMut<'a> {
     pub values: &'a mut [i32],
     /// Sums between the starts of two rows, at least 16 per panel.
     pub stride: usize,
-}
-
-/// Every kernel, fastest first; the last one runs anywhere.
-pub static KERNELS: &[&dyn Kernel] = &[
-    #[cfg(target_arch = "x86_64")]
-    &avx512::Avx512Vnni,
-    #[cfg(target_arch = "x86_64")]
-    &avx2::Avx2,
-    &scalar::Scalar,
-];
-
-/// The fastest kernel that this processor runs.
-pub fn fastest() -> &'static dyn Kernel {
-    *KERNELS
-        .iter()
-        .find(|kernel| kernel.available())
-        .unwrap_or(&(&scalar::Scalar as &dyn Kernel))
 }
 
 /// Panics unless a call of [`Kernel::fill`] stays inside its operands.

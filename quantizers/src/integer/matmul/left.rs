@@ -1,6 +1,6 @@
 //! The left operand: activation codes, one row per token.
 
-use super::packed::{STEP, assert_extent};
+use super::block::{STEP, assert_extent};
 
 /// Codes `[rows, cols]` of `u8`; rows start `stride` codes apart.
 #[derive(Debug, Clone, Copy)]
@@ -66,17 +66,5 @@ impl<'a> Left<'a> {
         let mut word = [0; STEP];
         word[..tail.len()].copy_from_slice(tail);
         u32::from_le_bytes(word)
-    }
-}
-
-/// Writes signed codes as unsigned ones with zero point 128, `code + 128`: the kernels take only
-/// unsigned activations, and 128 is then folded into the bias like any other zero point.
-///
-/// # Panics
-/// If the lengths differ.
-pub fn offset_codes(signed: &[i8], out: &mut [u8]) {
-    assert_eq!(signed.len(), out.len(), "expected as many codes out as in");
-    for (out, code) in out.iter_mut().zip(signed) {
-        *out = code.cast_unsigned() ^ 0x80;
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Rows of the right operand are output channels. Sums are exact up to [`MAX_COLS`] inputs, so
 //! every kernel gives the same bits. Activations are unsigned codes; a zero point `z` is folded
-//! into the bias as `-z` times [`PackedMatrix::row_sums`] (signed codes: [`offset_codes`], `z` 128).
+//! into the bias as `-z` times the sum of the codes of a channel.
 //!
 //! Layout. [`PackedMatrix`] holds panels of 16 channels; a panel is one 64-byte [`Block`] per 4
 //! inputs, channel by channel, so that one load feeds one `vpdpbusd`: 16 sums of 4 products. A tile
@@ -32,7 +32,7 @@
 //! AVX2, which has no such instruction, reaches 24 % of the same rate, the scalar loop 4 %.
 
 pub mod epilogue;
-mod interleave;
+mod block;
 mod kernel;
 mod left;
 mod packed;
@@ -45,13 +45,31 @@ mod avx512;
 #[cfg(test)]
 mod tests;
 
-pub use kernel::{KERNELS, Kernel, Panels, Rows, TILE_PANELS, TILE_VALUES, TileMut, fastest};
-pub use left::{Left, offset_codes};
-pub use packed::{Block, LANES, MAX_COLS, PackedMatrix, STEP};
+pub use block::{Block, LANES, MAX_COLS, STEP};
+pub use kernel::{Kernel, Panels, Rows, TILE_PANELS, TILE_VALUES, TileMut};
+pub use left::Left;
+pub use packed::PackedMatrix;
 pub use tile::{Epilogue, Tile};
 
-use packed::assert_extent;
+use block::assert_extent;
 use tile::TileBuffer;
+
+/// Every kernel, fastest first; the last one runs anywhere.
+pub static KERNELS: &[&dyn Kernel] = &[
+    #[cfg(target_arch = "x86_64")]
+    &avx512::Avx512Vnni,
+    #[cfg(target_arch = "x86_64")]
+    &avx2::Avx2,
+    &scalar::Scalar,
+];
+
+/// The fastest kernel that this processor runs.
+pub fn fastest() -> &'static dyn Kernel {
+    *KERNELS
+        .iter()
+        .find(|kernel| kernel.available())
+        .unwrap_or(&(&scalar::Scalar as &dyn Kernel))
+}
 
 /// Computes `left [M, K]` times `right [N, K]` transposed and hands every finished tile to
 /// `epilogue`; each output belongs to exactly one tile.

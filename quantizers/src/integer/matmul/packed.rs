@@ -1,21 +1,7 @@
 //! The right operand, laid out in the order in which the kernels read it.
 
-use super::interleave::interleave;
-use super::{Left, Panels, kernel, multiply_into};
-
-/// Channels (rows of the matrix) in one panel: the `i32` lanes of a 512-bit register.
-pub const LANES: usize = 16;
-/// Consecutive inputs that one lane multiplies and adds in one step.
-pub const STEP: usize = 4;
-/// Longest inner dimension whose sum of `255 * -128` still fits `i32`.
-pub const MAX_COLS: usize = (1 << 31) / (255 * 128);
-
-/// One step of one panel: [`STEP`] consecutive inputs of each of [`LANES`] channels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(C, align(64))]
-pub struct Block(pub [[i8; STEP]; LANES]);
-
-const _: () = assert!(size_of::<Block>() == 64 && align_of::<Block>() == 64);
+use super::block::{Block, LANES, MAX_COLS, STEP, assert_extent, interleave};
+use super::kernel::Panels;
 
 /// A matrix `[rows, cols]` of `i8`, one row per OUTPUT channel, packed for the kernels.
 ///
@@ -117,21 +103,6 @@ impl PackedMatrix {
         self.cols
     }
 
-    /// Bytes held, padding included.
-    pub fn bytes(&self) -> usize {
-        size_of_val(self.blocks.as_slice())
-    }
-
-    /// Sum of the codes of each channel, `[rows]`: a left operand with zero point `z` adds
-    /// `z * row_sums[n]` too much to output `n`.
-    pub fn row_sums(&self) -> Vec<i32> {
-        let mut sums = vec![0; self.rows];
-        let ones = vec![1; self.cols];
-        let left = Left::new(&ones, 1, self.cols);
-        multiply_into(kernel::fastest(), left, self, &mut sums, self.rows);
-        sums
-    }
-
     /// Steps of [`STEP`] inputs in one panel.
     pub(super) fn steps(&self) -> usize {
         self.cols.div_ceil(STEP)
@@ -158,23 +129,6 @@ impl PackedMatrix {
         self.blocks.resize(rows.div_ceil(LANES) * steps, zero);
         steps
     }
-}
-
-/// Panics unless `len` codes hold `rows` rows of `cols`, `stride` apart.
-pub(super) fn assert_extent(len: usize, rows: usize, cols: usize, stride: usize) {
-    assert!(
-        stride >= cols,
-        "expected a stride of at least {cols}, found {stride}"
-    );
-    let needed = if rows == 0 {
-        0
-    } else {
-        (rows - 1) * stride + cols
-    };
-    assert!(
-        len >= needed,
-        "expected at least {needed} codes, found {len}"
-    );
 }
 
 /// Writes four channels (short ones are padded with zeros) into lanes `lane .. lane + 4` of each

@@ -1,8 +1,8 @@
 //! The kernel of any processor.
 
+use super::block::{Block, LANES, STEP};
 use super::kernel::{Kernel, Panels, Rows, TileMut, assert_tile};
-use super::packed::Block;
-use super::{LANES, Left, STEP};
+use super::left::Left;
 
 /// Plain loops over one row and one panel.
 pub(super) struct Scalar;

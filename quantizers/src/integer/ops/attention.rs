@@ -6,14 +6,16 @@
 //!
 //! Widths: scores 32 bits; `p` 16 bits without sign, sums of `p v` 64 bits, requantized through 128.
 
-use super::{Generic, run_generic};
 use crate::integer::arithmetic::{Arithmetic, Fault};
 use crate::integer::bounds::{Bounds, expect, require};
 use crate::integer::dyadic::Rounding;
+use crate::integer::error::OperationError;
 use crate::integer::frame::Frame;
 use crate::integer::interval::Interval;
 use crate::integer::kernel::{Mode, saturate};
-use crate::integer::operation::{Kernel, Misfit, Operation, OperationKind, Step, read};
+use crate::integer::operation::{
+    Generic, Kernel, Operation, OperationKind, Step, read, run_generic,
+};
 use crate::integer::requantize::Requantization;
 use crate::integer::weights::Weights;
 use serde::{Deserialize, Serialize};
@@ -71,7 +73,7 @@ impl Operation for Attention {
         vec![self.output]
     }
 
-    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), Misfit> {
+    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), OperationError> {
         let width = self.heads * self.head_dim;
         for buffer in self.inputs() {
             expect("width of an input", width, bounds.buffer(buffer)?.width)?;

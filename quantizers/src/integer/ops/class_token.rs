@@ -1,13 +1,13 @@
 //! A class token in front, positions added: `out[0] = class`, `out[1 + i] = in[i] + position[i]`,
 //! all requantized per channel. Positions and class token are on the scale of the input.
 
-use super::{Generic, run_generic};
 use crate::integer::arithmetic::{Arithmetic, Fault};
 use crate::integer::bounds::{Bounds, expect, require};
+use crate::integer::error::OperationError;
 use crate::integer::frame::Frame;
 use crate::integer::interval::Interval;
 use crate::integer::kernel::Mode;
-use crate::integer::operation::{Misfit, Operation, OperationKind, Step, read};
+use crate::integer::operation::{Generic, Operation, OperationKind, Step, read, run_generic};
 use crate::integer::requantize::Requantization;
 use crate::integer::weights::Weights;
 use serde::{Deserialize, Serialize};
@@ -54,7 +54,7 @@ impl Operation for ClassToken {
         vec![self.output]
     }
 
-    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), Misfit> {
+    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), OperationError> {
         expect(
             "width of the input",
             self.width,

@@ -1,11 +1,11 @@
 //! The first row alone (class token), no arithmetic.
 
-use super::{Generic, run_generic};
 use crate::integer::arithmetic::{Arithmetic, Fault};
 use crate::integer::bounds::Bounds;
+use crate::integer::error::OperationError;
 use crate::integer::frame::Frame;
 use crate::integer::kernel::Mode;
-use crate::integer::operation::{Misfit, Operation, OperationKind, Step, read};
+use crate::integer::operation::{Generic, Operation, OperationKind, Step, read, run_generic};
 use crate::integer::weights::Weights;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -45,7 +45,7 @@ impl Operation for First {
         vec![self.output]
     }
 
-    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), Misfit> {
+    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), OperationError> {
         let width = bounds.buffer(self.input)?.width;
         let interval = bounds.interval(self.input)?;
         bounds.write(self.output, width, interval)

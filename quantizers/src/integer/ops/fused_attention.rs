@@ -8,10 +8,12 @@
 use crate::integer::arithmetic::Fault;
 use crate::integer::attention::{self as head, Scores, Sums};
 use crate::integer::bounds::{Bounds, expect};
-use crate::integer::frame::{Element, Frame, Storage};
+use crate::integer::buffer::{Element, Storage};
+use crate::integer::error::OperationError;
+use crate::integer::frame::Frame;
 use crate::integer::kernel::Mode;
 use crate::integer::matmul::{Left, PackedMatrix, fastest, multiply_into};
-use crate::integer::operation::{Misfit, Operation, OperationKind, Step, read};
+use crate::integer::operation::{Operation, OperationKind, Step, read};
 use crate::integer::weights::Weights;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -60,9 +62,9 @@ impl Operation for FusedAttention {
         vec![self.output]
     }
 
-    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), Misfit> {
+    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), OperationError> {
         if let Some(flaw) = self.head.flaw() {
-            return Err(Misfit::Shape {
+            return Err(OperationError::Shape {
                 what: "constants".to_owned(),
                 expected: "usable ones".to_owned(),
                 found: flaw.to_owned(),

@@ -1,13 +1,13 @@
 //! Mean over the tokens that count, with 8 more fraction bits:
 //! `out = floor((2^9 sum + n) / (2 n))`. Widths: sum of `n` 16-bit rows, times 2^9, 64 bits.
 
-use super::{Generic, run_generic};
 use crate::integer::arithmetic::{Arithmetic, Fault};
 use crate::integer::bounds::Bounds;
+use crate::integer::error::OperationError;
 use crate::integer::frame::Frame;
 use crate::integer::interval::Interval;
 use crate::integer::kernel::Mode;
-use crate::integer::operation::{Misfit, Operation, OperationKind, Step, read};
+use crate::integer::operation::{Generic, Operation, OperationKind, Step, read, run_generic};
 use crate::integer::weights::Weights;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -50,7 +50,7 @@ impl Operation for Mean {
         vec![self.output]
     }
 
-    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), Misfit> {
+    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), OperationError> {
         let width = bounds.buffer(self.input)?.width;
         let input = bounds.interval(self.input)?;
         let most = bounds.max_rows as i128;

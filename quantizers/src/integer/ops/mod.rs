@@ -1,45 +1,44 @@
 //! The operations of a program, one file each.
 //!
-//! Adding one is a file here, its `mod` line, and its line in
-//! [`OPERATIONS`](super::operation::OPERATIONS).
+//! Adding one is a file here, its `mod` line, and its line in [`OPERATIONS`].
 
 pub mod attention;
 pub mod class_token;
 pub mod first;
 pub mod fused_attention;
 pub mod linear;
-mod linear_fused;
-mod linear_step;
 pub mod mean;
 pub mod norm;
 pub mod patches;
 pub mod tokens;
 pub mod unit_length;
 
-use super::arithmetic::{Arithmetic, Checked, Fault, Wrapping};
-use super::kernel::Mode;
+use super::operation::OperationKind;
 
-/// A computation that is written once and run in either arithmetic.
-pub(super) trait Generic {
-    /// Runs over the buffers of `frame`.
-    fn compute<A: Arithmetic>(&self, arithmetic: &A, frame: &mut super::frame::Frame);
+/// Every kind of operation.
+pub static OPERATIONS: &[OperationKind] = &[
+    tokens::KIND,
+    patches::KIND,
+    class_token::KIND,
+    linear::KIND,
+    norm::KIND,
+    attention::KIND,
+    fused_attention::KIND,
+    first::KIND,
+    mean::KIND,
+    unit_length::KIND,
+];
+
+/// The kind called `name`.
+pub fn find(name: &str) -> Option<&'static OperationKind> {
+    OPERATIONS.iter().find(|kind| kind.kind == name)
 }
 
-/// Runs `body` in the arithmetic of `mode`.
-pub(super) fn run_generic<G: Generic>(
-    body: &G,
-    mode: Mode,
-    frame: &mut super::frame::Frame,
-) -> Result<(), Fault> {
-    match mode {
-        Mode::Fast => {
-            body.compute(&Wrapping, frame);
-            Ok(())
-        }
-        Mode::Checked => {
-            let checked = Checked::default();
-            body.compute(&checked, frame);
-            checked.outcome()
-        }
-    }
+/// All names, for messages.
+pub fn names() -> String {
+    let names: Vec<String> = OPERATIONS
+        .iter()
+        .map(|kind| format!("`{}`", kind.kind))
+        .collect();
+    names.join(", ")
 }

@@ -2,10 +2,12 @@
 
 use crate::integer::arithmetic::Fault;
 use crate::integer::bounds::Bounds;
-use crate::integer::frame::{Frame, Storage};
+use crate::integer::buffer::Storage;
+use crate::integer::error::OperationError;
+use crate::integer::frame::Frame;
 use crate::integer::kernel::Mode;
 use crate::integer::kernels::exact;
-use crate::integer::operation::{Kernel, Misfit, Operation, OperationKind, Step, read};
+use crate::integer::operation::{Kernel, Operation, OperationKind, Step, read};
 use crate::integer::weights::Weights;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -55,7 +57,7 @@ impl Operation for Norm {
         self.outputs.iter().map(|output| output.buffer).collect()
     }
 
-    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), Misfit> {
+    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), OperationError> {
         let width = bounds.buffer(self.input)?.width;
         let input = bounds.interval(self.input)?;
         for output in &self.outputs {

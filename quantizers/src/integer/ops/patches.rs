@@ -1,13 +1,14 @@
 //! An image to rows of square patches: `[patches, channels * patch * patch]`, no arithmetic.
 
-use super::{Generic, run_generic};
 use crate::integer::arithmetic::{Arithmetic, Fault};
 use crate::integer::bounds::{Bounds, expect, require};
-use crate::integer::frame::{Element, Frame, Storage};
+use crate::integer::buffer::{Element, Storage};
+use crate::integer::error::OperationError;
+use crate::integer::frame::Frame;
+use crate::integer::interface::ProgramInput;
 use crate::integer::interval::Interval;
 use crate::integer::kernel::Mode;
-use crate::integer::operation::{Misfit, Operation, OperationKind, Step, read};
-use crate::integer::program::ProgramInput;
+use crate::integer::operation::{Generic, Operation, OperationKind, Step, read, run_generic};
 use crate::integer::weights::Weights;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -49,7 +50,7 @@ impl Operation for Patches {
         vec![self.output]
     }
 
-    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), Misfit> {
+    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), OperationError> {
         let [channels, height, width] = self.image;
         let image = match bounds.input {
             ProgramInput::Pixels { image, .. } => *image,

@@ -4,14 +4,14 @@
 //! `sum = word[id][c] m[id] + position[t][c] n[t] + constant[c]`, then one requantization.
 //! Widths: products 23 bits, sum 25 bits.
 
-use super::{Generic, run_generic};
 use crate::integer::arithmetic::{Arithmetic, Fault};
 use crate::integer::bounds::{Bounds, expect, require};
+use crate::integer::error::OperationError;
 use crate::integer::frame::Frame;
+use crate::integer::interface::ProgramInput;
 use crate::integer::interval::Interval;
 use crate::integer::kernel::Mode;
-use crate::integer::operation::{Misfit, Operation, OperationKind, Step, read};
-use crate::integer::program::ProgramInput;
+use crate::integer::operation::{Generic, Operation, OperationKind, Step, read, run_generic};
 use crate::integer::requantize::Requantization;
 use crate::integer::weights::Weights;
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,7 @@ impl Operation for Tokens {
         vec![self.output]
     }
 
-    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), Misfit> {
+    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), OperationError> {
         let ProgramInput::Tokens {
             vocabulary,
             max_tokens,
@@ -130,7 +130,12 @@ impl Operation for Tokens {
 
 impl Table {
     /// Values of a row after its multiplier.
-    fn bounds(&self, bounds: &Bounds<'_>, width: usize, rows: usize) -> Result<Interval, Misfit> {
+    fn bounds(
+        &self,
+        bounds: &Bounds<'_>,
+        width: usize,
+        rows: usize,
+    ) -> Result<Interval, OperationError> {
         let codes = bounds.weights(&self.codes)?;
         expect("width of a table", width, codes.cols)?;
         expect("rows of a table", self.multipliers.len(), codes.rows)?;

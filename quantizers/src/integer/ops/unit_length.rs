@@ -4,13 +4,13 @@
 //! Widths: x 32 bits, as far as the sum of squares stays below 2^63; `2^16 x` 48 bits. The rounded
 //! root makes the length too large by less than `1 / n`.
 
-use super::{Generic, run_generic};
 use crate::integer::arithmetic::{Arithmetic, Fault};
 use crate::integer::bounds::Bounds;
+use crate::integer::error::OperationError;
 use crate::integer::frame::Frame;
 use crate::integer::interval::Interval;
 use crate::integer::kernel::{Mode, saturate};
-use crate::integer::operation::{Misfit, Operation, OperationKind, Step, read};
+use crate::integer::operation::{Generic, Operation, OperationKind, Step, read, run_generic};
 use crate::integer::square_root::square_root;
 use crate::integer::weights::Weights;
 use serde::{Deserialize, Serialize};
@@ -54,7 +54,7 @@ impl Operation for UnitLength {
         vec![self.output]
     }
 
-    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), Misfit> {
+    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), OperationError> {
         let width = bounds.buffer(self.input)?.width;
         let input = bounds.interval(self.input)?;
         let squares = input.squared().times(Interval::new(0, width as i128));

@@ -16,8 +16,8 @@ use std::arch::x86_64::{
 };
 
 use super::super::{LANES, Tile};
-use super::requantize::{ChannelGroup, Limits, Requantize};
-use super::{Code, Residual};
+use super::Code;
+use super::channels::{Branches, ChannelGroup, ChannelGroups, Limits};
 
 /// Whether this processor runs [`requantize`] and [`add_residual`].
 pub(super) fn available() -> bool {
@@ -33,7 +33,7 @@ pub(super) fn permutes_bytes() -> bool {
 
 /// `Requantize::write_at`.
 pub(super) fn requantize<T: Code>(
-    scales: &Requantize<T>,
+    scales: &ChannelGroups,
     tile: &Tile<'_>,
     out: &mut [T],
     stride: usize,
@@ -52,7 +52,7 @@ pub(super) fn requantize<T: Code>(
 
 /// `Residual::write_scalar`.
 pub(super) fn add_residual<T: Code>(
-    scales: &Residual<T>,
+    scales: (&ChannelGroups, &Branches),
     tile: &Tile<'_>,
     residual: (&[i16], usize),
     out: (&mut [T], usize),
@@ -61,7 +61,7 @@ pub(super) fn add_residual<T: Code>(
     #[expect(unsafe_code, reason = "needs instructions found at run time")]
     // SAFETY: the processor has the instructions, asserted above.
     unsafe {
-        if scales.wide.limits.wide {
+        if scales.0.limits.wide {
             residual_tile::<T, true>(scales, tile, residual, out);
         } else {
             residual_tile::<T, false>(scales, tile, residual, out);
@@ -81,7 +81,7 @@ pub(super) fn map_bytes(table: &[u8; 256], codes: &mut [u8]) {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn requantize_tile<T: Code, const WIDE: bool>(
-    scales: &Requantize<T>,
+    scales: &ChannelGroups,
     tile: &Tile<'_>,
     out: &mut [T],
     stride: usize,
@@ -102,18 +102,18 @@ fn requantize_tile<T: Code, const WIDE: bool>(
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn residual_tile<T: Code, const WIDE: bool>(
-    scales: &Residual<T>,
+    (wide, branches): (&ChannelGroups, &Branches),
     tile: &Tile<'_>,
     (residual, residual_stride): (&[i16], usize),
     (out, stride): (&mut [T], usize),
 ) {
-    let (limits, codes) = (scales.wide.limits, scales.limits);
+    let (limits, codes) = (wide.limits, branches.limits);
     let zero_point = _mm512_set1_epi32(codes.zero_point);
     for col in (0..tile.cols).step_by(LANES) {
         let lanes = LANES.min(tile.cols - col);
         let channels = (tile.col + col) / LANES;
-        let factors = Factors::load::<WIDE>(&scales.wide.groups[channels]);
-        let (group, lifts) = &scales.branches[channels];
+        let factors = Factors::load::<WIDE>(&wide.groups[channels]);
+        let (group, lifts) = &branches.groups[channels];
         let (branch, lift) = (Factors::load::<false>(group), load_lanes(lifts));
         for r in 0..tile.rows {
             let wide = factors.scale::<WIDE>(sums(tile, r, col), limits);

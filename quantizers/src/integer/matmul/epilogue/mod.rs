@@ -4,6 +4,7 @@
 //! bits. The twin costs about 11 vector operations per 16 outputs when every shift is at least
 //! 32 (see [`Requantize`]), against `K / 4` multiply instructions of the kernel.
 
+mod channels;
 mod code;
 mod lookup;
 mod requantize;
@@ -14,8 +15,9 @@ mod avx512;
 #[cfg(test)]
 mod tests;
 
+pub use channels::{RequantizeError, Scales};
 pub use code::Code;
 pub use lookup::ByteTable;
-pub use requantize::{Requantize, RequantizeError, Scales};
+pub use requantize::Requantize;
 pub use residual::{AddResidual, Branch, Residual};
 pub use store::{Store, StoreLookup, StoreMapped, StoreTables};

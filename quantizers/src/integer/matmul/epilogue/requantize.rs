@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use super::super::{LANES, Tile};
 use super::Code;
+use super::channels::{ChannelGroup, ChannelGroups, Limits, RequantizeError, Scales};
 
 /// `code = clamp(((sum + bias) * multiplier + 2^(shift - 1)) >> shift + zero_point)`, per channel.
 ///
@@ -15,90 +16,8 @@ use super::Code;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requantize<T> {
     channels: usize,
-    pub(super) groups: Vec<ChannelGroup>,
-    pub(super) limits: Limits,
+    pub(super) constants: ChannelGroups,
     code: PhantomData<T>,
-}
-
-/// Constants of the channels, all `[channels]`.
-#[derive(Debug, Clone, Copy)]
-pub struct Scales<'a> {
-    /// Added to the sums; zero points of the left operand are folded in.
-    pub bias: &'a [i32],
-    /// Numerators.
-    pub multipliers: &'a [i32],
-    /// Powers of two in the denominators, 1 to 62.
-    pub shifts: &'a [u8],
-}
-
-/// Constants of 16 channels, the products of even and odd channels apart as `vpmuldq` has them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[repr(C, align(64))]
-pub(super) struct ChannelGroup {
-    pub(super) multipliers: [i32; LANES],
-    pub(super) shifts: [i32; LANES],
-    /// `bias * multiplier + 2^(shift - 1)` of channels 0, 2, ..
-    pub(super) even: [i64; LANES / 2],
-    /// The same of channels 1, 3, ..
-    pub(super) odd: [i64; LANES / 2],
-}
-
-/// What happens after the shift, alike for all channels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Limits {
-    /// Bounds: before the zero point is added for sums alone, after it with a residual.
-    pub(super) low: i32,
-    pub(super) high: i32,
-    pub(super) zero_point: i32,
-    /// Whether some shift is under 32.
-    pub(super) wide: bool,
-}
-
-/// Constants that no [`Requantize`] can be built from.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RequantizeError {
-    /// The three slices belong to different numbers of channels.
-    #[error("expected {biases} multipliers and shifts, found {multipliers} and {shifts}")]
-    Lengths {
-        /// Biases given.
-        biases: usize,
-        /// Multipliers given.
-        multipliers: usize,
-        /// Shifts given.
-        shifts: usize,
-    },
-    /// The residual has factors for another number of channels.
-    #[error("expected 1 or {channels} factors of the residual, found {found}")]
-    Branches {
-        /// Output channels.
-        channels: usize,
-        /// Factors given.
-        found: usize,
-    },
-    /// A shift is outside its range.
-    #[error("expected a shift from {least} to 62 in channel {channel}, found {shift}")]
-    Shift {
-        /// Smallest shift allowed here.
-        least: u8,
-        /// Channel.
-        channel: usize,
-        /// Its shift.
-        shift: u8,
-    },
-    /// The range of codes is empty, does not fit the type, or leaves `i32` without the zero point.
-    #[error("expected codes from {min} to {max}, found {qmin} to {qmax} around {zero_point}")]
-    Range {
-        /// Smallest code of the type.
-        min: i32,
-        /// Largest code of the type.
-        max: i32,
-        /// Smallest code asked for.
-        qmin: i32,
-        /// Largest code asked for.
-        qmax: i32,
-        /// Zero point asked for.
-        zero_point: i32,
-    },
 }
 
 impl<T: Code> Requantize<T> {
@@ -153,12 +72,14 @@ impl<T: Code> Requantize<T> {
         let wide = shifts.iter().any(|&shift| shift < 32);
         Ok(Self {
             channels,
-            groups,
-            limits: Limits {
-                low,
-                high,
-                zero_point,
-                wide,
+            constants: ChannelGroups {
+                groups,
+                limits: Limits {
+                    low,
+                    high,
+                    zero_point,
+                    wide,
+                },
             },
             code: PhantomData,
         })
@@ -179,8 +100,9 @@ impl<T: Code> Requantize<T> {
 
     /// The code before it takes its type.
     pub(super) fn value(&self, sum: i32, channel: usize) -> i32 {
-        let scaled = self.groups[channel / LANES].scaled(i64::from(sum), channel % LANES);
-        self.limits.clamp(scaled) + self.limits.zero_point
+        let ChannelGroups { groups, limits } = &self.constants;
+        let scaled = groups[channel / LANES].scaled(i64::from(sum), channel % LANES);
+        limits.clamp(scaled) + limits.zero_point
     }
 
     /// Writes the codes of `tile` to `out` `[M, channels]`, whose rows start `stride` codes apart.
@@ -200,7 +122,7 @@ impl<T: Code> Requantize<T> {
         );
         #[cfg(target_arch = "x86_64")]
         if super::avx512::available() {
-            super::avx512::requantize(self, tile, out, stride);
+            super::avx512::requantize(&self.constants, tile, out, stride);
             return;
         }
         self.write_scalar(tile, out, stride);
@@ -214,47 +136,5 @@ impl<T: Code> Requantize<T> {
                 *out = self.code(sum, tile.col + c);
             }
         }
-    }
-}
-
-impl ChannelGroup {
-    /// Channels whose codes are all zero.
-    pub(super) const NOTHING: Self = Self {
-        multipliers: [0; LANES],
-        shifts: [62; LANES],
-        even: [0; 8],
-        odd: [0; 8],
-    };
-
-    /// Sets the constants of one channel.
-    pub(super) fn set(&mut self, lane: usize, multiplier: i32, shift: i32, addend: i64) {
-        self.multipliers[lane] = multiplier;
-        self.shifts[lane] = shift;
-        let half = if lane.is_multiple_of(2) {
-            &mut self.even
-        } else {
-            &mut self.odd
-        };
-        half[lane / 2] = addend;
-    }
-
-    /// `(value * multiplier + addend) >> shift` of one channel.
-    pub(super) fn scaled(&self, value: i64, lane: usize) -> i64 {
-        let half = if lane.is_multiple_of(2) {
-            &self.even
-        } else {
-            &self.odd
-        };
-        let product = value * i64::from(self.multipliers[lane]);
-        product.wrapping_add(half[lane / 2]) >> self.shifts[lane]
-    }
-}
-
-impl Limits {
-    /// The nearest value from `low` to `high`.
-    pub(super) fn clamp(&self, value: i64) -> i32 {
-        let clamped = value.clamp(i64::from(self.low), i64::from(self.high));
-        // Both bounds are 32 bits wide, so what lies between them is.
-        i32::try_from(clamped).unwrap_or(self.high)
     }
 }

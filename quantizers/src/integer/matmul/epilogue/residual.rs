@@ -3,8 +3,9 @@
 use std::marker::PhantomData;
 
 use super::super::{Epilogue, LANES, Tile};
-use super::requantize::{ChannelGroup, Limits, Requantize, RequantizeError};
-use super::{Code, Scales};
+use super::Code;
+use super::channels::{Branches, ChannelGroup, Limits, RequantizeError, Scales};
+use super::requantize::Requantize;
 
 /// `code = clamp(wide + branch + zero_point)`, where `wide` is what [`Requantize`] gives without
 /// clamp and zero point, and `branch = ((residual - its zero point) * factor + 2^(shift - 1)) >>
@@ -12,10 +13,7 @@ use super::{Code, Scales};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Residual<T> {
     pub(super) wide: Requantize<i32>,
-    /// Per 16 channels: the constants of the residual with shifts of at least 32, and how far its
-    /// codes move left to make them so.
-    pub(super) branches: Vec<(ChannelGroup, [u32; LANES])>,
-    pub(super) limits: Limits,
+    pub(super) branches: Branches,
     code: PhantomData<T>,
 }
 
@@ -90,12 +88,14 @@ impl<T: Code> Residual<T> {
         }
         Ok(Self {
             wide: Requantize::new(scales, 0, (-WIDE, WIDE))?,
-            branches,
-            limits: Limits {
-                low: qmin,
-                high: qmax,
-                zero_point,
-                wide: false,
+            branches: Branches {
+                groups: branches,
+                limits: Limits {
+                    low: qmin,
+                    high: qmax,
+                    zero_point,
+                    wide: false,
+                },
             },
             code: PhantomData,
         })
@@ -111,11 +111,12 @@ impl<T: Code> Residual<T> {
     /// # Panics
     /// If there is no such channel.
     pub fn code(&self, sum: i32, channel: usize, residual: i16) -> T {
-        let (group, lifts) = &self.branches[channel / LANES];
+        let Branches { groups, limits } = &self.branches;
+        let (group, lifts) = &groups[channel / LANES];
         let lane = channel % LANES;
         let branch = group.scaled(i64::from(residual) << lifts[lane], lane);
         let both = i64::from(self.wide.value(sum, channel)) + branch;
-        T::of(self.limits.clamp(both + i64::from(self.limits.zero_point)))
+        T::of(limits.clamp(both + i64::from(limits.zero_point)))
     }
 
     /// Adds on any processor; `residual` and `out` start at the tile.
@@ -174,7 +175,8 @@ impl<T: Code> Epilogue for AddResidual<'_, T> {
         let out = (out, self.stride);
         #[cfg(target_arch = "x86_64")]
         if super::avx512::available() {
-            super::avx512::add_residual(self.scales, tile, residual, out);
+            let Residual { wide, branches, .. } = self.scales;
+            super::avx512::add_residual((&wide.constants, branches), tile, residual, out);
             return;
         }
         self.scales.write_scalar(tile, residual, out);

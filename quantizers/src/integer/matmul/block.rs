@@ -1,9 +1,37 @@
-//! A transpose of 4 x 16 bytes: four inputs of 16 channels become four codes per channel.
+//! One step of a panel of the right operand, and how it is filled.
 
-use super::packed::Block;
-use super::{LANES, STEP};
+/// Channels (rows of the matrix) in one panel: the `i32` lanes of a 512-bit register.
+pub const LANES: usize = 16;
+/// Consecutive inputs that one lane multiplies and adds in one step.
+pub const STEP: usize = 4;
+/// Longest inner dimension whose sum of `255 * -128` still fits `i32`.
+pub const MAX_COLS: usize = (1 << 31) / (255 * 128);
 
-/// Word `lane` of the block is `[a[lane], b[lane], c[lane], d[lane]]`.
+/// One step of one panel: [`STEP`] consecutive inputs of each of [`LANES`] channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub struct Block(pub [[i8; STEP]; LANES]);
+
+const _: () = assert!(size_of::<Block>() == 64 && align_of::<Block>() == 64);
+
+/// Panics unless `len` codes hold `rows` rows of `cols`, `stride` apart.
+pub(super) fn assert_extent(len: usize, rows: usize, cols: usize, stride: usize) {
+    assert!(
+        stride >= cols,
+        "expected a stride of at least {cols}, found {stride}"
+    );
+    let needed = if rows == 0 {
+        0
+    } else {
+        (rows - 1) * stride + cols
+    };
+    assert!(
+        len >= needed,
+        "expected at least {needed} codes, found {len}"
+    );
+}
+
+/// Transposes 4 x 16 bytes, four inputs of 16 channels: word `lane` of the block is `[a[lane], b[lane], c[lane], d[lane]]`.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub(super) fn interleave([a, b, c, d]: [&[i8; LANES]; STEP]) -> Block {
@@ -37,7 +65,7 @@ pub(super) fn interleave([a, b, c, d]: [&[i8; LANES]; STEP]) -> Block {
     block
 }
 
-/// Word `lane` of the block is `[a[lane], b[lane], c[lane], d[lane]]`.
+/// Transposes 4 x 16 bytes, four inputs of 16 channels: word `lane` of the block is `[a[lane], b[lane], c[lane], d[lane]]`.
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) fn interleave(inputs: [&[i8; LANES]; STEP]) -> Block {
     Block(std::array::from_fn(|lane| inputs.map(|input| input[lane])))

@@ -1,7 +1,7 @@
 //! Running a linear layer: one specification in either arithmetic, and fused fast paths.
 
-use super::linear::Linear;
-use super::linear_fused::Fused;
+use super::fused::Fused;
+use super::layer::Linear;
 use crate::integer::arithmetic::{Arithmetic, Checked, Fault, Wrapping};
 use crate::integer::dyadic::Rounding;
 use crate::integer::frame::Frame;
@@ -117,7 +117,7 @@ impl Step for LinearStep {
         let rows = frame.rows(self.linear.input);
         if let (Mode::Fast, Some(fused)) = (mode, &self.fused) {
             let mut output = frame.take(self.linear.output, rows);
-            let codes = frame.bytes(self.linear.input).unwrap_or(&[]);
+            let codes = frame.bytes(self.linear.input).unwrap_or_default();
             let left = Left::new(codes, rows, self.weights.cols);
             let residual = self.linear.residual_of(frame);
             let done = fused.run(left, &self.packed, residual, &mut output);
@@ -128,7 +128,7 @@ impl Step for LinearStep {
         }
         let mut sums = std::mem::take(&mut frame.scratch.wide);
         // Types were checked when the program was read.
-        let codes = frame.bytes(self.linear.input).unwrap_or(&[]);
+        let codes = frame.bytes(self.linear.input).unwrap_or_default();
         let outcome = match mode {
             Mode::Fast => {
                 self.products(codes, rows, &mut sums);

@@ -3,8 +3,8 @@
 //! Each form is the specification of [`Linear`] on vectors, bit for bit; layers of another form (a
 //! kernel that reads accumulators, wider residuals) take the general way.
 
-use super::linear::{Linear, Residual};
-use crate::integer::frame::{Frame, Storage};
+use super::layer::{Linear, Residual};
+use crate::integer::buffer::Storage;
 use crate::integer::kernels::exact::ChannelTables;
 use crate::integer::matmul::epilogue::{
     AddResidual, Branch, ByteTable, Code, Requantize, Residual as Sum, Scales, Store, StoreLookup,
@@ -153,15 +153,6 @@ fn store<T: Code>(left: Left<'_>, right: &PackedMatrix, requantize: &Requantize<
         stride,
     };
     multiply(fastest(), left, right, &mut epilogue);
-}
-
-impl Linear {
-    /// The residual's buffer.
-    pub(super) fn residual_of<'f>(&self, frame: &'f Frame) -> Option<&'f Storage> {
-        self.residual
-            .as_ref()
-            .map(|residual| frame.buffer(residual.buffer))
-    }
 }
 
 /// A factor for every channel.

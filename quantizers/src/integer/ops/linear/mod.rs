@@ -6,17 +6,21 @@
 //!
 //! Widths: accumulators 32 bits (proven per channel from the weights), products 63 bits.
 
-use super::linear_step::LinearStep;
+mod fused;
+mod layer;
+mod step;
+
+pub use layer::{Linear, Residual};
+
 use crate::integer::bounds::{Bounds, expect, require};
-use crate::integer::dyadic::Dyadic;
-use crate::integer::frame::Element;
+use crate::integer::buffer::Element;
+use crate::integer::error::OperationError;
 use crate::integer::interval::Interval;
-use crate::integer::operation::{Kernel, Misfit, Operation, OperationKind, Step, read};
-use crate::integer::requantize::Requantization;
+use crate::integer::operation::{Operation, OperationKind, Step, read};
 use crate::integer::weights::Weights;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use step::LinearStep;
 
 /// The registry entry.
 pub(crate) const KIND: OperationKind = OperationKind {
@@ -24,50 +28,6 @@ pub(crate) const KIND: OperationKind = OperationKind {
     summary: "8-bit matrix product, bias, then requantization, residual, nonlinearity as compiled",
     read: read::<Linear>,
 };
-
-/// A second branch, `round(factor (q - zero_point))`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Residual {
-    /// Buffer `[rows, outputs]`.
-    pub buffer: usize,
-    /// Code of zero.
-    pub zero_point: i32,
-    /// Factor of each channel, or one for all.
-    pub factors: Vec<Dyadic>,
-}
-
-/// See the module.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Linear {
-    /// Layer whose weights these are.
-    pub layer: String,
-    /// Buffer `[rows, inputs]` of 8-bit codes.
-    pub input: usize,
-    /// Buffer `[rows, outputs]`.
-    pub output: usize,
-    /// `[outputs]`, zero point of the input folded in.
-    pub bias: Vec<i32>,
-    /// To codes; without it the accumulators themselves go on.
-    pub requantize: Option<Requantization>,
-    /// Joins before saturation.
-    pub residual: Option<Residual>,
-    /// Last.
-    pub kernel: Option<Kernel>,
-}
-
-impl Linear {
-    /// Values of each channel's accumulator for inputs in `input`.
-    fn accumulator(&self, weights: &Weights, channel: usize, input: Interval) -> Interval {
-        let bias = i128::from(self.bias[channel]);
-        let start = Interval::new(bias, bias);
-        weights.row(channel).iter().fold(start, |sum, &weight| {
-            let weight = i128::from(weight);
-            sum.plus(input.times(Interval::new(weight, weight)))
-        })
-    }
-}
 
 impl Operation for Linear {
     fn kind(&self) -> &'static str {
@@ -91,7 +51,7 @@ impl Operation for Linear {
         vec![self.output]
     }
 
-    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), Misfit> {
+    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), OperationError> {
         let weights = bounds.weights(&self.layer)?;
         let input = bounds.interval(self.input)?;
         let rows = weights.rows;
@@ -145,42 +105,5 @@ impl Operation for Linear {
         let kernel = self.kernel.as_ref().map(|k| format!(", {}", k.kind()));
         let residual = self.residual.as_ref().map_or("", |_| " + residual");
         format!("`{}`{residual}{}", self.layer, kernel.unwrap_or_default())
-    }
-}
-
-impl Residual {
-    /// The factor of channel `channel`.
-    pub(super) fn factor(&self, channel: usize) -> Dyadic {
-        if self.factors.len() == 1 {
-            self.factors[0]
-        } else {
-            self.factors[channel]
-        }
-    }
-
-    /// Values it adds to channel `channel`.
-    fn bounds(&self, bounds: &Bounds<'_>, channel: usize, rows: usize) -> Result<Interval, Misfit> {
-        expect(
-            "width of the residual",
-            rows,
-            bounds.buffer(self.buffer)?.width,
-        )?;
-        let lengths = self.factors.len() == 1 || self.factors.len() == rows;
-        require("one residual factor or one a channel", lengths)?;
-        let factor = self.factor(channel);
-        let shift = u32::try_from(factor.shift).unwrap_or(0);
-        require("residual shifts of 1 to 62", (1..=62).contains(&shift))?;
-        let zero_point = i128::from(self.zero_point);
-        let input = bounds
-            .interval(self.buffer)?
-            .plus(Interval::new(-zero_point, -zero_point));
-        let multiplier = i128::from(factor.multiplier);
-        let half = 1_i128 << (shift - 1);
-        let product = input
-            .within(32, "residual")?
-            .times(Interval::new(multiplier, multiplier))
-            .plus(Interval::new(half, half))
-            .within(64, "product of the residual")?;
-        Ok(Interval::new(product.low >> shift, product.high >> shift))
     }
 }

@@ -1,0 +1,67 @@
+//! The quantization arguments of a configuration.
+
+use crate::tensor::Granularity;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The quantization arguments of weights or inputs. Keys that do not change how weights are stored
+/// are not read.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Arguments {
+    #[serde(default = "eight")]
+    pub(super) num_bits: u8,
+    #[serde(rename = "type", default = "int")]
+    pub(super) kind: String,
+    #[serde(default = "yes")]
+    pub(super) symmetric: bool,
+    #[serde(default)]
+    pub(super) group_size: Option<i64>,
+    #[serde(default)]
+    pub(super) strategy: Option<String>,
+    /// `true`, `false` or `"local"`.
+    #[serde(default)]
+    pub(super) dynamic: Value,
+}
+
+fn eight() -> u8 {
+    8
+}
+
+fn int() -> String {
+    "int".into()
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Arguments {
+    pub(super) fn int(num_bits: u8) -> Self {
+        Self {
+            num_bits,
+            kind: int(),
+            symmetric: true,
+            group_size: None,
+            strategy: None,
+            dynamic: Value::Bool(false),
+        }
+    }
+
+    /// Scale granularity; an error text for strategies that are not of integer weights.
+    pub(super) fn granularity(&self) -> Result<Granularity, String> {
+        let strategy = match (self.strategy.as_deref(), self.group_size) {
+            (Some(strategy), _) => strategy,
+            (None, None) => "tensor",
+            (None, Some(-1)) => "channel",
+            (None, Some(_)) => "group",
+        };
+        match (strategy.to_ascii_lowercase().as_str(), self.group_size) {
+            ("tensor", _) => Ok(Granularity::Tensor),
+            ("channel", _) | ("group", Some(-1)) => Ok(Granularity::Channel),
+            ("group", Some(size)) if size > 0 => usize::try_from(size)
+                .map(Granularity::Group)
+                .map_err(|error| error.to_string()),
+            (other, size) => Err(format!("strategy `{other}` with group_size {size:?}")),
+        }
+    }
+}
