@@ -11,7 +11,7 @@ mod squeezellm;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Runs `quench` in `folder` with a statistics cache of its own and answers its standard output.
+/// Runs `quench` in `folder` with a statistics cache of its own and returns its standard output.
 fn quench(folder: &Path, arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_quench"))
         .args(arguments)
