@@ -1,10 +1,9 @@
 //! What was typed. Nothing here is resolved: see [`crate::recipe`] and [`crate::plan`] for meaning.
 
-use crate::Error;
-use calib::device::{self, Device};
+use crate::machine::DeviceChoice;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use eval::gate::Gate;
+use eval::gate::{Gate, GateError};
 use quantizers::formats::{FORMATS, Format};
 use quantizers::{METHODS, Method};
 use std::path::PathBuf;
@@ -118,6 +117,9 @@ pub struct RecipeArgs {
     /// Seed of everything random
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Keep the statistics of the calibration data in the cache folder, for a later run to use
+    #[arg(long)]
+    pub keep_statistics: bool,
 }
 
 /// Where the work is done.
@@ -130,56 +132,6 @@ pub struct MachineArgs {
     /// Worker threads [default: all cores]
     #[arg(long, value_parser = parse_count, value_name = "N")]
     pub threads: Option<usize>,
-}
-
-/// A device as named on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeviceChoice {
-    /// The processor.
-    Cpu,
-    /// An NVIDIA GPU by index.
-    Cuda(usize),
-}
-
-impl DeviceChoice {
-    /// The device itself.
-    ///
-    /// # Errors
-    /// A GPU in a build without the feature `cuda`.
-    pub fn open(self) -> Result<Device, Error> {
-        match self {
-            Self::Cpu => Ok(device::cpu()),
-            Self::Cuda(index) => device::cuda(index).ok_or_else(|| Error::Device {
-                device: self.to_string(),
-            }),
-        }
-    }
-}
-
-impl std::str::FromStr for DeviceChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':').unwrap_or((text, "0")) {
-            ("cpu", "0") if text == "cpu" => Ok(Self::Cpu),
-            ("cuda", index) => index
-                .parse()
-                .map(Self::Cuda)
-                .map_err(|_| format!("expected `cuda:N` with a whole number, found `{text}`")),
-            _ => Err(format!(
-                "expected `cpu`, `cuda` or `cuda:N`, found `{text}`"
-            )),
-        }
-    }
-}
-
-impl std::fmt::Display for DeviceChoice {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Cpu => f.write_str("cpu"),
-            Self::Cuda(index) => write!(f, "cuda:{index}"),
-        }
-    }
 }
 
 /// What is evaluated and what must hold.
@@ -200,15 +152,15 @@ pub struct EvaluationArgs {
 Without a MODEL the program quantizes the small model it carries, offline, in under a minute
 (recipe squeeze-3-sparse). Without a recipe, decoders take w4 and encoders int8-integer-only,
 which turns them into programs of integers; name data like the model's own with --calib.
-Without evaluation data, decoders are judged on text sampled from the original model; other
-models are not judged, and the report says so.")]
+Without evaluation data, decoders are evaluated on text sampled from the original model; other
+models are not evaluated, and the report says so.")]
 pub struct QuantizeArgs {
     /// A folder, `org/name[@revision]` on the Hub, or `demo`
     #[arg(default_value = "demo")]
     pub model: String,
     /// Output folder [default: quench-out/MODEL-RECIPE]
-    #[arg(short, long, value_name = "OUT")]
-    pub out: Option<PathBuf>,
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
     /// Replace an existing output folder
     #[arg(long)]
     pub force: bool,
@@ -257,9 +209,15 @@ pub struct EvalArgs {
     /// The original to compare with [default: the one a quantized folder names, if it is there]
     #[arg(long, value_name = "MODEL")]
     pub baseline: Option<String>,
-    /// A recipe whose `[[evaluate]]` tables say what to run
+    /// A recipe whose `[[evaluate]]` tables and `[gate]` say what to run; it needs no `[[layers]]`
     #[arg(short, long, value_name = "RECIPE")]
     pub recipe: Option<String>,
+    /// Write the report into this folder as well
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Replace an existing output folder
+    #[arg(long, requires = "output")]
+    pub force: bool,
     /// Seed of sampled evaluation data and of the intervals
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -281,7 +239,8 @@ An integer-only folder cannot be exported: its embeddings, normalisations and bi
 tables of its integer program, no longer as floats. ONNX is not among the formats.")]
 pub struct ExportArgs {
     /// A quantized folder
-    pub out: PathBuf,
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
     /// The format to write
     #[arg(long, value_parser = formats())]
     pub format: String,
@@ -322,8 +281,15 @@ pub struct InspectArgs {
 /// `quench report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// A quantized folder with a report.json
-    pub out: PathBuf,
+    /// A folder with a report.json
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
+    /// Write the report into this folder instead of the one it was read from
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Replace an existing output folder
+    #[arg(long, requires = "output")]
+    pub force: bool,
 }
 
 /// `quench list`.
@@ -382,12 +348,8 @@ fn parse_count(text: &str) -> Result<usize, String> {
 }
 
 fn parse_gate(text: &str) -> Result<Gate, String> {
-    text.parse()
-        .map_err(|error: eval::gate::GateError| match error {
-            eval::gate::GateError::Figure { ref nearest, .. } => match nearest {
-                Some(name) => format!("{error}; did you mean `{name}`?"),
-                None => error.to_string(),
-            },
-            eval::gate::GateError::Syntax { .. } => error.to_string(),
-        })
+    text.parse().map_err(|error: GateError| match error.hint() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    })
 }

@@ -1,8 +1,11 @@
 //! Errors as people see them: what failed, why, what to do; and the exit code of each kind.
 
+use crate::machine::DeviceError;
 use crate::plan::PlanError;
 use crate::recipe::RecipeError;
 use eval::report::figures;
+use quantizers::formats::OUTPUT_EXISTS_HINT;
+use quantizers::nearest::did_you_mean;
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -110,11 +113,8 @@ pub enum Error {
         hint: Option<String>,
     },
     /// A device this build cannot use.
-    #[error("device `{device}` is not available in this build")]
-    Device {
-        /// As typed.
-        device: String,
-    },
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// Not enough memory, told beforehand.
     #[error(
         "not enough memory: one block and its statistics take {}, {} are free",
@@ -167,9 +167,6 @@ pub enum Error {
         #[source]
         source: Option<Cause>,
     },
-    /// Stopped by Ctrl-C.
-    #[error("interrupted")]
-    Interrupted,
 }
 
 impl Error {
@@ -201,13 +198,19 @@ impl Error {
 
     /// The same error with advice.
     #[must_use]
-    pub fn with_hint(mut self, advice: impl Into<String>) -> Self {
+    pub fn with_hint(self, advice: impl Into<String>) -> Self {
+        self.hinted(Some(advice.into()))
+    }
+
+    /// The same error with the advice of its cause, if that has any.
+    #[must_use]
+    pub fn hinted(mut self, advice: Option<String>) -> Self {
         if let Self::Usage { hint, .. }
         | Self::NotFound { hint, .. }
         | Self::Io { hint, .. }
         | Self::Mismatch { hint, .. } = &mut self
         {
-            *hint = Some(advice.into());
+            *hint = advice;
         }
         self
     }
@@ -215,7 +218,7 @@ impl Error {
     /// The exit code of the program.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Usage { .. } | Self::OutputExists { .. } | Self::Device { .. } => ExitCode::Usage,
+            Self::Usage { .. } | Self::OutputExists { .. } | Self::Device(_) => ExitCode::Usage,
             Self::Plan {
                 source: PlanError::Data { .. },
                 ..
@@ -231,7 +234,6 @@ impl Error {
             Self::Gate { .. } => ExitCode::Gate,
             Self::Verification { .. } => ExitCode::Verification,
             Self::Bug { .. } => ExitCode::Bug,
-            Self::Interrupted => ExitCode::Interrupted,
         }
     }
 
@@ -246,18 +248,13 @@ impl Error {
             Self::RecipeNotFound {
                 nearest: Some(name),
                 ..
-            } => Some(format!("did you mean `{name}`?")),
+            } => Some(did_you_mean(name)),
             Self::RecipeNotFound { nearest: None, .. } => {
                 Some("`quench list recipes` names the built-in ones".to_owned())
             }
             Self::Plan { source, .. } => source.hint(),
-            Self::OutputExists { .. } => {
-                Some("name another folder with `-o`, or replace it with `--force`".to_owned())
-            }
-            Self::Device { .. } => Some(
-                "build with `cargo build --release --features cuda`, or use `--device cpu`"
-                    .to_owned(),
-            ),
+            Self::OutputExists { .. } => Some(OUTPUT_EXISTS_HINT.to_owned()),
+            Self::Device(error) => error.hint(),
             Self::Memory { .. } => {
                 Some("end other programs, or use a machine with more memory".to_owned())
             }

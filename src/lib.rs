@@ -6,6 +6,8 @@
 pub mod args;
 pub mod commands;
 pub mod errors;
+pub mod machine;
+pub mod model;
 pub mod pipeline;
 pub mod plan;
 pub mod progress;

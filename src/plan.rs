@@ -24,7 +24,7 @@ pub(crate) use evaluations::evaluations;
 pub use facts::{ModelFacts, ModelKind, StageFacts, dtype_name};
 pub use integer::PlannedInteger;
 pub(crate) use integer::SYNTHETIC;
-pub use request::{EvaluateRequest, Machine, QuantizeRequest};
+pub use request::{EvaluateRequest, QuantizeRequest};
 pub use size::PredictedSize;
 pub use table::render;
 

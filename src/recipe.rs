@@ -4,7 +4,6 @@
 
 pub mod builtin;
 mod document;
-pub mod names;
 mod error;
 mod evaluation;
 pub mod integer;
@@ -25,6 +24,7 @@ pub use quantity::parse_bytes;
 use calib::sampling::{Selection, TextMode};
 use eval::gate::Gate;
 use eval::tasks::TaskSpec;
+use quantizers::nearest::nearest;
 use quantizers::{METHODS, Quantizer};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -48,6 +48,8 @@ pub struct Recipe {
     pub integer: Option<Integer>,
     /// What the artifact looks like.
     pub output: Output,
+    /// What the report measures by itself.
+    pub report: ReportOptions,
     /// Tasks run on the written files; empty means the default for the kind of model.
     pub evaluations: Vec<Evaluation>,
     /// Whether anything is evaluated.
@@ -92,6 +94,8 @@ pub struct Calibration {
     pub mode: TextMode,
     /// Which of them are taken.
     pub selection: Selection,
+    /// What was measured stays in the cache folder for a later run.
+    pub keep_statistics: bool,
 }
 
 /// One `[[layers]]` table.
@@ -118,6 +122,14 @@ pub struct Output {
     pub format: String,
     /// Most bytes of one weight file.
     pub shard_bytes: u64,
+}
+
+/// `[report]`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReportOptions {
+    /// Measure the error of each layer's output, which needs the Hessian of its inputs even where
+    /// no method does. Absent leaves it to the plan.
+    pub output_sqnr: Option<bool>,
 }
 
 /// One `[[evaluate]]` table, checked by its task.
@@ -158,17 +170,17 @@ impl Rule {
                     line: self.line_of("method"),
                     what: "method",
                     name: name.clone(),
-                    nearest: names::nearest(name, known),
+                    nearest: nearest(name, known),
                 }
             })?;
-        method.configure(parameters).map(Some).map_err(|refusal| {
-            let key = match &refusal {
+        method.configure(parameters).map(Some).map_err(|error| {
+            let key = match &error {
                 quantizers::ParamError::UnknownKey { key, .. }
                 | quantizers::ParamError::BadValue { key, .. } => key,
             };
             RecipeError::Parameter {
                 line: self.line_of(key),
-                refusal: Box::new(refusal),
+                error: Box::new(error),
             }
         })
     }

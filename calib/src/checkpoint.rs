@@ -63,11 +63,11 @@ pub enum CheckpointError {
 }
 
 impl CheckpointError {
-    /// At most one line on what the user could do about it.
-    pub fn hints(&self) -> Vec<String> {
+    /// What the user could do about it, in one line.
+    pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Weights(error) => error.hints(),
-            Self::NoFolder { .. } | Self::Read { .. } | Self::Config { .. } => Vec::new(),
+            Self::Weights(error) => error.hint(),
+            Self::NoFolder { .. } | Self::Read { .. } | Self::Config { .. } => None,
         }
     }
 }

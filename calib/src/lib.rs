@@ -32,7 +32,6 @@ pub mod tokenizer;
 pub mod sampling;
 pub mod image_processor;
 pub mod inputs;
-pub mod nearest;
 
 pub use architectures::{ARCHITECTURES, Architecture, open_model};
 pub use checkpoint::{Checkpoint, CheckpointError};

@@ -1,6 +1,7 @@
 //! What a model takes from a checkpoint: applied, missing, unused.
 
 use crate::{Model, WeightSource};
+use quantizers::nearest::nearest;
 use std::collections::BTreeSet;
 
 /// Ends of the names of buffers that old checkpoints carry and every implementation computes itself:
@@ -52,19 +53,8 @@ impl LoadReport {
     }
 
     /// The unused tensor most like the missing `name`, else the most like it of all.
-    pub fn nearest(&self, name: &str) -> Option<&str> {
-        nearest(name, &self.unused).or_else(|| nearest(name, &self.applied))
+    pub fn nearest(&self, name: &str) -> Option<String> {
+        let among = |names: &[String]| nearest(name, names.iter().map(String::as_str));
+        among(&self.unused).or_else(|| among(&self.applied))
     }
-}
-
-/// The candidate most like `name`, if any is like it at all; the first of equals.
-fn nearest<'a>(name: &str, candidates: &'a [String]) -> Option<&'a str> {
-    let mut best: Option<(f64, &str)> = None;
-    for candidate in candidates {
-        let likeness = strsim::normalized_damerau_levenshtein(name, candidate);
-        if likeness > best.map_or(0.5, |(likeness, _)| likeness) {
-            best = Some((likeness, candidate));
-        }
-    }
-    best.map(|(_, candidate)| candidate)
 }

@@ -5,6 +5,7 @@ use crate::layers::{TensorSpec, output_point};
 use crate::{Hidden, Memory, NoTap, SourceError, Tap, WeightSource};
 use burn::tensor::Device;
 use quantizers::integer::compile::EncoderGraph;
+use quantizers::nearest::{closest_name, did_you_mean};
 use thiserror::Error;
 
 /// One linear layer that can be quantized.
@@ -194,26 +195,19 @@ pub enum ModelError {
 }
 
 impl ModelError {
-    /// At most one line on what the user could do about it.
-    pub fn hints(&self) -> Vec<String> {
+    /// What the user could do about it, in one line.
+    pub fn hint(&self) -> Option<String> {
         match self {
             Self::UnknownType {
                 nearest: Some(nearest),
                 ..
-            } => {
-                vec![format!("did you mean `{nearest}`?")]
-            }
+            } => Some(did_you_mean(nearest)),
             Self::UnknownType { nearest: None, .. } => {
-                vec!["`quench list architectures` shows what can be opened".to_owned()]
+                Some("`quench list architectures` shows what can be opened".to_owned())
             }
-            Self::MissingTensors {
-                nearest: Some(nearest),
-                ..
-            } => {
-                vec![format!("closest name is `{nearest}`")]
-            }
-            Self::MissingTensors { nearest: None, .. } | Self::Config { .. } => Vec::new(),
-            Self::Source(error) => error.hints(),
+            Self::MissingTensors { nearest, .. } => nearest.as_deref().map(closest_name),
+            Self::Config { .. } => None,
+            Self::Source(error) => error.hint(),
         }
     }
 }

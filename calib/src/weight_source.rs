@@ -1,5 +1,6 @@
 //! "Give me tensor NAME as f32": the only way weights reach a model.
 
+use quantizers::nearest::closest_name;
 use std::borrow::Cow;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -76,18 +77,11 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// At most one line on what the user could do about it.
-    pub fn hints(&self) -> Vec<String> {
+    /// What the user could do about it, in one line.
+    pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Missing {
-                nearest: Some(nearest),
-                ..
-            } => {
-                vec![format!("closest name is `{nearest}`")]
-            }
-            Self::Missing { .. } | Self::Type { .. } | Self::Shape { .. } | Self::File { .. } => {
-                Vec::new()
-            }
+            Self::Missing { nearest, .. } => nearest.as_deref().map(closest_name),
+            Self::Type { .. } | Self::Shape { .. } | Self::File { .. } => None,
         }
     }
 }

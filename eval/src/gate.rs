@@ -1,6 +1,7 @@
 //! Accuracy gates: `perplexity_ratio<=1.03`.
 
 use crate::score::{Better, METRICS, Metric, Score, Unit, metric};
+use quantizers::nearest::{did_you_mean, nearest};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -63,6 +64,16 @@ pub enum GateError {
         /// The nearest known one.
         nearest: Option<String>,
     },
+}
+
+impl GateError {
+    /// What the user could do about it, in one line.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Figure { nearest, .. } => nearest.as_deref().map(did_you_mean),
+            Self::Syntax { .. } => None,
+        }
+    }
 }
 
 impl Gate {
@@ -192,12 +203,9 @@ pub fn figures() -> Vec<String> {
 fn find(figure: &str) -> Result<(&'static Metric, Aspect), GateError> {
     let known = figures();
     if !known.iter().any(|name| name == figure) {
-        let nearest = known
-            .into_iter()
-            .max_by(|a, b| strsim::jaro(a, figure).total_cmp(&strsim::jaro(b, figure)));
         return Err(GateError::Figure {
             found: figure.to_owned(),
-            nearest,
+            nearest: nearest(figure, known.iter().map(String::as_str)),
         });
     }
     let (name, aspect) = match figure.rsplit_once('_') {

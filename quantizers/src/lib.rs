@@ -5,6 +5,7 @@
 //! safetensors entries and back.
 
 pub mod matrix;
+pub mod nearest;
 pub mod stats;
 pub mod outliers;
 pub mod codebook;

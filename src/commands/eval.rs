@@ -1,11 +1,15 @@
 //! `quench eval`: tasks on any checkpoint or quantized folder.
 
-use super::open::OpenModel;
-use super::{check_gates, command_line, print, print_json, recipes, summary, threads};
+use super::{
+    check_gates, check_output, command_line, fetch_options, print, print_json, recipes, resources,
+    summary, write_report,
+};
 use crate::args::EvalArgs;
+use crate::model::OpenModel;
 use crate::plan::{EvaluateRequest, PlanError, evaluations};
 use crate::progress::Progress;
 use crate::{Error, pipeline};
+use calib::hub::FetchOptions;
 use eval::report;
 use std::path::Path;
 
@@ -14,12 +18,17 @@ use std::path::Path;
 /// # Errors
 /// A model or data that cannot be read, nothing to evaluate on, or a gate that fails.
 pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error> {
-    let machine = threads::prepare(&args.machine)?;
+    let machine = resources::prepare(&args.machine)?;
+    if let Some(output) = &args.output {
+        check_output(output, args.force)?;
+    }
     let recipe = args.recipe.as_deref().map(recipes::named).transpose()?;
-    let open = OpenModel::open(&args.model, &args.source, progress)?;
+    let fetch = fetch_options(&args.source);
+    let revision = args.source.revision.as_deref();
+    let open = OpenModel::open(&args.model, revision, &fetch, progress)?;
     let baseline = match &args.baseline {
-        Some(name) => Some(OpenModel::open(name, &args.source, progress)?),
-        None => known_baseline(&open, args, progress),
+        Some(name) => Some(OpenModel::open(name, revision, &fetch, progress)?),
+        None => known_baseline(&open, &fetch, progress),
     };
     let mut notes = Vec::new();
     let tables = recipe
@@ -63,21 +72,29 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
         evaluations,
         gates,
         seed: args.seed,
-        fetch: super::open::fetch_options(&args.source),
+        fetch,
         machine,
         command: command_line(),
     };
     let report = pipeline::evaluate::run(&open, baseline.as_ref(), &request, progress)?;
+    let output = args.output.as_deref();
+    if let Some(output) = output {
+        write_report(&report, output, args.force)?;
+    }
     if json {
         print_json(&report)?;
     } else {
-        print(&summary::render(&report, None))?;
+        print(&summary::render(&report, output))?;
     }
-    check_gates(&report, None)
+    check_gates(&report, output)
 }
 
 /// The original a quantized folder was made from, where its report names one that is still there.
-fn known_baseline(open: &OpenModel, args: &EvalArgs, progress: &Progress) -> Option<OpenModel> {
+fn known_baseline(
+    open: &OpenModel,
+    fetch: &FetchOptions,
+    progress: &Progress,
+) -> Option<OpenModel> {
     if !open.is_quantized() {
         return None;
     }
@@ -88,11 +105,7 @@ fn known_baseline(open: &OpenModel, args: &EvalArgs, progress: &Progress) -> Opt
         Some(revision) if !is_folder => format!("{name}@{revision}"),
         _ => name,
     };
-    let source = crate::args::SourceArgs {
-        revision: None,
-        offline: args.source.offline,
-    };
-    match OpenModel::open(&text, &source, progress) {
+    match OpenModel::open(&text, None, fetch, progress) {
         Ok(baseline) => Some(baseline),
         Err(error) => {
             progress.warn(&format!(

@@ -1,10 +1,9 @@
 //! `quench export`: a quantized folder in another format, verified after writing.
 
-use super::{print, print_json, quantize};
+use super::{check_output, print, print_json};
 use crate::Error;
 use crate::args::{DtypeChoice, ExportArgs};
 use crate::progress::Progress;
-use crate::recipe::names;
 use ::eval::report::figures;
 use calib::artifact::Artifact;
 use calib::open_model;
@@ -12,6 +11,7 @@ use quantizers::formats::{
     ArtifactReader, ArtifactWriter, FORMATS, Format, FormatError, WriterOptions, Written, find,
     verify,
 };
+use quantizers::nearest::{did_you_mean, nearest};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -24,18 +24,18 @@ const SHARD_BYTES: u64 = 5_000_000_000;
 /// A folder that cannot be read, a format that cannot hold it, one that cannot be written, or files
 /// that do not say what was handed to them.
 pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<(), Error> {
-    if !args.out.is_dir() {
+    if !args.folder.is_dir() {
         return Err(Error::NotFound {
             what: "folder",
-            path: args.out.clone(),
+            path: args.folder.clone(),
             hint: Some("`quench quantize` writes one".to_owned()),
         });
     }
-    let reader = ArtifactReader::open(&args.out)
-        .map_err(|error| failed(format!("cannot open `{}`", args.out.display()), error))?;
-    refuse_integer_only(args, &reader)?;
+    let reader = ArtifactReader::open(&args.folder)
+        .map_err(|error| failed(format!("cannot open `{}`", args.folder.display()), error))?;
+    check_has_floats(args, &reader)?;
     let format = format(args)?;
-    quantize::check_output(&args.output, args.force)?;
+    check_output(&args.output, args.force)?;
     for (name, layer) in reader.layers() {
         format
             .accepts(&layer.scheme, layer.rows, layer.cols)
@@ -76,7 +76,7 @@ pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<(), Err
 }
 
 /// An integer-only folder lacks what every other format holds.
-fn refuse_integer_only(args: &ExportArgs, reader: &ArtifactReader) -> Result<(), Error> {
+fn check_has_floats(args: &ExportArgs, reader: &ArtifactReader) -> Result<(), Error> {
     if !reader.is_integer_only() {
         return Ok(());
     }
@@ -85,7 +85,7 @@ fn refuse_integer_only(args: &ExportArgs, reader: &ArtifactReader) -> Result<(),
     Err(Error::Mismatch {
         message: format!(
             "`{}` is integer-only and cannot be exported as `{}`",
-            args.out.display(),
+            args.folder.display(),
             args.format
         ),
         source: Some(
@@ -107,7 +107,7 @@ fn write(
     progress: &Progress,
 ) -> Result<Written, Error> {
     let to = |error| failed(format!("cannot write `{}`", args.output.display()), error);
-    let from = |error| failed(format!("cannot read `{}`", args.out.display()), error);
+    let from = |error| failed(format!("cannot read `{}`", args.folder.display()), error);
     let options = WriterOptions {
         format,
         shard_bytes: SHARD_BYTES,
@@ -132,13 +132,13 @@ fn write(
         writer.layer(name, &tensor, &stored.scheme).map_err(to)?;
         track.advance(1);
     }
-    writer.side_files(&args.out).map_err(to)?;
+    writer.side_files(&args.folder).map_err(to)?;
     writer
-        .finish(reader.config(), &linear_layers(&args.out, reader))
+        .finish(reader.config(), &linear_layers(&args.folder, reader))
         .map_err(to)
 }
 
-/// Every linear layer of the model, or the quantized ones of a family nobody here knows.
+/// Every linear layer of the model, or only the quantized ones if its architecture is not known.
 fn linear_layers(folder: &Path, reader: &ArtifactReader) -> Vec<String> {
     let config = Value::Object(reader.config().clone());
     let model = Artifact::open(folder)
@@ -158,8 +158,9 @@ fn linear_layers(folder: &Path, reader: &ArtifactReader) -> Vec<String> {
 fn format(args: &ExportArgs) -> Result<&'static dyn Format, Error> {
     let unknown = || Error::Usage {
         message: format!("unknown format `{}`", args.format),
-        hint: names::nearest(&args.format, FORMATS.iter().map(|format| format.name()))
-            .map(|name| format!("did you mean `{name}`?")),
+        hint: nearest(&args.format, FORMATS.iter().map(|format| format.name()))
+            .as_deref()
+            .map(did_you_mean),
     };
     if args.format != "dense" {
         if args.dtype.is_some() {
@@ -176,17 +177,10 @@ fn format(args: &ExportArgs) -> Result<&'static dyn Format, Error> {
 }
 
 fn failed(message: String, error: FormatError) -> Error {
-    let hint = error.hints().into_iter().next();
-    match error {
-        FormatError::Unsupported { .. } => Error::Mismatch {
-            message,
-            source: Some(error.into()),
-            hint,
-        },
-        _ => Error::Io {
-            message,
-            source: error.into(),
-            hint,
-        },
-    }
+    let hint = error.hint();
+    let failed = match error {
+        FormatError::Unsupported { .. } => Error::mismatch(message, error),
+        _ => Error::io(message, error),
+    };
+    failed.hinted(hint)
 }

@@ -3,17 +3,17 @@
 mod program;
 mod values;
 
-use super::open::OpenModel;
-use super::{print, print_json};
+use super::{fetch_options, print, print_json};
 use crate::Error;
 use crate::args::InspectArgs;
+use crate::model::OpenModel;
 use crate::plan::dtype_name;
 use crate::progress::Progress;
-use crate::recipe::names;
 use ::eval::report::figures;
 use calib::WeightSource;
 use program::ProgramFacts;
 use quantizers::formats::StoredLayer;
+use quantizers::nearest::{did_you_mean, nearest};
 use quantizers::tensor::SchemeKind;
 use quantizers::{Encoding, Granularity, QuantizedTensor};
 use serde::Serialize;
@@ -37,7 +37,12 @@ struct Row {
 /// # Errors
 /// A model that cannot be opened, or a tensor it does not have.
 pub fn run(args: &InspectArgs, json: bool, progress: &Progress) -> Result<(), Error> {
-    let open = OpenModel::open(&args.model, &args.source, progress)?;
+    let open = OpenModel::open(
+        &args.model,
+        args.source.revision.as_deref(),
+        &fetch_options(&args.source),
+        progress,
+    )?;
     match &args.tensor {
         None => all(&open, json),
         Some(name) => one(&open, name, json),
@@ -175,11 +180,11 @@ fn one(open: &OpenModel, name: &str, json: bool) -> Result<(), Error> {
         .into_iter()
         .find(|n| open.artifact.contains(n))
     else {
-        let nearest = names::nearest(name, names.iter().map(String::as_str));
+        let nearest = nearest(name, names.iter().map(String::as_str));
         return Err(Error::Mismatch {
             message: format!("`{}` has no tensor `{name}`", open.name),
             source: None,
-            hint: nearest.map(|nearest| format!("did you mean `{nearest}`?")),
+            hint: nearest.as_deref().map(did_you_mean),
         });
     };
     let failed = |error| Error::mismatch(format!("cannot read tensor `{found}`"), error);

@@ -1,26 +1,71 @@
 //! One file per subcommand.
 
-mod demo;
 pub mod eval;
 pub mod export;
 pub mod inspect;
-mod integer_weights;
 pub mod list;
-mod open;
 pub mod plan;
 pub mod quantize;
 mod recipes;
 pub mod report;
 mod resources;
 mod summary;
-mod threads;
-
-pub use open::OpenModel;
 
 use crate::Error;
-use ::eval::report::Report;
+use crate::args::SourceArgs;
+use crate::errors::Cause;
+use ::eval::report::{self as reports, Report};
+use calib::hub::FetchOptions;
 use std::io::Write;
 use std::path::Path;
+
+/// How to reach the Hub.
+fn fetch_options(source: &SourceArgs) -> FetchOptions {
+    let mut options = FetchOptions::from_environment();
+    options.offline |= source.offline;
+    options
+}
+
+/// The output must not exist, or be a folder that `--force` may replace.
+fn check_output(output: &Path, force: bool) -> Result<(), Error> {
+    match fs_err::symlink_metadata(output) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::io(
+            format!("cannot look at `{}`", output.display()),
+            error,
+        )),
+        Ok(found) if !found.is_dir() => Err(Error::usage(format!(
+            "output `{}` exists and is not a folder",
+            output.display()
+        ))),
+        Ok(_) if force || is_unfinished(output) => Ok(()),
+        Ok(_) => Err(Error::OutputExists {
+            path: output.to_owned(),
+        }),
+    }
+}
+
+/// Empty, or holding nothing but what an interrupted run left.
+fn is_unfinished(folder: &Path) -> bool {
+    fs_err::read_dir(folder).is_ok_and(|entries| {
+        entries.into_iter().all(|entry| {
+            entry.is_ok_and(|entry| entry.path().extension().is_some_and(|e| e == "partial"))
+        })
+    })
+}
+
+/// Writes the files of a report into a folder of its own.
+fn write_report(report: &Report, output: &Path, force: bool) -> Result<(), Error> {
+    check_output(output, force)?;
+    let failed = |error: Cause| {
+        Error::io(
+            format!("cannot write the report to `{}`", output.display()),
+            error,
+        )
+    };
+    fs_err::create_dir_all(output).map_err(|error| failed(error.into()))?;
+    reports::write(report, output).map_err(|error| failed(error.into()))
+}
 
 /// Writes a result to stdout; a reader that went away is no error.
 fn print(text: &str) -> Result<(), Error> {

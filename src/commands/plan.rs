@@ -1,9 +1,9 @@
 //! `quench plan`: what a recipe would do to a model.
 
-use super::open::{DEMO, OpenModel};
-use super::{print, print_json, recipes, threads};
+use super::{fetch_options, print, print_json, recipes, resources};
 use crate::Error;
 use crate::args::PlanArgs;
+use crate::model::{DEMO, OpenModel};
 use crate::plan::render;
 use crate::progress::Progress;
 
@@ -12,10 +12,15 @@ use crate::progress::Progress;
 /// # Errors
 /// A model that cannot be opened, or a recipe that does not fit it.
 pub fn run(args: &PlanArgs, json: bool, progress: &Progress) -> Result<(), Error> {
-    let open = OpenModel::open(&args.model, &args.source, progress)?;
+    let open = OpenModel::open(
+        &args.model,
+        args.source.revision.as_deref(),
+        &fetch_options(&args.source),
+        progress,
+    )?;
     open.require_original()?;
     let demo = args.model == DEMO;
-    let threads = args.threads.unwrap_or_else(threads::available);
+    let threads = args.threads.unwrap_or_else(resources::available_threads);
     let (_, plan) = recipes::plan(
         &args.recipe,
         recipes::Evaluating::With(&args.evaluation),

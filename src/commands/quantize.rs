@@ -1,8 +1,8 @@
 //! `quench quantize`: the whole road.
 
-use super::open::{DEMO, OpenModel};
-use super::{print, print_json, recipes, resources, summary, threads};
+use super::{fetch_options, print, print_json, recipes, resources, summary};
 use crate::args::QuantizeArgs;
+use crate::model::{DEMO, OpenModel};
 use crate::plan::{QuantizeRequest, render};
 use crate::progress::Progress;
 use crate::{Error, pipeline};
@@ -13,8 +13,10 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// Anything that keeps the road from its end, and a gate that fails there.
 pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), Error> {
-    let machine = threads::prepare(&args.machine)?;
-    let open = OpenModel::open(&args.model, &args.source, progress)?;
+    let machine = resources::prepare(&args.machine)?;
+    let fetch = fetch_options(&args.source);
+    let revision = args.source.revision.as_deref();
+    let open = OpenModel::open(&args.model, revision, &fetch, progress)?;
     open.require_original()?;
     let demo = args.model == DEMO;
     let (recipe, plan) = recipes::plan(
@@ -25,10 +27,10 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
         machine.threads,
     )?;
     let output = args
-        .out
+        .output
         .clone()
         .unwrap_or_else(|| default_output(&open.name, &recipe.name));
-    check_output(&output, args.force)?;
+    super::check_output(&output, args.force)?;
     resources::check(&plan, &output)?;
     for note in &plan.notes {
         progress.say(&format!("note: {note}"));
@@ -40,7 +42,7 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
         replace: args.force,
         evaluate: !args.no_eval,
         gates: recipe.gates,
-        fetch: super::open::fetch_options(&args.source),
+        fetch,
         machine,
         command: super::command_line(),
     };
@@ -66,32 +68,4 @@ fn default_output(model: &str, recipe: &str) -> PathBuf {
             |name| name.to_string_lossy().into_owned(),
         );
     Path::new("quench-out").join(format!("{name}-{recipe}"))
-}
-
-/// The output must not exist, or be a folder that `--force` may replace.
-pub(super) fn check_output(output: &Path, force: bool) -> Result<(), Error> {
-    match fs_err::symlink_metadata(output) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::io(
-            format!("cannot look at `{}`", output.display()),
-            error,
-        )),
-        Ok(found) if !found.is_dir() => Err(Error::usage(format!(
-            "output `{}` exists and is not a folder",
-            output.display()
-        ))),
-        Ok(_) if force || is_unfinished(output) => Ok(()),
-        Ok(_) => Err(Error::OutputExists {
-            path: output.to_owned(),
-        }),
-    }
-}
-
-/// Empty, or holding nothing but what an interrupted run left.
-fn is_unfinished(folder: &Path) -> bool {
-    fs_err::read_dir(folder).is_ok_and(|entries| {
-        entries.into_iter().all(|entry| {
-            entry.is_ok_and(|entry| entry.path().extension().is_some_and(|e| e == "partial"))
-        })
-    })
 }

@@ -1,10 +1,11 @@
 //! The recipe of the command line: a file, a built-in name, and what flags change.
 
-use super::open::DEMO;
 use crate::Error;
 use crate::args::{EvaluationArgs, QuantizeArgs, RecipeArgs};
+use crate::model::DEMO;
 use crate::plan::{ModelFacts, Plan, PlanError};
-use crate::recipe::{BUILTIN, Origin, Overrides, Recipe, RecipeError, builtin, names};
+use crate::recipe::{BUILTIN, Origin, Overrides, Recipe, RecipeError, builtin};
+use quantizers::nearest::nearest;
 use std::path::Path;
 
 /// Reads `-r RECIPE`: an existing file, else a built-in name.
@@ -20,7 +21,7 @@ pub(super) fn named(name: &str) -> Result<Recipe, Error> {
         Some(builtin) => builtin.recipe().map_err(|source| invalid(name, source)),
         None => Err(Error::RecipeNotFound {
             name: name.to_owned(),
-            nearest: names::nearest(name, BUILTIN.iter().map(|recipe| recipe.name)),
+            nearest: nearest(name, BUILTIN.iter().map(|recipe| recipe.name)),
         }),
     }
 }
@@ -72,6 +73,7 @@ pub(super) fn plan(
         samples: args.samples,
         sequence_length: args.sequence_length,
         seed: args.seed,
+        keep_statistics: args.keep_statistics,
         format: args.format.clone(),
         no_evaluation: flags.is_none(),
         eval_data: flags

@@ -1,6 +1,8 @@
-//! Whether this machine has the memory and the disk a plan needs, asked before any work.
+//! What a run takes of this machine: threads, device, memory and disk, checked before any work.
 
 use crate::Error;
+use crate::args::MachineArgs;
+use crate::machine::Machine;
 use crate::plan::Plan;
 use crate::progress::memory;
 use std::path::Path;
@@ -8,7 +10,29 @@ use std::path::Path;
 /// Share of the predicted output the disk must hold besides it, for headers and reports.
 const SLACK: f64 = 1.02;
 
-/// Refuses a plan that cannot fit.
+/// Builds the thread pool and checks that this build has the device.
+pub(super) fn prepare(args: &MachineArgs) -> Result<Machine, Error> {
+    args.device.check()?;
+    let threads = args.threads.unwrap_or_else(available_threads);
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .map_err(|error| Error::Bug {
+            message: format!("cannot start {threads} threads"),
+            source: Some(error.into()),
+        })?;
+    Ok(Machine {
+        device: args.device,
+        threads,
+    })
+}
+
+/// Threads this machine has.
+pub(super) fn available_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Checks that a plan fits.
 ///
 /// Of the memory only what cannot go elsewhere counts: one block and its statistics. Hidden states
 /// of calibration data can.

@@ -2,7 +2,7 @@
 
 use super::calibrate::{self, Calibrated};
 use crate::Error;
-use crate::commands::OpenModel;
+use crate::model::OpenModel;
 use crate::plan::QuantizeRequest;
 use crate::progress::Progress;
 use calib::Forward;

@@ -2,7 +2,7 @@
 
 use super::data;
 use crate::Error;
-use crate::commands::OpenModel;
+use crate::model::OpenModel;
 use crate::plan::{PlannedCalibration, PlannedLayer, QuantizeRequest};
 use crate::progress::{Progress, memory};
 use calib::collect::{CollectError, Collection, collect};

@@ -46,11 +46,7 @@ pub(super) fn load(
 ) -> Result<Content, Error> {
     let failed = |error: DataError| {
         let hint = error.hints().into_iter().next();
-        let failed = Error::io(format!("cannot read data `{name}`"), error);
-        match hint {
-            Some(hint) => failed.with_hint(hint),
-            None => failed,
-        }
+        Error::io(format!("cannot read data `{name}`"), error).hinted(hint)
     };
     let spec = DataSpec::parse(name, Path::new("")).map_err(failed)?;
     let mut sampler: Box<dyn Sampler + '_> = match forward {
@@ -115,10 +111,6 @@ pub(super) fn for_calibration(
     )
     .map_err(|error| {
         let hint = error.hints().into_iter().next();
-        let failed = Error::mismatch(format!("cannot calibrate on `{}`", planned.data), error);
-        match hint {
-            Some(hint) => failed.with_hint(hint),
-            None => failed,
-        }
+        Error::mismatch(format!("cannot calibrate on `{}`", planned.data), error).hinted(hint)
     })
 }

@@ -2,8 +2,9 @@
 
 use super::{Clock, data, report};
 use crate::Error;
-use crate::commands::OpenModel;
-use crate::plan::{EvaluateRequest, Machine, PlannedEvaluation, QuantizeRequest};
+use crate::machine::Machine;
+use crate::model::OpenModel;
+use crate::plan::{EvaluateRequest, PlannedEvaluation, QuantizeRequest};
 use crate::progress::{Progress, Track, memory};
 use calib::Forward;
 use calib::hub::FetchOptions;
@@ -147,14 +148,11 @@ impl Run<'_> {
             let found = tasks::evaluate(&subject, spec, &content, self.seed, &watch);
             scores.extend(found.map_err(|error| {
                 let hint = error.hints().into_iter().next();
-                let failed = Error::mismatch(
+                Error::mismatch(
                     format!("cannot evaluate `{}` on `{}`", spec.task, spec.data),
                     error,
-                );
-                match hint {
-                    Some(hint) => failed.with_hint(hint),
-                    None => failed,
-                }
+                )
+                .hinted(hint)
             })?);
         }
         Ok(scores)

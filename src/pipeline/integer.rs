@@ -4,7 +4,7 @@ use super::activations::Activations;
 use super::layer_source::LayerSource;
 use super::{Clock, evaluate, report, synthetic_ranges, write};
 use crate::Error;
-use crate::commands::OpenModel;
+use crate::model::OpenModel;
 use crate::plan::{PlannedInteger, QuantizeRequest};
 use crate::progress::Progress;
 use calib::{Forward, Output};

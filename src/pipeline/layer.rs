@@ -2,7 +2,7 @@
 
 use super::calibrate::Statistics;
 use crate::Error;
-use crate::commands::OpenModel;
+use crate::model::OpenModel;
 use crate::plan::PlannedLayer;
 use crate::progress::FinishedLayer;
 use calib::artifact::transpose;

@@ -4,7 +4,7 @@ use super::activations::Activations;
 use super::layer::{Done, layer_seed};
 use super::report::WorstLayers;
 use crate::Error;
-use crate::commands::OpenModel;
+use crate::model::OpenModel;
 use crate::plan::{PlannedLayer, QuantizeRequest};
 use crate::progress::{Progress, Track};
 use eval::report::{LayerFacts, WeightHistogram};

@@ -2,7 +2,7 @@
 
 use super::{Clock, calibrate, evaluate, integer, layer, report, survey, write};
 use crate::Error;
-use crate::commands::OpenModel;
+use crate::model::OpenModel;
 use crate::plan::QuantizeRequest;
 use crate::progress::Progress;
 use calib::Forward;

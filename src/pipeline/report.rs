@@ -3,8 +3,9 @@
 use super::Clock;
 use super::layer::Done;
 use crate::Error;
-use crate::commands::OpenModel;
-use crate::plan::{Machine, PlannedLayer, QuantizeRequest};
+use crate::machine::Machine;
+use crate::model::OpenModel;
+use crate::plan::{PlannedLayer, QuantizeRequest};
 use crate::progress::{Progress, memory};
 use eval::gate::Gate;
 use eval::report::{

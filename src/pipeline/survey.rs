@@ -3,7 +3,7 @@
 
 use super::layer::weight_matrix;
 use crate::Error;
-use crate::commands::OpenModel;
+use crate::model::OpenModel;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use quantizers::outliers::{MagnitudeSurvey, shared_factor, survey};

@@ -3,7 +3,7 @@
 use super::activations::Activations;
 use super::calibrate::{self, Calibrated};
 use crate::Error;
-use crate::commands::OpenModel;
+use crate::model::OpenModel;
 use crate::plan::{PlannedCalibration, QuantizeRequest, SYNTHETIC};
 use crate::progress::Progress;
 use calib::collect::{Collection, collect};

@@ -2,7 +2,7 @@
 
 use super::quantize::format_error;
 use crate::Error;
-use crate::commands::OpenModel;
+use crate::model::OpenModel;
 use crate::plan::QuantizeRequest;
 use quantizers::formats::{self, ArtifactWriter, WriterOptions, Written};
 use std::collections::BTreeSet;

@@ -1,8 +1,9 @@
 //! One rule for each layer: the first that matches, with its fallbacks.
 
 use super::{KeptLayer, ModelFacts, PlanError, PlannedLayer, integer};
-use crate::recipe::{Recipe, Rule, names};
+use crate::recipe::{Recipe, Rule};
 use calib::LayerSpec;
+use quantizers::nearest::nearest_several;
 use quantizers::{Granularity, Scheme, Stat};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -150,7 +151,7 @@ fn nearest_layers<'a>(pattern: &str, known: impl Iterator<Item = &'a str>) -> Ve
             tails.push(tail(name));
         }
     }
-    let best = names::nearest_several(literal, tails, 2);
+    let best = nearest_several(literal, tails, 2);
     let mut nearest: Vec<String> = Vec::new();
     for ending in best {
         nearest.extend(

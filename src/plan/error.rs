@@ -116,7 +116,7 @@ pub enum PlanError {
         /// As named.
         data: String,
         /// Why not.
-        source: crate::errors::Cause,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Something in the recipe itself.
     #[error(transparent)]
@@ -137,22 +137,7 @@ impl PlanError {
                 Some(format!("nearest layer names: {}", quoted(nearest)))
             }
             Self::NoMatch { .. } => Some("`quench inspect MODEL` lists the names".to_owned()),
-            Self::Layer {
-                source: QuantizeError::GroupSize { cols, .. },
-                ..
-            } => {
-                let sizes: Vec<String> = [256, 128, 96, 64, 48, 32, 16]
-                    .iter()
-                    .filter(|&&size| cols % size == 0)
-                    .map(|size| format!("`{size}`"))
-                    .collect();
-                let fallback =
-                    "`group_size_fallback = \"channel\"` in the rule takes one scale per channel";
-                Some(match sizes.as_slice() {
-                    [] => fallback.to_owned(),
-                    _ => format!("{} would do; {fallback}", sizes.join(", ")),
-                })
-            }
+            Self::Layer { source, .. } => source.hint(),
             Self::Format { others, .. } if !others.is_empty() => Some(format!(
                 "use `format = \"{}\"`, or another method for this layer",
                 others[0]

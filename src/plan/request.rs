@@ -1,19 +1,10 @@
 //! What the commands hand to the road: a plan and where it is to be carried out.
 
 use super::{Plan, PlannedEvaluation};
-use crate::args::DeviceChoice;
+use crate::machine::Machine;
 use calib::hub::FetchOptions;
 use eval::gate::Gate;
 use std::path::PathBuf;
-
-/// Where the work is done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Machine {
-    /// The device, known to exist in this build.
-    pub device: DeviceChoice,
-    /// Worker threads; the pool is already built with that many.
-    pub threads: usize,
-}
 
 /// `quench quantize`, resolved.
 #[derive(Debug, Clone)]

@@ -1,7 +1,12 @@
-//! TOML tables that remember their lines and notice every key nobody read.
+//! TOML tables that remember their lines and report every key that was not read.
+//!
+//! Not serde with `deny_unknown_fields`: it stops at the first unknown key with a list of all known
+//! ones instead of the nearest, names neither the key nor the table of a value of the wrong type, says
+//! what it found before what it expected, and cannot leave the parameters of a method to that method
+//! (`flatten` excludes `deny_unknown_fields` and loses the lines).
 
 use super::RecipeError;
-use crate::recipe::names::nearest;
+use quantizers::nearest::nearest;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -120,6 +125,11 @@ impl Section {
         })
     }
 
+    /// Takes a flag.
+    pub(super) fn take_flag(&mut self, key: &'static str) -> Result<Option<bool>, RecipeError> {
+        self.take(key, "`true` or `false`", toml::Value::as_bool)
+    }
+
     /// Takes a string that must be there.
     pub(super) fn require_string(&mut self, key: &'static str) -> Result<String, RecipeError> {
         self.take_string(key)?.ok_or(RecipeError::MissingKey {
@@ -216,7 +226,7 @@ impl Section {
         }
     }
 
-    /// Everything not taken yet, for somebody else to check.
+    /// Everything not taken yet, for the caller to check.
     pub(super) fn rest(self) -> (toml::Table, Vec<(String, usize)>) {
         let lines = self
             .entries
@@ -232,7 +242,7 @@ impl Section {
         )
     }
 
-    /// Complains about the first key nobody took.
+    /// An error for the first key that was not taken.
     pub(super) fn finish(self) -> Result<(), RecipeError> {
         match self.entries.into_iter().next() {
             None => Ok(()),

@@ -2,6 +2,7 @@
 
 use eval::gate::GateError;
 use quantizers::ParamError;
+use quantizers::nearest::did_you_mean;
 use thiserror::Error;
 
 /// A recipe that says something quench cannot do.
@@ -84,12 +85,12 @@ pub enum RecipeError {
         known: Vec<String>,
     },
     /// A parameter the method cannot take.
-    #[error("{}: {refusal}", at(*line))]
+    #[error("{}: {error}", at(*line))]
     Parameter {
         /// Where.
         line: usize,
         /// What the method said.
-        refusal: Box<ParamError>,
+        error: Box<ParamError>,
     },
     /// A pattern that is no glob or regular expression.
     #[error("{}: pattern `{pattern}`: {message}", at(*line))]
@@ -110,12 +111,12 @@ pub enum RecipeError {
         message: String,
     },
     /// A gate on a figure that does not exist.
-    #[error("{}: {refusal}", at(*line))]
+    #[error("{}: {error}", at(*line))]
     Gate {
         /// Where.
         line: usize,
         /// What is wrong with it.
-        refusal: GateError,
+        error: GateError,
     },
     /// Not one `[[layers]]` table.
     #[error("no `[[layers]]` rule: nothing would be quantized")]
@@ -138,24 +139,16 @@ fn at(line: usize) -> String {
 impl RecipeError {
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
-        let nearest = match self {
-            Self::UnknownKey { nearest, .. }
-            | Self::UnknownName { nearest, .. }
-            | Self::Gate {
-                refusal: GateError::Figure { nearest, .. },
-                ..
-            } => nearest.clone(),
-            Self::Parameter { refusal, .. } => match refusal.as_ref() {
-                ParamError::UnknownKey { nearest, .. } => nearest.clone(),
-                ParamError::BadValue { .. } => None,
-            },
+        match self {
+            Self::UnknownKey { nearest, .. } | Self::UnknownName { nearest, .. } => {
+                nearest.as_deref().map(did_you_mean)
+            }
+            Self::Gate { error, .. } => error.hint(),
+            Self::Parameter { error, .. } => error.hint(),
             Self::NoRules => {
-                return Some(
-                    "add a `[[layers]]` table with `match = \"*\"` and a `method`".to_owned(),
-                );
+                Some("add a `[[layers]]` table with `match = \"*\"` and a `method`".to_owned())
             }
             _ => None,
-        };
-        nearest.map(|name| format!("did you mean `{name}`?"))
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! `[[evaluate]]`: which task, on what.
 
 use super::document::Section;
-use super::{Evaluation, RecipeError, names, resolve_data};
+use super::{Evaluation, RecipeError, resolve_data};
 use eval::tasks::{TASKS, TaskSpec};
+use quantizers::nearest::nearest;
 use std::path::Path;
 
 /// Keys every task reads.
@@ -34,7 +35,7 @@ impl Evaluation {
                 line: line_of("task"),
                 what: "task",
                 name: name.to_owned(),
-                nearest: names::nearest(name, TASKS.iter().map(|task| task.name())),
+                nearest: nearest(name, TASKS.iter().map(|task| task.name())),
             });
         };
         let known: Vec<&str> = SHARED_KEYS
@@ -50,7 +51,7 @@ impl Evaluation {
                 line: line_of(key),
                 section: format!("{SECTION} of task `{name}`"),
                 key: key.clone(),
-                nearest: names::nearest(key, known.iter().copied()),
+                nearest: nearest(key, known.iter().copied()),
             });
         }
         match table.get_mut("data") {

@@ -1,8 +1,9 @@
 //! `[nonlinear]` and `[activations]`: a recipe with either of them makes integer-only programs.
 
+use super::RecipeError;
 use super::document::Section;
-use super::{RecipeError, names};
 use quantizers::integer::compile::{Choice, Options, RangeRule};
+use quantizers::nearest::nearest;
 use quantizers::nonlinear::{APPROXIMATIONS, Nonlinearity, find};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -143,7 +144,7 @@ impl Families {
     }
 }
 
-/// The options of the compile step; pooling is the model's business.
+/// The options of the compile step; pooling is set by the model.
 pub fn options(nonlinear: &Nonlinear, activations: &Activations) -> Options {
     Options {
         gelu: nonlinear.gelu.choice(),
@@ -160,7 +161,7 @@ pub fn options(nonlinear: &Nonlinear, activations: &Activations) -> Options {
 }
 
 impl Integer {
-    /// Reads both tables; nothing where neither is there.
+    /// Reads both tables; `None` if the recipe has neither.
     pub(super) fn read(
         nonlinear: Option<Section>,
         activations: Option<Section>,
@@ -257,12 +258,12 @@ fn check(name: &str, function: Nonlinearity, line: usize) -> Result<(), RecipeEr
             known,
         });
     }
-    let nearest = known.iter().map(String::as_str).chain([AUTO]);
+    let names = known.iter().map(String::as_str).chain([AUTO]);
     Err(RecipeError::UnknownName {
         line,
         what: "approximation",
         name: name.to_owned(),
-        nearest: names::nearest(name, nearest),
+        nearest: nearest(name, names),
     })
 }
 
@@ -283,10 +284,14 @@ fn read_activations(section: Option<Section>) -> Result<Activations, RecipeError
     let attention_bits = section.take("attention_bits", "`8` or `15`", |value| {
         whole(value).filter(|bits| [8, 15].contains(bits))
     })?;
-    let mut flag = |key| section.take(key, "`true` or `false`", toml::Value::as_bool);
-    read.symmetric = flag("symmetric")?.unwrap_or(read.symmetric);
-    read.equalize = flag("equalize")?.unwrap_or(read.equalize);
-    read.bias_correction = flag("bias_correction")?.unwrap_or(read.bias_correction);
+    let (symmetric, equalize) = (
+        section.take_flag("symmetric")?,
+        section.take_flag("equalize")?,
+    );
+    read.symmetric = symmetric.unwrap_or(read.symmetric);
+    read.equalize = equalize.unwrap_or(read.equalize);
+    let correction = section.take_flag("bias_correction")?;
+    read.bias_correction = correction.unwrap_or(read.bias_correction);
     read.bits = bits.unwrap_or(read.bits);
     read.observer = observer.unwrap_or(read.observer);
     read.attention_bits = attention_bits.unwrap_or(read.attention_bits);

@@ -20,6 +20,8 @@ pub struct Overrides {
     pub sequence_length: Option<usize>,
     /// `--seed`.
     pub seed: Option<u64>,
+    /// `--keep-statistics`; a recipe that keeps them keeps them without it.
+    pub keep_statistics: bool,
     /// `--format`.
     pub format: Option<String>,
     /// `--no-eval`: nothing is evaluated, and no gate checked.
@@ -45,11 +47,15 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// The recipe with what the command line says.
+    /// The recipe as the command line changes it, for quantizing.
     ///
     /// # Errors
-    /// A method or format that does not exist, or a parameter that no longer suits its method.
+    /// A recipe that only evaluates, a method or format that does not exist, or a parameter that no longer suits its method.
     pub fn with(mut self, overrides: &Overrides) -> Result<Self, RecipeError> {
+        // Integer-only models quantize every layer, rules or not.
+        if self.rules.is_empty() && self.integer.is_none() {
+            return Err(RecipeError::NoRules);
+        }
         if let Some(method) = &overrides.method {
             for rule in self.rules.iter_mut().filter(|rule| rule.method.is_some()) {
                 replace_method(rule, method);
@@ -72,8 +78,10 @@ impl Recipe {
             data,
             samples,
             sequence_length,
+            keep_statistics,
             ..
         } = &mut self.calibration;
+        *keep_statistics |= overrides.keep_statistics;
         if let Some(source) = &overrides.calibration_data {
             data.clone_from(source);
         }

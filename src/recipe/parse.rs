@@ -2,12 +2,13 @@
 
 use super::document::Section;
 use super::{
-    Calibration, Evaluation, Integer, KEEP, Origin, Output, Pattern, Recipe, RecipeError, Rule,
-    parse_bytes, resolve_data,
+    Calibration, Evaluation, Integer, KEEP, Origin, Output, Pattern, Recipe, RecipeError,
+    ReportOptions, Rule, parse_bytes, resolve_data,
 };
 use calib::sampling::{Selection, TextMode};
 use eval::gate::Gate;
 use quantizers::formats::FORMATS;
+use quantizers::nearest::nearest;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -44,15 +45,16 @@ impl Recipe {
             .collect::<Result<_, _>>()?;
         let integer = Integer::read(top.take_table("nonlinear")?, top.take_table("activations")?)?;
         let output = output(top.take_table("output")?)?;
+        let report = report(top.take_table("report")?)?;
         let evaluations = top
             .take_tables("evaluate")?
             .into_iter()
             .map(|section| Evaluation::read(section, folder))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
         let gates = gates(top.take_table("gate")?)?;
         top.finish()?;
-        // Integer-only models quantize every layer, rules or not.
-        if rules.is_empty() && integer.is_none() {
+        // Tables `[[evaluate]]` alone are a recipe for `quench eval`.
+        if rules.is_empty() && integer.is_none() && evaluations.is_empty() {
             return Err(RecipeError::NoRules);
         }
         for rule in &rules {
@@ -67,6 +69,7 @@ impl Recipe {
             rules,
             integer,
             output,
+            report,
             evaluations,
             evaluate: true,
             eval_data: None,
@@ -96,6 +99,7 @@ fn calibration(
         sequence_length: None,
         mode: TextMode::default(),
         selection: Selection::default(),
+        keep_statistics: false,
     };
     let Some(mut section) = section else {
         return Ok(calibration);
@@ -126,7 +130,7 @@ fn calibration(
             _ => None,
         },
     )?;
-    // The key of the other mode stays in the section, and is refused there.
+    // The key of the other mode stays in the section, where it is an unknown key.
     calibration.mode = if documents == Some(true) {
         let separator = section.take_string("separator")?;
         TextMode::Documents {
@@ -137,6 +141,8 @@ fn calibration(
             stride: section.take_count("stride")?,
         }
     };
+    let keep = section.take_flag("keep_statistics")?;
+    calibration.keep_statistics = keep.unwrap_or(false);
     section.finish()?;
     Ok(calibration)
 }
@@ -215,6 +221,15 @@ fn output(section: Option<Section>) -> Result<Output, RecipeError> {
     Ok(output)
 }
 
+fn report(section: Option<Section>) -> Result<ReportOptions, RecipeError> {
+    let mut report = ReportOptions::default();
+    if let Some(mut section) = section {
+        report.output_sqnr = section.take_flag("output_sqnr")?;
+        section.finish()?;
+    }
+    Ok(report)
+}
+
 /// `auto`, or a format of the registry that quantized layers can be written in.
 pub(super) fn check_format(name: &str, line: usize) -> Result<(), RecipeError> {
     let known: Vec<&str> = FORMATS
@@ -229,7 +244,7 @@ pub(super) fn check_format(name: &str, line: usize) -> Result<(), RecipeError> {
         line,
         what: "format",
         name: name.to_owned(),
-        nearest: crate::recipe::names::nearest(name, known.iter().copied()),
+        nearest: nearest(name, known.iter().copied()),
     })
 }
 
@@ -248,7 +263,7 @@ fn gates(section: Option<Section>) -> Result<Vec<Gate>, RecipeError> {
                 .filter(|bound| bound.is_finite());
             match bound {
                 Some(bound) => {
-                    Gate::new(&figure, bound).map_err(|refusal| RecipeError::Gate { line, refusal })
+                    Gate::new(&figure, bound).map_err(|error| RecipeError::Gate { line, error })
                 }
                 None => Err(RecipeError::BadValue {
                     line,

@@ -12,7 +12,7 @@ fn parse(text: &str) -> Result<Recipe, RecipeError> {
     )
 }
 
-fn refused(text: &str) -> (String, Option<String>) {
+fn error_of(text: &str) -> (String, Option<String>) {
     let error = parse(text).unwrap_err();
     (error.to_string(), error.hint())
 }
@@ -31,6 +31,7 @@ samples = 100
 sequence_length = 512
 mode = "documents"
 selection = "random"
+keep_statistics = true
 [[layers]]
 match = "*.mlp.down_proj"
 method = "squeezellm"
@@ -44,6 +45,8 @@ bits = 3
 [output]
 format = "auto"
 shard_size = "5GB"
+[report]
+output_sqnr = false
 [[evaluate]]
 task = "perplexity"
 data = "wikitext2/test.txt"
@@ -69,8 +72,10 @@ perplexity_ratio = 1.03
         }
     );
     assert_eq!(recipe.rules.len(), 2);
-    assert_eq!(recipe.rules[1].line, 16);
-    assert_eq!(recipe.rules[1].line_of("method"), 18);
+    assert!(recipe.calibration.keep_statistics);
+    assert_eq!(recipe.report.output_sqnr, Some(false));
+    assert_eq!(recipe.rules[1].line, 17);
+    assert_eq!(recipe.rules[1].line_of("method"), 19);
     assert_eq!(recipe.output.shard_bytes, 5_000_000_000);
     assert_eq!(
         recipe.evaluations[0].spec.data,
@@ -140,7 +145,7 @@ fn unknown_keys_name_their_line_and_the_nearest_one() {
     ];
     for (text, message, hint) in cases {
         assert_eq!(
-            refused(&text),
+            error_of(&text),
             (message.to_owned(), hint.map(str::to_owned)),
             "{text}"
         );
@@ -148,15 +153,15 @@ fn unknown_keys_name_their_line_and_the_nearest_one() {
 }
 
 #[test]
-fn sections_of_later_versions_are_refused_rather_than_ignored() {
+fn a_section_of_a_later_version_is_an_error() {
     for section in ["budget", "transforms"] {
-        let (message, _) = refused(&format!("{RULE}[{section}]\nbits = 8\n"));
+        let (message, _) = error_of(&format!("{RULE}[{section}]\nbits = 8\n"));
         assert_eq!(
             message,
             format!("line 5: `[{section}]` is not supported yet by this version")
         );
     }
-    let (message, _) = refused("[[layers]]\nmatch = \"*\"\nmethod = \"rtn\"\nbits = \"auto\"\n");
+    let (message, _) = error_of("[[layers]]\nmatch = \"*\"\nmethod = \"rtn\"\nbits = \"auto\"\n");
     assert_eq!(
         message,
         "line 4: `bits = \"auto\"` is not supported yet by this version"
@@ -208,7 +213,7 @@ fn values_of_the_wrong_kind_say_what_would_do() {
         ),
     ];
     for (text, message) in cases {
-        assert_eq!(refused(&text).0, message, "{text}");
+        assert_eq!(error_of(&text).0, message, "{text}");
     }
     assert!(matches!(
         parse("[[layers]\n"),
@@ -247,6 +252,14 @@ fn the_command_line_changes_every_rule_and_says_so() {
     );
     assert_eq!(changed.rules[1].method, None);
     assert_eq!((changed.calibration.samples, changed.seed), (5, 9));
+}
+
+#[test]
+fn a_recipe_that_only_evaluates_quantizes_nothing() {
+    let recipe = parse("[[evaluate]]\ntask = \"perplexity\"\ndata = \"a.txt\"\n").unwrap();
+    assert_eq!(recipe.evaluations.len(), 1);
+    let error = recipe.with(&Overrides::default()).unwrap_err();
+    assert_eq!(error, RecipeError::NoRules);
 }
 
 #[test]

@@ -83,6 +83,32 @@ fn an_artifact_is_judged_beside_its_original_and_a_gate_decides_the_exit_code() 
     let here = folder.path();
     write_text(here);
     quantize(here, &["-r", "w3"]);
+    fs_err::write(
+        here.join("judge.toml"),
+        "[[evaluate]]\ntask = \"perplexity\"\ndata = \"text.txt\"\nsequence_length = 64\nlimit = 2\n",
+    )
+    .unwrap();
+    let by_recipe = quench_in(
+        here,
+        &[
+            "eval",
+            "out",
+            "-r",
+            "judge.toml",
+            "-o",
+            "judged",
+            "--json",
+            "-q",
+        ],
+    );
+    assert_eq!(by_recipe.code, 0, "{}", by_recipe.shown());
+    let report: Value = serde_json::from_str(&by_recipe.stdout).unwrap();
+    assert_eq!(report["scores"][0]["samples"], 2);
+    let written = fs_err::read_to_string(here.join("judged/report.json")).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&written).unwrap(), report);
+    let copied = quench_in(here, &["report", "judged", "-o", "copied"]);
+    assert_eq!(copied.code, 0, "{}", copied.shown());
+    assert!(here.join("copied/report.html").is_file());
     let judged = quench_in(
         here,
         &["eval", "out", "--eval-data", "text.txt", "--json", "-q"],

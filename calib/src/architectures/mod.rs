@@ -16,6 +16,7 @@ pub use config::Config;
 pub use staged::{StageSpec, StagedModel};
 
 use crate::{LoadReport, Model, ModelError, SourceError, WeightSource};
+use quantizers::nearest::nearest;
 
 /// Every architecture, in the order `quench list architectures` prints them.
 pub static ARCHITECTURES: &[&dyn Architecture] =
@@ -54,18 +55,19 @@ pub fn open_model(
         .get("model_type")
         .and_then(serde_json::Value::as_str)
         .unwrap_or("");
-    let known = || ARCHITECTURES.iter().flat_map(|family| family.model_types());
     let Some(family) = ARCHITECTURES
         .iter()
         .find(|family| family.model_types().contains(&found))
     else {
         return Err(ModelError::UnknownType {
             found: found.to_owned(),
-            nearest: known()
-                .map(|name| (strsim::jaro_winkler(name, found), *name))
-                .filter(|(likeness, _)| *likeness >= 0.8)
-                .max_by(|(a, _), (b, _)| a.total_cmp(b))
-                .map(|(_, name)| name.to_owned()),
+            nearest: nearest(
+                found,
+                ARCHITECTURES
+                    .iter()
+                    .flat_map(|family| family.model_types())
+                    .copied(),
+            ),
         });
     };
     let model = family.open(config, weights)?;
@@ -81,7 +83,7 @@ fn check_tensors(model: &dyn Model, weights: &dyn WeightSource) -> Result<(), Mo
             needed: report.needed(),
             found: report.applied.len(),
             first: first.clone(),
-            nearest: report.nearest(first).map(str::to_owned),
+            nearest: report.nearest(first),
         });
     }
     for tensor in (0..model.stages()).flat_map(|stage| model.tensors(stage)) {

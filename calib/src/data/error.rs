@@ -156,7 +156,7 @@ impl DataError {
                     .to_owned(),
             ],
             Self::Hub(error) => error.hints(),
-            Self::Tokenizer(error) => error.hints(),
+            Self::Tokenizer(error) => error.hint().into_iter().collect(),
             _ => Vec::new(),
         }
     }

@@ -1,7 +1,7 @@
 //! Labelled images, in memory or one file each.
 
 use super::DataError;
-use crate::nearest::nearest;
+use quantizers::nearest::nearest;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

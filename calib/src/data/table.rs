@@ -1,7 +1,7 @@
 //! Named columns of text.
 
 use super::DataError;
-use crate::nearest::nearest;
+use quantizers::nearest::nearest;
 
 /// A table held by column.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use super::client::{Question, open};
 use super::files::{INDEX, Weights, is_safe, side_files, weights};
 use super::transfer::{Entry, Transfer};
 use super::{FetchOptions, HubError, HubEvent, HubProgress, RepoId, RepoType, Snapshot};
-use crate::nearest::nearest;
 use hf_hub::{HFRepositorySync, HFResult, RepoTypeDataset, RepoTypeModel};
+use quantizers::nearest::nearest;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

@@ -157,7 +157,7 @@ impl TaskError {
                 ..
             } => vec![format!("did you mean `{name}`?")],
             Self::Data(error) => error.hints(),
-            Self::Tokenizer(error) => error.hints(),
+            Self::Tokenizer(error) => error.hint().into_iter().collect(),
             _ => Vec::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! The `[[evaluate]]` table of a recipe.
 
 use super::{TASKS, Task, TaskError};
+use quantizers::nearest::nearest;
 use serde::{Deserialize, Serialize};
 
 /// One evaluation, as written in a recipe; unknown keys are errors.
@@ -97,7 +98,7 @@ impl TaskSpec {
         let task = TASKS.iter().find(|task| task.name() == self.task);
         let task = *task.ok_or_else(|| TaskError::Unknown {
             found: self.task.clone(),
-            nearest: nearest(&self.task),
+            nearest: nearest(&self.task, TASKS.iter().map(|task| task.name())),
         })?;
         let known = task.keys();
         if let Some(key) = self.given().into_iter().find(|key| !known.contains(key)) {
@@ -163,12 +164,6 @@ impl TaskSpec {
         .filter_map(|(key, given)| given.then_some(key))
         .collect()
     }
-}
-
-fn nearest(found: &str) -> Option<String> {
-    let names = TASKS.iter().map(|task| task.name());
-    let best = names.max_by(|a, b| strsim::jaro(a, found).total_cmp(&strsim::jaro(b, found)));
-    best.map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What can be wrong with files and with layers that are to become files.
 
 use crate::integer::ProgramError;
+use crate::nearest::closest_name;
 use crate::tensor::InvalidTensor;
 use safetensors::{Dtype, SafeTensorError};
 use std::io;
@@ -212,31 +213,25 @@ pub struct Unsupported {
     pub stores: &'static str,
 }
 
+/// What to do about an output folder that exists.
+pub const OUTPUT_EXISTS_HINT: &str = "name another folder with `-o`, or replace it with `--force`";
+
 impl FormatError {
-    /// At most one line each on what the user could do about it.
-    pub fn hints(&self) -> Vec<String> {
-        match self {
-            Self::NoWeights { others, .. } if !others.is_empty() => {
-                vec![format!(
-                    "found `{}`: convert it to safetensors first",
-                    others.join("`, `")
-                )]
-            }
-            Self::MissingTensor {
-                nearest: Some(nearest),
-                ..
-            } => {
-                vec![format!("closest name is `{nearest}`")]
-            }
-            Self::Exists { .. } => {
-                vec!["choose another folder, or overwrite with `--force`".into()]
-            }
-            Self::NoPrograms { .. } => vec!["`format = \"quench\"` does".into()],
+    /// What the user could do about it, in one line.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoWeights { others, .. } if !others.is_empty() => format!(
+                "found `{}`: convert it to safetensors first",
+                others.join("`, `")
+            ),
+            Self::MissingTensor { nearest, .. } => return nearest.as_deref().map(closest_name),
+            Self::Exists { .. } => OUTPUT_EXISTS_HINT.to_owned(),
+            Self::NoPrograms { .. } => "`format = \"quench\"` does".to_owned(),
             Self::Unsupported { .. } => {
-                vec!["`format = \"quench\"` holds every layer, `dense` loads anywhere".into()]
+                "`format = \"quench\"` holds every layer, `dense` loads anywhere".to_owned()
             }
-            _ => Vec::new(),
-        }
+            _ => return None,
+        })
     }
 
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {

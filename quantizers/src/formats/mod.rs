@@ -27,7 +27,7 @@ mod verification;
 pub use artifact_reader::ArtifactReader;
 pub use artifact_writer::{ArtifactWriter, StoredSize, WriterOptions, Written};
 pub use entry::Entry;
-pub use error::{FormatError, Unsupported};
+pub use error::{FormatError, OUTPUT_EXISTS_HINT, Unsupported};
 pub use integer_program::PROGRAM_FILE;
 pub use safetensors::Dtype;
 pub use tensor_folder::{INDEX_FILE, SINGLE_FILE, TensorFolder, TensorInfo};

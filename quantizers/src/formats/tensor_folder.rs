@@ -5,6 +5,7 @@
 
 use super::FormatError;
 use super::floats::decode_floats;
+use crate::nearest::nearest;
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
@@ -193,11 +194,7 @@ impl TensorFolder {
 
     /// The name most like `name`, if any is alike.
     pub fn nearest(&self, name: &str) -> Option<String> {
-        self.names()
-            .map(|known| (strsim::jaro_winkler(known, name), known))
-            .filter(|(likeness, _)| *likeness >= 0.7)
-            .max_by(|(a, _), (b, _)| a.total_cmp(b))
-            .map(|(_, known)| known.to_owned())
+        nearest(name, self.names())
     }
 
     fn add_shards(&mut self, index: &Path) -> Result<(), FormatError> {

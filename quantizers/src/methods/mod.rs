@@ -9,6 +9,7 @@ mod kmeans;
 mod rtn;
 mod squeezellm;
 
+use crate::nearest::did_you_mean;
 use crate::stats::{LayerStats, Stat, SurveyRequest};
 use crate::tensor::{QuantizedTensor, Scheme};
 use crate::{FloatType, MatrixRef};
@@ -85,16 +86,11 @@ pub enum ParamError {
 }
 
 impl ParamError {
-    /// At most one line on what the user could do about it.
-    pub fn hints(&self) -> Vec<String> {
+    /// What the user could do about it, in one line.
+    pub fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownKey {
-                nearest: Some(nearest),
-                ..
-            } => {
-                vec![format!("did you mean `{nearest}`?")]
-            }
-            _ => Vec::new(),
+            Self::UnknownKey { nearest, .. } => nearest.as_deref().map(did_you_mean),
+            Self::BadValue { .. } => None,
         }
     }
 }
@@ -168,21 +164,23 @@ pub enum QuantizeError {
 }
 
 impl QuantizeError {
-    /// At most one line on what the user could do about it.
-    pub fn hints(&self) -> Vec<String> {
-        match *self {
-            Self::GroupSize { group_size, cols } => {
-                let divides = |size: &usize| *size > 0 && cols.is_multiple_of(*size);
-                let below = (2..group_size).rev().find(divides);
-                let above = (group_size + 1..=cols.min(group_size.saturating_mul(4))).find(divides);
-                match (below, above) {
-                    (Some(below), Some(above)) => vec![format!("{below} and {above} do")],
-                    (Some(size), None) | (None, Some(size)) => vec![format!("{size} does")],
-                    (None, None) => Vec::new(),
-                }
+    /// What the user could do about it, in one line.
+    pub fn hint(&self) -> Option<String> {
+        let Self::GroupSize { group_size, cols } = *self else {
+            return None;
+        };
+        let divides = |size: &usize| *size > 0 && cols.is_multiple_of(*size);
+        let below = (2..group_size).rev().find(divides);
+        let above = (group_size + 1..=cols.min(group_size.saturating_mul(4))).find(divides);
+        Some(match (below, above) {
+            (Some(below), Some(above)) => {
+                format!("{below} and {above} do, or set `group_size_fallback`")
             }
-            _ => Vec::new(),
-        }
+            (Some(size), None) | (None, Some(size)) => {
+                format!("{size} does, or set `group_size_fallback`")
+            }
+            (None, None) => "set `group_size_fallback`".to_owned(),
+        })
     }
 }
 
@@ -215,10 +213,17 @@ mod tests {
 
     #[test]
     fn a_group_size_that_does_not_divide_comes_with_sizes_that_do() {
-        let hints = |group_size, cols| QuantizeError::GroupSize { group_size, cols }.hints();
-        assert_eq!(hints(100, 3072), ["96 and 128 do"]);
-        assert_eq!(hints(128, 96), ["96 does"]);
-        assert_eq!(hints(2, 7), ["7 does"]);
-        assert!(hints(2, 11).is_empty());
+        let hint = |group_size, cols| {
+            QuantizeError::GroupSize { group_size, cols }
+                .hint()
+                .unwrap()
+        };
+        assert_eq!(
+            hint(100, 3072),
+            "96 and 128 do, or set `group_size_fallback`"
+        );
+        assert_eq!(hint(128, 96), "96 does, or set `group_size_fallback`");
+        assert_eq!(hint(2, 7), "7 does, or set `group_size_fallback`");
+        assert_eq!(hint(2, 11), "set `group_size_fallback`");
     }
 }

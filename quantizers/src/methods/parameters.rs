@@ -1,6 +1,7 @@
 //! Reading a recipe rule: typed access to its keys, with errors that say what was expected.
 
 use super::ParamError;
+use crate::nearest::nearest;
 use std::ops::RangeInclusive;
 
 /// The keys of one rule, checked against the names a method knows.
@@ -22,16 +23,10 @@ impl<'t> Parameters<'t> {
     ) -> Result<Self, ParamError> {
         for key in table.keys() {
             if !known.iter().any(|(name, _)| name == key) {
-                let nearest = known
-                    .iter()
-                    .map(|(name, _)| (strsim::jaro_winkler(name, key), *name))
-                    .filter(|(likeness, _)| *likeness >= 0.7)
-                    .max_by(|(a, _), (b, _)| a.total_cmp(b))
-                    .map(|(_, name)| name.to_owned());
                 return Err(ParamError::UnknownKey {
                     method,
                     key: key.clone(),
-                    nearest,
+                    nearest: nearest(key, known.iter().map(|(name, _)| *name)),
                 });
             }
         }
@@ -189,7 +184,7 @@ mod tests {
             "unknown key `bit` for method `rtn`"
         );
         let table: toml::Table = "bit = 3".parse().unwrap();
-        let hint = Parameters::new("rtn", KNOWN, &table).err().unwrap().hints();
-        assert_eq!(hint, ["did you mean `bits`?"]);
+        let hint = Parameters::new("rtn", KNOWN, &table).err().unwrap().hint();
+        assert_eq!(hint.unwrap(), "did you mean `bits`?");
     }
 }

@@ -143,7 +143,7 @@ mod tests {
         assert!(refused("bits = 4\ngroup_size = 8\ngranularity = \"tensor\"").contains("beside"));
         assert!(refused("bits = 4\ngroup_size_fallback = \"channel\"").contains("`group_size`"));
         let error = configure("bits = 4\ngroupsize = 8").err().unwrap();
-        assert_eq!(error.hints(), ["did you mean `group_size`?"]);
+        assert_eq!(error.hint().unwrap(), "did you mean `group_size`?");
     }
 
     #[test]

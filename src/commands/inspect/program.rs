@@ -1,7 +1,7 @@
 //! The integer program of a folder: operations, buffers, and the bits their values really need.
 
 use crate::Error;
-use crate::commands::OpenModel;
+use crate::model::OpenModel;
 use ::eval::report::figures;
 use quantizers::integer::operation::Operation;
 use quantizers::integer::{Interval, Program};
@@ -39,7 +39,7 @@ struct BufferFacts {
 }
 
 impl ProgramFacts {
-    /// Nothing where the folder has no program.
+    /// `None` if the folder has no program.
     ///
     /// # Errors
     /// A program that cannot be read or is not sound.

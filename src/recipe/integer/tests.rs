@@ -11,7 +11,7 @@ fn integer(text: &str) -> Integer {
     parse(text).unwrap().integer.unwrap()
 }
 
-fn refused(text: &str) -> (String, String) {
+fn error_of(text: &str) -> (String, String) {
     let error = parse(text).unwrap_err();
     (error.to_string(), error.hint().unwrap_or_default())
 }
@@ -129,7 +129,7 @@ fn mistakes_name_their_line_and_what_would_do() {
     ];
     for (text, message, hint) in cases {
         assert_eq!(
-            refused(text),
+            error_of(text),
             (message.to_owned(), hint.to_owned()),
             "{text}"
         );

@@ -102,13 +102,13 @@ fn missing_weights_and_tensors_come_with_a_hint() {
     fs_err::write(dir.path().join("pytorch_model.bin"), b"").unwrap();
     let error = TensorFolder::open(dir.path()).unwrap_err();
     assert_eq!(
-        error.hints(),
-        ["found `pytorch_model.bin`: convert it to safetensors first"]
+        error.hint().unwrap(),
+        "found `pytorch_model.bin`: convert it to safetensors first"
     );
     fs_err::write(dir.path().join(SINGLE_FILE), shard("layers.0.weight")).unwrap();
     let folder = TensorFolder::open(dir.path()).unwrap();
     let error = folder.bytes("layer.0.weight").unwrap_err();
-    assert_eq!(error.hints(), ["closest name is `layers.0.weight`"]);
+    assert_eq!(error.hint().unwrap(), "closest name is `layers.0.weight`");
 }
 
 proptest! {

@@ -1,4 +1,4 @@
-//! The nearest known name to a mistyped one.
+//! The nearest known name to a mistyped one, by Jaro similarity; for hints of error messages.
 
 /// Below this Jaro similarity a suggestion would mislead.
 const SIMILAR: f64 = 0.7;
@@ -28,6 +28,16 @@ pub fn nearest_several<'a>(
         .take(count)
         .map(|(_, name)| name.to_owned())
         .collect()
+}
+
+/// The hint for a name that somebody typed.
+pub fn did_you_mean(nearest: &str) -> String {
+    format!("did you mean `{nearest}`?")
+}
+
+/// The hint for a name that a file lacks.
+pub fn closest_name(nearest: &str) -> String {
+    format!("closest name is `{nearest}`")
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub(super) struct IntegerWeights {
 }
 
 impl IntegerWeights {
-    /// Nothing where `reader` has float tensors.
+    /// `None` if `reader` has float tensors.
     pub(super) fn of(reader: &ArtifactReader) -> Option<Self> {
         if !reader.is_integer_only() {
             return None;

@@ -1,14 +1,15 @@
 //! From MODEL on the command line to an open checkpoint; reads headers only.
 
-use super::demo;
-use super::integer_weights::IntegerWeights;
+mod demo;
+mod integer_weights;
+
 use crate::Error;
-use crate::args::SourceArgs;
 use crate::plan::ModelFacts;
 use crate::progress::Progress;
 use calib::artifact::Artifact;
 use calib::hub::{FetchOptions, HubError, RepoId, fetch_model};
 use calib::{Checkpoint, CheckpointError, Model, ModelError, WeightSource, open_model};
+use integer_weights::IntegerWeights;
 use quantizers::FloatType;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,7 @@ pub(crate) const DEMO: &str = "demo";
 
 /// What MODEL on the command line means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ModelReference {
+enum ModelReference {
     /// The model compiled into the program.
     Demo,
     /// A folder.
@@ -71,13 +72,19 @@ impl std::str::FromStr for ModelReference {
 }
 
 impl OpenModel {
-    /// Opens `text` as named on the command line, downloading it where it is on the Hub.
+    /// Opens `text` as named on the command line, downloading it if it is on the Hub; `revision` is
+    /// that of a Hub model whose `text` names none.
     ///
     /// # Errors
     /// A model that is not there, cannot be fetched or is no checkpoint of a known family.
-    pub fn open(text: &str, source: &SourceArgs, progress: &Progress) -> Result<Self, Error> {
+    pub fn open(
+        text: &str,
+        revision: Option<&str>,
+        fetch: &FetchOptions,
+        progress: &Progress,
+    ) -> Result<Self, Error> {
         let reference: ModelReference = text.parse()?;
-        if source.revision.is_some() && !matches!(reference, ModelReference::Hub(_)) {
+        if revision.is_some() && !matches!(reference, ModelReference::Hub(_)) {
             return Err(Error::usage(format!(
                 "`--revision` is for Hub models, and `{text}` is not one"
             )));
@@ -90,7 +97,7 @@ impl OpenModel {
             }
             ModelReference::Folder(folder) => Self::at(text.to_owned(), None, folder, None),
             ModelReference::Hub(id) => {
-                let id = match (&source.revision, id.revision()) {
+                let id = match (revision, id.revision()) {
                     (Some(_), Some(_)) => {
                         return Err(Error::usage(format!(
                             "`{text}` and `--revision` both name a revision"
@@ -99,8 +106,7 @@ impl OpenModel {
                     (Some(revision), None) => id.at(revision).map_err(hub_error)?,
                     (None, _) => id,
                 };
-                let snapshot =
-                    fetch_model(&id, &fetch_options(source), progress).map_err(hub_error)?;
+                let snapshot = fetch_model(&id, fetch, progress).map_err(hub_error)?;
                 Self::at(id.path(), Some(snapshot.commit), snapshot.folder, None)
             }
         }
@@ -140,7 +146,7 @@ impl OpenModel {
         self.artifact.reader().quant_method().is_some()
     }
 
-    /// Refuses a folder that is quantized already.
+    /// Checks that the folder is not quantized already.
     ///
     /// # Errors
     /// A quantized folder.
@@ -216,13 +222,6 @@ impl OpenModel {
     }
 }
 
-/// How to reach the Hub.
-pub(crate) fn fetch_options(source: &SourceArgs) -> FetchOptions {
-    let mut options = FetchOptions::from_environment();
-    options.offline |= source.offline;
-    options
-}
-
 fn hub_error(error: HubError) -> Error {
     let hint = error.hints().into_iter().next();
     match error {
@@ -230,41 +229,25 @@ fn hub_error(error: HubError) -> Error {
             message: error.to_string(),
             hint,
         },
-        other => Error::Io {
-            message: "cannot get the model from the Hub".to_owned(),
-            source: other.into(),
-            hint,
-        },
+        other => Error::io("cannot get the model from the Hub", other).hinted(hint),
     }
 }
 
 /// A folder that cannot be opened as a checkpoint.
-pub(crate) fn checkpoint_error(folder: &Path, error: CheckpointError) -> Error {
-    let hint = error.hints().into_iter().next();
-    Error::Io {
-        message: format!("cannot open checkpoint `{}`", folder.display()),
-        source: error.into(),
-        hint,
-    }
+fn checkpoint_error(folder: &Path, error: CheckpointError) -> Error {
+    let hint = error.hint();
+    Error::io(
+        format!("cannot open checkpoint `{}`", folder.display()),
+        error,
+    )
+    .hinted(hint)
 }
 
 fn model_error(name: &str, error: ModelError) -> Error {
-    let hint = match &error {
-        ModelError::UnknownType {
-            nearest: Some(nearest),
-            ..
-        } => Some(format!(
-            "nearest is `{nearest}`; `quench list architectures` names all"
-        )),
-        ModelError::MissingTensors {
-            nearest: Some(nearest),
-            ..
-        } => Some(format!("closest name is `{nearest}`")),
-        _ => None,
-    };
-    Error::Mismatch {
-        message: format!("checkpoint `{name}` cannot be opened as a model"),
-        source: Some(error.into()),
-        hint,
-    }
+    let hint = error.hint();
+    Error::mismatch(
+        format!("checkpoint `{name}` cannot be opened as a model"),
+        error,
+    )
+    .hinted(hint)
 }
