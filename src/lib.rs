@@ -1,14 +1,14 @@
 //! The command line of quench: words and glue, no numerics.
 //!
 //! What was typed is in [`args`], what a person asked for in [`recipe`], what will be done in
-//! [`plan`]; [`commands`] has one file per subcommand and [`pipeline`] one per stage of the road.
+//! [`plan`]; [`commands`] has one file per subcommand and [`road`] one per stage of the road.
 
 pub mod args;
 pub mod commands;
 pub mod errors;
 pub mod machine;
 pub mod model;
-pub mod pipeline;
+pub mod road;
 pub mod plan;
 pub mod progress;
 pub mod recipe;

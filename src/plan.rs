@@ -30,7 +30,7 @@ pub use table::render;
 
 use calib::sampling::{Selection, TextMode};
 use eval::tasks::TaskSpec;
-use quantizers::{METHODS, ParamError, Quantizer, Scheme};
+use quantizers::{LayerPlan, METHODS, ParamError, Quantizer, Sequential, Stat};
 use serde::{Deserialize, Serialize};
 
 /// Every decision about one model.
@@ -112,8 +112,30 @@ pub struct PlannedCalibration {
     pub mode: TextMode,
     /// Which of them are taken.
     pub selection: Selection,
-    /// Glossary names of the statistics, sorted.
+    /// Names of the statistics, sorted.
     pub statistics: Vec<String>,
+    /// Statistics of every layer that only the report reads.
+    pub report: Vec<Stat>,
+    /// Which block is quantized first.
+    pub order: BlockOrder,
+    /// Which weights run while statistics are measured: the most demanding layer decides.
+    pub sequential: Sequential,
+    /// Statistics of the original model stay in the cache folder for the next run.
+    pub keep_statistics: bool,
+    /// Bytes of block inputs that the backward pass keeps in memory; the rest goes to a scratch file.
+    pub kept_input_bytes: u64,
+    /// Bytes of tapes kept, so that their blocks are not run twice.
+    pub tape_bytes: u64,
+}
+
+/// Which block is quantized first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockOrder {
+    /// In the order they run.
+    FirstToLast,
+    /// In the order the backward pass leaves them.
+    LastToFirst,
 }
 
 /// One layer to quantize.
@@ -130,8 +152,8 @@ pub struct PlannedLayer {
     pub method: String,
     /// Parameters of the method, after fallbacks.
     pub parameters: toml::Table,
-    /// What it will look like on disk.
-    pub scheme: Scheme,
+    /// What its quantizer will do.
+    pub plan: LayerPlan,
     /// Predicted stored bits over weights.
     pub bits_per_weight: f64,
     /// Bytes in the checkpoint.
@@ -165,12 +187,11 @@ pub struct PlannedEvaluation {
 }
 
 impl Plan {
-    /// The configured quantizer of every layer, in order.
-    ///
-    /// # Errors
-    /// As [`PlannedLayer::quantizer`].
-    pub fn quantizers(&self) -> Result<Vec<Box<dyn Quantizer>>, ParamError> {
-        self.layers.iter().map(PlannedLayer::quantizer).collect()
+    /// Statistics to be measured for `layer`: what its quantizer reads, and what the report does.
+    pub fn needs_of<'p>(&'p self, layer: &'p PlannedLayer) -> impl Iterator<Item = Stat> + 'p {
+        let report = self.calibration.iter();
+        let report = report.flat_map(|calibration| calibration.report.iter().copied());
+        layer.plan.needs.iter().copied().chain(report)
     }
 }
 

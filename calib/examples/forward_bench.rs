@@ -14,9 +14,11 @@
 )]
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use calib::fisher::{FisherOptions, Sequence, collect_fisher};
-use calib::stats_store::{Key, StatsStore};
+use calib::running::fisher::{FisherOptions, Sequence, collect_fisher};
+use calib::running::measured::Wants;
+use calib::running::stats_store::{Key, StatsStore};
 use calib::{Checkpoint, Forward, Hidden, NoTap, open_model};
+use quantizers::statistics::FISHER;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::error::Error;
@@ -132,14 +134,13 @@ fn run_train(
 ) -> Result<f64, Box<dyn Error>> {
     let scratch = tempfile::tempdir()?;
     let store = StatsStore::open(scratch.path(), &Key::default())?;
+    let mut wants = Wants::default();
+    let in_block = |layer: &&calib::LayerSpec| layer.in_block;
+    for layer in forward.model().layers().iter().filter(in_block) {
+        wants.layer(layer, &FISHER);
+    }
     let options = FisherOptions {
-        layers: forward
-            .model()
-            .layers()
-            .iter()
-            .filter(|layer| layer.in_block)
-            .map(|layer| layer.name.clone())
-            .collect(),
+        wants,
         seed: 0,
         memory_bytes: 1 << 30,
         tape_bytes: tapes << 20,

@@ -7,17 +7,19 @@
 mod checkpoints;
 
 use burn::tensor::Device;
-use calib::collect::{Collection, collect};
 use calib::data::{Content, DataSpec, Request, load};
 use calib::hub::{FetchOptions, Silent};
 use calib::image_processor::ImageProcessor;
 use calib::inputs::{Draw, Inputs, calibration_inputs};
-use calib::point_statistics::stage_statistics;
+use calib::running::collect::collect;
+use calib::running::measured::Wants;
+use calib::running::point_statistics::stage_statistics;
+use calib::running::stats_store::{Key, StatsStore};
 use calib::sampling::{Selection, TextMode};
-use calib::stats_store::{Key, StatsStore};
 use calib::tokenizer::Tokenizer;
 use calib::{Forward, Model, WeightSource, synthetic};
 use checkpoints::{fixture, open};
+use quantizers::statistics::MIN_MAX;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -256,11 +258,11 @@ fn ranges(
     let batches = (0..inputs.len())
         .map(|index| inputs.batch(&[index], forward.device()))
         .collect();
-    let collection = Collection {
-        observers: vec![calib::observers::find("min_max").unwrap()],
-        ..Collection::for_integers(model)
-    };
-    collect(&forward, batches, &collection, &store, &mut |_, _| {}).unwrap();
+    let mut wants = Wants::default();
+    for point in (0..model.stages()).flat_map(|stage| model.points(stage)) {
+        wants.point(&point.name, &MIN_MAX);
+    }
+    collect(&forward, batches, &wants, &store, &mut |_, _| {}).unwrap();
     (0..model.stages())
         .flat_map(|stage| stage_statistics(&store, stage).unwrap())
         .map(|(point, statistics)| (point, statistics.ranges["min_max"]))

@@ -6,13 +6,15 @@
 mod checkpoints;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use calib::collect::{CollectError, Collection, collect};
-use calib::observers;
-use calib::point_statistics::stage_statistics;
-use calib::stats_store::{Key, StatsStore};
+use calib::running::collect::collect;
+use calib::running::error::CollectError;
+use calib::running::measured::Wants;
+use calib::running::point_statistics::stage_statistics;
+use calib::running::stats_store::{Key, StatsStore};
 use calib::{Forward, Hidden, Model, WeightSource};
 use checkpoints::{fixture, open};
 use quantizers::integer::compile::{NormNode, PointStatistics, Samples};
+use quantizers::statistics::{MIN_MAX, SEQUENCE_SAMPLES};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Token sequences of a few lengths, or images, all in batches of one; the first batch holds two.
@@ -60,8 +62,8 @@ fn statistics(
         .num_threads(threads)
         .build()
         .unwrap();
-    let collection = Collection::for_integers(model);
-    pool.install(|| collect(&forward, batches, &collection, &store, &mut |_, _| {}))
+    let wants = Wants::for_integers(model);
+    pool.install(|| collect(&forward, batches, &wants, &store, &mut |_, _| {}))
         .unwrap();
     (0..model.stages())
         .flat_map(|stage| stage_statistics(&store, stage).unwrap())
@@ -272,14 +274,12 @@ fn the_sample_is_the_first_sequences_that_fit_at_the_widest_point() {
     let store = StatsStore::open(folder.path(), &Key::default()).unwrap();
     let forward = Forward::new(model.as_ref(), &checkpoint, Device::flex());
     // One point alone keeps the same sequences as all together would.
-    let collection = Collection {
-        points: BTreeSet::from(["classifier:out".to_owned()]),
-        observers: vec![observers::find("sequence_samples").unwrap()],
-    };
+    let mut wants = Wants::default();
+    wants.point("classifier:out", &SEQUENCE_SAMPLES);
     collect(
         &forward,
         vec![batch.clone(), batch],
-        &collection,
+        &wants,
         &store,
         &mut |_, _| {},
     )
@@ -296,10 +296,8 @@ fn a_point_that_is_none_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let store = StatsStore::open(folder.path(), &Key::default()).unwrap();
     let forward = Forward::new(model.as_ref(), &checkpoint, Device::flex());
-    let collection = Collection {
-        points: BTreeSet::from(["classifier:inn".to_owned()]),
-        observers: vec![observers::find("min_max").unwrap()],
-    };
-    let error = collect(&forward, Vec::new(), &collection, &store, &mut |_, _| {}).unwrap_err();
+    let mut wants = Wants::default();
+    wants.point("classifier:inn", &MIN_MAX);
+    let error = collect(&forward, Vec::new(), &wants, &store, &mut |_, _| {}).unwrap_err();
     assert!(matches!(error, CollectError::NoPoint { point } if point == "classifier:inn"));
 }

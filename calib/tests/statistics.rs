@@ -7,12 +7,13 @@
 )]
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use calib::collect::{Collection, collect};
-use calib::fisher::{self, FisherOptions, Sequence, collect_fisher};
 use calib::layers::kernels::cross_entropy::cross_entropy_gradient;
-use calib::observers;
-use calib::stats_store::{Key, StatsStore};
+use calib::running::collect::collect;
+use calib::running::fisher::{FisherOptions, Sequence, collect_fisher};
+use calib::running::measured::Wants;
+use calib::running::stats_store::{Key, StatsStore};
 use calib::{Checkpoint, Forward, Hidden, Model, NoTap, Stage, StageError, Tap, Tape, open_model};
+use quantizers::statistics::{FISHER, HESSIAN};
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -96,6 +97,14 @@ fn open(folder: &Path) -> (Checkpoint, Box<dyn Model>) {
     (checkpoint, model)
 }
 
+fn fisher_of_blocks(model: &dyn Model) -> Wants {
+    let mut wants = Wants::default();
+    for layer in model.layers().iter().filter(|layer| layer.in_block) {
+        wants.layer(layer, &FISHER);
+    }
+    wants
+}
+
 /// Fisher of every layer inside the blocks, by layer name.
 fn streamed(
     checkpoint: &Checkpoint,
@@ -106,12 +115,7 @@ fn streamed(
     let folder = tempfile::tempdir().unwrap();
     let store = StatsStore::open(folder.path(), &Key::default()).unwrap();
     let options = FisherOptions {
-        layers: model
-            .layers()
-            .iter()
-            .filter(|l| l.in_block)
-            .map(|l| l.name.clone())
-            .collect(),
+        wants: fisher_of_blocks(model),
         seed: 0,
         memory_bytes,
         tape_bytes: memory_bytes,
@@ -142,7 +146,7 @@ fn streamed(
         "progress ends at its total"
     );
     let found = (0..model.stages())
-        .filter_map(|stage| store.read(fisher::KIND, stage).ok())
+        .filter_map(|stage| store.read(&FISHER, stage).ok())
         .flatten()
         .map(|(name, entry)| (name, entry.values))
         .collect();
@@ -178,23 +182,19 @@ fn hessian_equals_the_reference() {
     let (checkpoint, model) = open(&assets().join("wiki-llama-1.4m"));
     let folder = tempfile::tempdir().unwrap();
     let store = StatsStore::open(folder.path(), &Key::default()).unwrap();
-    let collection = Collection {
-        points: model
-            .layers()
-            .iter()
-            .map(|layer| layer.input_point.clone())
-            .collect(),
-        observers: vec![observers::find("hessian").unwrap()],
-    };
+    let mut wants = Wants::default();
+    for layer in model.layers() {
+        wants.layer(layer, &HESSIAN);
+    }
     let batches = sequences(&golden.ids())
         .into_iter()
         .map(|sequence| sequence.input)
         .collect();
     let forward = Forward::new(model.as_ref(), &checkpoint, Device::flex());
-    collect(&forward, batches, &collection, &store, &mut |_, _| {}).unwrap();
+    collect(&forward, batches, &wants, &store, &mut |_, _| {}).unwrap();
     let mut compared = 0;
     for stage in 0..model.stages() {
-        for (point, entry) in store.read("hessian", stage).unwrap_or_default() {
+        for (point, entry) in store.read(&HESSIAN, stage).unwrap_or_default() {
             let name = point.trim_start_matches("model.").to_owned();
             if golden.tensors().tensor(&name).is_ok() {
                 let deviation = relative_l1(&entry.values, &golden.floats(&name));

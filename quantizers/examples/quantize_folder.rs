@@ -67,11 +67,13 @@ fn main() {
             Dtype::BF16 => FloatType::Bf16,
             _ => FloatType::F32,
         };
-        let tensor = quantizer
-            .quantize(weight, float_type, &LayerStats::default())
+        let plan = quantizer.plan(rows, cols, float_type).unwrap();
+        let quantized = quantizer
+            .quantize(weight, &plan, &LayerStats::default())
             .unwrap();
-        let scheme = quantizer.scheme(rows, cols).unwrap();
-        writer.layer(module, &tensor, &scheme).unwrap();
+        writer
+            .layer(module, &quantized.tensor, &plan.scheme)
+            .unwrap();
         linear.push(module.to_owned());
     }
     let written = writer.finish(config.as_object().unwrap(), &linear).unwrap();

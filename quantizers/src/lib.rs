@@ -6,7 +6,7 @@
 
 pub mod matrix;
 pub mod nearest;
-pub mod stats;
+pub mod statistics;
 pub mod outliers;
 pub mod codebook;
 pub mod tensor;
@@ -19,8 +19,10 @@ pub mod nonlinear;
 pub mod formats;
 
 pub use matrix::{MatrixRef, ShapeError};
-pub use methods::{METHODS, Method, ParamError, QuantizeError, Quantizer};
-pub use stats::{LayerStats, Stat};
+pub use methods::{
+    LayerPlan, METHODS, Method, ParamError, QuantizeError, Quantized, Quantizer, Sequential,
+};
+pub use statistics::{LayerStats, Stat, Statistic};
 pub use tensor::{
     Codebook, Csr, Encoding, FloatType, Granularity, QuantizedTensor, Scheme, Uniform,
 };

@@ -52,7 +52,8 @@ impl Case {
             .unwrap();
         let quantizer = rtn.configure(&rule).unwrap();
         let weight = MatrixRef::new(&self.weight, 64, 128).unwrap();
-        let mut scheme = quantizer.scheme(64, 128).unwrap();
+        let plan = quantizer.plan(64, 128, self.float_type).unwrap();
+        let mut scheme = plan.scheme.clone();
         if self.scheme["format"] == "int-quantized" {
             let inputs = &self.scheme["input_activations"];
             scheme.activations = Some(quantizers::tensor::Activations {
@@ -61,11 +62,8 @@ impl Case {
                 dynamic: inputs["dynamic"] == true,
             });
         }
-        let stats = LayerStats::default();
-        (
-            quantizer.quantize(weight, self.float_type, &stats).unwrap(),
-            scheme,
-        )
+        let quantized = quantizer.quantize(weight, &plan, &LayerStats::default());
+        (quantized.unwrap().tensor, scheme)
     }
 }
 

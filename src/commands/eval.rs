@@ -8,7 +8,7 @@ use crate::args::EvalArgs;
 use crate::model::OpenModel;
 use crate::plan::{EvaluateRequest, PlanError, evaluations};
 use crate::progress::Progress;
-use crate::{Error, pipeline};
+use crate::{Error, road};
 use calib::hub::FetchOptions;
 use eval::report;
 use std::path::Path;
@@ -76,7 +76,7 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
         machine,
         command: command_line(),
     };
-    let report = pipeline::evaluate::run(&open, baseline.as_ref(), &request, progress)?;
+    let report = road::evaluate::run(&open, baseline.as_ref(), &request, progress)?;
     let output = args.output.as_deref();
     if let Some(output) = output {
         write_report(&report, output, args.force)?;

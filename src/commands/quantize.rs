@@ -5,7 +5,7 @@ use crate::args::QuantizeArgs;
 use crate::model::{DEMO, OpenModel};
 use crate::plan::{QuantizeRequest, render};
 use crate::progress::Progress;
-use crate::{Error, pipeline};
+use crate::{Error, road};
 use std::path::{Path, PathBuf};
 
 /// Resolves everything, then travels the road and prints the report.
@@ -46,7 +46,7 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
         machine,
         command: super::command_line(),
     };
-    let report = pipeline::quantize::run(&open, &request, progress)?;
+    let report = road::quantize::run(&open, &request, progress)?;
     if json {
         print_json(&report)?;
     } else {

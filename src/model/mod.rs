@@ -10,7 +10,6 @@ use calib::artifact::Artifact;
 use calib::hub::{FetchOptions, HubError, RepoId, fetch_model};
 use calib::{Checkpoint, CheckpointError, Model, ModelError, WeightSource, open_model};
 use integer_weights::IntegerWeights;
-use quantizers::FloatType;
 use std::path::{Path, PathBuf};
 
 /// The word that names the model compiled into the program.
@@ -195,16 +194,6 @@ impl OpenModel {
     /// How quantized layers are stored: `quant_method` of config.json, `dense` where there are none.
     pub fn format_name(&self) -> &'static str {
         self.artifact.reader().quant_method().unwrap_or("dense")
-    }
-
-    /// The float type scales are stored in: that of the first linear layer of the blocks.
-    pub fn scale_type(&self) -> FloatType {
-        let facts = self.facts();
-        let first = facts.layers.iter().find(|layer| layer.in_block);
-        first
-            .and_then(|layer| facts.float_types.get(&layer.name))
-            .copied()
-            .unwrap_or(FloatType::F32)
     }
 
     /// What planning knows of it.

@@ -4,7 +4,7 @@ use super::{KeptLayer, ModelFacts, PlanError, PlannedLayer, integer};
 use crate::recipe::{Recipe, Rule};
 use calib::LayerSpec;
 use quantizers::nearest::nearest_several;
-use quantizers::{Granularity, Scheme, Stat};
+use quantizers::{FloatType, Stat};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The decisions about all layers of a model; sizes follow once the format is chosen.
@@ -14,8 +14,8 @@ pub(super) struct Choice {
     pub(super) kept: Vec<KeptLayer>,
     pub(super) needs: BTreeSet<Stat>,
     pub(super) notes: Vec<String>,
-    /// What became of a `group_size` that does not divide, and the layers it became of.
-    fallbacks: BTreeMap<String, Vec<String>>,
+    /// What quantizers say of their layers, and the layers they say it of.
+    layer_notes: BTreeMap<String, Vec<String>>,
 }
 
 /// Applies the rules of `recipe` to every linear layer.
@@ -59,11 +59,7 @@ pub(super) fn choose(recipe: &Recipe, model: &ModelFacts) -> Result<Choice, Plan
             Some(rule) => {
                 let planned = plan_layer(rule, layer, model, &mut choice)?;
                 if recipe.integer.is_some() {
-                    let quantizer = rule.quantizer()?;
-                    let needs = quantizer
-                        .as_ref()
-                        .map_or(&[][..], |quantizer| quantizer.needs());
-                    integer::check_rule(rule, layer, Some((&planned.scheme, needs)))?;
+                    integer::check_rule(rule, layer, Some(&planned.plan))?;
                 }
                 choice.layers.push(planned);
             }
@@ -72,13 +68,13 @@ pub(super) fn choose(recipe: &Recipe, model: &ModelFacts) -> Result<Choice, Plan
     if choice.layers.is_empty() {
         return Err(PlanError::NothingToQuantize);
     }
-    for (fallback, layers) in &choice.fallbacks {
+    for (note, layers) in &choice.layer_notes {
         choice.notes.push(match layers.as_slice() {
-            [only] => format!("{fallback}: `{only}`"),
+            [only] => format!("{note}: `{only}`"),
             [first, others @ ..] => {
-                format!("{fallback}: `{first}` and {} more layers", others.len())
+                format!("{note}: `{first}` and {} more layers", others.len())
             }
-            [] => fallback.clone(),
+            [] => note.clone(),
         });
     }
     let changes: BTreeSet<&String> = recipe
@@ -174,19 +170,22 @@ fn plan_layer(
         return Err(PlanError::NothingToQuantize);
     };
     let method = rule.method.clone().unwrap_or_default();
-    let mut scheme =
-        quantizer
-            .scheme(layer.rows, layer.cols)
-            .map_err(|source| PlanError::Layer {
-                layer: layer.name.clone(),
-                rows: layer.rows,
-                cols: layer.cols,
-                method: method.clone(),
-                line: rule.line,
-                source,
-            })?;
-    scheme.transposed = layer.transposed;
-    choice.needs.extend(quantizer.needs().iter().copied());
+    let stored = model
+        .float_types
+        .get(&layer.name)
+        .copied()
+        .unwrap_or(FloatType::F32);
+    let planned = quantizer.plan(layer.rows, layer.cols, stored);
+    let mut plan = planned.map_err(|source| PlanError::Layer {
+        layer: layer.name.clone(),
+        rows: layer.rows,
+        cols: layer.cols,
+        method: method.clone(),
+        line: rule.line,
+        source,
+    })?;
+    plan.scheme.transposed = layer.transposed;
+    choice.needs.extend(plan.needs.iter().copied());
     let mut because = match rule.line {
         0 => "command line".to_owned(),
         line => format!("rule `{}` (line {line})", rule.pattern.text()),
@@ -194,11 +193,11 @@ fn plan_layer(
     for change in &rule.overridden {
         because = format!("{because}; {change}");
     }
-    if let Some(fallback) = fallback(rule, &scheme, layer) {
-        because = format!("{because}; {fallback}");
+    for note in &plan.notes {
+        because = format!("{because}; {note}");
         choice
-            .fallbacks
-            .entry(fallback)
+            .layer_notes
+            .entry(note.clone())
             .or_default()
             .push(layer.name.clone());
     }
@@ -208,31 +207,10 @@ fn plan_layer(
         stage: layer.stage,
         method,
         parameters: rule.parameters.clone(),
-        scheme,
+        plan,
         bits_per_weight: 0.0,
         original_bytes: model.layer_bytes.get(&layer.name).copied().unwrap_or(0),
         bytes: 0,
         because,
     })
-}
-
-/// What became of a `group_size` that does not divide the inputs of a layer.
-fn fallback(rule: &Rule, scheme: &Scheme, layer: &LayerSpec) -> Option<String> {
-    let size = rule
-        .parameters
-        .get("group_size")
-        .and_then(toml::Value::as_integer)?;
-    let size = usize::try_from(size).ok().filter(|&size| size > 0)?;
-    if layer.cols.is_multiple_of(size) {
-        return None;
-    }
-    let instead = match scheme.granularity {
-        Granularity::Channel => "one scale per channel".to_owned(),
-        Granularity::Tensor => "one scale for the matrix".to_owned(),
-        Granularity::Group(_) => "a shorter last group".to_owned(),
-    };
-    Some(format!(
-        "{instead}, as group_size {size} does not divide {} inputs",
-        layer.cols
-    ))
 }

@@ -3,6 +3,7 @@
 use super::resolve::ACTIVATIONS;
 use super::{ModelFacts, PlannedCalibration, PlannedLayer};
 use quantizers::Stat;
+use quantizers::statistics::FISHER;
 use quantizers::tensor::SchemeKind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -59,7 +60,7 @@ pub(super) fn estimate(
         .map(|stage| stage.parameters)
         .max()
         .unwrap_or(0);
-    let fisher = needs.contains(&Stat::Fisher);
+    let fisher = needs.contains(&Stat(&FISHER));
     // Weights; for Fisher in the layouts of both directions.
     let block_bytes = 4 * largest_block * if fisher { 2 } else { 1 };
     let hidden = hidden_width(model) as u64;
@@ -78,7 +79,7 @@ pub(super) fn estimate(
     }
     let seconds = {
         let weights = |kind: SchemeKind| -> f64 {
-            let chosen = layers.iter().filter(|layer| layer.scheme.kind == kind);
+            let chosen = layers.iter().filter(|layer| layer.plan.scheme.kind == kind);
             chosen.map(|layer| layer.weights() as f64).sum()
         };
         let threads = threads as f64;
@@ -106,14 +107,11 @@ pub(super) fn estimate(
 /// Statistics of the stage that has most of them, in bytes.
 fn statistics(model: &ModelFacts, layers: &[PlannedLayer], needs: &BTreeSet<Stat>) -> u64 {
     let of_layer = |layer: &PlannedLayer| -> u64 {
-        let cols = layer.shape[1] as u64;
         needs
             .iter()
-            .map(|stat| match stat {
-                Stat::InputRange => 8,
-                Stat::InputAbsMean | Stat::InputMeanSquare => 8 * cols,
-                Stat::Hessian => 8 * cols * cols,
-                Stat::Fisher => 4 * layer.weights(),
+            .map(|stat| {
+                let values = stat.0.shape.values(layer.shape[0], layer.shape[1]);
+                8 * values.unwrap_or(0) as u64
             })
             .sum()
     };

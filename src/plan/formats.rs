@@ -15,7 +15,7 @@ pub(super) fn choose(asked: &str, layers: &[PlannedLayer]) -> Result<FormatChoic
         let format = formats::auto(
             layers
                 .iter()
-                .map(|layer| (&layer.scheme, layer.shape[0], layer.shape[1])),
+                .map(|layer| (&layer.plan.scheme, layer.shape[0], layer.shape[1])),
         );
         let preferred = formats::find("compressed-tensors");
         let because = match preferred.and_then(|preferred| refusal(preferred, layers)) {
@@ -62,7 +62,7 @@ pub(super) fn for_integers(layers: &[PlannedLayer]) -> Result<FormatChoice, Plan
 fn refusal(format: &dyn Format, layers: &[PlannedLayer]) -> Option<(String, String)> {
     layers.iter().find_map(|layer| {
         let [rows, cols] = layer.shape;
-        let refused = format.accepts(&layer.scheme, rows, cols).err()?;
+        let refused = format.accepts(&layer.plan.scheme, rows, cols).err()?;
         let reason = format!("{}, and it stores {}", refused.what, refused.stores);
         Some((layer.name.clone(), reason))
     })

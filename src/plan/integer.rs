@@ -6,8 +6,9 @@ use crate::recipe::{Integer, Pattern, Recipe, RecipeError, Rule};
 use calib::LayerSpec;
 use quantizers::integer::compile::{EncoderGraph, Input, LinearNode, NormNode};
 use quantizers::nonlinear::Nonlinearity;
+use quantizers::statistics::{HESSIAN, INPUT_MEAN_SQUARE};
 use quantizers::tensor::SchemeKind;
-use quantizers::{Granularity, Scheme, Stat};
+use quantizers::{Granularity, LayerPlan, Statistic};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 
@@ -32,7 +33,7 @@ const MADE_UP: &str =
 /// The family of functions that no other replaces.
 const ALONE: &str = "exact";
 /// Statistics of weight quantizers that the integer road can give.
-const OFFERED: [Stat; 2] = [Stat::InputMeanSquare, Stat::Hessian];
+const OFFERED: [&Statistic; 2] = [&INPUT_MEAN_SQUARE, &HESSIAN];
 
 impl PlannedInteger {
     pub(super) fn new(integer: &Integer) -> Self {
@@ -178,7 +179,7 @@ pub(super) fn unnamed() -> Result<Rule, RecipeError> {
 pub(super) fn check_rule(
     rule: &Rule,
     layer: &LayerSpec,
-    planned: Option<(&Scheme, &[Stat])>,
+    planned: Option<&LayerPlan>,
 ) -> Result<(), PlanError> {
     let refuse = |key: &str, found: String| {
         Err(PlanError::IntegerLayer {
@@ -187,14 +188,15 @@ pub(super) fn check_rule(
             found,
         })
     };
-    let Some((scheme, needs)) = planned else {
+    let Some(plan) = planned else {
         return refuse("method", "float weights".to_owned());
     };
-    if let Some(stat) = needs.iter().find(|stat| !OFFERED.contains(stat)) {
+    let scheme = &plan.scheme;
+    if let Some(stat) = plan.needs.iter().find(|stat| !OFFERED.contains(&stat.0)) {
         let method = rule.method.as_deref().unwrap_or_default();
         let found = format!(
             "method `{method}`, which needs the statistic `{}`",
-            stat.name()
+            stat.0.name
         );
         return refuse("method", found);
     }

@@ -3,17 +3,23 @@
 use super::choose::{Choice, choose};
 use super::integer::{self, PlannedInteger};
 use super::{
-    ModelFacts, Plan, PlanError, PlannedCalibration, PlannedModel, PlannedRecipe, data, estimate,
-    evaluations, formats, size,
+    BlockOrder, ModelFacts, Plan, PlanError, PlannedCalibration, PlannedLayer, PlannedModel,
+    PlannedRecipe, data, estimate, evaluations, formats, size,
 };
 use crate::recipe::{Overrides, Recipe, builtin};
-use quantizers::Stat;
+use quantizers::statistics::{INPUT_MEAN_SQUARE, Pass};
+use quantizers::{Sequential, Stat};
 use std::collections::BTreeSet;
 
 /// Tokens of a calibration sequence unless the recipe says otherwise or the model takes fewer.
 const DEFAULT_SEQUENCE_LENGTH: usize = 512;
 /// The same for encoders, whose inputs are sentences and paragraphs.
 const ENCODER_SEQUENCE_LENGTH: usize = 128;
+/// Block inputs the backward pass keeps in memory: more of them go to a file, which the system caches as
+/// long as it has room.
+const KEPT_INPUT_BYTES: u64 = 256 << 20;
+/// Memory that is spent on running blocks once instead of twice.
+const TAPE_BYTES: u64 = 1 << 30;
 /// What integer programs are calibrated with: ranges and samples of every activation.
 pub(super) const ACTIVATIONS: &str = "activations";
 
@@ -69,9 +75,9 @@ impl Recipe {
             formats::choose(&self.output.format, &layers)?
         };
         for layer in &mut layers {
-            size::fill(layer, format.format, model);
+            size::fill(layer, format.format);
         }
-        let calibration = self.calibration_plan(model, &needs)?;
+        let calibration = self.calibration_plan(model, &layers, &needs)?;
         if let Some(asked) = &self.integer {
             let graph = integer::graph(asked, model)?;
             notes.extend(integer::notes(asked, graph, &self.calibration.data));
@@ -117,15 +123,16 @@ impl Recipe {
     fn calibration_plan(
         &self,
         model: &ModelFacts,
+        layers: &[PlannedLayer],
         needs: &BTreeSet<Stat>,
     ) -> Result<Option<PlannedCalibration>, PlanError> {
         if needs.is_empty() && self.integer.is_none() {
             return Ok(None);
         }
-        let mut statistics: Vec<String> = needs.iter().map(|stat| stat.name().to_owned()).collect();
+        let mut statistics: Vec<String> = needs.iter().map(|stat| stat.0.name.to_owned()).collect();
         if self.integer.is_some() {
             // Mean squares of inputs are among what is seen at every point.
-            statistics.retain(|name| name != Stat::InputMeanSquare.name());
+            statistics.retain(|name| name != INPUT_MEAN_SQUARE.name);
             statistics.insert(0, ACTIVATIONS.to_owned());
         }
         let calibration = &self.calibration;
@@ -146,7 +153,23 @@ impl Recipe {
             None if self.integer.is_some() => ENCODER_SEQUENCE_LENGTH.min(limit),
             None => DEFAULT_SEQUENCE_LENGTH.min(limit),
         };
+        let sequential = layers.iter().map(|layer| layer.plan.sequential).max();
+        let sequential = sequential.unwrap_or(Sequential::No);
+        let gradients = needs.iter().any(|stat| stat.0.pass == Pass::Backward);
+        // Blocks can be quantized as the backward pass leaves them where nobody has to wait for the blocks
+        // before, and nothing is kept.
+        let order = if gradients && sequential == Sequential::No {
+            BlockOrder::LastToFirst
+        } else {
+            BlockOrder::FirstToLast
+        };
         Ok(Some(PlannedCalibration {
+            report: Vec::new(),
+            order,
+            sequential,
+            keep_statistics: false,
+            kept_input_bytes: KEPT_INPUT_BYTES,
+            tape_bytes: TAPE_BYTES,
             data: calibration.data.clone(),
             samples: calibration.samples,
             sequence_length,

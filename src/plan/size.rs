@@ -1,7 +1,6 @@
 //! Predicted sizes: every stored bit of a layer, before the layer is read.
 
 use super::{ModelFacts, PlannedLayer, integer};
-use quantizers::FloatType;
 use quantizers::formats::Format;
 use serde::{Deserialize, Serialize};
 
@@ -24,41 +23,12 @@ pub struct PredictedSize {
 /// Fills in the stored bits of one layer as `format` will write it.
 ///
 /// Exact but for the number of sparse values, which follows the asked-for fractions.
-pub(super) fn fill(layer: &mut PlannedLayer, format: &dyn Format, model: &ModelFacts) {
+pub(super) fn fill(layer: &mut PlannedLayer, format: &dyn Format) {
     let [rows, cols] = layer.shape;
-    let scale_type = model
-        .float_types
-        .get(&layer.name)
-        .copied()
-        .unwrap_or(FloatType::F32);
-    let outliers = if layer.scheme.outliers {
-        sparse_values(layer)
-    } else {
-        0
-    };
-    let bits = format.planned_bits(&layer.scheme, rows, cols, scale_type, outliers);
+    let plan = &layer.plan;
+    let bits = format.planned_bits(&plan.scheme, rows, cols, plan.scale_type, plan.outliers);
     layer.bits_per_weight = bits as f64 / layer.weights().max(1) as f64;
     layer.bytes = bits.div_ceil(8);
-}
-
-/// Sparse values the parameters ask for.
-fn sparse_values(layer: &PlannedLayer) -> usize {
-    let share: f64 = ["outlier_fraction", "sensitive_fraction"]
-        .iter()
-        .filter_map(|key| layer.parameters.get(*key))
-        .filter_map(|value| {
-            value
-                .as_float()
-                .or_else(|| value.as_integer().map(|n| n as f64))
-        })
-        .sum();
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a share of a number of weights"
-    )]
-    let values = (share * layer.weights() as f64).round().max(0.0) as usize;
-    values
 }
 
 /// Sizes of the whole model: kept tensors as they are, or as the tables of an integer program.

@@ -115,7 +115,7 @@ fn layers(text: &mut String, layers: &[PlannedLayer]) {
             layer.name,
             format!("[{rows}, {cols}]"),
             layer.method,
-            layer.scheme.bits,
+            layer.plan.scheme.bits,
             scheme(layer),
             layer.bits_per_weight,
             figures::bytes(layer.original_bytes),
@@ -126,13 +126,13 @@ fn layers(text: &mut String, layers: &[PlannedLayer]) {
 
 /// `group 128`, `channel`, `codebook`, with `+ sparse`.
 fn scheme(layer: &PlannedLayer) -> String {
-    let dense = match (layer.scheme.kind, layer.scheme.granularity) {
+    let dense = match (layer.plan.scheme.kind, layer.plan.scheme.granularity) {
         (SchemeKind::Codebook, _) => "codebook".to_owned(),
         (SchemeKind::Uniform, Granularity::Tensor) => "tensor".to_owned(),
         (SchemeKind::Uniform, Granularity::Channel) => "channel".to_owned(),
         (SchemeKind::Uniform, Granularity::Group(size)) => format!("group {size}"),
     };
-    if layer.scheme.outliers {
+    if layer.plan.scheme.outliers {
         format!("{dense}+csr")
     } else {
         dense

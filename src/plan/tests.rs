@@ -180,7 +180,11 @@ fn the_first_matching_rule_wins_and_the_head_must_be_named() {
          [[layers]]\nmatch = \"*\"\nmethod = \"rtn\"\nbits = 4\n",
     )
     .unwrap();
-    let bits: Vec<u8> = plan.layers.iter().map(|layer| layer.scheme.bits).collect();
+    let bits: Vec<u8> = plan
+        .layers
+        .iter()
+        .map(|layer| layer.plan.scheme.bits)
+        .collect();
     assert_eq!(bits, [4, 8, 4, 8]);
     assert_eq!(plan.kept.len(), 1);
     assert_eq!(plan.kept[0].because, "outside the blocks, not named");
@@ -218,10 +222,13 @@ fn a_plan_survives_json() {
         (&plan.kept, &plan.evaluations)
     );
     for (read, planned) in again.layers.iter().zip(&plan.layers) {
-        assert_eq!((&read.name, &read.scheme), (&planned.name, &planned.scheme));
+        assert_eq!(
+            (&read.name, &read.plan.scheme, &read.plan.needs),
+            (&planned.name, &planned.plan.scheme, &planned.plan.needs)
+        );
         assert_eq!(read.parameters, planned.parameters);
     }
-    assert_eq!(plan.quantizers().unwrap().len(), 4);
+    assert!(plan.layers.iter().all(|layer| layer.quantizer().is_ok()));
     let calibration = plan.calibration.unwrap();
     assert_eq!(
         (calibration.sequence_length, calibration.samples),
@@ -286,7 +293,7 @@ fn a_fallback_is_visible() {
     let granularity: Vec<Granularity> = plan
         .layers
         .iter()
-        .map(|layer| layer.scheme.granularity)
+        .map(|layer| layer.plan.scheme.granularity)
         .collect();
     assert_eq!(
         granularity[..2],
@@ -339,7 +346,7 @@ fn encoders_without_a_graph_default_to_8_bits_and_say_that_nothing_was_measured(
     let recipe = Recipe::for_model(None, &overrides, &facts).unwrap();
     let plan = recipe.check(&facts, 1).unwrap();
     assert_eq!(plan.evaluations[0].spec.task, "sentence_similarity");
-    assert_eq!(plan.layers[0].scheme.bits, 6);
+    assert_eq!(plan.layers[0].plan.scheme.bits, 6);
 }
 
 #[test]

@@ -198,7 +198,7 @@ fn an_interrupted_run_leaves_nothing_that_looks_finished() {
         .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let first = lines.next().unwrap().unwrap();
-    assert!(first.starts_with("calibrate"), "{first}");
+    assert!(first.starts_with("quantize"), "{first}");
     let sent = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
         .status()

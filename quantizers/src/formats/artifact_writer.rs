@@ -42,6 +42,8 @@ pub struct ArtifactWriter {
     folder: PathBuf,
     options: WriterOptions,
     spool: Spool,
+    /// Places of the layers among the weights, where they are known beforehand.
+    ranks: BTreeMap<String, usize>,
     layers: BTreeMap<String, StoredLayer>,
     sizes: BTreeMap<String, StoredSize>,
     names: BTreeSet<String>,
@@ -104,6 +106,7 @@ impl ArtifactWriter {
             folder: folder.to_path_buf(),
             options,
             spool: Spool::new(folder, options.shard_bytes),
+            ranks: BTreeMap::new(),
             layers: BTreeMap::new(),
             sizes: BTreeMap::new(),
             names: BTreeSet::new(),
@@ -112,6 +115,22 @@ impl ArtifactWriter {
             additions: Map::new(),
             expected: Expected::default(),
         })
+    }
+
+    /// Fixes the order of `layers` in the weight files, whatever the order they are written in. Everything
+    /// else follows them in the order it is written.
+    #[must_use]
+    pub fn in_order<'n>(mut self, layers: impl IntoIterator<Item = &'n str>) -> Self {
+        let ranked = layers.into_iter().enumerate();
+        self.ranks = ranked
+            .map(|(rank, layer)| (layer.to_owned(), rank))
+            .collect();
+        self
+    }
+
+    /// The place of a layer or tensor among all.
+    fn rank(&self, name: &str) -> usize {
+        self.ranks.get(name).copied().unwrap_or(self.ranks.len())
     }
 
     /// Writes one quantized layer and says what it takes.
@@ -158,7 +177,7 @@ impl ArtifactWriter {
                 bytes: &entry.bytes,
             })
             .collect();
-        self.spool.add(&arrivals)?;
+        self.spool.add(self.rank(layer), &arrivals)?;
         if format.decoder().is_some() {
             self.expected.layer(layer, tensor);
         }
@@ -204,12 +223,14 @@ impl ArtifactWriter {
         }
         self.expected.tensor(name, kept, shape, bytes);
         let shape = shape.to_vec();
-        self.spool.add(&[Arrival {
+        let rank = self.ranks.len();
+        let arrival = Arrival {
             name: name.to_owned(),
             dtype: kept,
             shape,
             bytes,
-        }])
+        };
+        self.spool.add(rank, &[arrival])
     }
 
     /// Copies tokenizer, generation settings, chat template, licence, custom code and the files of

@@ -5,10 +5,9 @@
 //! input `j`. Outermost weights are clipped, all
 //! others land on a finer grid; at 8 bits little is gained, at 4 bits about half a bit.
 
-use super::QuantizeError;
 use crate::grid::{Grid, Point};
 use crate::tensor::Uniform;
-use crate::{Granularity, LayerStats, MatrixRef, Stat};
+use crate::{Granularity, MatrixRef};
 use rayon::prelude::*;
 
 /// Grids tried for every group.
@@ -34,39 +33,6 @@ impl Clip {
         ("mse", Self::Mse),
         ("input_mse", Self::InputMse),
     ];
-}
-
-/// `[cols]` weights of squared errors: the mean square of each input.
-///
-/// # Errors
-/// Not measured, of another number of inputs, a value that cannot be a mean square.
-pub(super) fn input_weights<'a>(
-    stats: &LayerStats<'a>,
-    cols: usize,
-) -> Result<&'a [f32], QuantizeError> {
-    let stat = Stat::InputMeanSquare.name();
-    let squares = stats
-        .input_mean_square
-        .ok_or(QuantizeError::MissingStat(stat))?;
-    if squares.len() != cols {
-        return Err(QuantizeError::StatShape {
-            stat,
-            expected: (1, cols),
-            found: (1, squares.len()),
-        });
-    }
-    match squares
-        .iter()
-        .position(|value| !value.is_finite() || *value < 0.0)
-    {
-        Some(col) => Err(QuantizeError::StatValue {
-            stat,
-            row: 0,
-            col,
-            value: squares[col],
-        }),
-        None => Ok(squares),
-    }
 }
 
 /// Quantizes every group of `weight` on the grid that loses least; `input_weights` are `[cols]` or
@@ -259,29 +225,5 @@ mod tests {
             .codes
             .is_empty()
         );
-    }
-
-    #[test]
-    fn mean_squares_are_asked_for_and_checked() {
-        let of = |squares: Option<&[f32]>| {
-            let stats = LayerStats {
-                input_mean_square: squares,
-                ..LayerStats::default()
-            };
-            input_weights(&stats, 2).map(<[f32]>::to_vec)
-        };
-        assert_eq!(
-            of(None),
-            Err(QuantizeError::MissingStat("input_mean_square"))
-        );
-        assert_eq!(of(Some(&[1.0, 3.0])), Ok(vec![1.0, 3.0]));
-        assert!(matches!(
-            of(Some(&[1.0])),
-            Err(QuantizeError::StatShape { found: (1, 1), .. })
-        ));
-        assert!(matches!(
-            of(Some(&[1.0, -3.0])),
-            Err(QuantizeError::StatValue { col: 1, .. })
-        ));
     }
 }

@@ -4,7 +4,7 @@ use super::parameters::Parameters;
 use super::{ParamError, QuantizeError};
 use crate::grid::Grid;
 use crate::tensor::SchemeKind;
-use crate::{FloatType, Granularity, Scheme};
+use crate::{FloatType, Granularity, LayerPlan, Scheme};
 
 /// Help lines of the keys [`GridParameters::read`] takes.
 pub const GRID_PARAMETERS: &[(&str, &str)] = &[
@@ -158,20 +158,52 @@ impl GridParameters {
         }
     }
 
-    /// What `method` writes for rows of `cols` inputs.
+    /// What `method` does to a layer `[rows, cols]` stored as `stored`, `weights_per_second` being what one
+    /// thread gets through.
     ///
     /// # Errors
     /// As [`Self::granularity`].
-    pub fn scheme(&self, method: &str, cols: usize) -> Result<Scheme, QuantizeError> {
-        Ok(Scheme {
+    pub fn plan(
+        &self,
+        method: &str,
+        (rows, cols): (usize, usize),
+        stored: FloatType,
+        weights_per_second: f64,
+    ) -> Result<LayerPlan, QuantizeError> {
+        let granularity = self.granularity(cols)?;
+        let scheme = Scheme {
             method: method.to_owned(),
             kind: SchemeKind::Uniform,
             bits: self.bits,
-            granularity: self.granularity(cols)?,
+            granularity,
             symmetric: self.symmetric,
             outliers: false,
             transposed: false,
             activations: None,
+        };
+        Ok(LayerPlan {
+            scale_type: self.grid(stored).scale_type,
+            notes: self.fallback_note(granularity, cols).into_iter().collect(),
+            ..LayerPlan::new(scheme, stored, rows * cols, weights_per_second)
         })
+    }
+
+    /// What became of a group size that does not divide the inputs.
+    fn fallback_note(&self, found: Granularity, cols: usize) -> Option<String> {
+        let Granularity::Group(size) = self.granularity else {
+            return None;
+        };
+        if cols.is_multiple_of(size) {
+            return None;
+        }
+        let instead = match found {
+            Granularity::Channel => "one scale per channel".to_owned(),
+            Granularity::Tensor => "one scale for the matrix".to_owned(),
+            Granularity::Group(found) if found == size => "a shorter last group".to_owned(),
+            Granularity::Group(found) => format!("groups of {found}"),
+        };
+        Some(format!(
+            "{instead}, as group_size {size} does not divide {cols} inputs"
+        ))
     }
 }

@@ -1,11 +1,14 @@
 //! `kmeans`: the optimal codebook per output row, plain or weighted with the diagonal Fisher.
 
 use super::parameters::Parameters;
-use super::{Method, ParamError, QuantizeError, Quantizer, require_finite};
+use super::{LayerPlan, Method, ParamError, QuantizeError, Quantized, Quantizer, require_finite};
 use crate::codebook::fit_rows;
-use crate::stats::{LayerStats, Stat};
+use crate::statistics::{FISHER, LayerStats, Stat};
 use crate::tensor::{Encoding, QuantizedTensor, Scheme, SchemeKind};
 use crate::{FloatType, Granularity, MatrixRef};
+
+/// Weights one thread places by exact k-means, per second.
+const WEIGHTS_PER_SECOND: f64 = 8e6;
 
 /// The registry entry.
 pub(super) struct KMeans;
@@ -49,32 +52,40 @@ impl Method for KMeans {
 }
 
 impl Quantizer for KMeansQuantizer {
-    fn needs(&self) -> &[Stat] {
-        if self.weighted { &[Stat::Fisher] } else { &[] }
-    }
-
-    fn scheme(&self, _rows: usize, _cols: usize) -> Result<Scheme, QuantizeError> {
-        Ok(codebook_scheme("kmeans", self.bits, false))
+    fn plan(
+        &self,
+        rows: usize,
+        cols: usize,
+        stored: FloatType,
+    ) -> Result<LayerPlan, QuantizeError> {
+        let plan = codebook_plan("kmeans", self.bits, (rows, cols), stored);
+        let needs = if self.weighted {
+            vec![Stat(&FISHER)]
+        } else {
+            Vec::new()
+        };
+        Ok(LayerPlan { needs, ..plan })
     }
 
     fn quantize(
         &self,
         weight: MatrixRef<'_>,
-        _scale_type: FloatType,
+        _plan: &LayerPlan,
         stats: &LayerStats<'_>,
-    ) -> Result<QuantizedTensor, QuantizeError> {
+    ) -> Result<Quantized, QuantizeError> {
         require_finite(weight)?;
         let fisher = if self.weighted {
             Some(fisher(weight, stats)?)
         } else {
             None
         };
-        Ok(QuantizedTensor {
+        let tensor = QuantizedTensor {
             rows: weight.rows(),
             cols: weight.cols(),
             encoding: Encoding::Codebook(fit_rows(weight, fisher, None, self.bits)?),
             outliers: None,
-        })
+        };
+        Ok(tensor.into())
     }
 }
 
@@ -86,18 +97,24 @@ pub(super) fn index_bits(parameters: &Parameters<'_>) -> Result<u8, ParamError> 
     bits.ok_or_else(|| parameters.refuse("bits", "a whole number from 1 to 8"))
 }
 
-/// What a method with one f16 table per row writes.
-pub(super) fn codebook_scheme(method: &str, bits: u8, outliers: bool) -> Scheme {
-    Scheme {
+/// What a method with one f16 table per row does to a layer `[rows, cols]`.
+pub(super) fn codebook_plan(
+    method: &str,
+    bits: u8,
+    (rows, cols): (usize, usize),
+    stored: FloatType,
+) -> LayerPlan {
+    let scheme = Scheme {
         method: method.to_owned(),
         kind: SchemeKind::Codebook,
         bits,
         granularity: Granularity::Channel,
         symmetric: false,
-        outliers,
+        outliers: false,
         transposed: false,
         activations: None,
-    }
+    };
+    LayerPlan::new(scheme, stored, rows * cols, WEIGHTS_PER_SECOND)
 }
 
 /// The Fisher of `weight`: there, of its shape, finite and not negative.
@@ -105,30 +122,13 @@ pub(super) fn fisher<'a>(
     weight: MatrixRef<'_>,
     stats: &LayerStats<'a>,
 ) -> Result<MatrixRef<'a>, QuantizeError> {
-    let stat = Stat::Fisher.name();
-    let fisher = stats.fisher.ok_or(QuantizeError::MissingStat(stat))?;
-    let (expected, found) = (
-        (weight.rows(), weight.cols()),
-        (fisher.rows(), fisher.cols()),
-    );
-    if expected != found {
-        return Err(QuantizeError::StatShape {
-            stat,
-            expected,
-            found,
-        });
-    }
-    let bad = |value: &f32| !(value.is_finite() && *value >= 0.0);
-    if let Some(at) = fisher.data().iter().position(bad) {
-        let (row, col, value) = (at / expected.1, at % expected.1, fisher.data()[at]);
-        return Err(QuantizeError::StatValue {
-            stat,
-            row,
-            col,
-            value,
-        });
-    }
-    Ok(fisher)
+    let (rows, cols) = (weight.rows(), weight.cols());
+    let values = stats.require_weights(&FISHER, rows, cols)?;
+    MatrixRef::new(values, rows, cols).map_err(|_| QuantizeError::StatShape {
+        stat: FISHER.name,
+        expected: rows * cols,
+        found: values.len(),
+    })
 }
 
 #[cfg(test)]
@@ -143,12 +143,17 @@ mod tests {
             .configure(&table)
             .map_err(|error| error.to_string())?;
         let matrix = |data| MatrixRef::new(data, 2, 4).unwrap();
-        let stats = LayerStats {
-            fisher: fisher.map(matrix),
-            ..LayerStats::default()
+        let stats = match fisher {
+            Some(fisher) => LayerStats::default().with(&FISHER, fisher),
+            None => LayerStats::default(),
         };
-        let tensor = quantizer.quantize(matrix(weight), FloatType::F32, &stats);
-        match tensor.map_err(|error| error.to_string())?.encoding {
+        let plan = quantizer.plan(2, 4, FloatType::F32).unwrap();
+        let quantized = quantizer.quantize(matrix(weight), &plan, &stats);
+        match quantized
+            .map_err(|error| error.to_string())?
+            .tensor
+            .encoding
+        {
             Encoding::Codebook(codebook) => Ok(codebook),
             other => Err(format!("{other:?}")),
         }

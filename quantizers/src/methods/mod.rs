@@ -6,12 +6,14 @@ pub mod grid_parameters;
 pub mod parameters;
 mod clipping;
 mod kmeans;
+mod plan;
 mod rtn;
 mod squeezellm;
 
+pub use plan::{Cost, LayerPlan, Quantized, Sequential};
+
 use crate::nearest::did_you_mean;
-use crate::stats::{LayerStats, Stat, SurveyRequest};
-use crate::tensor::{QuantizedTensor, Scheme};
+use crate::statistics::LayerStats;
 use crate::{FloatType, MatrixRef};
 use thiserror::Error;
 
@@ -35,27 +37,23 @@ pub trait Method: Sync {
 
 /// A configured method.
 pub trait Quantizer: Send + Sync {
-    /// Statistics [`Quantizer::quantize`] reads.
-    fn needs(&self) -> &[Stat];
-    /// What the layer will look like on disk; checks that the shape suits the parameters.
+    /// What will be done to a layer `[rows, cols]` that the checkpoint stores as `stored`: all the planner ever
+    /// asks. Checks that the shape suits the parameters.
     ///
     /// # Errors
     /// A shape the parameters do not suit, e.g. a group size that does not divide `cols`.
-    fn scheme(&self, rows: usize, cols: usize) -> Result<Scheme, QuantizeError>;
-    /// What this quantizer wants to know about all its layers before the first is quantized.
-    fn survey(&self) -> Option<SurveyRequest> {
-        None
-    }
-    /// Quantizes `weight`. `scale_type` is how scales will be stored (the checkpoint's float type).
+    fn plan(&self, rows: usize, cols: usize, stored: FloatType)
+    -> Result<LayerPlan, QuantizeError>;
+    /// Quantizes `weight` as `plan`, made by [`Quantizer::plan`] for its shape, says.
     ///
     /// # Errors
-    /// A missing statistic, a shape the parameters do not suit, a value that is not finite.
+    /// A missing statistic, a value that is not finite or out of range.
     fn quantize(
         &self,
         weight: MatrixRef<'_>,
-        scale_type: FloatType,
+        plan: &LayerPlan,
         stats: &LayerStats<'_>,
-    ) -> Result<QuantizedTensor, QuantizeError>;
+    ) -> Result<Quantized, QuantizeError>;
 }
 
 /// A recipe rule that a method cannot take.
@@ -109,15 +107,15 @@ pub enum QuantizeError {
     /// A statistic the method reads was not collected.
     #[error("needs the statistic `{0}`, which was not collected")]
     MissingStat(&'static str),
-    /// A statistic of another shape than the weight's.
-    #[error("expected `{stat}` of shape {expected:?}, found {found:?}")]
+    /// A statistic of another size than the weight's.
+    #[error("expected {expected} values of `{stat}`, found {found}")]
     StatShape {
         /// Which statistic.
         stat: &'static str,
-        /// Shape needed.
-        expected: (usize, usize),
-        /// Shape given.
-        found: (usize, usize),
+        /// Values needed.
+        expected: usize,
+        /// Values given.
+        found: usize,
     },
     /// A statistic whose value cannot be one.
     #[error(

@@ -7,9 +7,15 @@
 use super::clipping::{self, Clip};
 use super::grid_parameters::{GRID_PARAMETERS, GridParameters};
 use super::parameters::Parameters;
-use super::{Method, ParamError, QuantizeError, Quantizer, require_finite};
-use crate::tensor::{Encoding, QuantizedTensor, Scheme};
-use crate::{FloatType, LayerStats, MatrixRef, Stat};
+use super::{LayerPlan, Method, ParamError, QuantizeError, Quantized, Quantizer, require_finite};
+use crate::statistics::{INPUT_MEAN_SQUARE, LayerStats, Stat};
+use crate::tensor::{Encoding, QuantizedTensor};
+use crate::{FloatType, MatrixRef};
+
+/// Weights one thread puts on a grid, per second.
+const WEIGHTS_PER_SECOND: f64 = 80e6;
+/// The same where each group tries all grids of [`clipping`].
+const CLIPPED_PER_SECOND: f64 = 5e6;
 
 /// The registry entry.
 pub(super) struct Rtn;
@@ -59,40 +65,45 @@ struct RtnQuantizer {
 }
 
 impl Quantizer for RtnQuantizer {
-    fn needs(&self) -> &[Stat] {
-        match self.clip {
-            Clip::Nothing | Clip::Mse => &[],
-            Clip::InputMse => &[Stat::InputMeanSquare],
-        }
-    }
-
-    fn scheme(&self, _rows: usize, cols: usize) -> Result<Scheme, QuantizeError> {
-        self.grid.scheme(Rtn.name(), cols)
+    fn plan(
+        &self,
+        rows: usize,
+        cols: usize,
+        stored: FloatType,
+    ) -> Result<LayerPlan, QuantizeError> {
+        let (needs, speed) = match self.clip {
+            Clip::Nothing => (Vec::new(), WEIGHTS_PER_SECOND),
+            Clip::Mse => (Vec::new(), CLIPPED_PER_SECOND),
+            Clip::InputMse => (vec![Stat(&INPUT_MEAN_SQUARE)], CLIPPED_PER_SECOND),
+        };
+        let plan = self.grid.plan(Rtn.name(), (rows, cols), stored, speed)?;
+        Ok(LayerPlan { needs, ..plan })
     }
 
     fn quantize(
         &self,
         weight: MatrixRef<'_>,
-        scale_type: FloatType,
+        plan: &LayerPlan,
         stats: &LayerStats<'_>,
-    ) -> Result<QuantizedTensor, QuantizeError> {
-        let granularity = self.grid.granularity(weight.cols())?;
+    ) -> Result<Quantized, QuantizeError> {
+        let granularity = plan.scheme.granularity;
         require_finite(weight)?;
-        let grid = self.grid.grid(scale_type);
+        let grid = self.grid.grid(plan.weight_type);
         let uniform = match self.clip {
             Clip::Nothing => grid.quantize(weight, granularity),
             Clip::Mse => clipping::quantize(grid, weight, granularity, None),
             Clip::InputMse => {
-                let inputs = clipping::input_weights(stats, weight.cols())?;
+                let inputs = stats.require_weights(&INPUT_MEAN_SQUARE, 1, weight.cols())?;
                 clipping::quantize(grid, weight, granularity, Some(inputs))
             }
         };
-        Ok(QuantizedTensor {
+        let tensor = QuantizedTensor {
             rows: weight.rows(),
             cols: weight.cols(),
             encoding: Encoding::Uniform(uniform),
             outliers: None,
-        })
+        };
+        Ok(tensor.into())
     }
 }
 
@@ -105,33 +116,37 @@ mod tests {
         Rtn.configure(&text.parse().unwrap())
     }
 
+    fn plan(text: &str, rows: usize, cols: usize) -> Result<LayerPlan, QuantizeError> {
+        configure(text).unwrap().plan(rows, cols, FloatType::F32)
+    }
+
+    fn quantize(text: &str, weight: MatrixRef<'_>) -> Result<QuantizedTensor, QuantizeError> {
+        let plan = plan(text, weight.rows(), weight.cols())?;
+        let quantizer = configure(text).unwrap();
+        let quantized = quantizer.quantize(weight, &plan, &LayerStats::default())?;
+        Ok(quantized.tensor)
+    }
+
     fn refused(text: &str) -> String {
         configure(text).err().unwrap().to_string()
     }
 
     #[test]
     fn a_rule_becomes_a_scheme() {
-        let scheme = configure("bits = 4\ngroup_size = 32")
-            .unwrap()
-            .scheme(8, 64)
-            .unwrap();
+        let scheme = plan("bits = 4\ngroup_size = 32", 8, 64).unwrap().scheme;
         assert_eq!(
             (scheme.bits, scheme.granularity),
             (4, Granularity::Group(32))
         );
         assert!(scheme.symmetric && !scheme.outliers);
-        let scheme = configure("bits = 8\nsymmetric = false")
-            .unwrap()
-            .scheme(8, 64)
-            .unwrap();
+        let scheme = plan("bits = 8\nsymmetric = false", 8, 64).unwrap().scheme;
         assert_eq!(
             (scheme.granularity, scheme.symmetric),
             (Granularity::Channel, false)
         );
-        let scheme = configure("bits = 8\ngranularity = \"tensor\"")
+        let scheme = plan("bits = 8\ngranularity = \"tensor\"", 8, 64)
             .unwrap()
-            .scheme(8, 64)
-            .unwrap();
+            .scheme;
         assert_eq!(scheme.granularity, Granularity::Tensor);
     }
 
@@ -148,11 +163,11 @@ mod tests {
 
     #[test]
     fn clipping_is_a_choice_and_says_what_it_needs() {
-        let needs = |text: &str| configure(text).unwrap().needs().to_vec();
+        let needs = |text: &str| plan(text, 4, 4).unwrap().needs;
         assert!(needs("bits = 4\nclip = \"mse\"").is_empty());
         assert_eq!(
             needs("bits = 4\nclip = \"input_mse\""),
-            [Stat::InputMeanSquare]
+            [Stat(&INPUT_MEAN_SQUARE)]
         );
         assert!(refused("bits = 4\nclip = \"best\"").contains("`\"input_mse\"`"));
         let mut data: Vec<f32> = (0..256u16)
@@ -161,10 +176,7 @@ mod tests {
         data[7] = 1.0;
         let weight = MatrixRef::new(&data, 1, 256).unwrap();
         let scale = |text: &str| {
-            let quantized = configure(text)
-                .unwrap()
-                .quantize(weight, FloatType::F32, &LayerStats::default())
-                .unwrap();
+            let quantized = quantize(text, weight).unwrap();
             let Encoding::Uniform(uniform) = quantized.encoding else {
                 panic!("a uniform grid")
             };
@@ -178,10 +190,7 @@ mod tests {
     fn a_group_size_that_does_not_divide_is_an_error_unless_the_rule_says_otherwise() {
         let rule = |fallback: &str| {
             let text = format!("bits = 4\ngroup_size = 32\ngroup_size_fallback = \"{fallback}\"");
-            configure(&text)
-                .unwrap()
-                .scheme(64, 172)
-                .map(|scheme| scheme.granularity)
+            plan(&text, 64, 172).map(|plan| plan.scheme.granularity)
         };
         assert_eq!(
             rule("error"),
@@ -193,14 +202,10 @@ mod tests {
         assert_eq!(rule("channel"), Ok(Granularity::Channel));
         assert_eq!(rule("shorter_last_group"), Ok(Granularity::Group(32)));
 
-        let quantizer =
-            configure("bits = 4\ngroup_size = 32\ngroup_size_fallback = \"shorter_last_group\"");
+        let rule = "bits = 4\ngroup_size = 32\ngroup_size_fallback = \"shorter_last_group\"";
         let data: Vec<f32> = (0..172u16).map(f32::from).collect();
         let weight = MatrixRef::new(&data, 1, 172).unwrap();
-        let quantized = quantizer
-            .unwrap()
-            .quantize(weight, FloatType::F32, &LayerStats::default())
-            .unwrap();
+        let quantized = quantize(rule, weight).unwrap();
         let Encoding::Uniform(uniform) = quantized.encoding else {
             panic!("a uniform grid")
         };
@@ -215,10 +220,7 @@ mod tests {
     fn a_weight_that_is_not_finite_is_refused_with_its_place() {
         let data = [1.0, 2.0, f32::NAN, 4.0];
         let weight = MatrixRef::new(&data, 2, 2).unwrap();
-        let error = configure("bits = 4")
-            .unwrap()
-            .quantize(weight, FloatType::F32, &LayerStats::default())
-            .unwrap_err();
+        let error = quantize("bits = 4", weight).unwrap_err();
         assert!(error.to_string().contains("row 1, column 0"), "{error}");
     }
 }

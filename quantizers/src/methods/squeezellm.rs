@@ -1,13 +1,13 @@
 //! `squeezellm`: Fisher-weighted codebook per output row, with sensitive and large weights kept apart
 //! (Kim et al. 2024, `SqueezeLLM`, sections 4.1 and 4.2).
 
-use super::kmeans::{codebook_scheme, fisher, index_bits};
+use super::kmeans::{codebook_plan, fisher, index_bits};
 use super::parameters::Parameters;
-use super::{Method, ParamError, QuantizeError, Quantizer, require_finite};
+use super::{LayerPlan, Method, ParamError, QuantizeError, Quantized, Quantizer, require_finite};
 use crate::codebook::fit_rows;
 use crate::outliers::{Quartiles, extract, mark_magnitude, mark_sensitive};
-use crate::stats::{LayerStats, Stat, SurveyRequest};
-use crate::tensor::{Encoding, QuantizedTensor, Scheme};
+use crate::statistics::{FISHER, LayerStats, Stat, SurveyRequest};
+use crate::tensor::{Encoding, QuantizedTensor};
 use crate::{FloatType, MatrixRef};
 
 /// The registry entry.
@@ -66,6 +66,17 @@ impl SqueezeLlmQuantizer {
         self.outlier_fraction > 0.0 || self.sensitive_fraction > 0.0
     }
 
+    /// Sparse values expected among `weights`.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a number of weights"
+    )]
+    fn sparse_values(&self, weights: usize) -> usize {
+        let share = self.outlier_fraction + self.sensitive_fraction;
+        (share * weights as f64).round() as usize
+    }
+
     /// Marks what leaves the dense part, `[rows * cols]`.
     fn outliers(
         &self,
@@ -87,25 +98,29 @@ impl SqueezeLlmQuantizer {
 }
 
 impl Quantizer for SqueezeLlmQuantizer {
-    fn needs(&self) -> &[Stat] {
-        &[Stat::Fisher]
-    }
-
-    fn scheme(&self, _rows: usize, _cols: usize) -> Result<Scheme, QuantizeError> {
-        Ok(codebook_scheme("squeezellm", self.bits, self.is_sparse()))
-    }
-
-    fn survey(&self) -> Option<SurveyRequest> {
+    fn plan(
+        &self,
+        rows: usize,
+        cols: usize,
+        stored: FloatType,
+    ) -> Result<LayerPlan, QuantizeError> {
+        let mut plan = codebook_plan("squeezellm", self.bits, (rows, cols), stored);
+        plan.scheme.outliers = self.is_sparse();
         let outlier_fraction = self.outlier_fraction;
-        (outlier_fraction > 0.0).then_some(SurveyRequest { outlier_fraction })
+        Ok(LayerPlan {
+            needs: vec![Stat(&FISHER)],
+            survey: (outlier_fraction > 0.0).then_some(SurveyRequest { outlier_fraction }),
+            outliers: self.sparse_values(rows * cols),
+            ..plan
+        })
     }
 
     fn quantize(
         &self,
         weight: MatrixRef<'_>,
-        _scale_type: FloatType,
+        _plan: &LayerPlan,
         stats: &LayerStats<'_>,
-    ) -> Result<QuantizedTensor, QuantizeError> {
+    ) -> Result<Quantized, QuantizeError> {
         require_finite(weight)?;
         let fisher = fisher(weight, stats)?;
         let (codebook, outliers) = if self.is_sparse() {
@@ -116,12 +131,13 @@ impl Quantizer for SqueezeLlmQuantizer {
         } else {
             (fit_rows(weight, Some(fisher), None, self.bits)?, None)
         };
-        Ok(QuantizedTensor {
+        let tensor = QuantizedTensor {
             rows: weight.rows(),
             cols: weight.cols(),
             encoding: Encoding::Codebook(codebook),
             outliers,
-        })
+        };
+        Ok(tensor.into())
     }
 }
 
@@ -156,15 +172,18 @@ mod tests {
         )
     }
 
+    fn plan(rule: &str) -> LayerPlan {
+        configure(rule).plan(16, 160, FloatType::F16).unwrap()
+    }
+
     fn quantize(rule: &str, factor: Option<f64>) -> Result<QuantizedTensor, QuantizeError> {
         let (weight, fisher) = layer();
-        let matrix = |data| MatrixRef::new(data, 16, 160).unwrap();
-        let stats = LayerStats {
-            fisher: Some(matrix(&fisher)),
-            outlier_factor: factor,
-            ..LayerStats::default()
-        };
-        configure(rule).quantize(matrix(&weight), FloatType::F16, &stats)
+        let matrix = MatrixRef::new(&weight, 16, 160).unwrap();
+        let stats = LayerStats::default()
+            .with_outlier_factor(factor)
+            .with(&FISHER, &fisher);
+        let quantized = configure(rule).quantize(matrix, &plan(rule), &stats)?;
+        Ok(quantized.tensor)
     }
 
     fn codebook(tensor: &QuantizedTensor) -> &crate::Codebook {
@@ -185,19 +204,13 @@ mod tests {
         assert_eq!(dense, same);
         assert!(dense.outliers.is_none());
         let (weight, fisher) = layer();
-        let matrix = |data| MatrixRef::new(data, 16, 160).unwrap();
-        let stats = LayerStats {
-            fisher: Some(matrix(&fisher)),
-            ..LayerStats::default()
-        };
+        let matrix = MatrixRef::new(&weight, 16, 160).unwrap();
+        let stats = LayerStats::default().with(&FISHER, &fisher);
         let rule = "bits = 3\nweighted = true".parse().unwrap();
         let kmeans = super::super::kmeans::KMeans.configure(&rule).unwrap();
-        assert_eq!(
-            kmeans
-                .quantize(matrix(&weight), FloatType::F16, &stats)
-                .unwrap(),
-            dense
-        );
+        let plan = kmeans.plan(16, 160, FloatType::F16).unwrap();
+        let same = kmeans.quantize(matrix, &plan, &stats).unwrap();
+        assert_eq!(same.tensor, dense);
     }
 
     #[test]
@@ -205,7 +218,7 @@ mod tests {
         let rule = "bits = 3\noutlier_fraction = 0.004\nsensitive_fraction = 0.01";
         let (weight, _) = layer();
         let matrix = MatrixRef::new(&weight, 16, 160).unwrap();
-        let request = configure(rule).survey().unwrap();
+        let request = plan(rule).survey.unwrap();
         let factor = shared_factor(&[survey(matrix).unwrap()], request.outlier_fraction);
         let tensor = quantize(rule, Some(factor)).unwrap();
         let (codebook, csr) = (codebook(&tensor), tensor.outliers.as_ref().unwrap());
@@ -233,7 +246,7 @@ mod tests {
             "{inexact} of {}",
             csr.columns.len()
         );
-        assert!(configure(rule).scheme(16, 160).unwrap().outliers);
+        assert!(plan(rule).scheme.outliers);
     }
 
     #[test]

@@ -204,11 +204,9 @@ impl Source for Random {
             .unwrap();
         let rule = format!("bits = {}", self.bits);
         let quantizer = rtn.configure(&rule.parse()?)?;
-        let stats = LayerStats {
-            name: layer,
-            ..LayerStats::default()
-        };
-        Ok(quantizer.quantize(weight, FloatType::F32, &stats)?)
+        let stats = LayerStats::new(layer, 0);
+        let plan = quantizer.plan(weight.rows(), weight.cols(), FloatType::F32)?;
+        Ok(quantizer.quantize(weight, &plan, &stats)?.tensor)
     }
 }
 

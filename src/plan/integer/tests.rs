@@ -26,10 +26,17 @@ fn every_layer_is_quantized_whether_a_rule_names_it_or_not() {
     let plan = plan_of(&text, &encoder()).unwrap();
     assert!(plan.kept.is_empty());
     assert_eq!(plan.layers.len(), encoder().layers.len());
-    let bits: Vec<u8> = plan.layers.iter().map(|layer| layer.scheme.bits).collect();
+    let bits: Vec<u8> = plan
+        .layers
+        .iter()
+        .map(|layer| layer.plan.scheme.bits)
+        .collect();
     assert_eq!(bits[..2], [4, 4]);
     let last = plan.layers.last().unwrap();
-    assert_eq!((last.name.as_str(), last.scheme.bits), ("classifier", 8));
+    assert_eq!(
+        (last.name.as_str(), last.plan.scheme.bits),
+        ("classifier", 8)
+    );
     assert!(
         last.because.starts_with("no rule names it"),
         "{}",
@@ -44,7 +51,7 @@ fn every_layer_is_quantized_whether_a_rule_names_it_or_not() {
     );
     assert!(plan.integer.is_some());
     let bare = plan_of(TABLES, &encoder()).unwrap();
-    assert!(bare.layers.iter().all(|layer| layer.scheme.bits == 8));
+    assert!(bare.layers.iter().all(|layer| layer.plan.scheme.bits == 8));
 }
 
 #[test]

@@ -1,0 +1,43 @@
+//! Calibration that could not be carried through.
+
+use super::stats_store::StoreError;
+use crate::StageError;
+use thiserror::Error;
+
+/// Calibration that could not be carried through.
+#[derive(Debug, Error)]
+pub enum CollectError {
+    /// A stage failed.
+    #[error(transparent)]
+    Stage(#[from] StageError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The system gives no more threads.
+    #[error("cannot start worker threads")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+    /// A point the model does not have.
+    #[error("the model has no point `{point}`")]
+    NoPoint {
+        /// The name asked for.
+        point: String,
+    },
+    /// An activation is NaN or infinite.
+    #[error("calibration values at `{point}` are not finite (sequence {sequence})")]
+    NotFinite {
+        /// The point.
+        point: String,
+        /// Index of the calibration sequence.
+        sequence: usize,
+    },
+    /// A statistic needs something this model does not offer.
+    #[error("cannot collect `{statistic}` for `{layer}`: {reason}")]
+    Unsupported {
+        /// Statistic name.
+        statistic: &'static str,
+        /// Layer name.
+        layer: String,
+        /// Why not.
+        reason: &'static str,
+    },
+}

@@ -1,0 +1,266 @@
+//! Stage by stage to the loss, and back.
+
+use super::kept_inputs::KeptInputs;
+use super::squares::{self, Squares};
+use super::tapes::TapedStages;
+use super::{FisherOptions, Sequence, loss};
+use crate::running::error::CollectError;
+use crate::running::measured::{Measurement, StageStatistics};
+use crate::running::observers::Batch;
+use crate::running::walk::StageWalk;
+use crate::running::workers::Workers;
+use crate::{Forward, Hidden, LayerSpec, Stage, StageError, Tape, Vjp, WeightGradient};
+use burn::tensor::Tensor;
+use std::collections::BTreeMap;
+
+/// What the forward pass leaves for the backward pass, and how both run.
+pub(super) struct Passes<'a> {
+    forward: &'a Forward<'a>,
+    sequences: &'a [Sequence],
+    /// Wanted layers, by stage.
+    layers: Vec<Vec<&'a LayerSpec>>,
+    first: usize,
+    options: &'a FisherOptions,
+    workers: Workers,
+    kept: KeptInputs,
+    /// The first stage whose tapes are kept; the last stage never is among them.
+    taped_from: usize,
+    /// By stage, in sequence order.
+    tapes: BTreeMap<usize, Vec<Tape>>,
+}
+
+/// What one stage's backward pass leaves.
+pub(super) struct Swept {
+    /// Loss of every sequence; meaningful for the last stage.
+    pub losses: Vec<f64>,
+    /// Gradient with respect to the stage's input, by sequence.
+    pub input_gradients: Vec<Tensor<3>>,
+    /// Sum over sequences of the squared weight gradients.
+    pub squares: Squares,
+    /// What was wanted of the inputs of layers.
+    pub statistics: StageStatistics,
+}
+
+/// What a sequence is sent back through.
+enum Way<'s> {
+    /// A tape from the way forward.
+    Recorded(Box<Tape>),
+    /// A stage that is to be run on this input once more.
+    Again(&'s dyn Stage, Box<Tensor<3>>),
+}
+
+impl<'a> Passes<'a> {
+    /// Prepares passes between stage `first` and the last.
+    pub(super) fn new(
+        forward: &'a Forward<'a>,
+        sequences: &'a [Sequence],
+        layers: Vec<Vec<&'a LayerSpec>>,
+        first: usize,
+        options: &'a FisherOptions,
+    ) -> Result<Self, CollectError> {
+        Ok(Self {
+            forward,
+            sequences,
+            layers,
+            first,
+            options,
+            workers: Workers::new()?,
+            kept: KeptInputs::new(options.memory_bytes, &options.scratch),
+            taped_from: usize::MAX,
+            tapes: BTreeMap::new(),
+        })
+    }
+
+    /// Decides whose tapes are kept, given what enters the first stage: those of the last blocks, which are
+    /// the first to be used.
+    pub(super) fn plan(&mut self, batches: &[Hidden]) -> Result<(), CollectError> {
+        let mut tokens = 0;
+        for batch in batches {
+            let [batch, length, _] = states(batch, self.first)?.dims();
+            tokens += batch * length;
+        }
+        let taped = TapedStages::within(
+            self.forward.model(),
+            self.first,
+            self.sequences.len(),
+            tokens,
+            self.options.tape_bytes,
+        );
+        self.taped_from = taped.from;
+        Ok(())
+    }
+
+    /// Takes the walk through its stage, keeping what the way back needs.
+    pub(super) fn forward(&mut self, walk: &mut StageWalk) -> Result<(), CollectError> {
+        let stage = walk.stage();
+        if stage < self.taped_from {
+            self.kept.keep(stage, walk.hidden())?;
+            return Ok(walk.advance(self.forward)?);
+        }
+        let built = self.build(stage)?;
+        walk.advance_with(|batches| {
+            let inputs = batches
+                .iter()
+                .map(|batch| states(batch, stage).cloned())
+                .collect::<Result<Vec<_>, _>>()?;
+            drop(batches);
+            let recorded = self
+                .workers
+                .map(inputs, |input| self.record(stage, built.as_ref(), input));
+            let (tapes, outputs) = recorded
+                .into_iter()
+                .map(|recorded| recorded.map(|(tape, output)| (tape, Hidden::States(output))))
+                .collect::<Result<(Vec<_>, Vec<_>), StageError>>()?;
+            self.tapes.insert(stage, tapes);
+            Ok(outputs)
+        })
+    }
+
+    /// Takes what enters the last stage.
+    pub(super) fn end(&mut self, batches: &[Hidden]) -> Result<(), CollectError> {
+        let last = self.forward.model().stages() - 1;
+        self.kept.keep(last, batches)
+    }
+
+    fn build(&self, stage: usize) -> Result<Box<dyn Stage>, StageError> {
+        let device = self.forward.device().clone().autodiff();
+        let model = self.forward.model();
+        model.build(stage, self.forward.source(), &device)
+    }
+
+    fn record(
+        &self,
+        stage: usize,
+        built: &dyn Stage,
+        input: Tensor<3>,
+    ) -> Result<(Tape, Tensor<3>), StageError> {
+        Tape::record(built, self.layers[stage].iter().copied(), input)
+    }
+
+    /// Sends `gradients` (none yet for the last stage) backwards through one stage.
+    pub(super) fn backward(
+        &mut self,
+        stage: usize,
+        gradients: Vec<Tensor<3>>,
+    ) -> Result<Swept, CollectError> {
+        let mut tapes = self.tapes.remove(&stage).unwrap_or_default().into_iter();
+        let built = if tapes.len() == 0 {
+            Some(self.build(stage)?)
+        } else {
+            None
+        };
+        let mut swept = Swept {
+            losses: Vec::new(),
+            input_gradients: Vec::new(),
+            squares: Squares::new(),
+            statistics: StageStatistics::default(),
+        };
+        let wants = self.options.wants.of_stage(self.forward.model(), stage);
+        let mut measurement = Measurement::new(&wants);
+        let mut incoming = gradients.into_iter();
+        // As many sequences in flight as there are threads; they are added up in their own order.
+        let count = self.sequences.len();
+        for start in (0..count).step_by(self.workers.count()) {
+            let range = start..(start + self.workers.count()).min(count);
+            let ways: Vec<Way<'_>> = if let Some(built) = &built {
+                let device = self.forward.device();
+                let inputs = self.kept.take(stage, range.clone(), device)?.into_iter();
+                let again = |input| Way::Again(built.as_ref(), Box::new(input));
+                inputs.map(again).collect()
+            } else {
+                let recorded = tapes.by_ref().take(range.len());
+                recorded.map(|tape| Way::Recorded(Box::new(tape))).collect()
+            };
+            let work: Vec<_> = range
+                .zip(ways)
+                .map(|(index, way)| (index, way, incoming.next()))
+                .collect();
+            let results = self.workers.map(work, |(index, way, gradient)| {
+                self.back(stage, index, way, gradient)
+            });
+            let mut weight_gradients = Vec::new();
+            for (index, result) in results.into_iter().enumerate() {
+                let (loss, vjp) = result?;
+                swept.losses.push(loss);
+                swept.input_gradients.push(vjp.input_gradient);
+                self.measure(
+                    stage,
+                    &vjp.weight_gradients,
+                    start + index,
+                    &mut measurement,
+                )?;
+                weight_gradients.extend(vjp.weight_gradients);
+            }
+            squares::add(&mut swept.squares, weight_gradients);
+        }
+        swept.statistics = measurement.finish();
+        Ok(swept)
+    }
+
+    /// Shows the inputs of one sequence's layers to the observers, each input point once.
+    fn measure(
+        &self,
+        stage: usize,
+        gradients: &[WeightGradient],
+        sequence: usize,
+        measurement: &mut Measurement<'_>,
+    ) -> Result<(), CollectError> {
+        let mut seen: Vec<&str> = Vec::new();
+        for gradient in gradients {
+            let of_gradient = |layer: &&&LayerSpec| layer.name == gradient.layer;
+            let Some(layer) = self.layers[stage].iter().find(of_gradient) else {
+                continue;
+            };
+            let point = layer.input_point.as_str();
+            if seen.contains(&point) {
+                continue;
+            }
+            seen.push(point);
+            let [batch, tokens, width] = gradient.input.dims();
+            let batch = Batch {
+                values: gradient.input.clone().reshape([batch * tokens, width]),
+                sequences: batch,
+                kept: 0,
+            };
+            measurement.add(point, &batch, sequence)?;
+        }
+        Ok(())
+    }
+
+    /// One sequence; `gradient` is that of the stage's output, or none where the loss follows.
+    fn back(
+        &self,
+        stage: usize,
+        index: usize,
+        way: Way<'_>,
+        gradient: Option<Tensor<3>>,
+    ) -> Result<(f64, Vjp), StageError> {
+        match (way, gradient) {
+            (Way::Recorded(tape), Some(gradient)) => Ok((0.0, tape.back(gradient))),
+            (Way::Again(built, input), Some(gradient)) => {
+                let (tape, _) = self.record(stage, built, *input)?;
+                Ok((0.0, tape.back(gradient)))
+            }
+            (Way::Again(built, input), None) => loss::last_stage(
+                built,
+                *input,
+                self.forward.model().output(),
+                &self.sequences[index].tokens,
+                loss::sequence_seed(self.options.seed, index),
+            ),
+            (Way::Recorded(_), None) => unreachable!("the last stage is never recorded"),
+        }
+    }
+}
+
+/// The states of one batch entering `stage`.
+fn states(batch: &Hidden, stage: usize) -> Result<&Tensor<3>, StageError> {
+    match batch {
+        Hidden::States(states) => Ok(states),
+        Hidden::Tokens(_) | Hidden::Pixels(_) => Err(StageError::Input {
+            stage: format!("stage {stage}"),
+            expected: "states",
+            found: batch.kind(),
+        }),
+    }
+}

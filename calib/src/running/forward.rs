@@ -1,0 +1,95 @@
+//! Running the stages of a model over many batches, with one block in memory or all of them.
+
+use super::walk::StageWalk;
+use crate::{Hidden, Model, Stage, StageError, WeightSource};
+use burn::tensor::Device;
+use std::ops::Range;
+
+/// A model, the source of its weights and the device they run on.
+///
+/// Stages are built when they are needed and dropped after use; [`Forward::keep_resident`] builds
+/// them once for models that fit in memory.
+pub struct Forward<'a> {
+    model: &'a dyn Model,
+    source: &'a dyn WeightSource,
+    device: Device,
+    resident: Vec<Box<dyn Stage>>,
+}
+
+impl<'a> Forward<'a> {
+    /// Prepares `model` over `source`; reads no weight yet.
+    pub fn new(model: &'a dyn Model, source: &'a dyn WeightSource, device: Device) -> Self {
+        Self {
+            model,
+            source,
+            device,
+            resident: Vec::new(),
+        }
+    }
+
+    /// Builds every stage once and keeps it.
+    ///
+    /// # Errors
+    /// A tensor that is missing or has another shape.
+    pub fn keep_resident(&mut self) -> Result<(), StageError> {
+        self.resident = (0..self.model.stages())
+            .map(|stage| self.model.build(stage, self.source, &self.device))
+            .collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    /// The model.
+    pub fn model(&self) -> &'a dyn Model {
+        self.model
+    }
+
+    /// Where its weights come from.
+    pub fn source(&self) -> &'a dyn WeightSource {
+        self.source
+    }
+
+    /// The device stages are built on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Walks `batches` through `stages`, batches in parallel; keeps their order.
+    ///
+    /// # Errors
+    /// The first error of a build or a forward pass.
+    pub fn run(
+        &self,
+        stages: Range<usize>,
+        batches: Vec<Hidden>,
+    ) -> Result<Vec<Hidden>, StageError> {
+        let mut walk = StageWalk::at(self.model, stages.start, batches);
+        for _ in stages {
+            walk.advance(self)?;
+        }
+        Ok(walk.into_hidden())
+    }
+
+    /// Runs all stages but the last: what enters the head.
+    ///
+    /// # Errors
+    /// As [`Forward::run`].
+    pub fn before_head(&self, batches: Vec<Hidden>) -> Result<Vec<Hidden>, StageError> {
+        self.run(0..self.model.stages() - 1, batches)
+    }
+
+    /// Lends one stage to `body`, building it unless it is resident.
+    ///
+    /// # Errors
+    /// As [`Model::build`].
+    pub fn with_stage<R>(
+        &self,
+        stage: usize,
+        body: impl FnOnce(&dyn Stage) -> R,
+    ) -> Result<R, StageError> {
+        if let Some(built) = self.resident.get(stage) {
+            return Ok(body(built.as_ref()));
+        }
+        let built = self.model.build(stage, self.source, &self.device)?;
+        Ok(body(built.as_ref()))
+    }
+}

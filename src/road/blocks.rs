@@ -1,0 +1,344 @@
+//! The loop over the stages of a model: observe, quantize, write, advance.
+//!
+//! Without gradients the blocks go first to last. Where a method reads gradients and nothing else has to
+//! wait for them, the blocks go last to first, each when the backward pass leaves it. Which of the two it is
+//! stands in the plan.
+
+use super::calibration::{self, Calibration, watched};
+use super::job::{LayerJob, LayerResult, layer_seed};
+use super::report::WorstLayers;
+use super::statistics::{StoredStatistics, fisher_options};
+use super::write;
+use crate::Error;
+use crate::model::OpenModel;
+use crate::plan::{BlockOrder, PlannedCalibration, PlannedLayer, QuantizeRequest};
+use crate::progress::{Progress, Track};
+use calib::running::error::CollectError;
+use calib::running::fisher::walk_backward;
+use calib::running::measured::{StageStatistics, Wants};
+use calib::running::overlay::Overlay;
+use calib::running::walk::StageWalk;
+use calib::{Forward, LayerSpec, WeightSource};
+use eval::report::{LayerFacts, WeightHistogram};
+use quantizers::formats::ArtifactWriter;
+use quantizers::{Quantizer, Sequential};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+/// Quantizes the layers of one model, stage by stage, into a writer.
+pub(super) struct Blocks<'a> {
+    model: &'a OpenModel,
+    request: &'a QuantizeRequest,
+    progress: &'a Progress,
+    layers: Vec<Layer<'a>>,
+    writer: ArtifactWriter,
+    /// Rows of the report, by planned layer.
+    facts: BTreeMap<usize, LayerFacts>,
+    histograms: WorstLayers,
+    track: Track,
+    /// Seconds spent quantizing and writing; the rest of the loop is calibration.
+    quantizing: f64,
+}
+
+/// One planned layer.
+struct Layer<'a> {
+    planned: &'a PlannedLayer,
+    spec: &'a LayerSpec,
+    quantizer: Box<dyn Quantizer>,
+    /// Shared by all layers with the same outlier target.
+    outlier_factor: Option<f64>,
+}
+
+/// What the loop leaves.
+pub(super) struct Finished {
+    pub(super) writer: ArtifactWriter,
+    /// In the order of the plan.
+    pub(super) layers: Vec<LayerFacts>,
+    /// Of the worst layers.
+    pub(super) histograms: Vec<WeightHistogram>,
+    /// Seconds of the loop that went into quantizing and writing.
+    pub(super) quantizing: f64,
+}
+
+impl<'a> Blocks<'a> {
+    /// Prepares the loop; `factors` are the shared outlier factors by planned layer.
+    ///
+    /// # Errors
+    /// A plan that does not configure its own methods or names a layer the model lacks.
+    pub(super) fn new(
+        model: &'a OpenModel,
+        request: &'a QuantizeRequest,
+        factors: &[Option<f64>],
+        writer: ArtifactWriter,
+        progress: &'a Progress,
+    ) -> Result<Self, Error> {
+        let bug = |message: String, source| Error::Bug { message, source };
+        let planned = &request.plan.layers;
+        let layers = planned.iter().zip(factors).map(|(planned, factor)| {
+            let mut specs = model.model.layers().iter();
+            let spec = specs.find(|spec| spec.name == planned.name);
+            let spec = spec.ok_or_else(|| {
+                let message = format!("the plan names `{}`, no layer of the model", planned.name);
+                bug(message, None)
+            })?;
+            let quantizer = planned.quantizer().map_err(|error| {
+                let message = "the plan does not configure its own methods".to_owned();
+                bug(message, Some(error.into()))
+            })?;
+            Ok(Layer {
+                planned,
+                spec,
+                quantizer,
+                outlier_factor: *factor,
+            })
+        });
+        Ok(Self {
+            model,
+            request,
+            progress,
+            layers: layers.collect::<Result<_, Error>>()?,
+            writer: writer.in_order(planned.iter().map(|layer| layer.name.as_str())),
+            facts: BTreeMap::new(),
+            histograms: WorstLayers::default(),
+            track: progress.stage("quantize", planned.len()),
+            quantizing: 0.0,
+        })
+    }
+
+    /// Quantizes every planned layer.
+    ///
+    /// # Errors
+    /// Data or weights that cannot be read, a model that cannot be run, a layer its method refuses, a full
+    /// disk.
+    pub(super) fn run(mut self, forward: &Forward<'_>) -> Result<Finished, Error> {
+        match &self.request.plan.calibration {
+            None => {
+                for stage in 0..self.model.model.stages() {
+                    self.stage(stage, &StageStatistics::default())?;
+                }
+            }
+            Some(planned) => {
+                let (model, request) = (self.model, self.request);
+                let calibration =
+                    Calibration::read(model, forward, planned, request, self.progress)?;
+                match planned.order {
+                    BlockOrder::LastToFirst => self.backward(forward, planned, &calibration)?,
+                    BlockOrder::FirstToLast => self.forward(forward, planned, &calibration)?,
+                }
+            }
+        }
+        Ok(Finished {
+            writer: self.writer,
+            layers: self.facts.into_values().collect(),
+            histograms: self.histograms.into_inner(),
+            quantizing: self.quantizing,
+        })
+    }
+
+    /// Last block to first, each with its gradients when the backward pass leaves it.
+    fn backward(
+        &mut self,
+        forward: &Forward<'_>,
+        planned: &PlannedCalibration,
+        calibration: &Calibration,
+    ) -> Result<(), Error> {
+        let scratch = calibration::scratch_folder()?;
+        let options = fisher_options(planned, self.request, self.wants(), scratch.path());
+        let (model, progress) = (self.model, self.progress);
+        let mut left: BTreeSet<usize> = (0..model.model.stages()).collect();
+        let walked = watched(progress, "fisher", |report| {
+            let mut leave = |stage, statistics: StageStatistics| {
+                left.remove(&stage);
+                self.stage(stage, &statistics).map_err(Failure::Road)
+            };
+            let sequences = &calibration.sequences;
+            walk_backward(forward, sequences, &options, &mut leave, report)
+        });
+        walked.map_err(|failure| match failure {
+            Failure::Collect(error) => calibration::failed(model, error),
+            Failure::Road(error) => error,
+        })?;
+        // Stages before the first layer that reads gradients.
+        for stage in left {
+            self.stage(stage, &StageStatistics::default())?;
+        }
+        Ok(())
+    }
+
+    /// First block to last; sequential methods see what the quantized blocks before make of the data.
+    fn forward(
+        &mut self,
+        forward: &Forward<'_>,
+        planned: &PlannedCalibration,
+        calibration: &Calibration,
+    ) -> Result<(), Error> {
+        let model = self.model;
+        let failed = |error: CollectError| calibration::failed(model, error);
+        let wants = self.wants();
+        let plan = (planned, self.request);
+        let stored =
+            StoredStatistics::measure(model, forward, calibration, plan, &wants, self.progress)?;
+        let stages = model.model.stages();
+        let sequential = planned.sequential != Sequential::No;
+        let is_observed = |stage: &usize| !wants.of_stage(model.model.as_ref(), *stage).no_points();
+        let observed = match (0..stages).rfind(is_observed) {
+            Some(last) if sequential || !planned.keep_statistics => last + 1,
+            _ => 0,
+        };
+        let calibrating = self.progress.stage("calibrate", observed);
+        let mut walk = StageWalk::new(model.model.as_ref(), calibration.batches());
+        let mut overlay = Overlay::new(model.weights());
+        for stage in 0..stages {
+            let waiting = stored.of_stage(stage)?;
+            if stage >= observed {
+                self.stage(stage, &waiting)?;
+                continue;
+            }
+            if sequential {
+                self.sequential_stage(&mut walk, forward, &mut overlay, &waiting)?;
+            } else {
+                let mut statistics = walk.observe_and_advance(forward, &wants).map_err(failed)?;
+                statistics.extend(waiting);
+                self.stage(stage, &statistics)?;
+            }
+            calibrating.advance(1);
+        }
+        Ok(())
+    }
+
+    /// One stage of a sequential method: measured with the quantized weights of everything before, then run
+    /// with its own.
+    fn sequential_stage<'w>(
+        &mut self,
+        walk: &mut StageWalk,
+        forward: &Forward<'_>,
+        overlay: &mut Overlay<'w>,
+        waiting: &StageStatistics,
+    ) -> Result<(), Error> {
+        let model = self.model;
+        let failed = |error: CollectError| calibration::failed(model, error);
+        let stage = walk.stage();
+        let mut changed = Vec::new();
+        for group in self.groups(stage) {
+            let wants = self.wants_of(&group);
+            let current = Forward::new(forward.model(), &*overlay, forward.device().clone());
+            let mut statistics = walk.observe(&current, &wants).map_err(failed)?;
+            drop(current);
+            statistics.extend(waiting.clone());
+            for index in group {
+                let result = self.quantize(index, model.weights(), &statistics)?;
+                let layer = &self.layers[index];
+                let (shape, values) = result.into_checkpoint_layout(layer.planned);
+                overlay.set(&layer.spec.weight_name(), shape, values);
+                changed.push(layer.spec.weight_name());
+            }
+        }
+        let current = Forward::new(forward.model(), &*overlay, forward.device().clone());
+        walk.advance(&current)
+            .map_err(|error| failed(error.into()))?;
+        drop(current);
+        for name in changed {
+            overlay.unset(&name);
+        }
+        Ok(())
+    }
+
+    /// Layers of a stage that are measured together: by input point where everything that runs before a
+    /// layer is to be quantized already, else the whole stage.
+    fn groups(&self, stage: usize) -> Vec<Vec<usize>> {
+        let layers = self.layers_of(stage);
+        let one_by_one =
+            |&index: &usize| self.layers[index].planned.plan.sequential == Sequential::Layers;
+        if !layers.iter().any(one_by_one) {
+            return vec![layers];
+        }
+        let point = |index: usize| &self.layers[index].spec.input_point;
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        for index in layers {
+            match groups.last_mut() {
+                Some(group) if point(group[0]) == point(index) => group.push(index),
+                _ => groups.push(vec![index]),
+            }
+        }
+        groups
+    }
+
+    fn layers_of(&self, stage: usize) -> Vec<usize> {
+        let layers = self.layers.iter().enumerate();
+        layers
+            .filter(|(_, layer)| layer.planned.stage == stage)
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    /// Everything the plan measures.
+    fn wants(&self) -> Wants {
+        let all: Vec<usize> = (0..self.layers.len()).collect();
+        self.wants_of(&all)
+    }
+
+    fn wants_of(&self, layers: &[usize]) -> Wants {
+        let mut wants = Wants::default();
+        for &index in layers {
+            let layer = &self.layers[index];
+            for stat in self.request.plan.needs_of(layer.planned) {
+                wants.layer(layer.spec, stat.0);
+            }
+        }
+        wants
+    }
+
+    /// Quantizes all layers of a stage from the original weights.
+    fn stage(&mut self, stage: usize, statistics: &StageStatistics) -> Result<(), Error> {
+        for index in self.layers_of(stage) {
+            self.quantize(index, self.model.weights(), statistics)?;
+        }
+        Ok(())
+    }
+
+    /// Quantizes and writes one layer of `weights`.
+    fn quantize(
+        &mut self,
+        index: usize,
+        weights: &dyn WeightSource,
+        statistics: &StageStatistics,
+    ) -> Result<LayerResult, Error> {
+        let started = Instant::now();
+        let layer = &self.layers[index];
+        let planned = layer.planned;
+        self.track.now(&planned.name);
+        let job = LayerJob {
+            model_name: &self.model.name,
+            weights,
+            planned,
+            quantizer: layer.quantizer.as_ref(),
+            values: statistics.of_layer(layer.spec),
+            outlier_factor: layer.outlier_factor,
+            seed: layer_seed(self.request.plan.seed, &planned.name),
+        };
+        let result = job.run()?;
+        let size = self
+            .writer
+            .layer(&planned.name, &result.tensor, &planned.plan.scheme)
+            .map_err(|error| write::failed(self.request, error))?;
+        self.histograms.offer(planned, &result);
+        self.facts.insert(index, result.facts(planned, size));
+        let line = result.line(planned, size, self.facts.len(), self.layers.len());
+        self.progress.layer(&line);
+        self.track.advance(1);
+        self.quantizing += started.elapsed().as_secs_f64();
+        Ok(result)
+    }
+}
+
+/// What ends a backward walk early.
+enum Failure {
+    Collect(CollectError),
+    Road(Error),
+}
+
+impl From<CollectError> for Failure {
+    fn from(error: CollectError) -> Self {
+        Self::Collect(error)
+    }
+}

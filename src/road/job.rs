@@ -1,0 +1,209 @@
+//! One layer: read, quantize, measure.
+
+use crate::Error;
+use crate::plan::PlannedLayer;
+use crate::progress::FinishedLayer;
+use calib::artifact::transpose;
+use calib::running::measured::LayerValues;
+use calib::{WeightSource, output_error};
+use eval::report::LayerFacts;
+use quantizers::error_metrics::{sqnr_db, weighted_error};
+use quantizers::formats::StoredSize;
+use quantizers::statistics::{FISHER, HESSIAN};
+use quantizers::{Granularity, LayerStats, MatrixRef, Quantized, QuantizedTensor, Quantizer};
+use std::time::Instant;
+
+/// What quantizing one layer takes.
+pub(super) struct LayerJob<'a> {
+    pub(super) model_name: &'a str,
+    /// Where the weight comes from.
+    pub(super) weights: &'a dyn WeightSource,
+    pub(super) planned: &'a PlannedLayer,
+    pub(super) quantizer: &'a dyn Quantizer,
+    /// What was measured for it.
+    pub(super) values: LayerValues<'a>,
+    pub(super) outlier_factor: Option<f64>,
+    pub(super) seed: u64,
+}
+
+/// A quantized layer and how well it went.
+pub(super) struct LayerResult {
+    /// The result.
+    pub(super) tensor: QuantizedTensor,
+    /// What the quantizer says of it.
+    pub(super) notes: Vec<String>,
+    /// The weights it came from, `[out, in]`.
+    pub(super) weight: Vec<f32>,
+    /// What the result decodes to.
+    pub(super) decoded: Vec<f32>,
+    /// Weight SQNR; absent where nothing was lost.
+    pub(super) sqnr_db: Option<f64>,
+    /// Output SQNR on calibration data, where the Hessian is known.
+    pub(super) output_sqnr_db: Option<f64>,
+    /// `sum F (w - w')^2`, where the Fisher is known.
+    pub(super) weighted_error: Option<f64>,
+    /// Time of the quantizer alone.
+    pub(super) seconds: f64,
+}
+
+impl LayerJob<'_> {
+    /// Reads, quantizes and measures.
+    ///
+    /// # Errors
+    /// A tensor that cannot be read, or a matrix the method refuses.
+    pub(super) fn run(&self) -> Result<LayerResult, Error> {
+        let planned = self.planned;
+        let [rows, cols] = planned.shape;
+        let refused = |error| {
+            Error::mismatch(
+                format!(
+                    "cannot quantize `{}` [{rows}, {cols}] with `{}`",
+                    planned.name, planned.method
+                ),
+                error,
+            )
+        };
+        let misshapen = |error: quantizers::ShapeError| {
+            Error::mismatch(
+                format!("statistics of `{}` have another shape", planned.name),
+                error,
+            )
+        };
+        let weight = weight_matrix(self.weights, self.model_name, planned)?;
+        let matrix = MatrixRef::new(&weight, rows, cols).map_err(misshapen)?;
+        let stats = LayerStats::new(&planned.name, self.seed);
+        let stats = self
+            .values
+            .add_to(stats.with_outlier_factor(self.outlier_factor));
+        let started = Instant::now();
+        let quantized = self.quantizer.quantize(matrix, &planned.plan, &stats);
+        let Quantized { tensor, notes } = quantized.map_err(refused)?;
+        let seconds = started.elapsed().as_secs_f64();
+        tensor.check().map_err(|error| Error::Bug {
+            message: format!(
+                "`{}` left parts that do not belong together",
+                planned.method
+            ),
+            source: Some(error.into()),
+        })?;
+        let decoded = tensor.dequantize();
+        let approximation = MatrixRef::new(&decoded, rows, cols).map_err(misshapen)?;
+        let sqnr = sqnr_db(matrix, approximation);
+        let of = |statistic, rows| {
+            let values = stats.get(statistic);
+            let matrix = values.map(|values| MatrixRef::new(values, rows, cols));
+            matrix.transpose().map_err(misshapen)
+        };
+        let weighted_error =
+            of(&FISHER, rows)?.map(|fisher| weighted_error(matrix, approximation, fisher));
+        let output_sqnr_db = of(&HESSIAN, cols)?
+            .and_then(|hessian| output_error::output_sqnr_db(matrix, approximation, hessian));
+        Ok(LayerResult {
+            tensor,
+            notes,
+            sqnr_db: sqnr.is_finite().then_some(sqnr),
+            output_sqnr_db,
+            weighted_error,
+            seconds,
+            decoded,
+            weight,
+        })
+    }
+}
+
+impl LayerResult {
+    /// Shape and values of the decoded weight in the checkpoint's own layout.
+    pub(super) fn into_checkpoint_layout(self, planned: &PlannedLayer) -> (Vec<usize>, Vec<f32>) {
+        let [rows, cols] = planned.shape;
+        if planned.plan.scheme.transposed {
+            (vec![cols, rows], transpose(&self.decoded, rows, cols))
+        } else {
+            (vec![rows, cols], self.decoded)
+        }
+    }
+
+    fn outlier_fraction(&self) -> f64 {
+        let weights = (self.tensor.rows * self.tensor.cols).max(1);
+        self.tensor
+            .outliers
+            .as_ref()
+            .map_or(0.0, |sparse| sparse.values.len() as f64 / weights as f64)
+    }
+
+    /// The layer's row of the report.
+    pub(super) fn facts(&self, planned: &PlannedLayer, size: StoredSize) -> LayerFacts {
+        LayerFacts {
+            name: planned.name.clone(),
+            shape: planned.shape,
+            method: planned.method.clone(),
+            bits: planned.plan.scheme.bits,
+            bits_per_weight: size.bits as f64 / size.weights.max(1) as f64,
+            sqnr_db: self.sqnr_db,
+            output_sqnr_db: self.output_sqnr_db,
+            weighted_error: self.weighted_error,
+            outlier_fraction: self.outlier_fraction(),
+            seconds: self.seconds,
+            because: planned.because.clone(),
+            notes: self.notes.clone(),
+            group_size: match planned.plan.scheme.granularity {
+                Granularity::Group(size) => Some(size),
+                Granularity::Tensor | Granularity::Channel => None,
+            },
+            damage_share: None,
+        }
+    }
+
+    /// The layer's line on the terminal.
+    pub(super) fn line(
+        &self,
+        planned: &PlannedLayer,
+        size: StoredSize,
+        index: usize,
+        count: usize,
+    ) -> FinishedLayer {
+        FinishedLayer {
+            index,
+            count,
+            name: planned.name.clone(),
+            method: planned.method.clone(),
+            bits: planned.plan.scheme.bits,
+            outlier_fraction: self.outlier_fraction(),
+            original_bytes: planned.original_bytes,
+            bytes: size.bits.div_ceil(8),
+            sqnr_db: self.sqnr_db,
+            seconds: self.seconds,
+        }
+    }
+}
+
+/// The weight of a layer as `[out, in]`, whatever the checkpoint's layout.
+///
+/// # Errors
+/// A tensor that cannot be read.
+pub(super) fn weight_matrix(
+    weights: &dyn WeightSource,
+    model_name: &str,
+    planned: &PlannedLayer,
+) -> Result<Vec<f32>, Error> {
+    let name = format!("{}.weight", planned.name);
+    let tensor = weights
+        .tensor(&name)
+        .map_err(|error| Error::io(format!("cannot read `{name}` of `{model_name}`"), error))?;
+    let [rows, cols] = planned.shape;
+    let values = if planned.plan.scheme.transposed {
+        transpose(&tensor.data, cols, rows)
+    } else {
+        tensor.data.into_owned()
+    };
+    weights.release(&name);
+    Ok(values)
+}
+
+/// A seed of its own for every layer, whatever the order they are quantized in.
+pub(super) fn layer_seed(seed: u64, name: &str) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&seed.to_le_bytes()).update(name.as_bytes());
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(bytes)
+}

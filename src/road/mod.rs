@@ -1,0 +1,60 @@
+//! The road a checkpoint travels, one file per stage.
+
+mod activations;
+mod blocks;
+mod calibration;
+mod data;
+mod integer;
+mod job;
+mod layer_source;
+mod report;
+mod statistics;
+mod survey;
+mod synthetic_ranges;
+mod write;
+pub mod evaluate;
+pub mod quantize;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// Wall time of the stages of the road.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    started: Instant,
+    stages: BTreeMap<String, f64>,
+}
+
+impl Clock {
+    /// Starts now.
+    pub(crate) fn start() -> Self {
+        Self {
+            started: Instant::now(),
+            stages: BTreeMap::new(),
+        }
+    }
+
+    /// Runs `body` as the stage `name`.
+    pub(crate) fn stage<R>(&mut self, name: &str, body: impl FnOnce() -> R) -> R {
+        let started = Instant::now();
+        let result = body();
+        *self.stages.entry(name.to_owned()).or_default() += started.elapsed().as_secs_f64();
+        result
+    }
+
+    /// Counts `seconds` that were spent in the stage `from` as those of `to`.
+    pub(crate) fn move_to(&mut self, from: &str, to: &str, seconds: f64) {
+        *self.stages.entry(from.to_owned()).or_default() -= seconds;
+        *self.stages.entry(to.to_owned()).or_default() += seconds;
+    }
+
+    /// Seconds since the start.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    /// Seconds by stage.
+    pub(crate) fn stages(&self) -> BTreeMap<String, f64> {
+        self.stages.clone()
+    }
+}

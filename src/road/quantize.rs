@@ -1,0 +1,57 @@
+//! Quantizing: from a plan to a written, verified, evaluated folder.
+
+use super::blocks::{Blocks, Finished};
+use super::{Clock, evaluate, integer, report, survey, write};
+use crate::Error;
+use crate::model::OpenModel;
+use crate::plan::QuantizeRequest;
+use crate::progress::Progress;
+use calib::Forward;
+use eval::report::Report;
+use quantizers::formats::verify;
+
+/// Carries out `request` on `model`.
+///
+/// # Errors
+/// Anything that keeps the road from its end. Failed gates are in the report, not an error here.
+pub fn run(
+    model: &OpenModel,
+    request: &QuantizeRequest,
+    progress: &Progress,
+) -> Result<Report, Error> {
+    if let Some(planned) = &request.plan.integer {
+        return integer::run(model, request, planned, progress);
+    }
+    let mut clock = Clock::start();
+    let plan = &request.plan;
+    let device = request.machine.device.open()?;
+    let forward = Forward::new(model.model.as_ref(), model.weights(), device);
+
+    let factors = clock.stage("survey", || survey::run(model, plan, progress))?;
+    let writer = write::begin(request)?;
+    let blocks = Blocks::new(model, request, &factors, writer, progress)?;
+    let Finished {
+        writer,
+        layers,
+        histograms,
+        quantizing,
+    } = clock.stage("calibrate", || blocks.run(&forward))?;
+    clock.move_to("calibrate", "quantize", quantizing);
+    let written = clock.stage("write", || write::finish(writer, model, request))?;
+    clock.stage("verify", || {
+        verify(&request.output, &written.expected)
+            .map(drop)
+            .map_err(|error| Error::Verification {
+                path: request.output.clone(),
+                source: error.into(),
+            })
+    })?;
+    let scores = if request.evaluate && !plan.evaluations.is_empty() {
+        clock.stage("evaluate", || evaluate::of_output(model, request, progress))?
+    } else {
+        Vec::new()
+    };
+    let mut made = report::of_quantize(model, request, &written, layers, scores, progress);
+    made.histograms = histograms;
+    report::complete(made, request, &clock)
+}

@@ -1,0 +1,205 @@
+//! From what happened to the report.
+
+use super::Clock;
+use super::job::LayerResult;
+use crate::Error;
+use crate::machine::Machine;
+use crate::model::OpenModel;
+use crate::plan::{PlannedLayer, QuantizeRequest};
+use crate::progress::{Progress, memory};
+use eval::gate::Gate;
+use eval::report::{
+    ArtifactFacts, LayerFacts, ModelFacts, RecipeFacts, Report, RunFacts, SCHEMA, SizeFacts,
+    WeightHistogram,
+};
+use eval::score::Score;
+use quantizers::formats::Written;
+
+/// Layers whose histograms the report shows.
+const SHOWN: usize = 3;
+
+/// The layers with the lowest weight SQNR, worst first.
+#[derive(Default)]
+pub(super) struct WorstLayers(Vec<(f64, WeightHistogram)>);
+
+impl WorstLayers {
+    /// Takes a layer in if it is among the worst.
+    pub(super) fn offer(&mut self, planned: &PlannedLayer, done: &LayerResult) {
+        let Some(sqnr) = done.sqnr_db else { return };
+        let place = self.0.partition_point(|(other, _)| *other <= sqnr);
+        if place >= SHOWN {
+            return;
+        }
+        let [rows, _] = planned.shape;
+        if let Some(histogram) =
+            WeightHistogram::worst_row(&planned.name, &done.weight, &done.decoded, rows)
+        {
+            self.0.insert(place, (sqnr, histogram));
+            self.0.truncate(SHOWN);
+        }
+    }
+
+    /// The histograms, worst first.
+    pub(super) fn into_inner(self) -> Vec<WeightHistogram> {
+        self.0.into_iter().map(|(_, histogram)| histogram).collect()
+    }
+}
+
+/// What a report says of a model.
+pub(super) fn model_facts(model: &OpenModel) -> ModelFacts {
+    let facts = model.facts();
+    ModelFacts {
+        name: model.name.clone(),
+        revision: model.revision.clone(),
+        architecture: facts.architecture,
+        parameters: facts.parameters,
+    }
+}
+
+/// The report of a quantization, but for gates, histograms and the run.
+pub(super) fn of_quantize(
+    model: &OpenModel,
+    request: &QuantizeRequest,
+    written: &Written,
+    layers: Vec<LayerFacts>,
+    scores: Vec<Score>,
+    progress: &Progress,
+) -> Report {
+    let plan = &request.plan;
+    let original_bytes = model.checkpoint.tensors().file_bytes();
+    let artifact_bytes: u64 = written
+        .files
+        .iter()
+        .filter(|(path, _)| {
+            path.extension()
+                .is_some_and(|ending| ending == "safetensors")
+        })
+        .map(|(_, bytes)| bytes)
+        .sum();
+    let mut warnings = plan.notes.clone();
+    warnings.extend(progress.warnings());
+    if !request.evaluate {
+        warnings.push("not evaluated: `--no-eval` was given".to_owned());
+    }
+    let layers = with_damage(layers);
+    Report {
+        schema: SCHEMA,
+        model: model_facts(model),
+        recipe: Some(RecipeFacts {
+            name: plan.recipe.name.clone(),
+            sha256: plan.recipe.sha256.clone(),
+        }),
+        scores,
+        size: Some(SizeFacts {
+            original_bytes,
+            artifact_bytes,
+            bits_per_weight_linear: written.bits_per_weight().unwrap_or(0.0),
+            bits_per_weight_file: 8.0 * artifact_bytes as f64 / plan.model.parameters.max(1) as f64,
+            ratio: original_bytes as f64 / artifact_bytes.max(1) as f64,
+        }),
+        layers,
+        run: RunFacts::default(),
+        warnings,
+        gates: Vec::new(),
+        artifact: Some(ArtifactFacts {
+            format: plan.format.clone(),
+            path: request.output.display().to_string(),
+        }),
+        frontier: Vec::new(),
+        histograms: Vec::new(),
+        nonlinear: Vec::new(),
+        calibration: None,
+    }
+}
+
+/// Sizes of an evaluated folder; nothing where no layer of it is quantized.
+pub(super) fn size_of_folder(model: &OpenModel, baseline: Option<&OpenModel>) -> Option<SizeFacts> {
+    let reader = model.artifact.reader();
+    if reader.layers().is_empty() {
+        return None;
+    }
+    let artifact_bytes = reader.folder().file_bytes();
+    let (mut bits, mut weights) = (0_u64, 0_u64);
+    for (name, layer) in reader.layers() {
+        let prefix = format!("{name}.weight");
+        let stored = reader.folder().names_from(&prefix);
+        bits += stored
+            .filter_map(|entry| reader.folder().bytes(entry).ok())
+            .map(|bytes| 8 * bytes.len() as u64)
+            .sum::<u64>();
+        weights += (layer.rows * layer.cols) as u64;
+    }
+    let original_bytes = baseline.map_or(0, |baseline| baseline.checkpoint.tensors().file_bytes());
+    Some(SizeFacts {
+        original_bytes,
+        artifact_bytes,
+        bits_per_weight_linear: bits as f64 / weights.max(1) as f64,
+        bits_per_weight_file: 8.0 * artifact_bytes as f64 / model.facts().parameters.max(1) as f64,
+        ratio: original_bytes as f64 / artifact_bytes.max(1) as f64,
+    })
+}
+
+/// Each layer's share of the summed weighted error, where every layer has one.
+fn with_damage(mut layers: Vec<LayerFacts>) -> Vec<LayerFacts> {
+    let total: Option<f64> = layers.iter().map(|layer| layer.weighted_error).sum();
+    if let Some(total) = total.filter(|total| *total > 0.0) {
+        for layer in &mut layers {
+            layer.damage_share = layer.weighted_error.map(|error| error / total);
+        }
+    }
+    layers
+}
+
+/// Finishes the report of a quantization and writes it beside the model.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub(super) fn complete(
+    mut report: Report,
+    request: &QuantizeRequest,
+    clock: &Clock,
+) -> Result<Report, Error> {
+    finish(
+        &mut report,
+        &request.gates,
+        &request.machine,
+        &request.command,
+        request.plan.seed,
+        clock,
+    );
+    eval::report::write(&report, &request.output).map_err(|error| {
+        Error::io(
+            format!(
+                "cannot write the report into `{}`",
+                request.output.display()
+            ),
+            error,
+        )
+    })?;
+    Ok(report)
+}
+
+/// Adds gates and the run.
+pub(super) fn finish(
+    report: &mut Report,
+    gates: &[Gate],
+    machine: &Machine,
+    command: &str,
+    seed: u64,
+    clock: &Clock,
+) {
+    report.gates = gates
+        .iter()
+        .map(|gate| gate.check(&report.scores))
+        .collect();
+    report.run = RunFacts {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        seed,
+        device: machine.device.to_string(),
+        threads: machine.threads,
+        seconds: clock.seconds(),
+        peak_memory_bytes: memory::peak_bytes().unwrap_or(0),
+        stages: clock.stages(),
+        command: command.to_owned(),
+    };
+}

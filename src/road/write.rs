@@ -1,0 +1,78 @@
+//! Writing: the layers as they come, then everything that is not quantized, then the folder.
+
+use crate::Error;
+use crate::model::OpenModel;
+use crate::plan::QuantizeRequest;
+use quantizers::formats::{self, ArtifactWriter, FormatError, WriterOptions, Written};
+use std::collections::BTreeSet;
+
+/// Begins the output folder.
+///
+/// # Errors
+/// A folder that cannot be written, or that holds a model that is not to be replaced.
+pub(super) fn begin(request: &QuantizeRequest) -> Result<ArtifactWriter, Error> {
+    let format = formats::find(&request.plan.format).ok_or_else(|| Error::Bug {
+        message: format!(
+            "the plan names the unknown format `{}`",
+            request.plan.format
+        ),
+        source: None,
+    })?;
+    let options = WriterOptions {
+        format,
+        shard_bytes: request.plan.shard_bytes,
+        overwrite: request.replace,
+    };
+    ArtifactWriter::create(&request.output, options).map_err(|error| failed(request, error))
+}
+
+/// Copies what is not quantized, unchanged, and gives the folder its final names.
+///
+/// # Errors
+/// A tensor that cannot be read, a full disk.
+pub(super) fn finish(
+    mut writer: ArtifactWriter,
+    model: &OpenModel,
+    request: &QuantizeRequest,
+) -> Result<Written, Error> {
+    let failed = |error| failed(request, error);
+    let quantized: BTreeSet<String> = request
+        .plan
+        .layers
+        .iter()
+        .map(|layer| format!("{}.weight", layer.name))
+        .collect();
+    let tensors = model.checkpoint.tensors();
+    for (name, info) in tensors.tensors() {
+        if quantized.contains(name) {
+            continue;
+        }
+        let bytes = tensors.bytes(name).map_err(failed)?;
+        writer
+            .passthrough(name, info.dtype, &info.shape, bytes)
+            .map_err(failed)?;
+        tensors.release(name);
+    }
+    writer.side_files(&model.folder).map_err(failed)?;
+    let linear: Vec<String> = model
+        .model
+        .layers()
+        .iter()
+        .map(|layer| layer.name.clone())
+        .collect();
+    let config = model
+        .checkpoint
+        .config()
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
+    writer.finish(&config, &linear).map_err(failed)
+}
+
+/// What failed while the output was written.
+pub(super) fn failed(request: &QuantizeRequest, error: FormatError) -> Error {
+    Error::io(
+        format!("cannot write `{}`", request.output.display()),
+        error,
+    )
+}
