@@ -20,8 +20,9 @@ pub(crate) mod tests;
 
 pub use error::PlanError;
 pub use estimate::Estimate;
+pub use eval::kind::ModelKind;
 pub(crate) use evaluations::evaluations;
-pub use facts::{ModelFacts, ModelKind, StageFacts, dtype_name};
+pub use facts::{ModelFacts, StageFacts, dtype_name};
 pub use integer::PlannedInteger;
 pub(crate) use integer::SYNTHETIC;
 pub use request::{EvaluateRequest, QuantizeRequest};

@@ -253,3 +253,13 @@ pub enum StageError {
         limit: usize,
     },
 }
+
+impl StageError {
+    /// What the user could do about it, in one line.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Source(error) => error.hint(),
+            _ => None,
+        }
+    }
+}

@@ -1,4 +1,7 @@
 //! How much of a layer's output survives: the error seen through the inputs it meets.
+//!
+//! Two figures: with the full Hessian of the inputs, and with its diagonal, which is all an integer
+//! compiler has.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use quantizers::MatrixRef;
@@ -44,9 +47,52 @@ pub fn output_sqnr_db(
     (error > 0.0 && signal > 0.0).then(|| 10.0 * (signal / error).log10())
 }
 
+/// The same with the diagonal of the Hessian, as if the inputs were independent of each other:
+/// `10 log10( sum_ij h_j w_ij^2 / sum_ij h_j (w_ij - w'_ij)^2 )`, `h` the mean squares `[cols]`.
+///
+/// Nothing where the layer's output or its error is zero.
+///
+/// # Panics
+/// When the shapes differ.
+pub fn diagonal_output_sqnr_db(
+    original: MatrixRef<'_>,
+    approximation: MatrixRef<'_>,
+    mean_square: &[f32],
+) -> Option<f64> {
+    let cols = original.cols();
+    assert_eq!(
+        (original.rows(), cols),
+        (approximation.rows(), approximation.cols()),
+        "matrices of one shape"
+    );
+    assert_eq!(cols, mean_square.len(), "one mean square for each input");
+    let (mut signal, mut noise) = (0.0_f64, 0.0_f64);
+    let rows = original.data().chunks_exact(cols.max(1));
+    for (exact, rounded) in rows.zip(approximation.data().chunks_exact(cols.max(1))) {
+        for ((&exact, &rounded), &square) in exact.iter().zip(rounded).zip(mean_square) {
+            let (exact, square) = (f64::from(exact), f64::from(square));
+            signal += square * exact * exact;
+            noise += square * (exact - f64::from(rounded)).powi(2);
+        }
+    }
+    (signal > 0.0 && noise > 0.0).then(|| 10.0 * (signal / noise).log10())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_correlations_outputs_count_by_the_squares_of_their_inputs() {
+        let exact = [1.0, 2.0, 3.0, 4.0];
+        let rounded = [1.0, 1.0, 3.0, 4.0];
+        let exact = MatrixRef::new(&exact, 2, 2).unwrap();
+        let rounded = MatrixRef::new(&rounded, 2, 2).unwrap();
+        // Signal 1*1 + 10*4 + 1*9 + 10*16 = 210, noise 10.
+        let found = diagonal_output_sqnr_db(exact, rounded, &[1.0, 10.0]).unwrap();
+        assert!((found - 10.0 * 21.0_f64.log10()).abs() < 1e-12);
+        assert_eq!(diagonal_output_sqnr_db(exact, exact, &[1.0, 1.0]), None);
+    }
 
     #[test]
     fn only_errors_that_inputs_reach_count() {

@@ -235,7 +235,7 @@ fn a_headless_decoder_is_refused_with_a_hint() {
             .ends_with("this one returns hidden states"),
         "{error}"
     );
-    assert_eq!(error.hints().len(), 1);
+    assert!(error.hint().is_some());
 }
 
 #[test]

@@ -5,7 +5,27 @@
 //! whatever width the machine has; products and sums are never fused, and lanes are summed in one
 //! order, so that every machine gets the same bits.
 
+use crate::score::{Better, Metric, Unit};
 use multiversion::multiversion;
+
+/// [`Pair::divergence`], averaged.
+pub const KL_DIVERGENCE: Metric = Metric {
+    name: "kl_divergence",
+    label: "KL divergence (mean)",
+    summary: "mean over scored tokens or rows of sum p_original log(p_original / p_quantized), nats",
+    better: Better::Lower,
+    unit: Unit::Significant(4),
+    per_model: false,
+};
+/// [`Pair::agree`], as a share.
+pub const TOP1_AGREEMENT: Metric = Metric {
+    name: "top1_agreement",
+    label: "top-1 agreement",
+    summary: "share of scored tokens or rows where both models prefer the same",
+    better: Better::Higher,
+    unit: Unit::Share,
+    per_model: false,
+};
 
 /// Logits handled together, each in a lane of its own sum.
 const BLOCK: usize = 64;

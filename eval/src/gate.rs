@@ -1,6 +1,7 @@
 //! Accuracy gates: `perplexity_ratio<=1.03`.
 
-use crate::score::{Better, METRICS, Metric, Score, Unit, metric};
+use crate::score::{Better, Metric, Score, Unit};
+use crate::tasks::{metric, metrics};
 use quantizers::nearest::{did_you_mean, nearest};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -97,7 +98,7 @@ impl Gate {
         })
     }
 
-    /// The metric it reads, as in [`METRICS`].
+    /// The name of the metric it reads.
     pub fn metric(&self) -> &'static str {
         self.metric
     }
@@ -187,8 +188,11 @@ impl FromStr for Gate {
 
 /// Every figure a gate may name.
 pub fn figures() -> Vec<String> {
-    let mut names = Vec::new();
-    for metric in METRICS {
+    let mut names: Vec<String> = Vec::new();
+    for metric in metrics() {
+        if names.iter().any(|name| name == metric.name) {
+            continue;
+        }
         names.push(metric.name.to_owned());
         if metric.per_model {
             names.push(format!("{}_delta", metric.name));

@@ -3,8 +3,8 @@
 //! Floats stand at its two ends only: pixels become codes, and codes of the output become real
 //! numbers (`code * factor`) that are compared with those of the original.
 
-use crate::runner::{Runner, Wanted, pool};
-use crate::tasks::{Progress, Side, TaskError};
+use crate::error::{Side, TaskError};
+use crate::runner::{Progress, Runner, Wanted};
 use calib::Model;
 use calib::inputs::Inputs;
 use quantizers::integer::{Dyadic, Executor, OutputKind, Program, ProgramError, ProgramInput};
@@ -75,7 +75,7 @@ impl Runner for IntegerModel<'_> {
             | (OutputKind::Embedding, Wanted::Embedding(_)) => Some(values),
             (OutputKind::HiddenStates, Wanted::Embedding(pooling)) => {
                 let tokens = values.len() / output.width.max(1);
-                Some(pool(&values, [tokens, output.width], pooling))
+                Some(pooling.embedding(&values, [tokens, output.width]))
             }
             _ => None,
         };

@@ -3,13 +3,16 @@
 //! Every figure is computed from the files on disk, of the original and of the quantized model on the
 //! same samples, and comes with the uncertainty of the paired difference.
 
+pub mod kind;
+pub mod error;
 pub mod metrics;
-pub mod compare;
 pub mod intervals;
 pub mod score;
-pub mod gate;
-pub mod subject;
+pub mod compare;
 pub mod runner;
+pub mod subject;
+mod forward_runner;
 pub mod integer_model;
 pub mod tasks;
+pub mod gate;
 pub mod report;

@@ -1,7 +1,6 @@
-//! A model that can be judged, whatever it computes with.
+//! A model that can be evaluated, whatever it computes with.
 
-use crate::subject::Pooling;
-use crate::tasks::{Progress, Side, TaskError, passes};
+use crate::error::{Side, TaskError};
 use calib::inputs::Inputs;
 use calib::{Forward, Model};
 
@@ -14,11 +13,54 @@ pub enum Wanted {
     Embedding(Pooling),
 }
 
+/// How the states of a sentence become its embedding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pooling {
+    /// Mean over all tokens.
+    #[default]
+    Mean,
+    /// The first token.
+    First,
+}
+
+impl Pooling {
+    /// One embedding from the states `[tokens, width]` of a sentence, not yet of unit length.
+    pub(crate) fn embedding(self, states: &[f32], [tokens, width]: [usize; 2]) -> Vec<f32> {
+        if self == Self::First {
+            return states[..width].to_vec();
+        }
+        let mut sums = vec![0.0_f64; width];
+        for token in states.chunks_exact(width.max(1)) {
+            for (sum, &value) in sums.iter_mut().zip(token) {
+                *sum += f64::from(value);
+            }
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "an embedding is f32")]
+        sums.into_iter()
+            .map(|sum| (sum / tokens as f64) as f32)
+            .collect()
+    }
+}
+
+/// Receives the progress of an evaluation.
+pub trait Progress: Sync {
+    /// `total` things called `unit` are about to be run.
+    fn begin(&self, total: u64, unit: &str);
+    /// `count` more of them are done.
+    fn advance(&self, count: u64);
+}
+
+/// Shows nothing.
+impl Progress for () {
+    fn begin(&self, _total: u64, _unit: &str) {}
+    fn advance(&self, _count: u64) {}
+}
+
 /// One model of an evaluation: float stages, or an integer program.
 pub trait Runner: Sync {
-    /// What it is: what it returns, how much it takes.
+    /// What the model takes and returns.
     fn model(&self) -> &dyn Model;
-    /// The float stages, for tasks that look at every token; nothing where there are none.
+    /// The float stages, for tasks that look at every token; `None` for an integer program.
     fn stages(&self) -> Option<&Forward<'_>> {
         None
     }
@@ -35,46 +77,6 @@ pub trait Runner: Sync {
     ) -> Result<Vec<Vec<f32>>, TaskError>;
 }
 
-impl Runner for Forward<'_> {
-    fn model(&self) -> &dyn Model {
-        Forward::model(self)
-    }
-
-    fn stages(&self) -> Option<&Forward<'_>> {
-        Some(self)
-    }
-
-    fn rows(
-        &self,
-        side: Side,
-        inputs: &Inputs,
-        wanted: Wanted,
-        progress: &dyn Progress,
-    ) -> Result<Vec<Vec<f32>>, TaskError> {
-        passes::outputs(self, side, inputs, progress, |states, shape| match wanted {
-            Wanted::ClassLogits => states.to_vec(),
-            Wanted::Embedding(pooling) => pool(states, shape, pooling),
-        })
-    }
-}
-
-/// One embedding from the states `[tokens, width]` of a sentence, not yet of unit length.
-pub(crate) fn pool(states: &[f32], [tokens, width]: [usize; 2], pooling: Pooling) -> Vec<f32> {
-    if pooling == Pooling::First {
-        return states[..width].to_vec();
-    }
-    let mut sums = vec![0.0_f64; width];
-    for token in states.chunks_exact(width.max(1)) {
-        for (sum, &value) in sums.iter_mut().zip(token) {
-            *sum += f64::from(value);
-        }
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "an embedding is f32")]
-    sums.into_iter()
-        .map(|sum| (sum / tokens as f64) as f32)
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,7 +84,7 @@ mod tests {
     #[test]
     fn pooling_by_hand() {
         let states = [1.0, 2.0, 3.0, 6.0];
-        assert_eq!(pool(&states, [2, 2], Pooling::Mean), [2.0, 4.0]);
-        assert_eq!(pool(&states, [2, 2], Pooling::First), [1.0, 2.0]);
+        assert_eq!(Pooling::Mean.embedding(&states, [2, 2]), [2.0, 4.0]);
+        assert_eq!(Pooling::First.embedding(&states, [2, 2]), [1.0, 2.0]);
     }
 }

@@ -1,4 +1,4 @@
-//! One figure of an evaluation, and the table of what each figure means.
+//! One figure of an evaluation, and what each kind of figure means.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ pub struct Score {
     pub task: String,
     /// What it was computed on, as the recipe or the command line names it.
     pub data: String,
-    /// Name in [`METRICS`].
+    /// Name of one of the metrics of the task.
     pub metric: String,
     /// Of the original.
     pub original: Option<f64>,
@@ -112,7 +112,7 @@ pub enum Unit {
 }
 
 /// One kind of figure.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metric {
     /// Stable name in reports and gates.
     pub name: &'static str,
@@ -126,79 +126,6 @@ pub struct Metric {
     pub unit: Unit,
     /// A figure of each model (it has a delta and a ratio) rather than of the comparison.
     pub per_model: bool,
-}
-
-/// Every metric a task may return.
-pub static METRICS: &[Metric] = &[
-    Metric {
-        name: "perplexity",
-        label: "perplexity",
-        summary: "exp of the mean loss per scored token",
-        better: Better::Lower,
-        unit: Unit::Plain(4),
-        per_model: true,
-    },
-    Metric {
-        name: "kl_divergence",
-        label: "KL divergence (mean)",
-        summary: "mean over scored tokens or rows of sum p_original log(p_original / p_quantized), nats",
-        better: Better::Lower,
-        unit: Unit::Significant(4),
-        per_model: false,
-    },
-    Metric {
-        name: "kl_divergence_p99",
-        label: "KL divergence (99th percentile)",
-        summary: "99th percentile over scored tokens of the same",
-        better: Better::Lower,
-        unit: Unit::Significant(4),
-        per_model: false,
-    },
-    Metric {
-        name: "top1_agreement",
-        label: "top-1 agreement",
-        summary: "share of scored tokens or rows where both models prefer the same",
-        better: Better::Higher,
-        unit: Unit::Share,
-        per_model: false,
-    },
-    Metric {
-        name: "accuracy",
-        label: "accuracy",
-        summary: "share of rows whose largest logit is the label",
-        better: Better::Higher,
-        unit: Unit::Share,
-        per_model: true,
-    },
-    Metric {
-        name: "cross_entropy",
-        label: "cross-entropy",
-        summary: "mean loss per row, nats",
-        better: Better::Lower,
-        unit: Unit::Plain(4),
-        per_model: true,
-    },
-    Metric {
-        name: "spearman",
-        label: "Spearman x100",
-        summary: "100 times the rank correlation of cosine and score",
-        better: Better::Higher,
-        unit: Unit::Plain(3),
-        per_model: true,
-    },
-    Metric {
-        name: "embedding_cosine",
-        label: "cosine to the original",
-        summary: "mean cosine of a sentence's quantized and original embedding",
-        better: Better::Higher,
-        unit: Unit::Plain(5),
-        per_model: false,
-    },
-];
-
-/// The metric called `name`.
-pub fn metric(name: &str) -> Option<&'static Metric> {
-    METRICS.iter().find(|metric| metric.name == name)
 }
 
 #[cfg(test)]
@@ -219,12 +146,5 @@ mod tests {
             "{text}"
         );
         assert_eq!(serde_json::from_str::<Score>(&text).unwrap(), score);
-    }
-
-    #[test]
-    fn metric_names_are_unique() {
-        for (at, metric) in METRICS.iter().enumerate() {
-            assert!(METRICS[..at].iter().all(|other| other.name != metric.name));
-        }
     }
 }

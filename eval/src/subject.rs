@@ -1,9 +1,11 @@
-//! Who is judged: the original, the quantized model, and what turns data into their inputs.
+//! What is evaluated: the original, the quantized model, and what turns data into their inputs.
 
-use crate::runner::Runner;
+use crate::error::{Side, TaskError};
+use crate::runner::{Pooling, Progress, Runner, Wanted};
 use calib::Model;
 use calib::data::DataError;
 use calib::image_processor::ImageProcessor;
+use calib::inputs::Inputs;
 use calib::tokenizer::{Tokenizer, TokenizerError};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -35,16 +37,6 @@ pub struct InputFiles {
     pub labels: BTreeMap<String, usize>,
 }
 
-/// How the states of a sentence become its embedding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Pooling {
-    /// Mean over all tokens.
-    #[default]
-    Mean,
-    /// The first token.
-    First,
-}
-
 /// Input files that cannot be followed.
 #[derive(Debug, Error)]
 pub enum SubjectError {
@@ -57,7 +49,7 @@ pub enum SubjectError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A way from states to an embedding that is not done here.
+    /// A pooling other than mean or first token.
     #[error("`{path}`: pooling `{found}`, expected `mean_tokens` or `cls_token`")]
     Pooling {
         /// The file.
@@ -65,7 +57,7 @@ pub enum SubjectError {
         /// What it asks for.
         found: String,
     },
-    /// A sentence-transformers module that is not done here.
+    /// A sentence-transformers module that is not supported.
     #[error("`{path}`: module `{found}`, expected `Transformer`, `Pooling` or `Normalize`")]
     Module {
         /// The file.
@@ -88,6 +80,79 @@ impl Subject<'_> {
             .as_ref()
             .or(self.quantized.as_ref())
             .map(|runner| runner.model())
+    }
+
+    /// The models that are there, the original first.
+    pub fn sides(&self) -> impl Iterator<Item = (Side, &dyn Runner)> {
+        let original = self.original.as_deref();
+        let quantized = self.quantized.as_deref();
+        let original = original.map(|runner| (Side::Original, runner));
+        let quantized = quantized.map(|runner| (Side::Quantized, runner));
+        original.into_iter().chain(quantized)
+    }
+
+    /// One vector of each model for each of `inputs`.
+    ///
+    /// # Errors
+    /// Inputs a model does not take, or a model that returns something else.
+    pub fn rows(
+        &self,
+        inputs: &Inputs,
+        wanted: Wanted,
+        progress: &dyn Progress,
+    ) -> Result<Rows, TaskError> {
+        let mut rows = Rows::default();
+        for (side, runner) in self.sides() {
+            *rows.of(side) = Some(runner.rows(side, inputs, wanted, progress)?);
+        }
+        Ok(rows)
+    }
+}
+
+/// One vector per input of each model that is there.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rows {
+    /// Of the original.
+    pub original: Option<Vec<Vec<f32>>>,
+    /// Of the quantized model.
+    pub quantized: Option<Vec<Vec<f32>>>,
+}
+
+impl Rows {
+    fn of(&mut self, side: Side) -> &mut Option<Vec<Vec<f32>>> {
+        match side {
+            Side::Original => &mut self.original,
+            Side::Quantized => &mut self.quantized,
+        }
+    }
+
+    /// Adds the vectors of further inputs.
+    pub fn append(&mut self, more: Self) {
+        for (side, rows) in [
+            (Side::Original, more.original),
+            (Side::Quantized, more.quantized),
+        ] {
+            if let Some(rows) = rows {
+                self.of(side).get_or_insert_default().extend(rows);
+            }
+        }
+    }
+
+    /// Values of the shortest vector of either model; 0 where there is none.
+    pub fn width(&self) -> usize {
+        let both = self.original.iter().chain(&self.quantized);
+        both.flatten().map(Vec::len).min().unwrap_or(0)
+    }
+}
+
+impl SubjectError {
+    /// At most one line on what the user could do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Tokenizer(error) => error.hint(),
+            Self::Images(error) => error.hint(),
+            _ => None,
+        }
     }
 }
 
@@ -223,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn pooling_is_read_and_other_kinds_are_refused() {
+    fn pooling_is_read_and_other_kinds_are_errors() {
         let mean = json!({ "pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false });
         assert_eq!(
             pooling(folder(&modules(), &mean).path()).unwrap(),
@@ -250,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_module_is_refused() {
+    fn an_unknown_module_is_an_error() {
         let dense = json!([{ "type": "sentence_transformers.models.Dense", "path": "2_Dense" }]);
         let folder = folder(&dense, &json!({}));
         assert!(matches!(

@@ -11,7 +11,7 @@ use calib::{
 use eval::runner::Runner;
 use eval::score::Score;
 use eval::subject::{InputFiles, Subject};
-use eval::tasks::{Mode, TaskSpec, evaluate};
+use eval::tasks::{TASKS, TaskSpec, evaluate};
 use std::path::{Path, PathBuf};
 
 fn assets() -> PathBuf {
@@ -67,14 +67,12 @@ fn run(
         quantized: twice.then(forward),
         inputs: InputFiles::from_folder(folder).expect("input files"),
     };
-    evaluate(&subject, spec, content, 0, &()).expect("scores")
+    evaluate(TASKS, &subject, spec, content, 0, &()).expect("scores")
 }
 
 fn windows(data: &str, length: usize) -> TaskSpec {
-    TaskSpec {
-        sequence_length: Some(length),
-        ..TaskSpec::new("perplexity", data)
-    }
+    let length = i64::try_from(length).expect("a length");
+    TaskSpec::new("perplexity", data).with("sequence_length", length)
 }
 
 fn find<'a>(scores: &'a [Score], metric: &str) -> &'a Score {
@@ -121,11 +119,9 @@ fn perplexity_of_wider_rows() {
 #[test]
 #[ignore = "needs QUENCH_ASSETS"]
 fn perplexity_over_documents() {
-    let spec = TaskSpec {
-        mode: Some(Mode::Documents),
-        separator: Some("<|endoftext|>".to_owned()),
-        ..windows("tinystories/stories-dev.txt", 512)
-    };
+    let spec = windows("tinystories/stories-dev.txt", 512)
+        .with("mode", "documents")
+        .with("separator", "<|endoftext|>");
     let scores = scores("stories260k", &spec, false);
     let perplexity = find(&scores, "perplexity");
     assert_eq!((perplexity.samples, perplexity.tokens), (160, Some(62_377)));
@@ -170,9 +166,8 @@ fn threads_do_not_change_a_bit() {
 #[ignore = "needs QUENCH_ASSETS"]
 fn overlapping_windows_score_every_token_once() {
     let spec = TaskSpec {
-        stride: Some(64),
         limit: Some(9),
-        ..windows("wikitext2/test-dev.txt", 256)
+        ..windows("wikitext2/test-dev.txt", 256).with("stride", 64)
     };
     let scores = scores("wiki-llama-1.4m", &spec, false);
     assert_eq!(find(&scores, "perplexity").tokens, Some(255 + 8 * 64));
@@ -181,10 +176,7 @@ fn overlapping_windows_score_every_token_once() {
 #[test]
 #[ignore = "needs QUENCH_ASSETS"]
 fn spearman_of_sentence_pairs() {
-    let spec = TaskSpec {
-        max_length: Some(128),
-        ..TaskSpec::new("sentence_similarity", "stsb/stsb-dev.tsv")
-    };
+    let spec = TaskSpec::new("sentence_similarity", "stsb/stsb-dev.tsv").with("max_length", 128);
     let scores = scores("minilm-l6-v2", &spec, false);
     let spearman = find(&scores, "spearman");
     assert_eq!(spearman.samples, 1000);
@@ -197,10 +189,7 @@ fn spearman_of_sentence_pairs() {
 #[test]
 #[ignore = "needs QUENCH_ASSETS"]
 fn accuracy_of_sentences() {
-    let spec = TaskSpec {
-        max_length: Some(64),
-        ..TaskSpec::new("classification", "sst2/dev-436.tsv")
-    };
+    let spec = TaskSpec::new("classification", "sst2/dev-436.tsv").with("max_length", 64);
     let scores = scores("minilm-sst2", &spec, false);
     let accuracy = find(&scores, "accuracy");
     assert_eq!(accuracy.samples, 436);
@@ -286,7 +275,7 @@ fn rounded_against_reference(model: &str, spec: &TaskSpec, row: &str) {
         quantized: Some(Box::new(quantized)),
         inputs: InputFiles::from_folder(&folder).expect("input files"),
     };
-    let scores = evaluate(&subject, spec, &content(&spec.data), 0, &()).expect("scores");
+    let scores = evaluate(TASKS, &subject, spec, &content(&spec.data), 0, &()).expect("scores");
     for (metric, key) in [
         ("perplexity", "ppl"),
         ("kl_divergence", "kl"),
@@ -313,9 +302,6 @@ fn rounded_weights_over_windows() {
 #[test]
 #[ignore = "needs QUENCH_ASSETS"]
 fn rounded_weights_over_documents() {
-    let spec = TaskSpec {
-        mode: Some(Mode::Documents),
-        ..windows("tinystories/stories-dev.txt", 512)
-    };
+    let spec = windows("tinystories/stories-dev.txt", 512).with("mode", "documents");
     rounded_against_reference("stories260k", &spec, "tinystories/stories-dev.txt [S512]");
 }

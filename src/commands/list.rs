@@ -22,7 +22,7 @@ struct Entry {
     #[serde(skip_serializing_if = "String::is_empty")]
     replaces: String,
     summary: String,
-    /// Parameters of a method, `model_type`s of a family.
+    /// Parameters of a method or task, `model_type`s of a family.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     details: Vec<Detail>,
 }
@@ -149,7 +149,14 @@ fn entries(listing: Listing) -> Vec<Entry> {
             .collect(),
         Listing::Tasks => TASKS
             .iter()
-            .map(|task| plain(task.name(), task.summary()))
+            .map(|task| Entry {
+                details: task
+                    .parameters()
+                    .iter()
+                    .map(|(n, s)| detail(n, s))
+                    .collect(),
+                ..plain(task.name(), task.summary())
+            })
             .collect(),
         Listing::Data => SOURCES
             .iter()

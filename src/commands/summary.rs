@@ -1,7 +1,8 @@
 //! The result of a run as a short table on stdout; the whole of it is in the report files.
 
 use eval::report::{Report, figures};
-use eval::score::{Score, metric};
+use eval::score::Score;
+use eval::tasks::metric;
 use std::fmt::Write;
 use std::path::Path;
 

@@ -212,7 +212,7 @@ impl OpenModel {
 }
 
 fn hub_error(error: HubError) -> Error {
-    let hint = error.hints().into_iter().next();
+    let hint = error.hint();
     match error {
         HubError::BadId { .. } => Error::Usage {
             message: error.to_string(),

@@ -2,7 +2,7 @@
 
 use super::{ModelFacts, ModelKind, PlanError, PlannedEvaluation};
 use crate::recipe::{Evaluation, Recipe};
-use eval::tasks::TaskSpec;
+use eval::tasks::{TASKS, TaskSpec, check_kind, fitting};
 
 /// The tasks of a recipe, or the default for the kind of model; says in `notes` what is not measured.
 pub(super) fn plan(
@@ -29,10 +29,10 @@ pub(crate) fn evaluations(
     notes: &mut Vec<String>,
 ) -> Result<Vec<PlannedEvaluation>, PlanError> {
     if let Some(data) = eval_data {
-        let Some(task) = task_for(model.kind) else {
+        let Some(task) = fitting(TASKS, model.kind) else {
             return Err(PlanError::Evaluation {
                 because: "--eval-data".to_owned(),
-                message: format!("no task judges {}", a(model.kind)),
+                message: format!("no task judges {}", model.kind.with_article()),
                 hint: None,
             });
         };
@@ -41,7 +41,7 @@ pub(crate) fn evaluations(
         } else {
             "--eval-data"
         };
-        return Ok(vec![of_task(task, data, because)]);
+        return Ok(vec![of_task(task.name(), data, because)]);
     }
     if !tables.is_empty() {
         return tables
@@ -49,33 +49,24 @@ pub(crate) fn evaluations(
             .map(|evaluation| from_recipe(evaluation, model))
             .collect();
     }
-    if model.kind == ModelKind::Decoder {
+    if model.kind == ModelKind::Decoder
+        && let Some(task) = fitting(TASKS, model.kind)
+    {
         notes.push(
             "evaluated on text sampled from the original model; name real text with `--eval-data`"
                 .to_owned(),
         );
         return Ok(vec![of_task(
-            "perplexity",
+            task.name(),
             "synthetic",
             "default for decoders",
         )]);
     }
     notes.push(format!(
         "no accuracy is measured: {} needs data of its own, named with `--eval-data` or `[[evaluate]]`",
-        a(model.kind)
+        model.kind.with_article()
     ));
     Ok(Vec::new())
-}
-
-/// The task that judges a kind of model on data of its own.
-fn task_for(kind: ModelKind) -> Option<&'static str> {
-    match kind {
-        ModelKind::Decoder => Some("perplexity"),
-        ModelKind::TextClassifier => Some("classification"),
-        ModelKind::TextEncoder => Some("sentence_similarity"),
-        ModelKind::ImageClassifier => Some("image_classification"),
-        ModelKind::ImageEncoder => None,
-    }
 }
 
 fn of_task(task: &str, data: &str, because: &str) -> PlannedEvaluation {
@@ -90,30 +81,16 @@ fn from_recipe(
     model: &ModelFacts,
 ) -> Result<PlannedEvaluation, PlanError> {
     let because = format!("recipe line {}", evaluation.line);
-    let fitting = task_for(model.kind);
-    if fitting == Some(evaluation.spec.task.as_str()) {
-        return Ok(PlannedEvaluation {
-            spec: evaluation.spec.clone(),
+    let spec = evaluation.spec.clone();
+    let checked = spec
+        .configure(TASKS)
+        .and_then(|(task, _)| check_kind(TASKS, task, model.kind));
+    match checked {
+        Ok(()) => Ok(PlannedEvaluation { spec, because }),
+        Err(error) => Err(PlanError::Evaluation {
             because,
-        });
+            message: error.to_string(),
+            hint: error.hint(),
+        }),
     }
-    Err(PlanError::Evaluation {
-        because,
-        message: format!(
-            "task `{}` does not judge {}",
-            evaluation.spec.task,
-            a(model.kind)
-        ),
-        hint: fitting.map(|fitting| format!("task `{fitting}` does")),
-    })
-}
-
-/// `a decoder`, `an image encoder`.
-fn a(kind: ModelKind) -> String {
-    let article = if kind.name().starts_with(['a', 'e', 'i', 'o']) {
-        "an"
-    } else {
-        "a"
-    };
-    format!("{article} {}", kind.name())
 }

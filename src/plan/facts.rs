@@ -1,11 +1,11 @@
 //! What planning knows of a model: names, shapes and stored types, from headers alone.
 
 use super::integer;
-use calib::{GraphError, LayerSpec, Model, Output, WeightSource};
+use calib::{GraphError, LayerSpec, Model, WeightSource};
+use eval::kind::ModelKind;
 use quantizers::FloatType;
 use quantizers::formats::{Dtype, TensorFolder};
 use quantizers::integer::compile::EncoderGraph;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A model as planning sees it.
@@ -17,7 +17,7 @@ pub struct ModelFacts {
     pub revision: Option<String>,
     /// Family.
     pub architecture: String,
-    /// What it is for.
+    /// What it is for: decides the default recipe and evaluation.
     pub kind: ModelKind,
     /// Every linear layer, in execution order.
     pub layers: Vec<LayerSpec>,
@@ -50,40 +50,6 @@ pub struct StageFacts {
     pub parameters: u64,
 }
 
-/// What a model is for: decides the default recipe and evaluation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ModelKind {
-    /// Predicts the next token.
-    Decoder,
-    /// Gives a text one of several labels.
-    TextClassifier,
-    /// Turns a text into hidden states.
-    TextEncoder,
-    /// Gives an image one of several labels.
-    ImageClassifier,
-    /// Turns an image into hidden states.
-    ImageEncoder,
-}
-
-impl ModelKind {
-    /// As messages name it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Decoder => "decoder",
-            Self::TextClassifier => "text classifier",
-            Self::TextEncoder => "text encoder",
-            Self::ImageClassifier => "image classifier",
-            Self::ImageEncoder => "image encoder",
-        }
-    }
-
-    /// Takes images rather than tokens.
-    pub fn is_vision(self) -> bool {
-        matches!(self, Self::ImageClassifier | Self::ImageEncoder)
-    }
-}
-
 impl ModelFacts {
     /// Reads headers only: `weights` for names and shapes, `folder` for what is stored.
     pub fn new(
@@ -110,7 +76,8 @@ impl ModelFacts {
             .collect();
         let layers = model.layers().to_vec();
         let graph = model.encoder_graph();
-        let synthetic = graph.is_ok() || kind(model) == ModelKind::Decoder;
+        let kind = ModelKind::of(model);
+        let synthetic = graph.is_ok() || kind == ModelKind::Decoder;
         let patches = graph.as_ref().ok().and_then(integer::patches);
         let mut layer_bytes = BTreeMap::new();
         let mut float_types = BTreeMap::new();
@@ -124,7 +91,7 @@ impl ModelFacts {
             name,
             revision,
             architecture: model.architecture().to_owned(),
-            kind: kind(model),
+            kind,
             layers,
             stages,
             layer_bytes,
@@ -136,17 +103,6 @@ impl ModelFacts {
             synthetic,
             graph,
         }
-    }
-}
-
-fn kind(model: &dyn Model) -> ModelKind {
-    let text = model.vocabulary().is_some();
-    match model.output() {
-        Output::TokenLogits => ModelKind::Decoder,
-        Output::ClassLogits if text => ModelKind::TextClassifier,
-        Output::ClassLogits => ModelKind::ImageClassifier,
-        Output::HiddenStates if text => ModelKind::TextEncoder,
-        Output::HiddenStates => ModelKind::ImageEncoder,
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn load(
     progress: &Progress,
 ) -> Result<Content, Error> {
     let failed = |error: DataError| {
-        let hint = error.hints().into_iter().next();
+        let hint = error.hint();
         Error::io(format!("cannot read data `{name}`"), error).hinted(hint)
     };
     let spec = DataSpec::parse(name, Path::new("")).map_err(failed)?;
@@ -110,7 +110,7 @@ pub(super) fn for_calibration(
         &draw,
     )
     .map_err(|error| {
-        let hint = error.hints().into_iter().next();
+        let hint = error.hint();
         Error::mismatch(format!("cannot calibrate on `{}`", planned.data), error).hinted(hint)
     })
 }

@@ -13,7 +13,7 @@ use eval::report::{ArtifactFacts, Report, RunFacts, SCHEMA};
 use eval::runner::Runner;
 use eval::score::Score;
 use eval::subject::{InputFiles, Subject};
-use eval::tasks;
+use eval::tasks::{self, TASKS, TaskError};
 use std::sync::{Mutex, PoisonError};
 
 /// Runs the tasks of `request` on `model` and, for the differences, on `baseline`.
@@ -57,7 +57,6 @@ pub fn run(
         warnings: progress.warnings(),
         gates: Vec::new(),
         artifact,
-        frontier: Vec::new(),
         histograms: Vec::new(),
         nonlinear: Vec::new(),
         calibration: None,
@@ -123,14 +122,23 @@ impl Run<'_> {
         let mut scores = Vec::new();
         for planned in evaluations {
             let spec = &planned.spec;
+            let failed = |error: TaskError| {
+                let hint = error.hint();
+                Error::mismatch(
+                    format!("cannot evaluate `{}` on `{}`", spec.task, spec.data),
+                    error,
+                )
+                .hinted(hint)
+            };
+            let (_, configured) = spec.configure(TASKS).map_err(failed)?;
             let runner = subject.original.as_ref().or(subject.quantized.as_ref());
             let forward = runner.and_then(|runner| runner.stages());
             let content = data::load(
                 &spec.data,
                 &data::Wanted {
                     samples: spec.limit.unwrap_or(data::SYNTHETIC_SAMPLES),
-                    sequence_length: spec
-                        .sequence_length
+                    sequence_length: configured
+                        .sequence_length()
                         .unwrap_or_else(|| data::synthetic_length(model.model.as_ref())),
                     // Not the sequences the model was calibrated on.
                     seed: self.seed.wrapping_add(1),
@@ -145,15 +153,8 @@ impl Run<'_> {
                 name: &spec.task,
                 track: Mutex::new(None),
             };
-            let found = tasks::evaluate(&subject, spec, &content, self.seed, &watch);
-            scores.extend(found.map_err(|error| {
-                let hint = error.hints().into_iter().next();
-                Error::mismatch(
-                    format!("cannot evaluate `{}` on `{}`", spec.task, spec.data),
-                    error,
-                )
-                .hinted(hint)
-            })?);
+            let found = tasks::evaluate(TASKS, &subject, spec, &content, self.seed, &watch);
+            scores.extend(found.map_err(failed)?);
         }
         Ok(scores)
     }

@@ -40,6 +40,7 @@ pub(super) struct LayerResult {
     pub(super) sqnr_db: Option<f64>,
     /// Output SQNR on calibration data, where the Hessian is known.
     pub(super) output_sqnr_db: Option<f64>,
+    pub(super) diagonal_output_sqnr_db: Option<f64>,
     /// `sum F (w - w')^2`, where the Fisher is known.
     pub(super) weighted_error: Option<f64>,
     /// Time of the quantizer alone.
@@ -103,6 +104,7 @@ impl LayerJob<'_> {
             notes,
             sqnr_db: sqnr.is_finite().then_some(sqnr),
             output_sqnr_db,
+            diagonal_output_sqnr_db: None,
             weighted_error,
             seconds,
             decoded,
@@ -140,6 +142,7 @@ impl LayerResult {
             bits_per_weight: size.bits as f64 / size.weights.max(1) as f64,
             sqnr_db: self.sqnr_db,
             output_sqnr_db: self.output_sqnr_db,
+            diagonal_output_sqnr_db: self.diagonal_output_sqnr_db,
             weighted_error: self.weighted_error,
             outlier_fraction: self.outlier_fraction(),
             seconds: self.seconds,

@@ -7,6 +7,7 @@ use crate::Error;
 use crate::model::OpenModel;
 use crate::plan::{PlannedLayer, QuantizeRequest};
 use crate::progress::{Progress, Track};
+use calib::output_error::diagonal_output_sqnr_db;
 use eval::report::{LayerFacts, WeightHistogram};
 use quantizers::error_metrics::sqnr_db;
 use quantizers::formats::StoredSize;
@@ -151,7 +152,8 @@ impl Source for LayerSource<'_> {
         let sqnr = sqnr_db(weight, approximation);
         let done = LayerResult {
             sqnr_db: sqnr.is_finite().then_some(sqnr),
-            output_sqnr_db: output_sqnr_db(weight, approximation, mean_square),
+            output_sqnr_db: None,
+            diagonal_output_sqnr_db: diagonal_output_sqnr_db(weight, approximation, mean_square),
             weighted_error: None,
             seconds,
             weight: weight.data().to_vec(),
@@ -172,42 +174,5 @@ impl Source for LayerSource<'_> {
         made.layers.retain(|facts| facts.name != planned.name);
         made.layers.push(done.facts(planned, size));
         Ok(tensor)
-    }
-}
-
-/// SQNR of the layer's outputs as if its inputs were independent of each other:
-/// `sum_ij h_j w_ij^2 / sum_ij h_j (w_ij - w'_ij)^2`; nothing where nothing is lost.
-fn output_sqnr_db(
-    weight: MatrixRef<'_>,
-    approximation: MatrixRef<'_>,
-    mean_square: &[f32],
-) -> Option<f64> {
-    let cols = weight.cols().max(1);
-    let (mut signal, mut noise) = (0.0_f64, 0.0_f64);
-    let rows = weight.data().chunks_exact(cols);
-    for (exact, rounded) in rows.zip(approximation.data().chunks_exact(cols)) {
-        for ((&exact, &rounded), &square) in exact.iter().zip(rounded).zip(mean_square) {
-            let (exact, square) = (f64::from(exact), f64::from(square));
-            signal += square * exact * exact;
-            noise += square * (exact - f64::from(rounded)).powi(2);
-        }
-    }
-    (signal > 0.0 && noise > 0.0).then(|| 10.0 * (signal / noise).log10())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn outputs_count_by_the_squares_of_their_inputs() {
-        let exact = [1.0, 2.0, 3.0, 4.0];
-        let rounded = [1.0, 1.0, 3.0, 4.0];
-        let exact = MatrixRef::new(&exact, 2, 2).unwrap();
-        let rounded = MatrixRef::new(&rounded, 2, 2).unwrap();
-        // Signal 1*1 + 10*4 + 1*9 + 10*16 = 210, noise 10.
-        let found = output_sqnr_db(exact, rounded, &[1.0, 10.0]).unwrap();
-        assert!((found - 10.0 * 21.0_f64.log10()).abs() < 1e-12);
-        assert_eq!(output_sqnr_db(exact, exact, &[1.0, 1.0]), None);
     }
 }

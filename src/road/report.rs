@@ -105,7 +105,6 @@ pub(super) fn of_quantize(
             format: plan.format.clone(),
             path: request.output.display().to_string(),
         }),
-        frontier: Vec::new(),
         histograms: Vec::new(),
         nonlinear: Vec::new(),
         calibration: None,

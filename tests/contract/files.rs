@@ -8,7 +8,7 @@ const MOST_LINES: usize = 400;
 /// Names that say nothing about the domain.
 const VAGUE: [&str; 5] = ["utils", "util", "common", "helpers", "misc"];
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+pub(crate) fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs_err::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

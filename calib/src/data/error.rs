@@ -3,6 +3,7 @@
 use crate::StageError;
 use crate::hub::HubError;
 use crate::tokenizer::TokenizerError;
+use quantizers::nearest::did_you_mean;
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -137,27 +138,24 @@ pub enum DataError {
 
 impl DataError {
     /// What the user may do about it.
-    pub fn hints(&self) -> Vec<String> {
+    pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Column {
-                nearest: Some(name),
-                ..
-            } => vec![format!("did you mean `{name}`?")],
+            Self::Column { nearest, .. } => nearest.as_deref().map(did_you_mean),
             Self::ColumnNotNamed { origin, columns } => {
                 let column = columns.last().map_or("column", String::as_str);
-                vec![format!("name it after `#`, as in `{origin}#{column}`")]
+                Some(format!("name it after `#`, as in `{origin}#{column}`"))
             }
             Self::TooShort { .. } => {
-                vec!["take more text, or a smaller `sequence_length`".to_owned()]
+                Some("take more text, or a smaller `sequence_length`".to_owned())
             }
-            Self::NoBeginToken => vec!["use `mode = \"windows\"`".to_owned()],
-            Self::NotADecoder { .. } => vec![
+            Self::NoBeginToken => Some("use `mode = \"windows\"`".to_owned()),
+            Self::NotADecoder { .. } => Some(
                 "name a file, as in `data = \"sentences.tsv#sentence\"` or a folder of images"
                     .to_owned(),
-            ],
-            Self::Hub(error) => error.hints(),
-            Self::Tokenizer(error) => error.hint().into_iter().collect(),
-            _ => Vec::new(),
+            ),
+            Self::Hub(error) => error.hint(),
+            Self::Tokenizer(error) => error.hint(),
+            _ => None,
         }
     }
 }

@@ -200,8 +200,8 @@ mod tests {
             vec!["dogs".to_owned()],
         );
         assert_eq!(
-            other.relabel(&numbers).unwrap_err().hints(),
-            ["did you mean `dog`?"]
+            other.relabel(&numbers).unwrap_err().hint().unwrap(),
+            "did you mean `dog`?"
         );
     }
 }

@@ -142,7 +142,7 @@ mod tests {
             error.to_string(),
             "`t.tsv` has no column `sentense`, found `sentence`, `score`"
         );
-        assert_eq!(error.hints(), ["did you mean `sentence`?"]);
+        assert_eq!(error.hint().unwrap(), "did you mean `sentence`?");
     }
 
     #[test]

@@ -159,7 +159,7 @@ pub enum HubError {
 
 impl HubError {
     /// What the user may do about it.
-    pub fn hints(&self) -> Vec<String> {
+    pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NotBuilt { .. } => "build with the cargo feature `hub`, or name a local folder",
             Self::Denied { gated: true, .. } => {
@@ -176,7 +176,7 @@ impl HubError {
                 nearest: Some(name),
                 ..
             } => {
-                return vec![format!("closest name is `{name}`")];
+                return Some(format!("closest name is `{name}`"));
             }
             Self::NoSafetensors { .. } => {
                 "convert it: `AutoModel.from_pretrained(x).save_pretrained(folder)`"
@@ -191,11 +191,11 @@ impl HubError {
                 retry_after: Some(wait),
                 ..
             } => {
-                return vec![format!("try again in {} s", wait.as_secs())];
+                return Some(format!("try again in {} s", wait.as_secs()));
             }
-            _ => return Vec::new(),
+            _ => return None,
         };
-        vec![hint.to_owned()]
+        Some(hint.to_owned())
     }
 }
 

@@ -133,7 +133,10 @@ fn a_transfer_cut_for_good_goes_on_in_the_next_run() {
         ("model.safetensors", 2 * CHUNK as u64)
     );
     assert_eq!(*size, weights().len() as u64);
-    assert_eq!(error.hints(), ["run again: it continues where it stopped"]);
+    assert_eq!(
+        error.hint().unwrap(),
+        "run again: it continues where it stopped"
+    );
 
     // Nothing half done is taken for a model.
     let offline = FetchOptions {
@@ -276,7 +279,7 @@ fn refusals_say_what_to_do() {
         ),
         "{gated}"
     );
-    assert!(gated.hints()[0].starts_with("ask for access"));
+    assert!(gated.hint().unwrap().starts_with("ask for access"));
     let private = refused(401, "RepoNotFound");
     assert!(matches!(private, HubError::RepoNotFound { .. }));
     let down = refused(503, "");
@@ -322,7 +325,7 @@ fn offline_finds_what_was_fetched_and_nothing_else() {
         error.to_string().ends_with("revision `main` is missing"),
         "{error}"
     );
-    assert_eq!(error.hints().len(), 1);
+    assert!(error.hint().is_some());
     let snapshot = fetch_model(&id("owner/tiny"), &online, &Silent).unwrap();
     drop(hub);
     assert_eq!(
@@ -378,7 +381,7 @@ fn data_files_are_fetched_once_and_read_as_local_ones() {
     };
     assert_eq!(table.texts().unwrap(), ["a cat"]);
     let error = read("hub:owner/corpus/data/dev.csv", &online).unwrap_err();
-    assert_eq!(error.hints(), ["closest name is `data/dev.tsv`"]);
+    assert_eq!(error.hint().unwrap(), "closest name is `data/dev.tsv`");
 
     let offline = FetchOptions {
         offline: true,

@@ -115,7 +115,8 @@ impl CalibrationTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{html, markdown, sample, to_json};
+    use crate::report::tests::sample;
+    use crate::report::{html, markdown, to_json};
 
     fn ratios(values: &[f64]) -> Vec<PointRatio> {
         let named = |(at, &ratio): (usize, &f64)| PointRatio {

@@ -1,6 +1,6 @@
 //! `report.html`: one file with its style and plots inside, nothing fetched.
 
-use super::plots::{Plot, bits_per_layer, histogram, size_and_accuracy, sqnr_per_layer};
+use super::plots::{Plot, bits_per_layer, histogram, sqnr_per_layer};
 use super::view::View;
 use super::{Report, ReportError, syntax};
 use minijinja::value::Serde;
@@ -19,7 +19,6 @@ pub fn html(report: &Report) -> Result<String, ReportError> {
         source: Box::new(source),
     };
     let wide: Vec<Plot> = [
-        size_and_accuracy(report),
         bits_per_layer(&report.layers),
         sqnr_per_layer(&report.layers),
     ]
@@ -37,7 +36,7 @@ pub fn html(report: &Report) -> Result<String, ReportError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample;
+    use crate::report::tests::sample;
 
     #[test]
     fn the_page_is_one_file_and_escapes_what_it_is_given() {
@@ -46,7 +45,7 @@ mod tests {
             assert!(!page.contains(outside), "{outside}");
         }
         assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
-        assert_eq!(page.matches("<svg").count(), 6);
+        assert_eq!(page.matches("<svg").count(), 5);
         assert!(page.contains("wiki&lt;text&gt;|test.txt") && !page.contains("wiki<text>"));
         assert!(
             page.contains("squeeze-3 -o &quot;out &lt;3&quot;"),

@@ -38,7 +38,7 @@ pub fn read(path: &Path) -> Result<Report, ReportError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample;
+    use crate::report::tests::sample;
 
     #[test]
     fn the_keys_are_the_published_ones() {

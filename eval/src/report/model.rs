@@ -35,9 +35,6 @@ pub struct Report {
     /// The files written; absent where none were.
     #[serde(default)]
     pub artifact: Option<ArtifactFacts>,
-    /// Other measured points of size against accuracy.
-    #[serde(default)]
-    pub frontier: Vec<FrontierPoint>,
     /// Weights and levels of the worst layers.
     #[serde(default)]
     pub histograms: Vec<WeightHistogram>,
@@ -101,7 +98,7 @@ pub struct LayerFacts {
     pub bits_per_weight: f64,
     /// Signal to quantization noise of the weight, decibel; absent where it is exact.
     pub sqnr_db: Option<f64>,
-    /// The same of the layer's output on calibration data.
+    /// The same of the layer's output on calibration data, with the full Hessian `X^T X` of its inputs.
     pub output_sqnr_db: Option<f64>,
     /// The method's own objective.
     pub weighted_error: Option<f64>,
@@ -119,6 +116,10 @@ pub struct LayerFacts {
     /// Share of the whole damage, where it was estimated.
     #[serde(default)]
     pub damage_share: Option<f64>,
+    /// As `output_sqnr_db`, with the diagonal of the Hessian only: as if the inputs of the layer were
+    /// independent of each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagonal_output_sqnr_db: Option<f64>,
 }
 
 /// How it ran.
@@ -149,19 +150,6 @@ pub struct ArtifactFacts {
     pub format: String,
     /// Folder, as given.
     pub path: String,
-}
-
-/// A measured point of size against accuracy.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct FrontierPoint {
-    /// Name of the recipe or choice.
-    pub label: String,
-    /// True bits per weight of the linear layers.
-    pub bits_per_weight: f64,
-    /// Name of the metric.
-    pub metric: String,
-    /// Its value.
-    pub value: f64,
 }
 
 /// Weights of one row in bins, and the levels they were rounded to.

@@ -144,7 +144,7 @@ fn counts(slots: &[SlotFacts]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample;
+    use crate::report::tests::sample;
 
     #[test]
     fn a_row_per_slot_a_column_per_family_and_reasons_once() {

@@ -5,7 +5,8 @@ use super::figures;
 use super::model::{LayerFacts, Report};
 use super::slots::SlotTable;
 use crate::gate::GateResult;
-use crate::score::{Metric, Score, Unit, metric};
+use crate::score::{Metric, Score, Unit};
+use crate::tasks::metric;
 use serde::Serialize;
 
 /// Everything the templates print, already in words.
@@ -23,6 +24,8 @@ pub(super) struct View {
     size: Vec<[String; 2]>,
     /// Largest claims first, for the tiles of the page.
     highlights: Vec<[String; 2]>,
+    /// Headings of the columns of [`LayerRow::output_sqnr`]: what was measured on any layer.
+    output_columns: Vec<&'static str>,
     layers: Vec<LayerRow>,
     /// Nonlinear slots of an integer program.
     slots: Option<SlotTable>,
@@ -63,7 +66,7 @@ struct LayerRow {
     bits_per_weight: String,
     outliers: String,
     sqnr: String,
-    output_sqnr: String,
+    output_sqnr: Vec<String>,
     weighted_error: String,
     share: String,
     seconds: String,
@@ -96,7 +99,10 @@ impl View {
             gates: report.gates.iter().map(gate_row).collect(),
             size: size(report),
             highlights: highlights(report),
-            layers: report.layers.iter().map(layer_row).collect(),
+            output_columns: output_figures(&report.layers)
+                .map(|(heading, _)| heading)
+                .collect(),
+            layers: layer_rows(&report.layers),
             slots: SlotTable::of(&report.nonlinear, ABSENT),
             calibration: CalibrationTable::of(report.calibration.as_ref()),
             stages: report
@@ -237,7 +243,30 @@ fn highlights(report: &Report) -> Vec<[String; 2]> {
     tiles
 }
 
-fn layer_row(layer: &LayerFacts) -> LayerRow {
+/// A figure of a layer's output, where it was measured.
+type OutputFigure = fn(&LayerFacts) -> Option<f64>;
+
+/// The figures of layer outputs that any of `layers` has, with their headings.
+fn output_figures(layers: &[LayerFacts]) -> impl Iterator<Item = (&'static str, OutputFigure)> {
+    let full: OutputFigure = |layer| layer.output_sqnr_db;
+    let diagonal: OutputFigure = |layer| layer.diagonal_output_sqnr_db;
+    [
+        ("output SQNR dB", full),
+        ("output SQNR dB (diagonal Hessian)", diagonal),
+    ]
+    .into_iter()
+    .filter(|(_, figure)| layers.iter().any(|layer| figure(layer).is_some()))
+}
+
+fn layer_rows(layers: &[LayerFacts]) -> Vec<LayerRow> {
+    let figures: Vec<OutputFigure> = output_figures(layers).map(|(_, figure)| figure).collect();
+    layers
+        .iter()
+        .map(|layer| layer_row(layer, &figures))
+        .collect()
+}
+
+fn layer_row(layer: &LayerFacts, outputs: &[OutputFigure]) -> LayerRow {
     let decibel =
         |value: Option<f64>| value.map_or_else(|| ABSENT.to_owned(), |value| format!("{value:.2}"));
     let share = |value: f64| format!("{:.2} %", value * 100.0);
@@ -252,7 +281,10 @@ fn layer_row(layer: &LayerFacts) -> LayerRow {
         bits_per_weight: format!("{:.3}", layer.bits_per_weight),
         outliers: share(layer.outlier_fraction),
         sqnr: decibel(layer.sqnr_db),
-        output_sqnr: decibel(layer.output_sqnr_db),
+        output_sqnr: outputs
+            .iter()
+            .map(|figure| decibel(figure(layer)))
+            .collect(),
         weighted_error: layer
             .weighted_error
             .map_or_else(|| ABSENT.to_owned(), |error| figures::significant(error, 4)),
@@ -321,7 +353,7 @@ fn shell_word(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample;
+    use crate::report::tests::sample;
 
     #[test]
     fn rows_speak_the_units_of_their_metric() {
@@ -334,6 +366,20 @@ mod tests {
         assert_eq!(view.scores[3].quantized, "91.25 %");
         assert_eq!(view.gates[0].found, "1.0274");
         assert_eq!((view.gates[0].passed, view.gates[1].passed), (true, false));
+    }
+
+    #[test]
+    fn output_figures_have_a_column_where_any_layer_has_one() {
+        let mut report = sample::report();
+        assert_eq!(View::of(&report).output_columns, ["output SQNR dB"]);
+        for layer in &mut report.layers {
+            layer.diagonal_output_sqnr_db = layer.output_sqnr_db.take();
+        }
+        report.layers[0].diagonal_output_sqnr_db = None;
+        let view = View::of(&report);
+        assert_eq!(view.output_columns, ["output SQNR dB (diagonal Hessian)"]);
+        assert_eq!(view.layers[0].output_sqnr, [ABSENT]);
+        assert_eq!(view.layers[4].output_sqnr, ["16.50"]);
     }
 
     #[test]

@@ -1,17 +1,32 @@
 //! Figures of two models that give every row one class.
 
-use crate::compare;
+use crate::compare::{self, KL_DIVERGENCE, TOP1_AGREEMENT};
+use crate::error::{Side, TaskError};
 use crate::intervals::{bootstrap, mcnemar, wilson};
 use crate::metrics::mean;
-use crate::score::Score;
-use crate::tasks::{Side, TaskError};
+use crate::score::{Better, Metric, Score, Unit};
+use crate::subject::Rows;
 
 /// Figures [`scores`] returns.
-pub(super) const METRICS: &[&str] = &[
-    "accuracy",
-    "cross_entropy",
-    "kl_divergence",
-    "top1_agreement",
+pub(super) static METRICS: &[Metric] = &[
+    Metric {
+        name: "accuracy",
+        label: "accuracy",
+        summary: "share of rows whose largest logit is the label",
+        better: Better::Higher,
+        unit: Unit::Share,
+        per_model: true,
+    },
+    Metric {
+        name: "cross_entropy",
+        label: "cross-entropy",
+        summary: "mean loss per row, nats",
+        better: Better::Lower,
+        unit: Unit::Plain(4),
+        per_model: true,
+    },
+    KL_DIVERGENCE,
+    TOP1_AGREEMENT,
 ];
 
 /// What one model says about one row.
@@ -22,13 +37,8 @@ struct Verdict {
 }
 
 /// Figures of class logits, one vector per row and model, against `labels`.
-pub(super) fn scores(
-    original: Option<&[Vec<f32>]>,
-    quantized: Option<&[Vec<f32>]>,
-    labels: &[usize],
-    seed: u64,
-) -> Result<Vec<Score>, TaskError> {
-    let mut scores = match (original, quantized) {
+pub(super) fn scores(logits: &Rows, labels: &[usize], seed: u64) -> Result<Vec<Score>, TaskError> {
+    let mut scores = match (&logits.original, &logits.quantized) {
         (Some(original), Some(quantized)) => compared(original, quantized, labels, seed)?,
         (Some(rows), None) => alone(
             &verdicts(rows, labels, Side::Original)?,
@@ -152,6 +162,13 @@ fn compared(
 mod tests {
     use super::*;
 
+    fn rows(original: Option<Vec<Vec<f32>>>, quantized: Option<Vec<Vec<f32>>>) -> Rows {
+        Rows {
+            original,
+            quantized,
+        }
+    }
+
     fn find<'a>(scores: &'a [Score], metric: &str) -> &'a Score {
         scores.iter().find(|score| score.metric == metric).unwrap()
     }
@@ -159,21 +176,22 @@ mod tests {
     #[test]
     fn two_models_on_four_rows_by_hand() {
         // Labels 0 0 1 1; the original is right on rows 0 1 2, the quantized on 0 2 only.
-        let original = [
+        let original = vec![
             vec![2.0, 0.0],
             vec![1.0, 0.0],
             vec![0.0, 1.0],
             vec![1.0, 0.0],
         ];
-        let quantized = [
+        let quantized = vec![
             vec![2.0, 0.0],
             vec![0.0, 1.0],
             vec![0.0, 1.0],
             vec![1.0, 0.0],
         ];
-        let scores = scores(Some(&original), Some(&quantized), &[0, 0, 1, 1], 0).unwrap();
+        let scores = scores(&rows(Some(original), Some(quantized)), &[0, 0, 1, 1], 0).unwrap();
         let names: Vec<&str> = scores.iter().map(|score| score.metric.as_str()).collect();
-        assert_eq!(names, METRICS);
+        let expected: Vec<&str> = METRICS.iter().map(|metric| metric.name).collect();
+        assert_eq!(names, expected);
         let accuracy = find(&scores, "accuracy");
         assert_eq!(
             (accuracy.original, accuracy.quantized),
@@ -194,8 +212,8 @@ mod tests {
 
     #[test]
     fn one_model_alone_has_no_delta() {
-        let rows = [vec![2.0, 0.0], vec![0.0, 2.0]];
-        let scores = scores(None, Some(&rows), &[0, 0], 0).unwrap();
+        let logits = vec![vec![2.0, 0.0], vec![0.0, 2.0]];
+        let scores = scores(&rows(None, Some(logits)), &[0, 0], 0).unwrap();
         let accuracy = find(&scores, "accuracy");
         assert_eq!(
             (accuracy.original, accuracy.quantized, accuracy.delta),
@@ -205,16 +223,16 @@ mod tests {
     }
 
     #[test]
-    fn not_finite_and_unequal_rows_are_refused() {
-        let bad = [vec![f32::NAN, 0.0]];
-        let good = [vec![0.0, 0.0]];
-        let error = scores(Some(&good), Some(&bad), &[0], 0).unwrap_err();
+    fn rows_that_are_not_finite_or_of_unequal_width_are_errors() {
+        let bad = vec![vec![f32::NAN, 0.0]];
+        let good = vec![vec![0.0, 0.0]];
+        let error = scores(&rows(Some(good.clone()), Some(bad)), &[0], 0).unwrap_err();
         assert_eq!(
             error.to_string(),
             "output of the quantized model is not finite (row 1)"
         );
-        let wide = [vec![0.0; 3]];
-        let error = scores(Some(&good), Some(&wide), &[0], 0);
+        let wide = vec![vec![0.0; 3]];
+        let error = scores(&rows(Some(good), Some(wide)), &[0], 0);
         assert!(matches!(
             error,
             Err(TaskError::Shapes {

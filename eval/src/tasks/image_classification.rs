@@ -1,12 +1,15 @@
 //! Image classification: one image, one class.
 
-use super::{Progress, Side, Task, TaskError, TaskSpec, classes};
+use super::classes;
+use super::table_texts::of_another_kind;
+use super::task::{ConfiguredTask, Task, TaskInput};
+use crate::error::TaskError;
+use crate::kind::ModelKind;
 use crate::runner::Wanted;
-use crate::score::Score;
-use crate::subject::Subject;
-use calib::data::{Content, DataError};
+use crate::score::{Metric, Score};
+use crate::subject::Rows;
+use calib::data::Content;
 use calib::inputs::pixels;
-use calib::model::Output;
 
 /// Top-1 accuracy and cross-entropy over labelled images.
 #[derive(Debug, Clone, Copy)]
@@ -25,35 +28,29 @@ impl Task for ImageClassification {
         "class of each image of a folder or tensor: accuracy, cross-entropy, KL divergence, agreement"
     }
 
-    fn metrics(&self) -> &'static [&'static str] {
-        classes::METRICS
-    }
-
-    fn keys(&self) -> &'static [&'static str] {
+    fn parameters(&self) -> &'static [(&'static str, &'static str)] {
         &[]
     }
 
-    fn output(&self) -> Output {
-        Output::ClassLogits
+    fn metrics(&self) -> &'static [Metric] {
+        classes::METRICS
     }
 
-    fn run(
-        &self,
-        subject: &Subject<'_>,
-        spec: &TaskSpec,
-        content: &Content,
-        seed: u64,
-        progress: &dyn Progress,
-    ) -> Result<Vec<Score>, TaskError> {
-        let Content::Images(images) = content else {
-            let origin = spec.data.clone();
-            return Err(DataError::Kind {
-                origin,
-                expected: "images",
-                found: content.kind(),
-            }
-            .into());
+    fn judges(&self, kind: ModelKind) -> bool {
+        kind == ModelKind::ImageClassifier
+    }
+
+    fn configure(&self, _table: &toml::Table) -> Result<Box<dyn ConfiguredTask>, TaskError> {
+        Ok(Box::new(*self))
+    }
+}
+
+impl ConfiguredTask for ImageClassification {
+    fn run(&self, input: &TaskInput<'_>) -> Result<Vec<Score>, TaskError> {
+        let Content::Images(images) = input.content else {
+            return Err(of_another_kind(input, "images", input.content));
         };
+        let (subject, progress) = (input.subject, input.progress);
         let file = "preprocessor_config.json";
         let processor = subject.inputs.images.as_ref();
         let processor = processor.ok_or(TaskError::MissingFile { task: NAME, file })?;
@@ -61,39 +58,24 @@ impl Task for ImageClassification {
         if !subject.inputs.labels.is_empty() {
             images.relabel(&subject.inputs.labels)?;
         }
-        let count = images.len().min(spec.limit.unwrap_or(usize::MAX));
-        let models = [
-            (&subject.original, Side::Original),
-            (&subject.quantized, Side::Quantized),
-        ];
-        let present = models.iter().filter(|(runner, _)| runner.is_some()).count();
-        progress.begin((count * present) as u64, "images");
-        let mut logits = models.map(|(runner, _)| runner.as_ref().map(|_| Vec::new()));
+        let count = images.len().min(input.limit);
+        progress.begin((count * subject.sides().count()) as u64, "images");
+        let mut logits = Rows::default();
         for start in (0..count).step_by(CHUNK) {
             let indices: Vec<usize> = (start..(start + CHUNK).min(count)).collect();
-            let inputs = pixels(&images, &indices, processor)?;
-            for (rows, (runner, side)) in logits.iter_mut().zip(models) {
-                if let (Some(rows), Some(runner)) = (rows, runner) {
-                    rows.extend(runner.rows(side, &inputs, Wanted::ClassLogits, progress)?);
-                }
-            }
+            let pixels = pixels(&images, &indices, processor)?;
+            logits.append(subject.rows(&pixels, Wanted::ClassLogits, progress)?);
         }
         let labels = &images.labels()[..count];
-        let known = logits
-            .iter()
-            .flatten()
-            .flatten()
-            .map(Vec::len)
-            .min()
-            .unwrap_or(0);
+        let known = logits.width();
         if let Some(row) = labels.iter().position(|&label| label >= known) {
             return Err(TaskError::Label {
-                data: spec.data.clone(),
+                data: input.origin.to_owned(),
                 row: row + 1,
                 found: labels[row].to_string(),
                 expected: format!("a number below {known}"),
             });
         }
-        classes::scores(logits[0].as_deref(), logits[1].as_deref(), labels, seed)
+        classes::scores(&logits, labels, input.seed)
     }
 }

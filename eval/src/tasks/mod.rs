@@ -4,28 +4,28 @@
 
 mod classes;
 mod classification;
-mod error;
 mod image_classification;
 mod next_token;
-pub(crate) mod passes;
 mod perplexity;
 mod sentence_similarity;
 mod sequences;
 mod spec;
-#[cfg(test)]
-mod toy;
+mod table_texts;
+mod task;
 
+pub use crate::error::{Side, TaskError};
+pub use crate::runner::Progress;
 pub use classification::Classification;
-pub use error::{Side, TaskError};
 pub use image_classification::ImageClassification;
 pub use perplexity::Perplexity;
 pub use sentence_similarity::SentenceSimilarity;
-pub use spec::{Columns, Mode, TaskSpec};
+pub use spec::{TaskSpec, find};
+pub use task::{ConfiguredTask, Task, TaskInput, options};
 
-use crate::score::Score;
+use crate::kind::ModelKind;
+use crate::score::{Metric, Score};
 use crate::subject::Subject;
 use calib::data::Content;
-use calib::model::Output;
 
 /// Every task, in the order `quench list tasks` prints them.
 pub static TASKS: &[&dyn Task] = &[
@@ -35,67 +35,29 @@ pub static TASKS: &[&dyn Task] = &[
     &ImageClassification,
 ];
 
-/// One kind of evaluation.
-pub trait Task: Sync {
-    /// Name in recipes and reports.
-    fn name(&self) -> &'static str;
-    /// One line for `quench list tasks`.
-    fn summary(&self) -> &'static str;
-    /// Names of the figures it returns, in order.
-    fn metrics(&self) -> &'static [&'static str];
-    /// Keys of [`TaskSpec`] it reads besides `task`, `data` and `limit`; columns as `columns.text`.
-    fn keys(&self) -> &'static [&'static str];
-    /// What the model must return.
-    fn output(&self) -> Output;
-    /// Evaluates; `task` and `data` of the scores are filled in by [`evaluate`].
-    ///
-    /// # Errors
-    /// Data of another kind, a model that cannot do this, values that are not finite.
-    fn run(
-        &self,
-        subject: &Subject<'_>,
-        spec: &TaskSpec,
-        content: &Content,
-        seed: u64,
-        progress: &dyn Progress,
-    ) -> Result<Vec<Score>, TaskError>;
-}
-
-/// Who watches an evaluation.
-pub trait Progress: Sync {
-    /// `total` things called `unit` are about to be run.
-    fn begin(&self, total: u64, unit: &str);
-    /// `count` more of them are done.
-    fn advance(&self, count: u64);
-}
-
-/// Nobody watches.
-impl Progress for () {
-    fn begin(&self, _total: u64, _unit: &str) {}
-    fn advance(&self, _count: u64) {}
-}
-
-/// Runs the task that `spec` names over `content`, on every model of `subject`.
+/// Runs the task of `registry` that `spec` names over `content`, on every model of `subject`.
 ///
 /// # Errors
-/// What [`TaskSpec::check`] and the task say.
+/// What [`TaskSpec::configure`] and the task say; a model the task does not judge.
 pub fn evaluate(
+    registry: &[&dyn Task],
     subject: &Subject<'_>,
     spec: &TaskSpec,
     content: &Content,
     seed: u64,
     progress: &dyn Progress,
 ) -> Result<Vec<Score>, TaskError> {
-    let task = spec.check()?;
+    let (task, configured) = spec.configure(registry)?;
     let model = subject.model().ok_or(TaskError::NoModel)?;
-    if model.output() != task.output() {
-        return Err(TaskError::Output {
-            task: task.name(),
-            expected: output_name(task.output()),
-            found: output_name(model.output()),
-        });
-    }
-    let mut scores = task.run(subject, spec, content, seed, progress)?;
+    check_kind(registry, task, ModelKind::of(model))?;
+    let mut scores = configured.run(&TaskInput {
+        subject,
+        content,
+        origin: &spec.data,
+        limit: spec.limit.unwrap_or(usize::MAX),
+        seed,
+        progress,
+    })?;
     for score in &mut scores {
         task.name().clone_into(&mut score.task);
         score.data.clone_from(&spec.data);
@@ -103,29 +65,93 @@ pub fn evaluate(
     Ok(scores)
 }
 
-fn output_name(output: Output) -> &'static str {
-    match output {
-        Output::TokenLogits => "next-token logits",
-        Output::ClassLogits => "class logits",
-        Output::HiddenStates => "hidden states",
+/// The first task of `registry` that judges models of `kind`: the default for them.
+pub fn fitting<'r>(registry: &[&'r dyn Task], kind: ModelKind) -> Option<&'r dyn Task> {
+    registry.iter().find(|task| task.judges(kind)).copied()
+}
+
+/// Whether `task` judges models of `kind`.
+///
+/// # Errors
+/// It does not; names one of `registry` that does.
+pub fn check_kind(
+    registry: &[&dyn Task],
+    task: &dyn Task,
+    kind: ModelKind,
+) -> Result<(), TaskError> {
+    if task.judges(kind) {
+        return Ok(());
     }
+    Err(TaskError::Kind {
+        task: task.name(),
+        kind,
+        fitting: fitting(registry, kind).map(Task::name),
+    })
+}
+
+/// The metric called `name` of any task of [`TASKS`].
+pub fn metric(name: &str) -> Option<&'static Metric> {
+    metrics().find(|metric| metric.name == name)
+}
+
+/// The metrics of all tasks of [`TASKS`]; one that several tasks share comes once for each.
+pub fn metrics() -> impl Iterator<Item = &'static Metric> {
+    TASKS.iter().flat_map(|task| task.metrics())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::score::metric;
 
     #[test]
-    fn every_task_names_known_metrics_and_itself_once() {
-        for (at, task) in TASKS.iter().enumerate() {
-            assert!(!task.summary().is_empty());
-            assert!(TASKS[..at].iter().all(|other| other.name() != task.name()));
-            assert!(!task.metrics().is_empty());
+    fn metrics_with_one_name_are_the_same() {
+        for one in metrics() {
+            assert_eq!(metric(one.name), Some(one));
+        }
+    }
+
+    #[test]
+    fn an_unknown_task_or_key_names_the_nearest() {
+        let error = |spec: &TaskSpec| spec.configure(TASKS).err().unwrap();
+        let unknown = error(&TaskSpec::new("perplexty", "a"));
+        assert_eq!(unknown.hint().unwrap(), "did you mean `perplexity`?");
+        let key = error(&TaskSpec::new("image_classification", "a").with("stride", 3));
+        assert_eq!(
+            key.to_string(),
+            "unknown key `stride` for task `image_classification`"
+        );
+        let near = error(&TaskSpec::new("classification", "a").with("max_lenght", 3));
+        assert_eq!(near.hint().unwrap(), "did you mean `max_length`?");
+    }
+
+    #[test]
+    fn the_published_example_is_understood() {
+        let spec: TaskSpec = toml::from_str(
+            "task = \"sentence_similarity\"\ndata = \"stsb.tsv\"\nmax_length = 128\n\
+             columns = { left = \"sentence1\", right = \"sentence2\", score = \"score\" }",
+        )
+        .unwrap();
+        assert!(spec.configure(TASKS).is_ok());
+        let again: TaskSpec = toml::from_str(&toml::to_string(&spec).unwrap()).unwrap();
+        assert_eq!(again, spec);
+    }
+
+    #[test]
+    fn values_that_mean_nothing_are_errors() {
+        for text in [
+            "sequence_length = 1",
+            "sequence_length = \"8\"",
+            "stride = 0",
+            "limit = 0",
+            "separator = \"x\"",
+            "mode = \"documents\"\nstride = 4",
+        ] {
+            let spec: TaskSpec =
+                toml::from_str(&format!("task = \"perplexity\"\ndata = \"a\"\n{text}")).unwrap();
+            let error = spec.configure(TASKS).err().unwrap();
             assert!(
-                task.metrics().iter().all(|name| metric(name).is_some()),
-                "{}",
-                task.name()
+                matches!(error, TaskError::Value { .. } | TaskError::Options { .. }),
+                "{text}"
             );
         }
     }

@@ -4,12 +4,11 @@
 //! of positions by chunk, through both heads, and every row of logits is reduced at once to a loss, a
 //! divergence and an agreement. Logits never exceed [`LOGIT_BYTES`] per thread.
 
-use super::passes::{groups, states_of, values};
-use super::perplexity::NAME;
 use super::sequences::Sequences;
-use super::{Progress, Side, TaskError};
 use crate::compare;
-use crate::runner::Runner;
+use crate::error::{Side, TaskError};
+use crate::forward_runner::{groups, states_of, values};
+use crate::runner::{Progress, Runner};
 use crate::subject::Subject;
 use burn::tensor::Tensor;
 use calib::inputs::Inputs;
@@ -147,12 +146,13 @@ fn with_head<R>(
 
 /// Scores every sequence with the models of `subject`, in order.
 pub(super) fn tallies(
+    task: &'static str,
     subject: &Subject<'_>,
     sequences: &Sequences,
     progress: &dyn Progress,
 ) -> Result<Vec<Tally>, TaskError> {
-    let original = stages(subject.original.as_deref(), Side::Original)?;
-    let quantized = stages(subject.quantized.as_deref(), Side::Quantized)?;
+    let original = stages(task, subject.original.as_deref(), Side::Original)?;
+    let quantized = stages(task, subject.quantized.as_deref(), Side::Quantized)?;
     match (original, quantized) {
         (Some(original), Some(quantized)) => run(
             &Two {
@@ -186,14 +186,16 @@ pub(super) fn tallies(
 }
 
 /// The float stages of a model, which this task runs one by one.
-fn stages(runner: Option<&dyn Runner>, side: Side) -> Result<Option<&Forward<'_>>, TaskError> {
+fn stages<'a>(
+    task: &'static str,
+    runner: Option<&'a dyn Runner>,
+    side: Side,
+) -> Result<Option<&'a Forward<'a>>, TaskError> {
     let Some(runner) = runner else {
         return Ok(None);
     };
     let stages = runner.stages();
-    stages
-        .map(Some)
-        .ok_or(TaskError::NoStages { side, task: NAME })
+    stages.map(Some).ok_or(TaskError::NoStages { side, task })
 }
 
 fn run(

@@ -1,21 +1,42 @@
 //! Sentence similarity: cosine of two embeddings against a score people gave.
 
-use super::classification::{column, encode, not_a_table};
-use super::{Progress, Side, Task, TaskError, TaskSpec};
+use super::table_texts::{column, encode, table};
+use super::task::{ConfiguredTask, Task, TaskInput, options};
+use crate::error::{Side, TaskError};
 use crate::intervals::bootstrap;
+use crate::kind::ModelKind;
 use crate::metrics::{cosine, mean, spearman};
 use crate::runner::Wanted;
-use crate::score::Score;
-use crate::subject::Subject;
-use calib::data::Content;
+use crate::score::{Better, Metric, Score, Unit};
 use calib::inputs::Inputs;
-use calib::model::Output;
+use serde::Deserialize;
 
 /// Spearman correlation of cosine similarity with the scores of a table of pairs.
 #[derive(Debug, Clone, Copy)]
 pub struct SentenceSimilarity;
 
 const NAME: &str = "sentence_similarity";
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    #[serde(default)]
+    columns: Columns,
+    /// Tokens a sentence is cut at, special tokens included.
+    max_length: Option<usize>,
+}
+
+/// Names of columns.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Columns {
+    /// First sentence of a pair.
+    left: Option<String>,
+    /// Second sentence of a pair.
+    right: Option<String>,
+    /// Similarity of a pair.
+    score: Option<String>,
+}
 
 impl Task for SentenceSimilarity {
     fn name(&self) -> &'static str {
@@ -26,72 +47,76 @@ impl Task for SentenceSimilarity {
         "cosine of sentence pairs of a table against their scores: Spearman x100, cosine to the original"
     }
 
-    fn metrics(&self) -> &'static [&'static str] {
-        &["spearman", "embedding_cosine"]
-    }
-
-    fn keys(&self) -> &'static [&'static str] {
+    fn parameters(&self) -> &'static [(&'static str, &'static str)] {
         &[
-            "columns.left",
-            "columns.right",
-            "columns.score",
-            "max_length",
+            ("columns", "names of the columns: { left, right, score }"),
+            (
+                "max_length",
+                "tokens a sentence is cut at, special tokens included",
+            ),
         ]
     }
 
-    fn output(&self) -> Output {
-        Output::HiddenStates
+    fn metrics(&self) -> &'static [Metric] {
+        const {
+            &[
+                Metric {
+                    name: "spearman",
+                    label: "Spearman x100",
+                    summary: "100 times the rank correlation of cosine and score",
+                    better: Better::Higher,
+                    unit: Unit::Plain(3),
+                    per_model: true,
+                },
+                Metric {
+                    name: "embedding_cosine",
+                    label: "cosine to the original",
+                    summary: "mean cosine of a sentence's quantized and original embedding",
+                    better: Better::Higher,
+                    unit: Unit::Plain(5),
+                    per_model: false,
+                },
+            ]
+        }
     }
 
-    fn run(
-        &self,
-        subject: &Subject<'_>,
-        spec: &TaskSpec,
-        content: &Content,
-        seed: u64,
-        progress: &dyn Progress,
-    ) -> Result<Vec<Score>, TaskError> {
-        let Content::Table(table) = content else {
-            return Err(not_a_table(spec, content));
-        };
-        let columns = &spec.columns;
+    fn judges(&self, kind: ModelKind) -> bool {
+        kind == ModelKind::TextEncoder
+    }
+
+    fn configure(&self, table: &toml::Table) -> Result<Box<dyn ConfiguredTask>, TaskError> {
+        Ok(Box::new(options::<Options>(NAME, table)?))
+    }
+}
+
+impl ConfiguredTask for Options {
+    fn run(&self, input: &TaskInput<'_>) -> Result<Vec<Score>, TaskError> {
+        let table = table(input)?;
+        let (columns, subject) = (&self.columns, input.subject);
         let left = column(table, columns.left.as_deref(), &["sentence1", "left"])?;
         let right = column(table, columns.right.as_deref(), &["sentence2", "right"])?;
-        let pairs = left.len().min(spec.limit.unwrap_or(usize::MAX));
+        let pairs = left.len().min(input.limit);
         let truth = table.numbers(columns.score.as_deref().unwrap_or("score"))?;
-        let mut ids = encode(NAME, subject, spec, &left[..pairs])?;
-        ids.extend(encode(NAME, subject, spec, &right[..pairs])?);
-        let inputs = Inputs::Tokens(ids);
-
-        let models = [
-            (&subject.original, Side::Original),
-            (&subject.quantized, Side::Quantized),
-        ];
-        let present = models.iter().filter(|(runner, _)| runner.is_some()).count();
-        progress.begin((2 * pairs * present) as u64, "sentences");
-        let mut embeddings = [None, None];
+        let mut ids = encode(NAME, input, self.max_length, &left[..pairs])?;
+        ids.extend(encode(NAME, input, self.max_length, &right[..pairs])?);
+        let sentences = 2 * pairs * subject.sides().count();
+        input.progress.begin(sentences as u64, "sentences");
         let wanted = Wanted::Embedding(subject.inputs.pooling);
-        for (slot, (runner, side)) in embeddings.iter_mut().zip(models) {
-            if let Some(runner) = runner {
-                let rows = runner.rows(side, &inputs, wanted, progress)?;
-                *slot = Some(finite(rows, side)?);
-            }
-        }
-        let [original, quantized] = embeddings;
+        let embeddings = subject.rows(&Inputs::Tokens(ids), wanted, input.progress)?;
+        let original = finite(embeddings.original, Side::Original)?;
+        let quantized = finite(embeddings.quantized, Side::Quantized)?;
         scores(
             original.as_deref(),
             quantized.as_deref(),
             &truth[..pairs],
-            seed,
+            input.seed,
         )
     }
 }
 
-fn finite(rows: Vec<Vec<f32>>, side: Side) -> Result<Vec<Vec<f32>>, TaskError> {
-    match rows
-        .iter()
-        .position(|row| row.iter().any(|value| !value.is_finite()))
-    {
+fn finite(rows: Option<Vec<Vec<f32>>>, side: Side) -> Result<Option<Vec<Vec<f32>>>, TaskError> {
+    let not_finite = |row: &Vec<f32>| row.iter().any(|value| !value.is_finite());
+    match rows.iter().flatten().position(not_finite) {
         Some(row) => Err(TaskError::NotFinite {
             side,
             place: format!("sentence {}", row + 1),

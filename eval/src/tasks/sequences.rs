@@ -1,11 +1,13 @@
 //! From the data of a perplexity evaluation to scored token sequences.
 
-use super::perplexity::NAME;
-use super::{Mode, TaskError, TaskSpec};
-use crate::subject::Subject;
+use super::table_texts::of_another_kind;
+use super::task::TaskInput;
+use crate::error::TaskError;
 use calib::data::{Content, DataError};
 use calib::model::Model;
 use calib::sampling::{TextMode, text_sequences};
+use calib::tokenizer::Tokenizer;
+use serde::Deserialize;
 
 /// Window length where neither recipe nor model gives one, and the longest default.
 const LENGTH: usize = 2048;
@@ -18,38 +20,122 @@ pub(super) struct Sequences {
     pub first: Vec<usize>,
 }
 
+/// How text becomes sequences: the keys of the task.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SequenceOptions {
+    #[serde(default)]
+    mode: Mode,
+    /// Tokens of one window, or at most of one document; the model's positions up to 2048 unless given.
+    pub(super) sequence_length: Option<usize>,
+    /// Tokens between the starts of two windows; `sequence_length` unless given. Every token is scored
+    /// once: in overlapping windows only those the window before did not hold.
+    stride: Option<usize>,
+    /// What stands between documents; `<|endoftext|>` unless given.
+    separator: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Mode {
+    /// The whole text without special tokens, in windows of equal length.
+    #[default]
+    Windows,
+    /// Each document after a begin-of-sequence token, cut at the length.
+    Documents,
+}
+
+impl SequenceOptions {
+    /// The keys as [`super::Task::parameters`] lists them.
+    pub(super) const KEYS: &'static [(&'static str, &'static str)] = &[
+        ("mode", "`windows` over the whole text, or `documents`"),
+        (
+            "sequence_length",
+            "tokens of a window, or at most of a document",
+        ),
+        ("stride", "tokens between the starts of two windows"),
+        ("separator", "what stands between two documents"),
+    ];
+
+    /// Refuses numbers that mean nothing, and keys of the other mode.
+    pub(super) fn check(&self, task: &'static str) -> Result<(), TaskError> {
+        let value = |key, expected: &str, found: String| {
+            Err(TaskError::Value {
+                task,
+                key,
+                expected: expected.to_owned(),
+                found,
+            })
+        };
+        if let Some(length @ 0..2) = self.sequence_length {
+            return value("sequence_length", "at least 2 tokens", length.to_string());
+        }
+        if self.stride == Some(0) {
+            return value("stride", "at least 1", "0".to_owned());
+        }
+        match (self.mode, self.stride, &self.separator) {
+            (Mode::Documents, Some(stride), _) => value(
+                "stride",
+                "none with `mode = \"documents\"`",
+                stride.to_string(),
+            ),
+            (Mode::Windows, _, Some(separator)) => value(
+                "separator",
+                "none without `mode = \"documents\"`",
+                format!("`{separator}`"),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn text_mode(&self) -> TextMode {
+        match self.mode {
+            Mode::Windows => TextMode::Windows {
+                stride: self.stride,
+            },
+            Mode::Documents => TextMode::Documents {
+                separator: self
+                    .separator
+                    .clone()
+                    .unwrap_or_else(|| "<|endoftext|>".to_owned()),
+            },
+        }
+    }
+}
+
 impl Sequences {
-    /// Windows or documents of `content`, as `spec` says.
+    /// Windows or documents of the content of `input`.
     pub(super) fn of(
-        subject: &Subject<'_>,
-        spec: &TaskSpec,
-        content: &Content,
+        task: &'static str,
+        options: &SequenceOptions,
+        input: &TaskInput<'_>,
     ) -> Result<Self, TaskError> {
-        let positions = subject.model().and_then(Model::max_positions);
+        let positions = input.subject.model().and_then(Model::max_positions);
         let default = positions.map_or(LENGTH, |positions| positions.min(LENGTH));
-        let length = spec.sequence_length.unwrap_or(default);
+        let length = options.sequence_length.unwrap_or(default);
         if let Some(positions) = positions.filter(|&positions| length > positions) {
             return Err(TaskError::Value {
-                task: spec.task.clone(),
+                task,
                 key: "sequence_length",
                 expected: format!("at most the {positions} positions of the model"),
                 found: length.to_string(),
             });
         }
-        let mut ids = token_ids(subject, spec, content, length)?;
+        let mut ids = token_ids(task, options, input, length)?;
         ids.retain(|ids| ids.len() > 1);
-        ids.truncate(spec.limit.unwrap_or(usize::MAX));
+        ids.truncate(input.limit);
         if ids.is_empty() {
-            let origin = spec.data.clone();
             return Err(DataError::TooShort {
-                origin,
+                origin: input.origin.to_owned(),
                 needed: length,
                 found: 0,
             }
             .into());
         }
         // An overlapping window scores what the one before did not hold.
-        let held = length.saturating_sub(spec.stride.unwrap_or(length)).max(1);
+        let held = length
+            .saturating_sub(options.stride.unwrap_or(length))
+            .max(1);
         let first = (0..ids.len())
             .map(|at| if at == 0 { 1 } else { held })
             .collect();
@@ -58,46 +144,25 @@ impl Sequences {
 }
 
 fn token_ids(
-    subject: &Subject<'_>,
-    spec: &TaskSpec,
-    content: &Content,
+    task: &'static str,
+    options: &SequenceOptions,
+    input: &TaskInput<'_>,
     length: usize,
 ) -> Result<Vec<Vec<u32>>, TaskError> {
     let tokenizer = || {
-        let tokenizer = subject.inputs.tokenizer.as_ref();
+        let tokenizer = input.subject.inputs.tokenizer.as_ref();
         tokenizer.ok_or(TaskError::MissingFile {
-            task: NAME,
+            task,
             file: "tokenizer.json",
         })
     };
-    let separator = || {
-        spec.separator
-            .clone()
-            .unwrap_or_else(|| "<|endoftext|>".to_owned())
+    let sequences = |text: &str, tokenizer: &Tokenizer| {
+        text_sequences(text, &options.text_mode(), length, tokenizer, input.origin)
     };
-    let documents = spec.mode.unwrap_or_default() == Mode::Documents;
-    let windows = TextMode::Windows {
-        stride: spec.stride,
-    };
-    match content {
-        Content::Text(text) => {
-            let mode = if documents {
-                TextMode::Documents {
-                    separator: separator(),
-                }
-            } else {
-                windows
-            };
-            Ok(text_sequences(
-                text,
-                &mode,
-                length,
-                tokenizer()?,
-                &spec.data,
-            )?)
-        }
+    match input.content {
+        Content::Text(text) => Ok(sequences(text, tokenizer()?)?),
         // Rows are documents of their own, or paragraphs of one text.
-        Content::Table(table) if documents => {
+        Content::Table(table) if options.mode == Mode::Documents => {
             let tokenizer = tokenizer()?;
             let begin = tokenizer.begin().ok_or(DataError::NoBeginToken)?;
             let row = |text: &String| {
@@ -108,28 +173,11 @@ fn token_ids(
             };
             table.texts()?.iter().map(row).collect()
         }
-        Content::Table(table) => {
-            let text = table.texts()?.join("\n\n");
-            Ok(text_sequences(
-                &text,
-                &windows,
-                length,
-                tokenizer()?,
-                &spec.data,
-            )?)
-        }
+        Content::Table(table) => Ok(sequences(&table.texts()?.join("\n\n"), tokenizer()?)?),
         Content::Tokens(sequences) => Ok(sequences
             .iter()
             .map(|ids| ids[..ids.len().min(length)].to_vec())
             .collect()),
-        Content::Images(_) => {
-            let origin = spec.data.clone();
-            Err(DataError::Kind {
-                origin,
-                expected: "text",
-                found: content.kind(),
-            }
-            .into())
-        }
+        Content::Images(_) => Err(of_another_kind(input, "text", input.content)),
     }
 }

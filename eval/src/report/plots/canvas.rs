@@ -141,17 +141,6 @@ impl Canvas {
         );
     }
 
-    /// A text beside the point `x`, `y`, on the side with more room.
-    pub(super) fn label(&mut self, x: f64, y: f64, text: &str) {
-        let (at, y) = (self.x.at(x), self.y.at(y) - 8.0);
-        let left_half = at < f64::midpoint(self.x.start, self.x.end);
-        if left_half {
-            self.text("tick", [at + 8.0, y], text);
-        } else {
-            self.text("tick end", [at - 8.0, y], text);
-        }
-    }
-
     /// The finished element; `name` is read aloud in place of the picture.
     pub(super) fn finish(self, name: &str) -> String {
         let Self {

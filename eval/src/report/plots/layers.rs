@@ -54,7 +54,7 @@ pub(in crate::report) fn sqnr_per_layer(layers: &[LayerFacts]) -> Option<Plot> {
     let values = || {
         let both = layers
             .iter()
-            .flat_map(|layer| [layer.sqnr_db, layer.output_sqnr_db]);
+            .flat_map(|layer| [layer.sqnr_db, output_sqnr(layer)]);
         both.flatten().filter(|value| value.is_finite())
     };
     let (low, high) = (values().reduce(f64::min)?, values().reduce(f64::max)?);
@@ -67,7 +67,7 @@ pub(in crate::report) fn sqnr_per_layer(layers: &[LayerFacts]) -> Option<Plot> {
     for (at, layer) in layers.iter().enumerate() {
         let x = at as f64 + 0.5;
         let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
-        if let Some(sqnr) = finite(layer.output_sqnr_db) {
+        if let Some(sqnr) = finite(output_sqnr(layer)) {
             let tooltip = format!("{}: output {sqnr:.2} dB", layer.name);
             canvas.dot(
                 &format!("ring {}", roles.class(layer)),
@@ -82,7 +82,7 @@ pub(in crate::report) fn sqnr_per_layer(layers: &[LayerFacts]) -> Option<Plot> {
             canvas.dot(&roles.class(layer), x, sqnr, 4.0, &tooltip);
         }
     }
-    let rings = layers.iter().any(|layer| layer.output_sqnr_db.is_some());
+    let rings = layers.iter().any(|layer| output_sqnr(layer).is_some());
     let caption = if rings {
         "Signal to quantization noise; higher is better. Dots: the weight; rings: the layer's output on calibration data."
     } else {
@@ -94,6 +94,11 @@ pub(in crate::report) fn sqnr_per_layer(layers: &[LayerFacts]) -> Option<Plot> {
         svg: canvas.finish("SQNR per layer"),
         legend: roles.legend(),
     })
+}
+
+/// With the full Hessian where it was measured, else with its diagonal.
+fn output_sqnr(layer: &LayerFacts) -> Option<f64> {
+    layer.output_sqnr_db.or(layer.diagonal_output_sqnr_db)
 }
 
 /// Base line with the number of each block at its first layer, thinned where there are many.
@@ -164,7 +169,7 @@ impl<'a> Roles<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample;
+    use crate::report::tests::sample;
 
     #[test]
     fn names_split_into_block_and_role() {

@@ -1,8 +1,10 @@
 //! What can go wrong in an evaluation.
 
+use crate::kind::ModelKind;
 use calib::StageError;
 use calib::data::DataError;
 use calib::tokenizer::TokenizerError;
+use quantizers::nearest::did_you_mean;
 use std::fmt;
 use thiserror::Error;
 
@@ -36,20 +38,28 @@ pub enum TaskError {
         nearest: Option<String>,
     },
     /// A key the task does not read.
-    #[error("task `{task}` has no key `{key}`, it reads {}", list(.known))]
+    #[error("unknown key `{key}` for task `{task}`")]
     Key {
         /// The task.
         task: &'static str,
         /// As written.
         key: String,
-        /// Keys it reads.
-        known: Vec<String>,
+        /// The nearest key it reads.
+        nearest: Option<String>,
+    },
+    /// Keys whose values have another type than the task reads.
+    #[error("task `{task}`: {message}")]
+    Options {
+        /// The task.
+        task: &'static str,
+        /// What was expected and found.
+        message: String,
     },
     /// A key with a value that means nothing.
     #[error("task `{task}`: `{key}`: expected {expected}, found {found}")]
     Value {
         /// The task.
-        task: String,
+        task: &'static str,
         /// The key.
         key: &'static str,
         /// What would do.
@@ -60,15 +70,15 @@ pub enum TaskError {
     /// Neither an original nor a quantized model.
     #[error("no model to evaluate")]
     NoModel,
-    /// A model that returns something else.
-    #[error("task `{task}` needs a model that returns {expected}, this one returns {found}")]
-    Output {
+    /// A model of another kind than the task judges.
+    #[error("task `{task}` does not judge {}", .kind.with_article())]
+    Kind {
         /// The task.
         task: &'static str,
-        /// What it needs.
-        expected: &'static str,
-        /// What the model returns.
-        found: &'static str,
+        /// What the model is for.
+        kind: ModelKind,
+        /// A task that judges it.
+        fitting: Option<&'static str>,
     },
     /// A file the task needs is not in the model folder.
     #[error("task `{task}` needs `{file}`, and the model folder has none")]
@@ -149,21 +159,17 @@ pub enum TaskError {
 }
 
 impl TaskError {
-    /// What the user may do about it.
-    pub fn hints(&self) -> Vec<String> {
+    /// At most one line on what the user could do about it.
+    pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Unknown {
-                nearest: Some(name),
-                ..
-            } => vec![format!("did you mean `{name}`?")],
-            Self::Data(error) => error.hints(),
-            Self::Tokenizer(error) => error.hint().into_iter().collect(),
-            _ => Vec::new(),
+            Self::Unknown { nearest, .. } | Self::Key { nearest, .. } => {
+                nearest.as_deref().map(did_you_mean)
+            }
+            Self::Kind { fitting, .. } => fitting.map(|task| format!("task `{task}` does")),
+            Self::Stage { source, .. } => source.hint(),
+            Self::Data(error) => error.hint(),
+            Self::Tokenizer(error) => error.hint(),
+            _ => None,
         }
     }
-}
-
-fn list(names: &[String]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    quoted.join(", ")
 }

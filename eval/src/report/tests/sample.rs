@@ -1,12 +1,11 @@
 //! A small report for tests.
 
-use super::{
-    ArtifactFacts, CalibrationFacts, CandidateFacts, FrontierPoint, LayerFacts, ModelFacts,
-    PointRatio, RecipeFacts, Report, RunFacts, SCHEMA, SizeFacts, SlotFacts, SyntheticRanges,
-    WeightHistogram,
-};
 use crate::gate::Gate;
 use crate::intervals::Interval;
+use crate::report::{
+    ArtifactFacts, CalibrationFacts, CandidateFacts, LayerFacts, ModelFacts, PointRatio,
+    RecipeFacts, Report, RunFacts, SCHEMA, SizeFacts, SlotFacts, SyntheticRanges, WeightHistogram,
+};
 use crate::score::Score;
 
 fn scores() -> Vec<Score> {
@@ -62,6 +61,7 @@ fn layers() -> Vec<LayerFacts> {
                 },
                 group_size: None,
                 damage_share: Some(1.0 / 24.0),
+                diagonal_output_sqnr_db: None,
             });
         }
     }
@@ -84,7 +84,7 @@ fn histograms() -> Vec<WeightHistogram> {
         .collect()
 }
 
-pub(crate) fn slots() -> Vec<SlotFacts> {
+pub(in crate::report) fn slots() -> Vec<SlotFacts> {
     let candidate = |name: &str, input: f64, output: f64| CandidateFacts {
         name: name.into(),
         input_sqnr_db: Some(input),
@@ -150,7 +150,7 @@ fn calibration() -> CalibrationFacts {
     }
 }
 
-pub(crate) fn report() -> Report {
+pub(in crate::report) fn report() -> Report {
     let scores = scores();
     let gates = ["perplexity_ratio<=1.03", "kl_divergence<=0.02"]
         .map(|gate| gate.parse::<Gate>().unwrap().check(&scores));
@@ -198,12 +198,6 @@ pub(crate) fn report() -> Report {
             format: "quench".into(),
             path: "out <3".into(),
         }),
-        frontier: vec![FrontierPoint {
-            label: "squeeze-4".into(),
-            bits_per_weight: 4.875,
-            metric: "perplexity".into(),
-            value: 47.25,
-        }],
         histograms: histograms(),
         nonlinear: slots(),
         calibration: Some(calibration()),

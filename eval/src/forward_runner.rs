@@ -1,6 +1,7 @@
-//! Running one model over many inputs in bounded memory.
+//! Float stages as a model of an evaluation: many inputs in bounded memory.
 
-use super::{Progress, Side, TaskError};
+use crate::error::{Side, TaskError};
+use crate::runner::{Progress, Runner, Wanted};
 use burn::tensor::Tensor;
 use calib::inputs::Inputs;
 use calib::{Forward, Hidden, Model};
@@ -13,13 +14,36 @@ const HIDDEN_BYTES: usize = 256 << 20;
 const SENTENCES: usize = 16;
 /// Images run together.
 const IMAGES: usize = 8;
-/// Images of one group: their number of tokens is the model's business.
+/// Images of one group: how many tokens an image becomes is known to the model only.
 const IMAGE_GROUP: usize = 256;
+
+impl Runner for Forward<'_> {
+    fn model(&self) -> &dyn Model {
+        Forward::model(self)
+    }
+
+    fn stages(&self) -> Option<&Forward<'_>> {
+        Some(self)
+    }
+
+    fn rows(
+        &self,
+        side: Side,
+        inputs: &Inputs,
+        wanted: Wanted,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Vec<f32>>, TaskError> {
+        outputs(self, side, inputs, progress, |states, shape| match wanted {
+            Wanted::ClassLogits => states.to_vec(),
+            Wanted::Embedding(pooling) => pooling.embedding(states, shape),
+        })
+    }
+}
 
 /// Cuts batches, given by their tokens, into groups whose hidden states fit in memory.
 ///
 /// The cut depends on the model and the data alone, never on the machine.
-pub(super) fn groups(tokens: &[usize], model: &dyn Model) -> Vec<Range<usize>> {
+pub(crate) fn groups(tokens: &[usize], model: &dyn Model) -> Vec<Range<usize>> {
     let width = model
         .layers()
         .iter()
@@ -44,7 +68,7 @@ pub(super) fn groups(tokens: &[usize], model: &dyn Model) -> Vec<Range<usize>> {
 /// Runs all stages over `inputs` and reduces the output of each, in the order of `inputs`.
 ///
 /// Inputs of equal length run together; `reduce` gets one output `[tokens, width]`, row-major.
-pub(crate) fn outputs<T: Send>(
+fn outputs<T: Send>(
     forward: &Forward<'_>,
     side: Side,
     inputs: &Inputs,
@@ -112,7 +136,7 @@ pub(crate) fn outputs<T: Send>(
 }
 
 /// Shape and values of `states`, `[batch, tokens, width]`, row-major.
-pub(super) fn values(states: Hidden, side: Side) -> Result<([usize; 3], Vec<f32>), TaskError> {
+pub(crate) fn values(states: Hidden, side: Side) -> Result<([usize; 3], Vec<f32>), TaskError> {
     let states: Tensor<3> = states_of(states, side)?;
     let shape = states.dims();
     let values = states.into_data().convert::<f32>().try_into_vec::<f32>();
@@ -124,7 +148,7 @@ pub(super) fn values(states: Hidden, side: Side) -> Result<([usize; 3], Vec<f32>
 }
 
 /// The hidden states of a stage's output.
-pub(super) fn states_of(hidden: Hidden, side: Side) -> Result<Tensor<3>, TaskError> {
+pub(crate) fn states_of(hidden: Hidden, side: Side) -> Result<Tensor<3>, TaskError> {
     let other = |found: &str| {
         Err(TaskError::Values {
             side,

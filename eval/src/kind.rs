@@ -1,0 +1,57 @@
+//! What a model is for: decides which tasks judge it.
+
+use calib::{Model, Output};
+use serde::{Deserialize, Serialize};
+
+/// What a model is for, from what it takes and returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelKind {
+    /// Predicts the next token.
+    Decoder,
+    /// Gives a text one of several labels.
+    TextClassifier,
+    /// Turns a text into hidden states.
+    TextEncoder,
+    /// Gives an image one of several labels.
+    ImageClassifier,
+    /// Turns an image into hidden states.
+    ImageEncoder,
+}
+
+impl ModelKind {
+    /// The kind of `model`.
+    pub fn of(model: &dyn Model) -> Self {
+        let text = model.vocabulary().is_some();
+        match model.output() {
+            Output::TokenLogits => Self::Decoder,
+            Output::ClassLogits if text => Self::TextClassifier,
+            Output::ClassLogits => Self::ImageClassifier,
+            Output::HiddenStates if text => Self::TextEncoder,
+            Output::HiddenStates => Self::ImageEncoder,
+        }
+    }
+
+    /// As messages name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Decoder => "decoder",
+            Self::TextClassifier => "text classifier",
+            Self::TextEncoder => "text encoder",
+            Self::ImageClassifier => "image classifier",
+            Self::ImageEncoder => "image encoder",
+        }
+    }
+
+    /// `a decoder`, `an image encoder`.
+    pub fn with_article(self) -> String {
+        let name = self.name();
+        let vowel = name.starts_with(['a', 'e', 'i', 'o']);
+        format!("{} {name}", if vowel { "an" } else { "a" })
+    }
+
+    /// Takes images rather than tokens.
+    pub fn is_vision(self) -> bool {
+        matches!(self, Self::ImageClassifier | Self::ImageEncoder)
+    }
+}
