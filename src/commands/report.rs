@@ -20,20 +20,17 @@ pub fn run(args: &ReportArgs, json: bool) -> Result<(), Error> {
     }
     let read = report::read(&path)
         .map_err(|error| Error::io(format!("cannot read report `{}`", path.display()), error))?;
-    let output = match &args.output {
-        Some(output) => {
-            write_report(&read, output, args.force)?;
-            output
-        }
-        None => {
-            report::write_renderings(&read, &args.folder).map_err(|error| {
-                Error::io(
-                    format!("cannot write the report to `{}`", args.folder.display()),
-                    error,
-                )
-            })?;
-            &args.folder
-        }
+    let output = if let Some(output) = &args.output {
+        write_report(&read, output, args.force)?;
+        output
+    } else {
+        report::write_renderings(&read, &args.folder).map_err(|error| {
+            Error::io(
+                format!("cannot write the report to `{}`", args.folder.display()),
+                error,
+            )
+        })?;
+        &args.folder
     };
     if json {
         print_json(&read)
