@@ -20,6 +20,7 @@ pub(crate) mod tests;
 
 pub use error::PlanError;
 pub use estimate::Estimate;
+pub(crate) use estimate::RESIDENT_BYTES;
 pub use eval::kind::ModelKind;
 pub(crate) use evaluations::evaluations;
 pub use facts::{ModelFacts, StageFacts, dtype_name};

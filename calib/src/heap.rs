@@ -11,9 +11,22 @@ pub fn keep_freed_memory() {
     gnu::keep_freed_memory();
 }
 
+/// Gives freed memory back to the system, once: between phases that need blocks of quite other sizes, so that
+/// the later one does not come on top of what the earlier one left.
+pub fn give_back_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    gnu::give_back_freed_memory();
+}
+
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod gnu {
-    use libc::{M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, c_int, mallopt};
+    use libc::{M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, c_int, malloc_trim, mallopt};
+
+    #[expect(unsafe_code, reason = "a function of the C library")]
+    pub(super) fn give_back_freed_memory() {
+        // SAFETY: takes a number; touches only memory that is free, under the allocator's own locks.
+        let _ = unsafe { malloc_trim(0) };
+    }
 
     /// Free bytes at the end of a heap from which on it shrinks.
     const TRIM: c_int = 256 << 20;

@@ -34,10 +34,8 @@ pub(super) fn available_threads() -> usize {
 
 /// Checks that a plan fits.
 ///
-/// Of the memory only what cannot go elsewhere counts: one block and its statistics. Hidden states
-/// of calibration data can.
 pub(super) fn check(plan: &Plan, output: &Path) -> Result<(), Error> {
-    let needed_bytes = plan.estimate.block_bytes + plan.estimate.statistics_bytes;
+    let needed_bytes = plan.estimate.memory_bytes;
     if let Some(free_bytes) = memory::available_bytes()
         && needed_bytes > free_bytes
     {
@@ -51,7 +49,9 @@ pub(super) fn check(plan: &Plan, output: &Path) -> Result<(), Error> {
         clippy::cast_sign_loss,
         reason = "a size in bytes, far below 2^53"
     )]
-    let needed_bytes = (plan.size.artifact_bytes as f64 * SLACK) as u64;
+    let needed_bytes = (plan.size.artifact_bytes as f64 * SLACK) as u64
+        + plan.estimate.scratch_bytes
+        + plan.estimate.kept_bytes;
     if let Some(free_bytes) = free_disk_bytes(output)
         && needed_bytes > free_bytes
     {

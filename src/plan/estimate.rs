@@ -1,154 +1,376 @@
-//! Predicted memory and time: from shapes and a stated, rough cost model.
+//! Predicted memory, disk and time, from shapes and the plan itself.
+//!
+//! Memory is the most that is resident in one of the phases of the road; each is a sum of what that phase holds,
+//! by the same constants and the same decisions (tapes kept, inputs kept, models held) that the road reads.
 
 use super::resolve::ACTIVATIONS;
-use super::{ModelFacts, PlannedCalibration, PlannedLayer};
+use super::{BlockOrder, ModelFacts, PlannedCalibration, PlannedLayer};
+use calib::running::fisher::{StageSize, TapedStages};
+use calib::running::walk::SAMPLE_VALUES;
 use quantizers::Stat;
-use quantizers::statistics::FISHER;
-use quantizers::tensor::SchemeKind;
+use quantizers::statistics::{Pass, StatisticShape};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Predicted memory and time of the whole road.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// Predicted memory, disk and time of the whole road.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Estimate {
-    /// Largest resident memory, memory-mapped checkpoint pages not counted.
+    /// Largest resident memory.
     pub memory_bytes: u64,
-    /// One block in f32, with its gradients where they are needed.
-    pub block_bytes: u64,
-    /// Hidden states of all calibration data.
-    pub activation_bytes: u64,
-    /// Statistics of one block.
-    pub statistics_bytes: u64,
+    /// The phase that needs it.
+    pub phase: String,
+    /// What that phase holds, by name; the sum is [`Self::memory_bytes`].
+    pub parts: BTreeMap<String, u64>,
+    /// Disk taken while calibrating and given back at the end: scratch files of block inputs and statistics.
+    pub scratch_bytes: u64,
+    /// Disk taken by statistics that stay for the next run.
+    pub kept_bytes: u64,
     /// Wall time without evaluation, at `threads`.
     pub seconds: f64,
     /// Threads assumed.
     pub threads: usize,
 }
 
-/// The program itself, its tokenizer and its threads.
-const BASE_BYTES: u64 = 64 << 20;
+/// The program itself and its threads.
+const BASE_BYTES: u64 = 40 << 20;
+/// A token of the vocabulary in the tokenizer.
+const VOCABULARY_ENTRY_BYTES: u64 = 1200;
 /// f32 operations of one thread in matrix products, per second.
 const FLOPS_PER_THREAD: f64 = 20e9;
-/// Weights one thread puts on a uniform grid, per second.
-const UNIFORM_WEIGHTS_PER_SECOND: f64 = 80e6;
-/// Weights one thread places by exact k-means, per second.
-const CODEBOOK_WEIGHTS_PER_SECOND: f64 = 8e6;
 /// Weights written and read back, per second.
 const FILE_WEIGHTS_PER_SECOND: f64 = 100e6;
-
-/// Activations kept verbatim at the widest point, about.
-const SAMPLE_VALUES: u64 = 1 << 21;
-/// Blocks whose activations the compile step has in memory.
+/// Logits of one sequence alive at once while the loss is sent back: themselves and their gradient.
+const LOGIT_COPIES: u64 = 2;
+/// Blocks whose activations the compile step of integer programs has in memory.
 const STAGES_TOGETHER: u64 = 3;
+/// Logits an evaluating thread holds.
+const EVALUATION_LOGIT_BYTES: u64 = 64 << 20;
+/// A model up to this size in f32 is evaluated with all its stages in memory.
+pub(crate) const RESIDENT_BYTES: u64 = 1 << 30;
 
 /// The cost model in words, for the plan's footer.
-pub(super) const ASSUMPTIONS: &str = "time assumes 20 GFLOP/s a thread in matrix products, 80 M weights/s a thread on a grid, 8 M by \
-     k-means; a rough guide, evaluation not included";
+pub(super) const ASSUMPTIONS: &str = "time assumes 20 GFLOP/s a thread in matrix products and the stated speed of each method; a rough guide, \
+     evaluation not included";
 
-/// Estimates the road for `layers` of `model`.
-pub(super) fn estimate(
-    model: &ModelFacts,
-    layers: &[PlannedLayer],
-    needs: &BTreeSet<Stat>,
-    calibration: Option<&PlannedCalibration>,
-    threads: usize,
-) -> Estimate {
-    let largest_block = model
-        .stages
-        .iter()
-        .map(|stage| stage.parameters)
-        .max()
-        .unwrap_or(0);
-    let fisher = needs.contains(&Stat(&FISHER));
-    // Weights; for Fisher in the layouts of both directions.
-    let block_bytes = 4 * largest_block * if fisher { 2 } else { 1 };
-    let hidden = hidden_width(model) as u64;
-    let tokens = calibration.map_or(0, |plan| {
-        plan.samples as u64 * (plan.sequence_length as u64).max(64)
-    });
-    // Fisher keeps the input of every stage; forward statistics keep one.
-    let kept_stages = if fisher { model.stages.len() as u64 } else { 1 };
-    let logits = model.vocabulary.map_or(0, |vocabulary| {
-        4 * vocabulary as u64 * calibration.map_or(0, |plan| plan.sequence_length as u64)
-    });
-    let activation_bytes = 4 * tokens * hidden * kept_stages + logits * threads as u64;
-    let mut statistics_bytes = statistics(model, layers, needs);
-    if calibration.is_some_and(|plan| plan.statistics.iter().any(|name| name == ACTIVATIONS)) {
-        statistics_bytes += samples(model, layers, tokens);
+/// What is to be estimated.
+pub(super) struct Subject<'a> {
+    pub(super) facts: &'a ModelFacts,
+    pub(super) layers: &'a [PlannedLayer],
+    pub(super) calibration: Option<&'a PlannedCalibration>,
+    /// Some evaluation will run.
+    pub(super) evaluated: bool,
+    pub(super) threads: usize,
+}
+
+/// One phase of the road: what it holds, by name.
+struct Phase {
+    name: &'static str,
+    parts: BTreeMap<String, u64>,
+}
+
+impl Phase {
+    fn new(name: &'static str, parts: &[(&str, u64)]) -> Self {
+        let held = parts.iter().filter(|(_, bytes)| *bytes > 0);
+        Self {
+            name,
+            parts: held
+                .map(|(name, bytes)| ((*name).to_owned(), *bytes))
+                .collect(),
+        }
     }
-    let seconds = {
-        let weights = |kind: SchemeKind| -> f64 {
-            let chosen = layers.iter().filter(|layer| layer.plan.scheme.kind == kind);
-            chosen.map(|layer| layer.weights() as f64).sum()
+
+    fn bytes(&self) -> u64 {
+        self.parts.values().sum()
+    }
+}
+
+impl Subject<'_> {
+    /// Estimates the road.
+    pub(super) fn estimate(&self) -> Estimate {
+        let mut phases = vec![self.quantizing()];
+        phases.extend(self.gradients());
+        if self.evaluated {
+            phases.push(self.evaluating());
+        }
+        let largest = phases.into_iter().max_by_key(Phase::bytes);
+        let largest = largest.unwrap_or_else(|| Phase::new("quantize", &[]));
+        let (scratch_bytes, kept_bytes) = self.disk();
+        Estimate {
+            memory_bytes: largest.bytes(),
+            phase: largest.name.to_owned(),
+            parts: largest.parts,
+            scratch_bytes,
+            kept_bytes,
+            seconds: self.seconds(),
+            threads: self.threads,
+        }
+    }
+
+    fn program(&self) -> u64 {
+        let vocabulary = self.facts.vocabulary.unwrap_or(0) as u64;
+        BASE_BYTES + VOCABULARY_ENTRY_BYTES * vocabulary
+    }
+
+    fn samples(&self) -> u64 {
+        self.calibration.map_or(0, |plan| plan.samples as u64)
+    }
+
+    /// Tokens of one calibration sequence; patches of an image.
+    fn sequence(&self) -> u64 {
+        let length = self.calibration.map_or(0, |plan| plan.sequence_length);
+        if self.calibration.is_some() && length == 0 {
+            return 64;
+        }
+        length as u64
+    }
+
+    fn tokens(&self) -> u64 {
+        self.samples() * self.sequence()
+    }
+
+    /// Bytes of the hidden states of all sequences.
+    fn hidden(&self) -> u64 {
+        4 * self.tokens() * self.facts.width() as u64
+    }
+
+    /// f32 weights of the largest stage; blocks only, or the head and embedding too.
+    fn largest_stage(&self, blocks_only: bool) -> u64 {
+        let stages = self.facts.stages.iter();
+        let counted = stages.filter(|stage| !blocks_only || stage.name.starts_with("block"));
+        4 * counted.map(|stage| stage.parameters).max().unwrap_or(0)
+    }
+
+    /// Bytes of `parameters` values in the files, which are mapped while a stage is built from them.
+    fn stored(&self, parameters: u64) -> u64 {
+        let share = self.facts.tensor_bytes as f64 / self.facts.parameters.max(1) as f64;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a number of bytes"
+        )]
+        let bytes = (share * parameters as f64) as u64;
+        bytes
+    }
+
+    /// What runs through a block at once, besides the hidden states: everything a tap sees, in each thread.
+    fn in_flight(&self) -> u64 {
+        let widths = self.facts.stages.iter().map(|stage| stage.size.activations);
+        4 * self.sequence() * widths.max().unwrap_or(0) as u64 * self.threads as u64
+    }
+
+    /// Walking forward and quantizing block by block.
+    fn quantizing(&self) -> Phase {
+        let Some(calibration) = self.calibration else {
+            return Phase::new(
+                "quantize",
+                &[("program", self.program()), ("layer", self.layer())],
+            );
         };
-        let threads = threads as f64;
-        // 2 operations a parameter and token forward; with gradients twice forward and once back.
-        let passes = if fisher { 8.0 } else { 2.0 };
-        let calibrate =
-            passes * tokens as f64 * model.parameters as f64 / FLOPS_PER_THREAD / threads;
-        let place = weights(SchemeKind::Uniform) / UNIFORM_WEIGHTS_PER_SECOND
-            + weights(SchemeKind::Codebook) / CODEBOOK_WEIGHTS_PER_SECOND;
-        let seconds =
-            calibrate + place / threads + model.parameters as f64 / FILE_WEIGHTS_PER_SECOND;
+        let integers = calibration
+            .statistics
+            .iter()
+            .any(|name| name == ACTIVATIONS);
+        let statistics = self.stage_statistics(Pass::Forward);
+        // The table of tokens or the head is built as any other stage.
+        let walked = self
+            .largest_stage(false)
+            .max(self.largest_stage(true) + statistics + self.layer());
+        Phase::new(
+            "calibrate and quantize",
+            &[
+                ("program", self.program()),
+                ("stage and its statistics", walked),
+                ("hidden states", self.hidden()),
+                ("activations", self.in_flight()),
+                ("samples", if integers { self.verbatim() } else { 0 }),
+            ],
+        )
+    }
+
+    /// Sending the loss back.
+    fn gradients(&self) -> Vec<Phase> {
+        let Some(calibration) = self.calibration else {
+            return Vec::new();
+        };
+        if !self.reads(Pass::Backward) {
+            return Vec::new();
+        }
+        let all_inputs = self.hidden() * self.facts.stages.len() as u64;
+        let inputs = all_inputs.min(calibration.kept_input_bytes);
+        let logits = 4 * (self.facts.vocabulary.unwrap_or(0) as u64 * self.sequence());
+        let logits = logits * LOGIT_COPIES * self.threads as u64;
+        // Weights of the head or of a block in the layouts of both directions, and as they are stored.
+        let head = self.facts.stages.last().map_or(0, |stage| stage.parameters);
+        let head = 2 * 4 * head + self.stored(head);
+        let block = 2 * self.largest_stage(true)
+            + self.in_flight()
+            + self.stage_statistics(Pass::Backward)
+            + self.stage_statistics(Pass::Forward)
+            + self.layer();
+        let common = [
+            ("program", self.program()),
+            ("block inputs", inputs),
+            ("tapes", self.tapes(calibration)),
+        ];
+        let with = |name, parts: &[(&str, u64)]| Phase::new(name, &[&common, parts].concat());
+        vec![
+            with(
+                "loss and its gradient",
+                &[("head", head), ("logits", logits)],
+            ),
+            with(
+                "gradients and quantize",
+                &[
+                    ("block, its statistics and a layer", block),
+                    ("hidden states", 2 * self.hidden()),
+                ],
+            ),
+        ]
+    }
+
+    /// Bytes of the tapes that are kept on the way forward.
+    fn tapes(&self, calibration: &PlannedCalibration) -> u64 {
+        let sizes: Vec<StageSize> = self.facts.stages.iter().map(|stage| stage.size).collect();
+        let backward = self
+            .stats()
+            .filter(|(_, stat)| stat.0.pass == Pass::Backward);
+        let first = backward.map(|(layer, _)| layer.stage).min().unwrap_or(0);
+        let count = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        let (samples, tokens) = (count(self.samples()), count(self.tokens()));
+        TapedStages::within(&sizes, first, samples, tokens, calibration.tape_bytes).bytes
+    }
+
+    fn evaluating(&self) -> Phase {
+        let models = 2;
+        let weights = 4 * self.facts.parameters;
+        let weights = if weights <= RESIDENT_BYTES {
+            weights
+        } else {
+            self.largest_stage(false)
+        };
+        Phase::new(
+            "evaluate",
+            &[
+                ("program", self.program()),
+                ("weights of both models", models * weights),
+                ("logits", EVALUATION_LOGIT_BYTES * self.threads as u64),
+            ],
+        )
+    }
+
+    /// The largest layer while it is quantized: its weight, what it decodes to, codes and the method's own.
+    fn layer(&self) -> u64 {
+        let of_layer = |layer: &PlannedLayer| 9 * layer.weights() + layer.plan.cost.scratch_bytes;
+        self.layers.iter().map(of_layer).max().unwrap_or(0)
+    }
+
+    fn reads(&self, pass: Pass) -> bool {
+        self.stats().any(|(_, stat)| stat.0.pass == pass)
+    }
+
+    /// Every statistic of every layer: what its quantizer reads and what the report does.
+    fn stats(&self) -> impl Iterator<Item = (&PlannedLayer, Stat)> {
+        let report = self.calibration.map_or(&[][..], |plan| &plan.report[..]);
+        let layers = self.layers.iter();
+        layers.flat_map(move |layer| {
+            let all = layer.plan.needs.iter().chain(report);
+            all.map(move |stat| (layer, *stat))
+        })
+    }
+
+    /// Statistics of the stage that has most of them while they are measured; one of an input point counts
+    /// once, whoever shares it.
+    fn stage_statistics(&self, pass: Pass) -> u64 {
+        let mut stages: BTreeMap<usize, u64> = BTreeMap::new();
+        let mut seen: BTreeSet<(&str, &str)> = BTreeSet::new();
+        for (layer, stat) in self.stats().filter(|(_, stat)| stat.0.pass == pass) {
+            let owner = match pass {
+                Pass::Forward => self.facts.input_point(&layer.name),
+                Pass::Backward => layer.name.as_str(),
+            };
+            if !seen.insert((owner, stat.0.name)) {
+                continue;
+            }
+            let [rows, cols] = layer.shape;
+            let values = stat.0.shape.values(rows, cols).unwrap_or(0) as u64;
+            // Sums of the forward pass are f64 until they are finished, squares of gradients f32.
+            let bytes = match stat.0.shape {
+                StatisticShape::PerWeight => 4,
+                _ => 8,
+            };
+            *stages.entry(layer.stage).or_default() += bytes * values;
+        }
+        stages.into_values().max().unwrap_or(0)
+    }
+
+    /// Activations kept verbatim for the compile step: those of the blocks it looks at together.
+    fn verbatim(&self) -> u64 {
+        let widest = self.layers.iter().flat_map(|layer| layer.shape).max();
+        let rows = (SAMPLE_VALUES / widest.unwrap_or(1).max(1)) as u64;
+        let widths = self.facts.stages.iter().map(|stage| stage.size.activations);
+        4 * rows.min(self.tokens()) * widths.max().unwrap_or(0) as u64 * STAGES_TOGETHER
+    }
+
+    /// Scratch files, and statistics that stay.
+    fn disk(&self) -> (u64, u64) {
+        let Some(calibration) = self.calibration else {
+            return (0, 0);
+        };
+        let mut scratch = 0;
+        if self.reads(Pass::Backward) {
+            let inputs = self.hidden() * self.facts.stages.len() as u64;
+            scratch += inputs.saturating_sub(calibration.kept_input_bytes);
+        }
+        let stored: u64 = self
+            .stats()
+            .map(|(layer, stat)| {
+                let values = stat.0.shape.values(layer.shape[0], layer.shape[1]);
+                4 * values.unwrap_or(0) as u64
+            })
+            .sum();
+        if calibration.keep_statistics {
+            return (scratch, stored);
+        }
+        if calibration.order == BlockOrder::FirstToLast {
+            let waiting = self
+                .stats()
+                .filter(|(_, stat)| stat.0.pass == Pass::Backward);
+            scratch += waiting.map(|(layer, _)| 4 * layer.weights()).sum::<u64>();
+        }
+        (scratch, 0)
+    }
+
+    fn seconds(&self) -> f64 {
+        let threads = self.threads as f64;
+        // 2 operations a parameter and token forward; sequential methods run each block twice; with gradients
+        // twice forward and once back.
+        let sequential = self
+            .calibration
+            .is_some_and(|plan| plan.sequential != quantizers::Sequential::No);
+        let passes = match (self.reads(Pass::Backward), sequential) {
+            (true, true) => 12.0,
+            (true, false) => 8.0,
+            (false, true) => 4.0,
+            (false, false) => 2.0,
+        };
+        let mut operations = passes * self.tokens() as f64 * self.facts.parameters as f64;
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        for (layer, stat) in self.stats() {
+            let point = self.facts.input_point(&layer.name);
+            if stat.0.shape == StatisticShape::InputByInput && seen.insert(point) {
+                let cols = layer.shape[1] as f64;
+                operations += 2.0 * self.tokens() as f64 * cols * cols;
+            }
+        }
+        let place: f64 = self
+            .layers
+            .iter()
+            .map(|layer| layer.plan.cost.thread_seconds)
+            .sum();
+        let seconds = (operations / FLOPS_PER_THREAD + place) / threads
+            + self.facts.parameters as f64 / FILE_WEIGHTS_PER_SECOND;
         // No finer than the guess is worth.
         (seconds * 10.0).ceil() / 10.0
-    };
-    Estimate {
-        memory_bytes: BASE_BYTES + block_bytes + activation_bytes + statistics_bytes,
-        block_bytes,
-        activation_bytes,
-        statistics_bytes,
-        seconds,
-        threads,
     }
-}
-
-/// Statistics of the stage that has most of them, in bytes.
-fn statistics(model: &ModelFacts, layers: &[PlannedLayer], needs: &BTreeSet<Stat>) -> u64 {
-    let of_layer = |layer: &PlannedLayer| -> u64 {
-        needs
-            .iter()
-            .map(|stat| {
-                let values = stat.0.shape.values(layer.shape[0], layer.shape[1]);
-                8 * values.unwrap_or(0) as u64
-            })
-            .sum()
-    };
-    (0..model.stages.len())
-        .map(|stage| {
-            layers
-                .iter()
-                .filter(|l| l.stage == stage)
-                .map(of_layer)
-                .sum()
-        })
-        .max()
-        .unwrap_or(0)
-}
-
-/// Activations kept verbatim for the compile step: those of the blocks it looks at together.
-fn samples(model: &ModelFacts, layers: &[PlannedLayer], tokens: u64) -> u64 {
-    let widest = layers.iter().flat_map(|layer| layer.shape).max();
-    let rows = (SAMPLE_VALUES / widest.unwrap_or(1).max(1) as u64).min(tokens);
-    let of_stage = |stage: usize| -> u64 {
-        let inside = layers.iter().filter(|layer| layer.stage == stage);
-        inside
-            .flat_map(|layer| layer.shape)
-            .map(|side| side as u64)
-            .sum()
-    };
-    let most = (0..model.stages.len()).map(of_stage).max();
-    4 * rows * most.unwrap_or(0) * STAGES_TOGETHER
-}
-
-/// Width of the hidden states: the narrowest input of a block's layers.
-fn hidden_width(model: &ModelFacts) -> usize {
-    model
-        .layers
-        .iter()
-        .filter(|layer| layer.in_block)
-        .map(|layer| layer.cols)
-        .min()
-        .unwrap_or(0)
 }

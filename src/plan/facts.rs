@@ -1,6 +1,7 @@
 //! What planning knows of a model: names, shapes and stored types, from headers alone.
 
 use super::integer;
+use calib::running::fisher::{StageSize, stage_sizes};
 use calib::{GraphError, LayerSpec, Model, WeightSource};
 use eval::kind::ModelKind;
 use quantizers::FloatType;
@@ -48,9 +49,24 @@ pub struct StageFacts {
     pub name: String,
     /// Values in its tensors.
     pub parameters: u64,
+    /// What runs through it and how many weights its linear layers have.
+    pub size: StageSize,
 }
 
 impl ModelFacts {
+    /// Width of the hidden states: the narrowest input of a block's layers.
+    pub fn width(&self) -> usize {
+        let in_blocks = self.layers.iter().filter(|layer| layer.in_block);
+        in_blocks.map(|layer| layer.cols).min().unwrap_or(0)
+    }
+
+    /// The point at which the input of a layer is seen.
+    pub fn input_point<'n>(&'n self, layer: &'n str) -> &'n str {
+        let mut specs = self.layers.iter();
+        let spec = specs.find(|spec| spec.name == layer);
+        spec.map_or(layer, |spec| spec.input_point.as_str())
+    }
+
     /// Reads headers only: `weights` for names and shapes, `folder` for what is stored.
     pub fn new(
         name: String,
@@ -64,8 +80,11 @@ impl ModelFacts {
                 .shape(name)
                 .map_or(0, |shape| shape.iter().map(|&side| side as u64).product())
         };
-        let stages = (0..model.stages())
-            .map(|stage| StageFacts {
+        let stages = stage_sizes(model)
+            .into_iter()
+            .enumerate()
+            .map(|(stage, size)| StageFacts {
+                size,
                 name: model.stage_name(stage),
                 parameters: model
                     .tensor_names(stage)

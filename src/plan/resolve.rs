@@ -7,7 +7,7 @@ use super::{
     PlannedRecipe, data, estimate, evaluations, formats, size,
 };
 use crate::recipe::{Overrides, Recipe, builtin};
-use quantizers::statistics::{INPUT_MEAN_SQUARE, Pass};
+use quantizers::statistics::{HESSIAN, INPUT_MEAN_SQUARE, Pass};
 use quantizers::{Sequential, Stat};
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ const DEFAULT_SEQUENCE_LENGTH: usize = 512;
 const ENCODER_SEQUENCE_LENGTH: usize = 128;
 /// Block inputs the backward pass keeps in memory: more of them go to a file, which the system caches as
 /// long as it has room.
-const KEPT_INPUT_BYTES: u64 = 256 << 20;
+const KEPT_INPUT_BYTES: u64 = 64 << 20;
 /// Memory that is spent on running blocks once instead of twice.
 const TAPE_BYTES: u64 = 1 << 30;
 /// What integer programs are calibrated with: ranges and samples of every activation.
@@ -106,7 +106,14 @@ impl Recipe {
             },
             seed: self.seed,
             size: size::predict(model, &layers, self.integer.is_some()),
-            estimate: estimate::estimate(model, &layers, &needs, calibration.as_ref(), threads),
+            estimate: estimate::Subject {
+                facts: model,
+                layers: &layers,
+                calibration: calibration.as_ref(),
+                evaluated: !evaluations.is_empty(),
+                threads,
+            }
+            .estimate(),
             calibration,
             layers,
             kept,
@@ -118,6 +125,18 @@ impl Recipe {
             gates: self.gates.iter().map(ToString::to_string).collect(),
             notes,
         })
+    }
+
+    /// Statistics only the report reads: for the error that reaches the outputs of layers. By the mean squares
+    /// of inputs, which cost nothing to speak of, unless the second moments are there anyway or asked for.
+    fn report_needs(&self, layers: &[PlannedLayer]) -> Vec<Stat> {
+        let exact = layers.iter().all(|layer| layer.plan.reads(&HESSIAN));
+        match self.report.output_sqnr {
+            _ if self.integer.is_some() => Vec::new(),
+            Some(true) => vec![Stat(&HESSIAN)],
+            None if !exact => vec![Stat(&INPUT_MEAN_SQUARE)],
+            None | Some(false) => Vec::new(),
+        }
     }
 
     fn calibration_plan(
@@ -158,16 +177,17 @@ impl Recipe {
         let gradients = needs.iter().any(|stat| stat.0.pass == Pass::Backward);
         // Blocks can be quantized as the backward pass leaves them where nobody has to wait for the blocks
         // before, and nothing is kept.
-        let order = if gradients && sequential == Sequential::No {
+        let keeps = calibration.keep_statistics;
+        let order = if gradients && sequential == Sequential::No && !keeps {
             BlockOrder::LastToFirst
         } else {
             BlockOrder::FirstToLast
         };
         Ok(Some(PlannedCalibration {
-            report: Vec::new(),
+            report: self.report_needs(layers),
             order,
             sequential,
-            keep_statistics: false,
+            keep_statistics: calibration.keep_statistics,
             kept_input_bytes: KEPT_INPUT_BYTES,
             tape_bytes: TAPE_BYTES,
             data: calibration.data.clone(),

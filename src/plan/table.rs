@@ -152,14 +152,26 @@ fn footer(text: &mut String, plan: &Plan) {
         plan.layers.len(),
         size.bits_per_weight_file,
     );
+    let parts: Vec<String> = estimate
+        .parts
+        .iter()
+        .map(|(name, bytes)| format!("{name} {}", figures::bytes(*bytes)))
+        .collect();
     let _ = writeln!(
         text,
-        "memory       about {}: block {}, hidden states {}, statistics {}, program",
+        "memory       about {}, to {}: {}",
         figures::bytes(estimate.memory_bytes),
-        figures::bytes(estimate.block_bytes),
-        figures::bytes(estimate.activation_bytes),
-        figures::bytes(estimate.statistics_bytes),
+        estimate.phase,
+        parts.join(", "),
     );
+    for (bytes, what) in [
+        (estimate.scratch_bytes, "of scratch files while calibrating"),
+        (estimate.kept_bytes, "of statistics, kept for the next run"),
+    ] {
+        if bytes > 0 {
+            let _ = writeln!(text, "disk         {} {what}", figures::bytes(bytes));
+        }
+    }
     let _ = writeln!(
         text,
         "time         about {} on {} thread{}",

@@ -2,6 +2,7 @@
 
 use super::{ModelFacts, ModelKind, Plan, PlanError, StageFacts};
 use crate::recipe::{Origin, Overrides, Recipe};
+use calib::running::fisher::StageSize;
 use calib::{GraphError, LayerSpec};
 use quantizers::integer::compile::{
     Activation, Block, EncoderGraph, Head, Input, LinearNode, NormNode,
@@ -44,6 +45,10 @@ fn model(kind: ModelKind) -> ModelFacts {
             .map(|name| StageFacts {
                 name: name.into(),
                 parameters: 64 * 236,
+                size: StageSize {
+                    activations: 64 * 4,
+                    weights: 64 * 64,
+                },
             })
             .to_vec(),
         layer_bytes: layers

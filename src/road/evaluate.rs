@@ -4,8 +4,8 @@ use super::{Clock, data, report};
 use crate::Error;
 use crate::machine::Machine;
 use crate::model::OpenModel;
-use crate::plan::{EvaluateRequest, PlannedEvaluation, QuantizeRequest};
-use crate::progress::{Progress, Track, memory};
+use crate::plan::{EvaluateRequest, PlannedEvaluation, QuantizeRequest, RESIDENT_BYTES};
+use crate::progress::{Progress, Track};
 use calib::Forward;
 use calib::hub::FetchOptions;
 use eval::integer_model::IntegerModel;
@@ -181,8 +181,7 @@ impl Run<'_> {
             model.weights(),
             self.machine.device.open()?,
         );
-        let bytes = 4 * model.facts().parameters;
-        if memory::available_bytes().is_some_and(|free| bytes < free / 8) {
+        if 4 * model.facts().parameters <= RESIDENT_BYTES {
             forward.keep_resident().map_err(|error| {
                 Error::mismatch(
                     format!("cannot build the stages of `{}`", model.name),

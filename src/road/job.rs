@@ -3,13 +3,14 @@
 use crate::Error;
 use crate::plan::PlannedLayer;
 use crate::progress::FinishedLayer;
+use calib::WeightSource;
 use calib::artifact::transpose;
+use calib::output_error::{diagonal_output_sqnr_db, output_sqnr_db};
 use calib::running::measured::LayerValues;
-use calib::{WeightSource, output_error};
 use eval::report::LayerFacts;
 use quantizers::error_metrics::{sqnr_db, weighted_error};
 use quantizers::formats::StoredSize;
-use quantizers::statistics::{FISHER, HESSIAN};
+use quantizers::statistics::{FISHER, HESSIAN, INPUT_MEAN_SQUARE};
 use quantizers::{Granularity, LayerStats, MatrixRef, Quantized, QuantizedTensor, Quantizer};
 use std::time::Instant;
 
@@ -97,14 +98,17 @@ impl LayerJob<'_> {
         };
         let weighted_error =
             of(&FISHER, rows)?.map(|fisher| weighted_error(matrix, approximation, fisher));
-        let output_sqnr_db = of(&HESSIAN, cols)?
-            .and_then(|hessian| output_error::output_sqnr_db(matrix, approximation, hessian));
+        let output_sqnr_db =
+            of(&HESSIAN, cols)?.and_then(|hessian| output_sqnr_db(matrix, approximation, hessian));
+        let diagonal_output_sqnr_db = stats
+            .get(&INPUT_MEAN_SQUARE)
+            .and_then(|squares| diagonal_output_sqnr_db(matrix, approximation, squares));
         Ok(LayerResult {
             tensor,
             notes,
             sqnr_db: sqnr.is_finite().then_some(sqnr),
             output_sqnr_db,
-            diagonal_output_sqnr_db: None,
+            diagonal_output_sqnr_db,
             weighted_error,
             seconds,
             decoded,

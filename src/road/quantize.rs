@@ -37,6 +37,7 @@ pub fn run(
         quantizing,
     } = clock.stage("calibrate", || blocks.run(&forward))?;
     clock.move_to("calibrate", "quantize", quantizing);
+    calib::heap::give_back_freed_memory();
     let written = clock.stage("write", || write::finish(writer, model, request))?;
     clock.stage("verify", || {
         verify(&request.output, &written.expected)

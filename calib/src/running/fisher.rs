@@ -16,13 +16,14 @@ mod saver;
 mod squares;
 mod tapes;
 
-pub use tapes::TapedStages;
+pub use tapes::{StageSize, TapedStages, stage_sizes};
 
 use super::error::CollectError;
 use super::forward::Forward;
 use super::measured::{StageStatistics, Wants};
 use super::stats_store::StatsStore;
 use super::walk::StageWalk;
+use crate::heap::give_back_freed_memory;
 use crate::{Hidden, LayerSpec};
 use passes::Passes;
 use quantizers::statistics::FISHER;
@@ -89,6 +90,7 @@ pub fn walk_backward<E: From<CollectError>>(
     }
     passes.end(walk.hidden())?;
     drop(walk);
+    give_back_freed_memory();
 
     let mut losses = Vec::new();
     let mut gradients = Vec::new();
@@ -96,6 +98,8 @@ pub fn walk_backward<E: From<CollectError>>(
         let swept = passes.backward(stage, gradients)?;
         if stage == stages - 1 {
             losses = swept.losses;
+            // Logits are like nothing that follows.
+            give_back_freed_memory();
         }
         gradients = swept.input_gradients;
         let mut statistics = swept.statistics;

@@ -2,7 +2,7 @@
 
 use super::kept_inputs::KeptInputs;
 use super::squares::{self, Squares};
-use super::tapes::TapedStages;
+use super::tapes::{TapedStages, stage_sizes};
 use super::{FisherOptions, Sequence, loss};
 use crate::running::error::CollectError;
 use crate::running::measured::{Measurement, StageStatistics};
@@ -80,7 +80,7 @@ impl<'a> Passes<'a> {
             tokens += batch * length;
         }
         let taped = TapedStages::within(
-            self.forward.model(),
+            &stage_sizes(self.forward.model()),
             self.first,
             self.sequences.len(),
             tokens,

@@ -6,6 +6,28 @@ use crate::Model;
 /// costs more than it saves for many short sequences through a small model.
 const MAX_TAPES: usize = 96;
 
+/// What decides how large the tapes of a stage are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StageSize {
+    /// Values a tap sees for one token.
+    pub activations: usize,
+    /// Weights of linear layers.
+    pub weights: usize,
+}
+
+/// The sizes of all stages of `model`.
+pub fn stage_sizes(model: &dyn Model) -> Vec<StageSize> {
+    (0..model.stages())
+        .map(|stage| {
+            let in_stage = model.layers().iter().filter(|layer| layer.stage == stage);
+            StageSize {
+                activations: model.points(stage).iter().map(|point| point.width).sum(),
+                weights: in_stage.map(|layer| layer.rows * layer.cols).sum(),
+            }
+        })
+        .collect()
+}
+
 /// The last stages before the head, as far as their tapes fit: they are the first to be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TapedStages {
@@ -18,20 +40,20 @@ pub struct TapedStages {
 impl TapedStages {
     /// Decides for `sequences` sequences of `tokens` tokens in all, from stage `first` on, in `budget` bytes.
     pub fn within(
-        model: &dyn Model,
+        stages: &[StageSize],
         first: usize,
         sequences: usize,
         tokens: usize,
         budget: u64,
     ) -> Self {
-        let last = model.stages() - 1;
+        let last = stages.len().saturating_sub(1);
         let mut taped = Self {
             from: last,
             bytes: 0,
         };
         for stage in (first..last).rev() {
-            let bytes = taped.bytes + tape_bytes(model, stage, tokens);
-            if bytes > budget || (last - stage) * sequences > MAX_TAPES {
+            let bytes = taped.bytes + stages[stage].tape_bytes(tokens);
+            if bytes > budget || (last - stage).saturating_mul(sequences) > MAX_TAPES {
                 break;
             }
             taped = Self { from: stage, bytes };
@@ -40,11 +62,9 @@ impl TapedStages {
     }
 }
 
-/// No less than what the tapes of a stage over `tokens` tokens hold: everything a tap could see, and the
-/// weights.
-fn tape_bytes(model: &dyn Model, stage: usize, tokens: usize) -> u64 {
-    let activations: usize = model.points(stage).iter().map(|point| point.width).sum();
-    let in_stage = model.layers().iter().filter(|layer| layer.stage == stage);
-    let weights: usize = in_stage.map(|layer| layer.rows * layer.cols).sum();
-    4 * (tokens * activations + weights) as u64
+impl StageSize {
+    /// No less than what the tapes over `tokens` tokens hold: everything a tap could see, and the weights.
+    fn tape_bytes(self, tokens: usize) -> u64 {
+        4 * (tokens * self.activations + self.weights) as u64
+    }
 }
