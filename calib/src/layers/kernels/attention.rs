@@ -2,8 +2,8 @@
 
 use super::exponential::exp;
 use super::lanes;
-use crate::layers::Pattern;
 use multiversion::multiversion;
+use quantizers::graph::Pattern;
 use quantizers::linalg::product::{Strided, multiply};
 use std::ops::Range;
 

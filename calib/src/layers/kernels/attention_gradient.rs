@@ -2,8 +2,8 @@
 
 use super::attention::{Head, QUERIES, shifted, visible_to_block};
 use super::exponential::exp;
-use crate::layers::Pattern;
 use multiversion::multiversion;
+use quantizers::graph::Pattern;
 use quantizers::linalg::product::{Strided, multiply};
 use std::ops::Range;
 
