@@ -2,11 +2,11 @@
 
 use divan::{Bencher, black_box};
 use quantizers::integer::RowKernel;
-use quantizers::integer::attention::{Attention, Scores, Sums};
+use quantizers::integer::attention::{HeadAttention, Scores, Sums};
 use quantizers::integer::kernels::exact::Norm;
 use quantizers::nonlinear::exact::affine;
-use quantizers::nonlinear::exact::attention::Head;
-use quantizers::nonlinear::{Grid, Nonlinearity, Request, find};
+use quantizers::nonlinear::exact::attention::compile;
+use quantizers::nonlinear::{AttentionRequest, Grid, Nonlinearity, Request, find};
 
 fn main() {
     divan::main();
@@ -83,8 +83,8 @@ fn layer_norm_generic(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| kernel.run(quantizers::integer::Mode::Fast, black_box(&row), &mut out));
 }
 
-fn head(weight_bits: u32) -> Attention {
-    Head {
+fn head(weight_bits: u32) -> HeadAttention {
+    compile(&AttentionRequest {
         query: grid(0.03, 128, 0, 255),
         key_scale: 0.03,
         value_scale: 0.03,
@@ -94,8 +94,7 @@ fn head(weight_bits: u32) -> Attention {
         most_keys: 512,
         weight_bits,
         guard_bits: 8,
-    }
-    .compile()
+    })
     .expect("compiles")
 }
 

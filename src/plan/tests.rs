@@ -2,8 +2,8 @@
 
 use super::{ModelFacts, ModelKind, Plan, PlanError, StageFacts};
 use crate::recipe::{Origin, Overrides, Recipe};
-use calib::running::fisher::StageSize;
 use calib::LayerSpec;
+use calib::running::fisher::StageSize;
 use quantizers::graph::{
     Activation, AttentionNode, BlockNode, FeedForwardNode, Graph, HeadNode, LinearNode, NormNode,
     NormPlacement, Pattern, Positions, Projection, QkvNode, StageNode, TensorSpec, TokenInputNode,

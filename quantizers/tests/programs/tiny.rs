@@ -182,7 +182,12 @@ impl Source for Random {
 
     fn statistics(&self, point: &str) -> Result<PointStatistics, SourceError> {
         let width = channels(point);
-        let lengths = vec![12, 12];
+        // Two sequences of text, or images of as many rows as there are.
+        let length = self.rows.min(12);
+        let lengths: Vec<usize> = (0..24)
+            .step_by(length)
+            .map(|at| length.min(24 - at))
+            .collect();
         let values = random(point, 24 * width, 2.0);
         let of = |channel: usize| values.iter().skip(channel).step_by(width).copied();
         let each = |fold: &dyn Fn(usize) -> f32| (0..width).map(fold).collect::<Vec<f32>>();
@@ -225,7 +230,7 @@ impl Source for Random {
     }
 }
 
-/// Compiles `graph` with every slot of `family` (`auto` for a contest of all).
+/// Compiles `graph` with every slot of `family` (`auto` measured among all of them).
 pub(super) fn compiled(graph: &Graph, family: &str, bits: u8, attention_bits: u32) -> Compilation {
     let choice = |function: &str| match family {
         "auto" => Choice::Auto(

@@ -2,8 +2,8 @@
 
 use super::graph::GraphError;
 use super::source::SourceError;
-use crate::integer::{Fault, ProgramError};
-use crate::nonlinear::Refusal;
+use crate::integer::{ArithmeticError, ProgramError};
+use crate::nonlinear::ApproximationError;
 use thiserror::Error;
 
 /// What stands in the way.
@@ -55,21 +55,21 @@ pub enum CompileError {
     },
     /// An approximation that cannot take a slot.
     #[error("slot `{slot}`")]
-    Refused {
+    Approximation {
         /// The slot.
         slot: String,
         /// Why.
         #[source]
-        source: Refusal,
+        source: ApproximationError,
     },
     /// A kernel that cannot be run on the samples of its slot.
     #[error("slot `{slot}` cannot be measured")]
-    Fault {
+    Arithmetic {
         /// The slot.
         slot: String,
         /// Why.
         #[source]
-        source: Fault,
+        source: ArithmeticError,
     },
     /// No family could take a slot.
     #[error("slot `{slot}`: none of {families} can take it: {reasons}")]

@@ -1,10 +1,13 @@
 //! Functions of one value: a table for short codes, minimax segments for wide ones.
 
-use super::{FAMILY, checked, dyadic_of_bits, grids, minimax, refuse};
+use super::checks::{FAMILY, checked, dyadic_of_bits, grids, refuse};
+use super::minimax;
 use crate::integer::Dyadic;
 use crate::integer::kernels::exact::segments::{POSITION_BITS, VALUE_BITS};
 use crate::integer::kernels::exact::{Factors, Segments, Shape, Table};
-use crate::nonlinear::{Approximation, Compiled, Grid, InputForm, Nonlinearity, Refusal, Request};
+use crate::nonlinear::{
+    About, Approximation, ApproximationError, Compiled, Grid, InputForm, Nonlinearity, Request,
+};
 
 /// Widest grid that is compiled to a table.
 const TABLE_BITS: u32 = 12;
@@ -56,30 +59,20 @@ impl Polynomials {
 }
 
 impl Approximation for Function {
-    fn name(&self) -> &'static str {
-        FAMILY
-    }
-
-    fn replaces(&self) -> Nonlinearity {
-        self.replaces
-    }
-
-    fn summary(&self) -> &'static str {
-        self.summary
-    }
-
-    fn published(&self) -> bool {
-        false
-    }
-
-    fn input(&self) -> InputForm {
-        InputForm::Codes {
-            bits: 8,
-            symmetric: false,
+    fn about(&self) -> About {
+        About {
+            family: FAMILY,
+            replaces: self.replaces,
+            summary: self.summary,
+            published: false,
+            input: InputForm::Codes {
+                bits: 8,
+                symmetric: false,
+            },
         }
     }
 
-    fn compile(&self, request: &Request) -> Result<Compiled, Refusal> {
+    fn compile(&self, request: &Request) -> Result<Compiled, ApproximationError> {
         if let Some(compiled) = self.by_channel(request) {
             return compiled;
         }
@@ -109,7 +102,7 @@ impl Function {
         request: &Request,
         input: &Grid,
         output: &Grid,
-    ) -> Result<Segments, Refusal> {
+    ) -> Result<Segments, ApproximationError> {
         if input.scales.len() != 1 && input.scales.len() != request.width {
             let expected = format!("1 or {} scales", request.width);
             let found = format!("{} scales", input.scales.len());

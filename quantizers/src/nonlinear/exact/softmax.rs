@@ -1,10 +1,14 @@
 //! Softmax to the resolution of its outputs.
 
-use super::{FAMILY, checked, refuse, usable};
+use super::checks::{FAMILY, checked, refuse, usable};
 use crate::integer::Dyadic;
+use crate::integer::attention::HeadAttention;
 use crate::integer::kernels::exact::exponential::{DEGREE_3, DEGREE_4, POSITION_BITS};
 use crate::integer::kernels::exact::{Exponential, Softmax as Polynomial, TableSoftmax};
-use crate::nonlinear::{Approximation, Compiled, Grid, InputForm, Nonlinearity, Refusal, Request};
+use crate::nonlinear::{
+    About, Approximation, ApproximationError, AttentionRequest, Compiled, Grid, InputForm,
+    Nonlinearity, Request,
+};
 use std::f64::consts::LOG2_E;
 
 /// `e^(x - max) / sum`, rounded: a table of exponentials for codes of 8 bits, `2^-z P(f)` for wider
@@ -15,27 +19,17 @@ pub struct Softmax;
 const FUNCTION: Nonlinearity = Nonlinearity::Softmax;
 
 impl Approximation for Softmax {
-    fn name(&self) -> &'static str {
-        FAMILY
+    fn about(&self) -> About {
+        About {
+            family: FAMILY,
+            replaces: FUNCTION,
+            summary: "exponentials from a table or a minimax 2^-f, one rounded division by their sum",
+            published: false,
+            input: InputForm::Accumulator,
+        }
     }
 
-    fn replaces(&self) -> Nonlinearity {
-        FUNCTION
-    }
-
-    fn summary(&self) -> &'static str {
-        "exponentials from a table or a minimax 2^-f, one rounded division by their sum"
-    }
-
-    fn published(&self) -> bool {
-        false
-    }
-
-    fn input(&self) -> InputForm {
-        InputForm::Accumulator
-    }
-
-    fn compile(&self, request: &Request) -> Result<Compiled, Refusal> {
+    fn compile(&self, request: &Request) -> Result<Compiled, ApproximationError> {
         let input = &request.input;
         usable(FUNCTION, input)?;
         if input.scales.len() != 1 {
@@ -75,6 +69,13 @@ impl Approximation for Softmax {
         };
         let kernel = Box::new(Polynomial { exponential, most });
         checked(FUNCTION, request, kernel, output)
+    }
+
+    fn attention(
+        &self,
+        request: &AttentionRequest,
+    ) -> Option<Result<HeadAttention, ApproximationError>> {
+        Some(super::attention::compile(request))
     }
 }
 

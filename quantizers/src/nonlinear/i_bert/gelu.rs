@@ -3,7 +3,9 @@
 use crate::integer::kernels::i_bert::Gelu as Kernel;
 use crate::nonlinear::precondition::Precondition;
 use crate::nonlinear::rounding::floor;
-use crate::nonlinear::{Approximation, Compiled, InputForm, Nonlinearity, Refusal, Request};
+use crate::nonlinear::{
+    About, Approximation, ApproximationError, Compiled, InputForm, Nonlinearity, Request,
+};
 
 /// How many bits of the error function are dropped before it is multiplied by the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +80,7 @@ fn bits(value: i64) -> u32 {
 }
 
 impl Gelu {
-    fn constants(self, scale: f64) -> Result<Constants, Refusal> {
+    fn constants(self, scale: f64) -> Result<Constants, ApproximationError> {
         if self.rule == ShiftRule::SixteenBits {
             return Ok(Constants::sixteen_bits(scale));
         }
@@ -95,27 +97,17 @@ impl Gelu {
 }
 
 impl Approximation for Gelu {
-    fn name(&self) -> &'static str {
-        "i-bert"
+    fn about(&self) -> About {
+        About {
+            family: "i-bert",
+            replaces: Nonlinearity::Gelu,
+            summary: "x/2 (1 + sign(x) (-0.2888 (min(|x|/sqrt2, 1.769) - 1.769)^2 + 1)) of the accumulator",
+            published: true,
+            input: InputForm::Accumulator,
+        }
     }
 
-    fn replaces(&self) -> Nonlinearity {
-        Nonlinearity::Gelu
-    }
-
-    fn summary(&self) -> &'static str {
-        "x/2 (1 + sign(x) (-0.2888 (min(|x|/sqrt2, 1.769) - 1.769)^2 + 1)) of the accumulator"
-    }
-
-    fn published(&self) -> bool {
-        true
-    }
-
-    fn input(&self) -> InputForm {
-        InputForm::Accumulator
-    }
-
-    fn compile(&self, request: &Request) -> Result<Compiled, Refusal> {
+    fn compile(&self, request: &Request) -> Result<Compiled, ApproximationError> {
         let precondition = Precondition::of(self);
         precondition.symmetric(&request.input)?;
         let scales = precondition.scales(&request.input, request.width)?;

@@ -3,7 +3,9 @@
 use super::{coarse_enough, shift_exponential};
 use crate::integer::kernels::i_vit::gelu::{Gelu as Kernel, SIGMOID_BITS};
 use crate::nonlinear::precondition::Precondition;
-use crate::nonlinear::{Approximation, Compiled, InputForm, Nonlinearity, Refusal, Request};
+use crate::nonlinear::{
+    About, Approximation, ApproximationError, Compiled, InputForm, Nonlinearity, Request,
+};
 
 /// `x sigmoid(1.702 x)` with a sigmoid of 8 bits.
 ///
@@ -17,30 +19,20 @@ pub const OCTAVES: u32 = 23;
 const SLOPE: f64 = 1.702;
 
 impl Approximation for Gelu {
-    fn name(&self) -> &'static str {
-        "i-vit"
-    }
-
-    fn replaces(&self) -> Nonlinearity {
-        Nonlinearity::Gelu
-    }
-
-    fn summary(&self) -> &'static str {
-        "x sigmoid(1.702 x), the sigmoid by ShiftExp under the maximum of the row"
-    }
-
-    fn published(&self) -> bool {
-        true
-    }
-
-    fn input(&self) -> InputForm {
-        InputForm::Codes {
-            bits: 8,
-            symmetric: true,
+    fn about(&self) -> About {
+        About {
+            family: "i-vit",
+            replaces: Nonlinearity::Gelu,
+            summary: "x sigmoid(1.702 x), the sigmoid by ShiftExp under the maximum of the row",
+            published: true,
+            input: InputForm::Codes {
+                bits: 8,
+                symmetric: true,
+            },
         }
     }
 
-    fn compile(&self, request: &Request) -> Result<Compiled, Refusal> {
+    fn compile(&self, request: &Request) -> Result<Compiled, ApproximationError> {
         let precondition = Precondition::of(self);
         let scale = precondition.symmetric_scale(&request.input)?;
         coarse_enough(&precondition, SLOPE * scale, OCTAVES)?;

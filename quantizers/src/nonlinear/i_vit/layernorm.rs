@@ -3,7 +3,9 @@
 use crate::integer::kernels::i_vit::LayerNorm as Kernel;
 use crate::nonlinear::i_bert::layernorm::affine;
 use crate::nonlinear::precondition::Precondition;
-use crate::nonlinear::{Approximation, Compiled, InputForm, Nonlinearity, Refusal, Request};
+use crate::nonlinear::{
+    About, Approximation, ApproximationError, Compiled, InputForm, Nonlinearity, Request,
+};
 
 /// Rounded mean and ten Newton steps, of 16-bit codes.
 ///
@@ -12,30 +14,20 @@ use crate::nonlinear::{Approximation, Compiled, InputForm, Nonlinearity, Refusal
 pub struct LayerNorm;
 
 impl Approximation for LayerNorm {
-    fn name(&self) -> &'static str {
-        "i-vit"
-    }
-
-    fn replaces(&self) -> Nonlinearity {
-        Nonlinearity::LayerNorm
-    }
-
-    fn summary(&self) -> &'static str {
-        "rounded mean, ten Newton steps from 2^16, (2^31 - 1) / deviation"
-    }
-
-    fn published(&self) -> bool {
-        true
-    }
-
-    fn input(&self) -> InputForm {
-        InputForm::Codes {
-            bits: 16,
-            symmetric: true,
+    fn about(&self) -> About {
+        About {
+            family: "i-vit",
+            replaces: Nonlinearity::LayerNorm,
+            summary: "rounded mean, ten Newton steps from 2^16, (2^31 - 1) / deviation",
+            published: true,
+            input: InputForm::Codes {
+                bits: 16,
+                symmetric: true,
+            },
         }
     }
 
-    fn compile(&self, request: &Request) -> Result<Compiled, Refusal> {
+    fn compile(&self, request: &Request) -> Result<Compiled, ApproximationError> {
         let precondition = Precondition::of(self);
         precondition.symmetric_scale(&request.input)?;
         let (bias, requantization) = affine(&precondition, request)?;

@@ -1,25 +1,12 @@
 //! I-LayerNorm of I-BERT: rounded mean, Newton's root, one integer division a row.
 
-#![expect(
-    clippy::inline_always,
-    reason = "loops vectorise only when the arithmetic is inlined"
-)]
-
-use crate::integer::kernel::{KernelKind, RowKernel};
+use crate::integer::kernel::KernelConstants;
 use crate::integer::kernels::EvenRequantization;
-use crate::integer::kernels::constants::{Constants, read};
 use crate::integer::kernels::rounded_quotient::rounded_mean;
+use crate::integer::kernels::row_norm::{self, Statistics, centred_squares};
 use crate::integer::square_root::square_root;
 use crate::integer::{Arithmetic, Interval, WidthError};
-use crate::run_generic;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-/// Reads a [`LayerNorm`] back.
-pub const KIND: KernelKind = KernelKind {
-    kind: "layernorm.i-bert",
-    read: read::<LayerNorm>,
-};
 
 /// ```text
 /// mu = round(sum q / C), half to even     y = q - mu
@@ -49,25 +36,12 @@ pub struct LayerNorm {
     pub requantization: EvenRequantization,
 }
 
-/// What the values of a row are normalised by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Statistics {
-    /// Rounded mean.
-    pub mean: i64,
-    /// `f`, 0 for a row without variance.
-    pub reciprocal: i64,
-}
-
 impl LayerNorm {
     /// Mean and reciprocal deviation of a row.
     pub fn statistics<A: Arithmetic>(&self, arithmetic: &A, row: &[i32]) -> Statistics {
         let mean = rounded_mean(arithmetic, row);
-        let variance = row.iter().fold(0, |sum, q| {
-            let y = arithmetic.sub(i64::from(*q), mean);
-            let y = arithmetic.shr(arithmetic.declared(y, 24), self.shift);
-            arithmetic.add(sum, arithmetic.mul(y, y))
-        });
-        let root = square_root(arithmetic, arithmetic.declared(variance, 63));
+        let variance = centred_squares(arithmetic, row, mean, self.shift);
+        let root = square_root(arithmetic, variance);
         let deviation = arithmetic.declared(arithmetic.shl(root, self.shift), 33);
         let reciprocal = if deviation == 0 {
             0
@@ -76,53 +50,18 @@ impl LayerNorm {
         };
         Statistics { mean, reciprocal }
     }
+}
 
-    /// `n` of one value.
-    #[inline(always)]
-    pub fn normalised<A: Arithmetic>(&self, arithmetic: &A, q: i32, row: Statistics) -> i64 {
-        let y = arithmetic.sub(i64::from(q), row.mean);
-        let product = arithmetic.mul(y, row.reciprocal);
-        arithmetic.shr(arithmetic.declared(product, 34), 1)
-    }
+impl KernelConstants for LayerNorm {
+    const KIND: &'static str = "layernorm.i-bert";
 
     fn compute<A: Arithmetic>(&self, arithmetic: &A, input: &[i32], output: &mut [i32]) {
         if input.is_empty() {
             return;
         }
-        let row = self.statistics(arithmetic, input);
-        for (channel, (q, code)) in input.iter().zip(output).enumerate() {
-            let n = self.normalised(arithmetic, *q, row);
-            let sum = arithmetic.declared(arithmetic.add(n, self.bias[channel]), 62);
-            *code = self.requantization.code(arithmetic, sum, channel);
-        }
-    }
-}
-
-/// Bounds of the codes, for normalised values of at most `2^31` in magnitude.
-pub(in crate::integer::kernels) fn affine_bounds(
-    bias: &[i64],
-    requantization: &EvenRequantization,
-) -> Result<Interval, WidthError> {
-    let normalised = Interval::symmetric(1 << 31);
-    let mut codes: Option<Interval> = None;
-    for (channel, bias) in bias.iter().enumerate() {
-        let bias = i128::from(*bias);
-        let sum = normalised
-            .plus(Interval::new(bias, bias))
-            .within(62, "normalised value and bias")?;
-        let found = requantization.bounds(sum, channel)?;
-        codes = Some(codes.map_or(found, |codes| codes.union(found)));
-    }
-    Ok(codes.unwrap_or(Interval::new(0, 0)))
-}
-
-impl RowKernel for LayerNorm {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
-
-    fn constants(&self) -> Value {
-        json!(self)
+        let affine = (self.bias.as_slice(), &self.requantization);
+        self.statistics(arithmetic, input)
+            .codes(arithmetic, affine, input, output);
     }
 
     fn bounds(&self, input: Interval, _width: usize) -> Result<Interval, WidthError> {
@@ -138,20 +77,13 @@ impl RowKernel for LayerNorm {
             i64::try_from(variance.high).unwrap_or(i64::MAX),
         ));
         Interval::new(0, root << self.shift).within(33, "deviation")?;
-        affine_bounds(&self.bias, &self.requantization)
+        row_norm::code_bounds(&self.bias, &self.requantization)
     }
 
-    run_generic!();
-}
-
-impl Constants for LayerNorm {
-    fn flaw(&self) -> Option<&'static str> {
-        if self.bias.is_empty() {
-            Some("a LayerNorm without channels")
-        } else if self.shift > 30 {
-            Some("a LayerNorm with a shift out of range")
-        } else {
-            self.requantization.flaw(self.bias.len())
+    fn invalid(&self) -> Option<&'static str> {
+        if self.shift > 30 {
+            return Some("a LayerNorm with a shift out of range");
         }
+        row_norm::invalid(&self.bias, &self.requantization)
     }
 }

@@ -1,27 +1,13 @@
 //! I-LayerNorm of I-ViT: as I-BERT's, with ten Newton steps and no shift.
 
-#![expect(
-    clippy::inline_always,
-    reason = "loops vectorise only when the arithmetic is inlined"
-)]
-
 use super::softmax::NUMERATOR;
-use crate::integer::kernel::{KernelKind, RowKernel};
+use crate::integer::kernel::KernelConstants;
 use crate::integer::kernels::EvenRequantization;
-use crate::integer::kernels::constants::{Constants, read};
-use crate::integer::kernels::i_bert::layernorm::{Statistics, affine_bounds};
 use crate::integer::kernels::rounded_quotient::rounded_mean;
+use crate::integer::kernels::row_norm::{self, Statistics, centred_squares};
 use crate::integer::square_root::ten_steps;
 use crate::integer::{Arithmetic, Interval, WidthError};
-use crate::run_generic;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-/// Reads a [`LayerNorm`] back.
-pub const KIND: KernelKind = KernelKind {
-    kind: "layernorm.i-vit",
-    read: read::<LayerNorm>,
-};
 
 /// ```text
 /// mu = round(sum q / C), half to even    y = q - mu    V = sum y^2
@@ -39,7 +25,7 @@ pub const KIND: KernelKind = KernelKind {
 /// | `V` | `2 k + ceil(log2 C) + 1`, at most 63 |
 /// | `std` | 49 |
 /// | `f` | 32 |
-/// | `y f` | 33: `y` is at most `std`, of either sign |
+/// | `y f` | 33: `y` is at most `std`, of either sign; declared 34 |
 /// | `n + bias` | 62 |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,43 +40,23 @@ impl LayerNorm {
     /// Mean and reciprocal deviation of a row.
     pub fn statistics<A: Arithmetic>(&self, arithmetic: &A, row: &[i32]) -> Statistics {
         let mean = rounded_mean(arithmetic, row);
-        let variance = row.iter().fold(0, |sum, q| {
-            let y = arithmetic.declared(arithmetic.sub(i64::from(*q), mean), 24);
-            arithmetic.add(sum, arithmetic.mul(y, y))
-        });
-        let deviation = ten_steps(arithmetic, arithmetic.declared(variance, 63));
+        let variance = centred_squares(arithmetic, row, mean, 0);
+        let deviation = ten_steps(arithmetic, variance);
         let reciprocal = arithmetic.div_floor(NUMERATOR, deviation);
         Statistics { mean, reciprocal }
     }
+}
 
-    /// `n` of one value.
-    #[inline(always)]
-    pub fn normalised<A: Arithmetic>(&self, arithmetic: &A, q: i32, row: Statistics) -> i64 {
-        let y = arithmetic.sub(i64::from(q), row.mean);
-        let product = arithmetic.mul(y, row.reciprocal);
-        arithmetic.shr(arithmetic.declared(product, 33), 1)
-    }
+impl KernelConstants for LayerNorm {
+    const KIND: &'static str = "layernorm.i-vit";
 
     fn compute<A: Arithmetic>(&self, arithmetic: &A, input: &[i32], output: &mut [i32]) {
         if input.is_empty() {
             return;
         }
-        let row = self.statistics(arithmetic, input);
-        for (channel, (q, code)) in input.iter().zip(output).enumerate() {
-            let n = self.normalised(arithmetic, *q, row);
-            let sum = arithmetic.declared(arithmetic.add(n, self.bias[channel]), 62);
-            *code = self.requantization.code(arithmetic, sum, channel);
-        }
-    }
-}
-
-impl RowKernel for LayerNorm {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
-
-    fn constants(&self) -> Value {
-        json!(self)
+        let affine = (self.bias.as_slice(), &self.requantization);
+        self.statistics(arithmetic, input)
+            .codes(arithmetic, affine, input, output);
     }
 
     fn bounds(&self, input: Interval, _width: usize) -> Result<Interval, WidthError> {
@@ -99,18 +65,10 @@ impl RowKernel for LayerNorm {
         y.squared()
             .times(Interval::new(0, self.bias.len() as i128))
             .within(63, "sum of squares")?;
-        affine_bounds(&self.bias, &self.requantization)
+        row_norm::code_bounds(&self.bias, &self.requantization)
     }
 
-    run_generic!();
-}
-
-impl Constants for LayerNorm {
-    fn flaw(&self) -> Option<&'static str> {
-        if self.bias.is_empty() {
-            Some("a LayerNorm without channels")
-        } else {
-            self.requantization.flaw(self.bias.len())
-        }
+    fn invalid(&self) -> Option<&'static str> {
+        row_norm::invalid(&self.bias, &self.requantization)
     }
 }
