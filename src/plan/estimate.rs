@@ -1,12 +1,14 @@
 //! Predicted memory and time: from shapes and a stated, rough cost model.
 
-use super::resolve::ACTIVATIONS;
 use super::{ModelFacts, PlannedCalibration, PlannedLayer};
 use quantizers::Stat;
 use quantizers::statistics::FISHER;
 use quantizers::tensor::SchemeKind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+
+/// What integer programs are calibrated with: ranges and samples of every activation.
+pub(super) const ACTIVATIONS: &str = "activations";
 
 /// Predicted memory and time of the whole road.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
