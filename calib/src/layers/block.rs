@@ -5,7 +5,7 @@ use super::mlp::Mlp;
 use super::norm::Norm;
 use super::self_attention::SelfAttention;
 use crate::architectures::StageSpec;
-use crate::{Hidden, Memory, NoTap, Stage, StageError, Tap};
+use crate::{Hidden, KeyValueCache, NoTap, Stage, StageError, Tap};
 use burn::tensor::Tensor;
 use quantizers::graph::{BlockNode, NormPlacement, StageNode};
 
@@ -74,10 +74,10 @@ impl Stage for Block {
         ))
     }
 
-    fn next(&self, hidden: Hidden, memory: &mut Memory) -> Result<Hidden, StageError> {
+    fn next(&self, hidden: Hidden, cache: &mut KeyValueCache) -> Result<Hidden, StageError> {
         let x = hidden.into_states(|| format!("block {}", self.index))?;
         Ok(Hidden::States(
-            self.run(x, &mut NoTap, |x, _| self.attention.next(x, memory)),
+            self.run(x, &mut NoTap, |x, _| self.attention.next(x, cache)),
         ))
     }
 }

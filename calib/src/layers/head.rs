@@ -5,7 +5,7 @@ use super::norm::Norm;
 use super::weight::Weight;
 use super::{Loader, fused};
 use crate::architectures::StageSpec;
-use crate::{Hidden, Memory, NoTap, Stage, StageError, Tap};
+use crate::{Hidden, KeyValueCache, NoTap, Stage, StageError, Tap};
 use quantizers::graph::{HeadNode, Positions, Projection, StageNode};
 
 impl StageSpec for HeadNode {
@@ -73,7 +73,7 @@ impl Stage for Head {
         Ok(Hidden::States(x))
     }
 
-    fn next(&self, hidden: Hidden, _memory: &mut Memory) -> Result<Hidden, StageError> {
+    fn next(&self, hidden: Hidden, _cache: &mut KeyValueCache) -> Result<Hidden, StageError> {
         // Each position on its own: the past changes nothing.
         self.forward(hidden, &mut NoTap)
     }

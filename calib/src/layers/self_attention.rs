@@ -5,7 +5,7 @@ use super::linear::Linear;
 use super::norm::Norm;
 use super::rope::CachedRope;
 use super::{Loader, Rope};
-use crate::{Memory, NoTap, SourceError, Tap};
+use crate::{KeyValueCache, NoTap, SourceError, Tap};
 use burn::tensor::Tensor;
 use quantizers::graph::{AttentionNode, NormNode, Pattern, QkvNode};
 use std::sync::Arc;
@@ -81,10 +81,10 @@ impl SelfAttention {
         self.joined(attend(query, key, value, self.pattern, self.scale), tap)
     }
 
-    /// The next token `[batch, 1, width]` after those in `memory`, which it joins.
-    pub fn next(&self, input: Tensor<3>, memory: &mut Memory) -> Tensor<3> {
+    /// The next token `[batch, 1, width]` after those in `cache`, which it joins.
+    pub fn next(&self, input: Tensor<3>, cache: &mut KeyValueCache) -> Tensor<3> {
         let [query, key, value] = self.heads(input, &mut NoTap);
-        let position = memory.tokens();
+        let position = cache.tokens();
         let (query, key) = match &self.rope {
             Some(rope) => {
                 // Tables of a power of two: made anew a few times, not for every token.
@@ -98,7 +98,7 @@ impl SelfAttention {
             Pattern::Full | Pattern::Causal => usize::MAX,
             Pattern::Sliding { window } => window,
         };
-        let [keys, values] = memory.with_key_value(key, value, window);
+        let [keys, values] = cache.with_key_value(key, value, window);
         // What is remembered is what the token sees.
         let attended = attend(query, keys, values, Pattern::Full, self.scale);
         self.joined(attended, &mut NoTap)
