@@ -305,6 +305,8 @@ pub struct ListArgs {
 pub enum Listing {
     /// Quantization methods and their parameters
     Methods,
+    /// Transforms of a block before it is quantized, and their parameters
+    Transforms,
     /// Integer approximations of nonlinear functions
     Approximations,
     /// Model families

@@ -11,6 +11,7 @@ mod overrides;
 mod parse;
 mod pattern;
 mod quantity;
+mod transform;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ pub use integer::Integer;
 pub use overrides::Overrides;
 pub use pattern::Pattern;
 pub use quantity::parse_bytes;
+pub use transform::TransformRule;
 
 use calib::sampling::{Selection, TextMode};
 use eval::gate::Gate;
@@ -42,6 +44,8 @@ pub struct Recipe {
     pub seed: u64,
     /// Data the statistics are measured on.
     pub calibration: Calibration,
+    /// Applied to each block in this order, before its layers are quantized.
+    pub transforms: Vec<TransformRule>,
     /// First match wins.
     pub rules: Vec<Rule>,
     /// What makes it integer-only; nothing for weight-only recipes.
@@ -173,25 +177,27 @@ impl Rule {
                     nearest: nearest(name, known),
                 }
             })?;
-        method.configure(parameters).map(Some).map_err(|error| {
-            let key = match &error {
-                quantizers::ParamError::UnknownKey { key, .. }
-                | quantizers::ParamError::BadValue { key, .. } => key,
-            };
-            RecipeError::Parameter {
-                line: self.line_of(key),
+        method
+            .configure(parameters)
+            .map(Some)
+            .map_err(|error| RecipeError::Parameter {
+                line: self.line_of(error.key()),
                 error: Box::new(error),
-            }
-        })
+            })
     }
 
     /// The line of a key, or of the rule where the key is absent.
     pub fn line_of(&self, key: &str) -> usize {
-        self.lines
-            .iter()
-            .find(|(name, _)| name == key)
-            .map_or(self.line, |(_, line)| *line)
+        line_of(&self.lines, key, self.line)
     }
+}
+
+/// The line of `key` among `lines`, or that of its table where the key is absent.
+fn line_of(lines: &[(String, usize)], key: &str, table: usize) -> usize {
+    lines
+        .iter()
+        .find(|(name, _)| name == key)
+        .map_or(table, |(_, line)| *line)
 }
 
 /// The method name that leaves a layer as it is.

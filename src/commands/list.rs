@@ -11,6 +11,7 @@ use eval::tasks::TASKS;
 use quantizers::METHODS;
 use quantizers::formats::FORMATS;
 use quantizers::nonlinear::APPROXIMATIONS;
+use quantizers::transforms::TRANSFORMS;
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -22,7 +23,7 @@ struct Entry {
     #[serde(skip_serializing_if = "String::is_empty")]
     replaces: String,
     summary: String,
-    /// Parameters of a method or task, `model_type`s of a family.
+    /// Parameters of a method, transform or task, `model_type`s of a family.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     details: Vec<Detail>,
 }
@@ -113,16 +114,23 @@ fn entries(listing: Listing) -> Vec<Entry> {
         name: name.to_owned(),
         summary: summary.to_owned(),
     };
+    let with_parameters = |name: &str, summary: &str, parameters: &[(&str, &str)]| Entry {
+        details: parameters.iter().map(|(n, s)| detail(n, s)).collect(),
+        ..plain(name, summary)
+    };
     match listing {
         Listing::Methods => METHODS
             .iter()
-            .map(|method| Entry {
-                details: method
-                    .parameters()
-                    .iter()
-                    .map(|(n, s)| detail(n, s))
-                    .collect(),
-                ..plain(method.name(), method.summary())
+            .map(|method| with_parameters(method.name(), method.summary(), method.parameters()))
+            .collect(),
+        Listing::Transforms => TRANSFORMS
+            .iter()
+            .map(|transform| {
+                with_parameters(
+                    transform.name(),
+                    transform.summary(),
+                    transform.parameters(),
+                )
             })
             .collect(),
         Listing::Approximations => APPROXIMATIONS
@@ -149,14 +157,7 @@ fn entries(listing: Listing) -> Vec<Entry> {
             .collect(),
         Listing::Tasks => TASKS
             .iter()
-            .map(|task| Entry {
-                details: task
-                    .parameters()
-                    .iter()
-                    .map(|(n, s)| detail(n, s))
-                    .collect(),
-                ..plain(task.name(), task.summary())
-            })
+            .map(|task| with_parameters(task.name(), task.summary(), task.parameters()))
             .collect(),
         Listing::Data => SOURCES
             .iter()

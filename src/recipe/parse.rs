@@ -3,7 +3,7 @@
 use super::document::Section;
 use super::{
     Calibration, Evaluation, Integer, KEEP, Origin, Output, Pattern, Recipe, RecipeError,
-    ReportOptions, Rule, parse_bytes, resolve_data,
+    ReportOptions, Rule, TransformRule, parse_bytes, resolve_data,
 };
 use calib::sampling::{Selection, TextMode};
 use eval::gate::Gate;
@@ -34,14 +34,17 @@ impl Recipe {
         let seed = top.take("seed", "a whole number of at least 0", |value| {
             value.as_integer().and_then(|seed| u64::try_from(seed).ok())
         })?;
-        for later in ["budget", "transforms"] {
-            top.forbid(later)?;
-        }
+        top.forbid("budget")?;
         let calibration = calibration(top.take_table("calibration")?, folder)?;
         let rules: Vec<Rule> = top
             .take_tables("layers")?
             .into_iter()
             .map(rule)
+            .collect::<Result<_, _>>()?;
+        let transforms = top
+            .take_tables("transform")?
+            .into_iter()
+            .map(TransformRule::read)
             .collect::<Result<_, _>>()?;
         let integer = Integer::read(top.take_table("nonlinear")?, top.take_table("activations")?)?;
         let output = output(top.take_table("output")?)?;
@@ -66,6 +69,7 @@ impl Recipe {
             sha256: sha256(text),
             seed: seed.unwrap_or(0),
             calibration,
+            transforms,
             rules,
             integer,
             output,

@@ -42,6 +42,8 @@ sensitive_fraction = 0.0005
 match = "*"
 method = "squeezellm"
 bits = 3
+[[transform]]
+method = "awq"
 [output]
 format = "auto"
 shard_size = "5GB"
@@ -76,6 +78,7 @@ perplexity_ratio = 1.03
     assert_eq!(recipe.report.output_sqnr, Some(false));
     assert_eq!(recipe.rules[1].line, 17);
     assert_eq!(recipe.rules[1].line_of("method"), 19);
+    assert_eq!(recipe.transforms[0].method, "awq");
     assert_eq!(recipe.output.shard_bytes, 5_000_000_000);
     assert_eq!(
         recipe.evaluations[0].spec.data,
@@ -128,6 +131,16 @@ fn unknown_keys_name_their_line_and_the_nearest_one() {
             Some("did you mean `rtn`?"),
         ),
         (
+            format!("{RULE}[[transform]]\nmethod = \"awk\"\n"),
+            "line 6: unknown transform `awk`",
+            Some("did you mean `awq`?"),
+        ),
+        (
+            format!("{RULE}[transforms]\n"),
+            "line 5: unknown key `transforms` in the recipe",
+            Some("did you mean `transform`?"),
+        ),
+        (
             format!("{RULE}[output]\nformat = \"quensh\"\n"),
             "line 6: unknown format `quensh`",
             Some("did you mean `quench`?"),
@@ -154,13 +167,11 @@ fn unknown_keys_name_their_line_and_the_nearest_one() {
 
 #[test]
 fn a_section_of_a_later_version_is_an_error() {
-    for section in ["budget", "transforms"] {
-        let (message, _) = error_of(&format!("{RULE}[{section}]\nbits = 8\n"));
-        assert_eq!(
-            message,
-            format!("line 5: `[{section}]` is not supported yet by this version")
-        );
-    }
+    let (message, _) = error_of(&format!("{RULE}[budget]\nbits = 8\n"));
+    assert_eq!(
+        message,
+        "line 5: `[budget]` is not supported yet by this version"
+    );
     let (message, _) = error_of("[[layers]]\nmatch = \"*\"\nmethod = \"rtn\"\nbits = \"auto\"\n");
     assert_eq!(
         message,

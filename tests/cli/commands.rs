@@ -6,6 +6,7 @@ use crate::{quench, quench_in};
 fn list_shows_the_registries() {
     for what in [
         "methods",
+        "transforms",
         "approximations",
         "architectures",
         "formats",
@@ -25,6 +26,7 @@ fn list_as_json_has_every_registry() {
     let all: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
     for what in [
         "methods",
+        "transforms",
         "approximations",
         "architectures",
         "formats",

@@ -90,6 +90,13 @@ pub enum ParamError {
 }
 
 impl ParamError {
+    /// The key it is about.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::UnknownKey { key, .. } | Self::BadValue { key, .. } => key,
+        }
+    }
+
     /// What the user could do about it, in one line.
     pub fn hint(&self) -> Option<String> {
         match self {
