@@ -5,8 +5,8 @@ use quantizers::integer::RowKernel;
 use quantizers::integer::attention::{Attention, Scores, Sums};
 use quantizers::integer::kernels::exact::Norm;
 use quantizers::nonlinear::exact::affine;
-use quantizers::nonlinear::exact::attention::Head;
-use quantizers::nonlinear::{Grid, Nonlinearity, Request, find};
+use quantizers::nonlinear::exact::attention::compile;
+use quantizers::nonlinear::{AttentionRequest, Grid, Nonlinearity, Request, find};
 
 fn main() {
     divan::main();
@@ -84,7 +84,7 @@ fn layer_norm_generic(bencher: Bencher<'_, '_>) {
 }
 
 fn head(weight_bits: u32) -> Attention {
-    Head {
+    compile(&AttentionRequest {
         query: grid(0.03, 128, 0, 255),
         key_scale: 0.03,
         value_scale: 0.03,
@@ -94,8 +94,7 @@ fn head(weight_bits: u32) -> Attention {
         most_keys: 512,
         weight_bits,
         guard_bits: 8,
-    }
-    .compile()
+    })
     .expect("compiles")
 }
 

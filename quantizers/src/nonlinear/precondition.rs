@@ -1,6 +1,6 @@
 //! Preconditions that approximations share, and refusals that name who refused.
 
-use super::{Approximation, Compiled, Grid, Nonlinearity, Refusal, Request};
+use super::{Approximation, ApproximationError, Compiled, Grid, Nonlinearity, Request};
 use crate::integer::kernels::EvenRequantization;
 use crate::integer::{Dyadic, Interval, RowKernel, WidthError};
 
@@ -19,8 +19,12 @@ impl Precondition {
         }
     }
 
-    pub(super) fn refuse(&self, expected: impl Into<String>, found: impl Into<String>) -> Refusal {
-        Refusal {
+    pub(super) fn refuse(
+        &self,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> ApproximationError {
+        ApproximationError {
             approximation: self.approximation,
             function: self.function.name(),
             expected: expected.into(),
@@ -28,7 +32,7 @@ impl Precondition {
         }
     }
 
-    fn width(&self, error: &WidthError) -> Refusal {
+    fn width(&self, error: &WidthError) -> ApproximationError {
         self.refuse(
             format!("{} within {} bits", error.what, error.expected),
             format!("{} to {}, {} bits", error.low, error.high, error.found),
@@ -36,7 +40,11 @@ impl Precondition {
     }
 
     /// The scales of a grid, all positive and finite, one or `width` of them.
-    pub(super) fn scales<'a>(&self, grid: &'a Grid, width: usize) -> Result<&'a [f64], Refusal> {
+    pub(super) fn scales<'a>(
+        &self,
+        grid: &'a Grid,
+        width: usize,
+    ) -> Result<&'a [f64], ApproximationError> {
         let count = grid.scales.len();
         if count != 1 && count != width {
             return Err(self.refuse(format!("1 or {width} scales"), count.to_string()));
@@ -48,18 +56,18 @@ impl Precondition {
     }
 
     /// The one scale of a grid.
-    pub(super) fn scale(&self, grid: &Grid) -> Result<f64, Refusal> {
+    pub(super) fn scale(&self, grid: &Grid) -> Result<f64, ApproximationError> {
         Ok(self.scales(grid, 1)?[0])
     }
 
     /// The one scale of a grid whose zero point is zero.
-    pub(super) fn symmetric_scale(&self, grid: &Grid) -> Result<f64, Refusal> {
+    pub(super) fn symmetric_scale(&self, grid: &Grid) -> Result<f64, ApproximationError> {
         self.symmetric(grid)?;
         self.scale(grid)
     }
 
     /// That the zero point is zero.
-    pub(super) fn symmetric(&self, grid: &Grid) -> Result<(), Refusal> {
+    pub(super) fn symmetric(&self, grid: &Grid) -> Result<(), ApproximationError> {
         if grid.zero_point == 0 {
             return Ok(());
         }
@@ -67,14 +75,17 @@ impl Precondition {
     }
 
     /// The output grid and its scale.
-    pub(super) fn output<'a>(&self, request: &'a Request) -> Result<(&'a Grid, f64), Refusal> {
+    pub(super) fn output<'a>(
+        &self,
+        request: &'a Request,
+    ) -> Result<(&'a Grid, f64), ApproximationError> {
         let grid = request.output.as_ref();
         let grid = grid.ok_or_else(|| self.refuse("an output grid", "none"))?;
         Ok((grid, self.scale(grid)?))
     }
 
     /// That softmax is not told a grid, having its own.
-    pub(super) fn own_grid(&self, request: &Request) -> Result<(), Refusal> {
+    pub(super) fn own_grid(&self, request: &Request) -> Result<(), ApproximationError> {
         if request.output.is_none() {
             return Ok(());
         }
@@ -82,7 +93,7 @@ impl Precondition {
     }
 
     /// Factor and offset of every channel of a `LayerNorm`, all finite.
-    pub(super) fn channels(&self, request: &Request) -> Result<(), Refusal> {
+    pub(super) fn channels(&self, request: &Request) -> Result<(), ApproximationError> {
         for (name, values) in [("gamma", &request.gamma), ("beta", &request.beta)] {
             if values.len() != request.width || values.is_empty() {
                 let expected = format!("{} values of {name}", request.width.max(1));
@@ -102,7 +113,7 @@ impl Precondition {
         &self,
         factors: impl IntoIterator<Item = f64>,
         grid: &Grid,
-    ) -> Result<EvenRequantization, Refusal> {
+    ) -> Result<EvenRequantization, ApproximationError> {
         let mut made = EvenRequantization {
             multipliers: Vec::new(),
             shifts: Vec::new(),
@@ -129,7 +140,7 @@ impl Precondition {
         kernel: K,
         request: &Request,
         output: Grid,
-    ) -> Result<Compiled, Refusal> {
+    ) -> Result<Compiled, ApproximationError> {
         let codes = Interval::new(request.input.low.into(), request.input.high.into());
         match kernel.bounds(codes, request.width) {
             Ok(_) => Ok(Compiled {
@@ -148,7 +159,7 @@ impl Precondition {
         last: impl Fn(&mut K) -> &mut EvenRequantization,
         request: &Request,
         output: &Grid,
-    ) -> Result<Compiled, Refusal> {
+    ) -> Result<Compiled, ApproximationError> {
         let codes = Interval::new(request.input.low.into(), request.input.high.into());
         if kernel.bounds(codes, request.width).is_err() {
             last(&mut kernel).wide = true;

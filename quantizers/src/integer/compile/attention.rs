@@ -1,24 +1,22 @@
 //! Attention: grids of queries, keys and values, the softmax slot, the output projection.
 
+use super::attention_samples::{AttentionCandidate, AttentionSamples, AttentionTensors};
 use super::builder::{Builder, Tensor, requantization};
-use super::choice::{Contest, Rows};
+use super::choice::{Selection, compiled};
 use super::equalize::costs;
 use super::error::CompileError;
-use super::graph::Block;
+use super::graph::{Block, LinearNode};
 use super::grids::{Channels, asymmetric, symmetric};
 use super::linear::Product;
-use super::statistics::Samples;
-use crate::integer::operation::Kernel;
+use crate::integer::operation::{Kernel, Operation};
 use crate::integer::ops::attention::Attention;
 use crate::integer::ops::fused_attention::FusedAttention;
-use crate::nonlinear::{Approximation, Grid, InputForm, Nonlinearity, Request, exact};
+use crate::nonlinear::{Approximation, AttentionRequest, Grid, InputForm, Nonlinearity, Request};
 
 /// Bits of keys and values.
 const KEY_BITS: u32 = 8;
 /// Fraction bits of sums that are rescaled; unused by whole rows.
 const GUARD_BITS: u32 = 8;
-/// Rows of scores a softmax is measured on, at most.
-const SCORE_ROWS: usize = 4096;
 
 impl Builder<'_> {
     /// Emits the attention of `block` over `input`; returns its output projection, whose
@@ -41,92 +39,135 @@ impl Builder<'_> {
         let value_grid = self.at(&block.value.output_point(), |point| {
             point.signed_codes(self.options, &channels, bits)
         })?;
-        let query = self.projected(&block.query, input, "query", &query_grid, &query_channels)?;
-        let key = self.projected(&block.key, input, "key", &key_grid, &key_channels)?;
-        let value = self.projected(&block.value, input, "value", &value_grid, &channels)?;
-
-        let scale = query_grid.scale(0) * key_grid.scale(0) * block.scale;
-        let sequences = self.scores(block)?;
-        let max_rows = self.max_rows;
-        let request = |approximation: &dyn Approximation| {
-            Ok(Request {
-                input: score_grid(approximation.input(), scale, &sequences),
-                output: None,
-                output_bits: 16,
-                width: max_rows,
-                gamma: Vec::new(),
-                beta: Vec::new(),
-                epsilon: 0.0,
-                code_variance: None,
-            })
+        let tensors = AttentionTensors {
+            query: self.projected(&block.query, input, "query", query_grid, query_channels)?,
+            key: self.projected(&block.key, input, "key", key_grid, key_channels)?,
+            value: self.projected(&block.value, input, "value", value_grid, channels.clone())?,
+            attended: Tensor {
+                buffer: self.buffer("attended", width, &grid),
+                grid,
+                channels,
+            },
         };
-        let chosen = self.choose(&Contest {
-            slot: format!("{}.softmax", block.output.input_point),
+        let operation = self.softmax(block, &tensors)?;
+        self.operations.push(operation);
+        self.product(&block.output, &tensors.attended)
+    }
+
+    /// Decides the softmax slot of `block`; returns the attention it is part of.
+    fn softmax(
+        &mut self,
+        block: &Block,
+        tensors: &AttentionTensors,
+    ) -> Result<Box<dyn Operation>, CompileError> {
+        let slot = format!("{}.softmax", block.output.input_point);
+        let seen = |node: &LinearNode| self.at(&node.output_point(), |p| p.samples().cloned());
+        let [query, key, value] = [seen(&block.query)?, seen(&block.key)?, seen(&block.value)?];
+        let samples = AttentionSamples::new(block, [&query, &key, &value]);
+        let compile = |approximation: &'static dyn Approximation| {
+            self.attention_candidate(approximation, block, tensors, &samples, &slot)
+        };
+        let measure =
+            |candidate: &AttentionCandidate| samples.measure(candidate, tensors, &self.buffers);
+        let selection = Selection {
+            slot: &slot,
             function: Nonlinearity::Softmax,
-            request: &request,
-            sequences: &sequences,
-        })?;
-        let attended = self.buffer("attended", width, &grid);
-        if chosen.approximation.published() {
-            let scores = &chosen.request.input;
-            let codes = !matches!(chosen.approximation.input(), InputForm::Accumulator);
-            let weighted = value_grid.scale(0) * chosen.compiled.output.scale(0);
-            let operation = Attention {
-                query,
-                key,
-                value,
-                output: attended,
-                heads: block.heads,
-                head_dim: block.head_dim,
-                query_zero_point: query_grid.zero_point,
-                requantize: codes.then(|| requantization(&[scale], scores)),
-                kernel: Kernel(chosen.compiled.kernel),
-                output_requantize: requantization(&[weighted], &grid),
-            };
-            self.push(operation);
-        } else {
-            let head = exact::attention::Head {
-                query: query_grid,
-                key_scale: key_grid.scale(0),
-                value_scale: value_grid.scale(0),
-                factor: block.scale,
-                output: grid.clone(),
-                head_dim: block.head_dim,
-                most_keys: self.max_rows,
-                weight_bits: self.options.attention_bits,
-                guard_bits: GUARD_BITS,
-            };
-            let head = head.compile().map_err(|source| CompileError::Refused {
-                slot: block.output.input_point.clone(),
+            compile: &compile,
+            measure: &measure,
+        };
+        let (chosen, slot) = selection.choose(self.options)?;
+        self.slots.push(slot);
+        Ok(chosen.operation)
+    }
+
+    /// The attention of `block` with `approximation` as its softmax.
+    fn attention_candidate(
+        &self,
+        approximation: &dyn Approximation,
+        block: &Block,
+        tensors: &AttentionTensors,
+        samples: &AttentionSamples,
+        slot: &str,
+    ) -> Result<AttentionCandidate, CompileError> {
+        let AttentionTensors {
+            query,
+            key,
+            value,
+            attended,
+        } = tensors;
+        let scale = query.grid.scale(0) * key.grid.scale(0) * block.scale;
+        let scores = score_grid(approximation.input(), scale, samples.score_range());
+        let whole = approximation.attention(&AttentionRequest {
+            query: query.grid.clone(),
+            key_scale: key.grid.scale(0),
+            value_scale: value.grid.scale(0),
+            factor: block.scale,
+            output: attended.grid.clone(),
+            head_dim: block.head_dim,
+            most_keys: self.max_rows,
+            weight_bits: self.options.attention_bits,
+            guard_bits: GUARD_BITS,
+        });
+        if let Some(head) = whole {
+            let head = head.map_err(|source| CompileError::Approximation {
+                slot: slot.to_owned(),
                 source,
             })?;
-            self.push(FusedAttention {
-                query,
-                key,
-                value,
-                output: attended,
-                heads: block.heads,
-                head,
+            return Ok(AttentionCandidate {
+                operation: Box::new(FusedAttention {
+                    query: query.buffer,
+                    key: key.buffer,
+                    value: value.buffer,
+                    output: attended.buffer,
+                    heads: block.heads,
+                    head,
+                }),
+                scores,
+                requantize: None,
             });
         }
-        let attended = Tensor {
-            buffer: attended,
-            grid,
-            channels,
+        let request = Request {
+            input: scores,
+            output: None,
+            output_bits: 16,
+            width: self.max_rows,
+            gamma: Vec::new(),
+            beta: Vec::new(),
+            epsilon: 0.0,
+            code_variance: None,
         };
-        self.product(&block.output, &attended)
+        let softmax = compiled(approximation, &request, slot)?;
+        let codes = !matches!(approximation.input(), InputForm::Accumulator);
+        let requantize = codes.then(|| requantization(&[scale], &request.input));
+        let weighted = value.grid.scale(0) * softmax.output.scale(0);
+        Ok(AttentionCandidate {
+            operation: Box::new(Attention {
+                query: query.buffer,
+                key: key.buffer,
+                value: value.buffer,
+                output: attended.buffer,
+                heads: block.heads,
+                head_dim: block.head_dim,
+                query_zero_point: query.grid.zero_point,
+                requantize: requantize.clone(),
+                kernel: Kernel(softmax.kernel),
+                output_requantize: requantization(&[weighted], &attended.grid),
+            }),
+            scores: request.input,
+            requantize,
+        })
     }
 
     fn projected(
         &mut self,
-        node: &super::graph::LinearNode,
+        node: &LinearNode,
         input: &Tensor,
         role: &str,
-        grid: &Grid,
-        channels: &Channels,
-    ) -> Result<usize, CompileError> {
+        grid: Grid,
+        channels: Channels,
+    ) -> Result<Tensor, CompileError> {
         let product = self.product(node, input)?;
-        let buffer = self.buffer(role, node.rows, grid);
+        let buffer = self.buffer(role, node.rows, &grid);
         let scales = (0..node.rows)
             .map(|channel| grid.scale(0) * channels.factor(channel))
             .collect();
@@ -135,7 +176,11 @@ impl Builder<'_> {
             ..grid.clone()
         };
         self.push(product.to(buffer, &per_channel));
-        Ok(buffer)
+        Ok(Tensor {
+            buffer,
+            grid,
+            channels,
+        })
     }
 
     /// Factors that make the reach of a channel equal in queries and keys:
@@ -182,75 +227,10 @@ impl Builder<'_> {
         let grid = self.at(point, |p| p.codes(self.options, &channels))?;
         Ok((grid, channels))
     }
-
-    /// Scores and probabilities of the kept sequences, head by head.
-    fn scores(&self, block: &Block) -> Result<Vec<Rows>, CompileError> {
-        let query = self.at(&block.query.output_point(), |p| p.samples().cloned())?;
-        let key = self.at(&block.key.output_point(), |p| p.samples().cloned())?;
-        let mut sequences = Vec::new();
-        let mut start = 0;
-        let mut kept = 0;
-        for &length in &query.lengths {
-            for head in 0..block.heads {
-                if kept < SCORE_ROWS {
-                    sequences.push(head_scores(block, head, &query, &key, start, length));
-                    kept += length;
-                }
-            }
-            start += length;
-        }
-        Ok(sequences)
-    }
 }
 
-/// Scores of one head over one sequence, and their softmax.
-fn head_scores(
-    block: &Block,
-    head: usize,
-    query: &Samples,
-    key: &Samples,
-    start: usize,
-    length: usize,
-) -> Rows {
-    let channels = head * block.head_dim..(head + 1) * block.head_dim;
-    let row = |samples: &Samples, at: usize| -> Vec<f64> {
-        let begin = (start + at) * samples.width;
-        samples.values[begin + channels.start..begin + channels.end]
-            .iter()
-            .map(|&value| f64::from(value))
-            .collect()
-    };
-    let keys: Vec<Vec<f64>> = (0..length).map(|at| row(key, at)).collect();
-    let mut rows = Rows {
-        width: length,
-        ..Rows::default()
-    };
-    for at in 0..length {
-        let query = row(query, at);
-        let scores: Vec<f64> = keys
-            .iter()
-            .map(|key| block.scale * query.iter().zip(key).map(|(q, k)| q * k).sum::<f64>())
-            .collect();
-        let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let weights: Vec<f64> = scores.iter().map(|score| (score - most).exp()).collect();
-        let sum: f64 = weights.iter().sum();
-        rows.inputs.extend(&scores);
-        rows.outputs
-            .extend(weights.iter().map(|weight| weight / sum));
-    }
-    rows
-}
-
-/// The grid a softmax reads its scores on.
-fn score_grid(form: InputForm, scale: f64, sequences: &[Rows]) -> Grid {
-    let all = || {
-        sequences
-            .iter()
-            .flat_map(|rows| rows.inputs.iter().copied())
-    };
-    let (low, high) = all().fold((0.0_f64, 0.0_f64), |(low, high), score| {
-        (low.min(score), high.max(score))
-    });
+/// The grid a softmax reads its scores on: of products of `scale`, or over what was seen.
+fn score_grid(form: InputForm, scale: f64, (low, high): (f64, f64)) -> Grid {
     match form {
         InputForm::Codes {
             bits,

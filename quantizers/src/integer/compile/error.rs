@@ -2,7 +2,7 @@
 
 use super::source::SourceError;
 use crate::integer::{Fault, ProgramError};
-use crate::nonlinear::Refusal;
+use crate::nonlinear::ApproximationError;
 use thiserror::Error;
 
 /// What stands in the way.
@@ -51,12 +51,12 @@ pub enum CompileError {
     },
     /// An approximation that cannot take a slot.
     #[error("slot `{slot}`")]
-    Refused {
+    Approximation {
         /// The slot.
         slot: String,
         /// Why.
         #[source]
-        source: Refusal,
+        source: ApproximationError,
     },
     /// A kernel that cannot be run on the samples of its slot.
     #[error("slot `{slot}` cannot be measured")]

@@ -1,13 +1,15 @@
 //! The feed-forward half: first layer, nonlinear slot, second layer.
 
 use super::builder::{Builder, Tensor, requantization};
-use super::choice::{Chosen, Contest, Rows};
+use super::choice::{Selection, compiled};
 use super::equalize::costs;
 use super::error::CompileError;
 use super::graph::{Activation, Block};
 use super::grids::{Channels, Point, symmetric};
 use super::linear::Product;
+use super::measure::{self, Rows};
 use super::statistics::Samples;
+use crate::integer::Requantization;
 use crate::integer::operation::Kernel;
 use crate::nonlinear::{Approximation, Compiled, Grid, InputForm, Request};
 
@@ -66,13 +68,16 @@ impl Builder<'_> {
         let statistics = self.statistics(&block.up.output_point())?;
         let name = block.up.output_point();
         let samples = self.at(&name, |point| point.samples().cloned())?;
-        let request = |approximation: &dyn Approximation| {
+        let sequences = sequences(&samples, block.activation.float());
+        let slot = format!("{}.{}", block.up.name, function.name());
+        let compile = |approximation: &'static dyn Approximation| {
             let point = Point {
                 name: &name,
                 statistics: &statistics,
             };
             let (low, high) = point.range("min_max")?;
-            let input = match approximation.input() {
+            let form = approximation.input();
+            let input = match form {
                 InputForm::Accumulator => Grid {
                     scales: up.scales.clone(),
                     zero_point: 0,
@@ -87,58 +92,73 @@ impl Builder<'_> {
                     wide(low.max(block.activation.floor()), high, &output)
                 }
             };
-            Ok(Request {
+            let mut inner = (output.clone(), channels.clone());
+            if !approximation.published() && self.options.equalize {
+                inner = self.by_channel(block)?;
+            }
+            let (grid, channels) = inner;
+            let request = Request {
                 input,
-                output: Some(output.clone()),
+                output: Some(per_channel(&grid, &channels, block.up.rows)),
                 output_bits: 8,
                 width: block.up.rows,
                 gamma: Vec::new(),
                 beta: Vec::new(),
                 epsilon: 0.0,
                 code_variance: None,
+            };
+            Ok(Nonlinear {
+                compiled: compiled(approximation, &request, &slot)?,
+                requantize: (form != InputForm::Accumulator)
+                    .then(|| requantization(&up.scales, &request.input)),
+                input: request.input,
+                grid,
+                channels,
             })
         };
-        let chosen = self.choose(&Contest {
-            slot: format!("{}.{}", block.up.name, function.name()),
+        let selection = Selection {
+            slot: &slot,
             function,
-            request: &request,
-            sequences: &sequences(&samples, block.activation.float()),
-        })?;
-        let (compiled, output, channels) = match self.by_channel(block, &chosen)? {
-            Some(finer) => finer,
-            None => (chosen.compiled, output, channels),
+            compile: &compile,
+            measure: &|candidate: &Nonlinear| {
+                measure::rows(&candidate.input, &candidate.compiled, &sequences)
+            },
         };
-        let buffer = self.buffer("inner", block.up.rows, &output);
+        let (chosen, slot) = selection.choose(self.options)?;
+        self.slots.push(slot);
+        let buffer = self.buffer("inner", block.up.rows, &chosen.grid);
         let mut linear = up.raw(buffer);
-        if chosen.approximation.input() != InputForm::Accumulator {
-            linear.requantize = Some(requantization(&up.scales, &chosen.request.input));
-        }
-        linear.kernel = Some(Kernel(compiled.kernel));
+        linear.requantize = chosen.requantize;
+        linear.kernel = Some(Kernel(chosen.compiled.kernel));
         self.push(linear);
         let inner = Tensor {
             buffer,
-            grid: output,
-            channels,
+            grid: chosen.grid,
+            channels: chosen.channels,
         };
         self.product(&block.down, &inner)
     }
 }
 
+/// A candidate of the slot between the two layers.
+struct Nonlinear {
+    compiled: Compiled,
+    /// Grid of its input.
+    input: Grid,
+    /// From accumulators of the first layer to that grid, unless it reads those.
+    requantize: Option<Requantization>,
+    /// Grid of its output, before the channels are moved.
+    grid: Grid,
+    channels: Channels,
+}
+
 impl Builder<'_> {
-    /// The slot with power-of-two factors between channels, where a table for each costs nothing at
-    /// run time and the predicted error of the second layer is smaller with them.
+    /// The output of the slot with power-of-two factors between channels, where the predicted error
+    /// of the second layer is smaller with them: a table for each factor costs nothing at run time.
     ///
     /// A factor makes the negative end of GELU longer for its channel, so more is not always better:
     /// every largest exponent is tried.
-    fn by_channel(
-        &self,
-        block: &Block,
-        chosen: &Chosen,
-    ) -> Result<Option<(Compiled, Grid, Channels)>, CompileError> {
-        let grid = &chosen.compiled.output;
-        if chosen.approximation.published() || !self.options.equalize || grid.scales.len() != 1 {
-            return Ok(None);
-        }
+    fn by_channel(&self, block: &Block) -> Result<(Grid, Channels), CompileError> {
         let weight = self.weight(&block.down)?;
         let point = &block.down.input_point;
         let statistics = self.statistics(point)?;
@@ -160,29 +180,25 @@ impl Builder<'_> {
                 best = Some((error, channels));
             }
         }
-        let Some((_, channels)) = best else {
-            return Ok(None);
-        };
+        let channels = best.map(|(_, channels)| channels).unwrap_or_default();
         let point = Point {
             name: point,
             statistics: &statistics,
         };
         let grid = point.codes(self.options, &channels)?;
-        let request = Request {
-            output: Some(Grid {
-                scales: (0..block.up.rows)
-                    .map(|channel| grid.scale(0) * channels.factor(channel))
-                    .collect(),
-                ..grid.clone()
-            }),
-            ..chosen.request.clone()
-        };
-        let compiled = chosen.approximation.compile(&request);
-        let compiled = compiled.map_err(|source| CompileError::Refused {
-            slot: block.up.name.clone(),
-            source,
-        })?;
-        Ok(Some((compiled, grid, channels)))
+        Ok((grid, channels))
+    }
+}
+
+/// `grid` with a scale for each of `count` channels, where they are moved.
+fn per_channel(grid: &Grid, channels: &Channels, count: usize) -> Grid {
+    if !channels.moved() {
+        return grid.clone();
+    }
+    let scale = |channel| grid.scale(0) * channels.factor(channel);
+    Grid {
+        scales: (0..count).map(scale).collect(),
+        ..grid.clone()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Last stage: final norm, pooler, logits or embedding.
 
 use super::builder::Tensor;
+use super::choice::compiled;
 use super::encoder::{States, Walk};
 use super::error::CompileError;
 use super::graph::LinearNode;
@@ -92,11 +93,7 @@ impl<'a> Walk<'a> {
             function: Nonlinearity::Tanh.name(),
         };
         let tanh = crate::nonlinear::find(Nonlinearity::Tanh, "exact").ok_or_else(unknown)?;
-        let compiled = tanh.compile(&request);
-        let compiled = compiled.map_err(|source| CompileError::Refused {
-            slot: pooler.name.clone(),
-            source,
-        })?;
+        let compiled = compiled(tanh, &request, &pooler.name)?;
         let buffer = self.builder.buffer("pooled", pooler.rows, &grid);
         let mut linear = product.to(buffer, &request.input);
         linear.kernel = Some(Kernel(compiled.kernel));

@@ -1,6 +1,7 @@
 //! From a float model and calibrated ranges to an integer program. Floats end here.
 
 mod attention;
+mod attention_samples;
 mod builder;
 mod choice;
 pub mod dyadic;
@@ -13,6 +14,7 @@ pub mod graph;
 mod grids;
 mod head;
 mod linear;
+mod measure;
 mod norm;
 pub mod source;
 pub mod statistics;

@@ -1,20 +1,28 @@
 //! Normalisations: the grid of their input, a kernel for each output.
 
 use super::builder::{Builder, Tensor};
-use super::choice::{Chosen, Contest, Rows};
+use super::choice::{Selection, compiled};
 use super::error::CompileError;
 use super::graph::NormNode;
 use super::grids::{Channels, symmetric};
+use super::measure::{self, Rows};
 use super::statistics::Samples;
 use crate::integer::operation::Kernel;
 use crate::integer::ops::norm::{Norm, NormOutput};
 use crate::nonlinear::fq_vit::power_of_two_factor::power_of_two_factors;
-use crate::nonlinear::{Approximation, Grid, InputForm, Nonlinearity, Request};
+use crate::nonlinear::{Approximation, Compiled, Grid, InputForm, Nonlinearity, Request};
 
 /// Bits of a residual that is read by a normalisation without wishes of its own.
 const RESIDUAL_BITS: u32 = 16;
 /// Bits of a normalised residual (post-norm models).
 const NORMED_BITS: u32 = 16;
+
+/// A candidate of a normalisation.
+struct Chosen {
+    approximation: &'static dyn Approximation,
+    request: Request,
+    compiled: Compiled,
+}
 
 /// A normalisation whose input grid is decided.
 pub(super) struct PlannedNorm<'a> {
@@ -68,7 +76,7 @@ impl Builder<'_> {
         };
         let moved_gamma = moved(&gamma, &[], channels);
         let moved_beta = moved(&beta, &channels.offsets, channels);
-        let request = |approximation: &dyn Approximation| {
+        let compile = |approximation: &'static dyn Approximation| {
             let point = super::grids::Point {
                 name: &node.input_point(),
                 statistics: &statistics,
@@ -90,7 +98,7 @@ impl Builder<'_> {
                     }
                 }
             };
-            Ok(Request {
+            let request = Request {
                 code_variance: Some(code_variance(&input, &samples)),
                 input,
                 output: Some(output.clone()),
@@ -99,15 +107,24 @@ impl Builder<'_> {
                 gamma: moved_gamma.clone(),
                 beta: moved_beta.clone(),
                 epsilon: node.epsilon,
+            };
+            Ok(Chosen {
+                approximation,
+                compiled: compiled(approximation, &request, &node.name)?,
+                request,
             })
         };
         let sequences = sequences(&samples, function, &moved_gamma, &moved_beta, node.epsilon);
-        let chosen = self.choose(&Contest {
-            slot: node.name.clone(),
+        let selection = Selection {
+            slot: &node.name,
             function,
-            request: &request,
-            sequences: &sequences,
-        })?;
+            compile: &compile,
+            measure: &|chosen: &Chosen| {
+                measure::rows(&chosen.request.input, &chosen.compiled, &sequences)
+            },
+        };
+        let (chosen, slot) = selection.choose(self.options)?;
+        self.slots.push(slot);
         Ok(PlannedNorm {
             node,
             chosen,
@@ -139,12 +156,9 @@ impl Builder<'_> {
                 beta: planned.beta.clone(),
                 ..planned.chosen.request.clone()
             };
-            let compiled = planned.chosen.approximation.compile(&request);
-            let compiled = compiled.map_err(|source| CompileError::Refused {
-                slot: planned.node.name.clone(),
-                source,
-            })?;
-            Some((grid, compiled.kernel))
+            let approximation = planned.chosen.approximation;
+            let fine = compiled(approximation, &request, &planned.node.name)?;
+            Some((grid, fine.kernel))
         } else {
             None
         };

@@ -1,11 +1,11 @@
 //! Integer attention against the real one on the same 8-bit inputs.
 
-use super::attention::{Head, decay};
+use super::attention::{compile, decay};
 use super::samples::{generator, largest, normal, quantized, sqnr_db, symmetric, values};
 use crate::integer::attention::{Attention, Inputs, NARROW, POSITION_BITS, Visible, WIDE, at};
 use crate::integer::kernel::Mode;
 use crate::integer::{Checked, Wrapping};
-use crate::nonlinear::Grid;
+use crate::nonlinear::{AttentionRequest, Grid};
 use rand::RngExt;
 
 /// Real inputs of one head, their codes, and real attention of both.
@@ -101,7 +101,7 @@ impl Bytes {
 }
 
 fn head(set: &Set, weight_bits: u32, output: Grid) -> Attention {
-    Head {
+    compile(&AttentionRequest {
         query: Grid {
             scales: vec![set.scales[0]],
             zero_point: 128,
@@ -116,8 +116,7 @@ fn head(set: &Set, weight_bits: u32, output: Grid) -> Attention {
         most_keys: set.keys,
         weight_bits,
         guard_bits: if weight_bits == 8 { 8 } else { 4 },
-    }
-    .compile()
+    })
     .unwrap()
 }
 

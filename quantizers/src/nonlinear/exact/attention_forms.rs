@@ -1,11 +1,11 @@
 //! The forms of integer attention against each other: masks, tiles, vectors, both arithmetics.
 
-use super::attention::Head;
+use super::attention::compile;
 use super::samples::{generator, symmetric};
 use crate::integer::Fault;
 use crate::integer::attention::{Attention, Inputs, Scores, Sums, Visible};
 use crate::integer::kernel::Mode;
-use crate::nonlinear::Grid;
+use crate::nonlinear::{AttentionRequest, Grid};
 use proptest::prelude::*;
 use rand::{Rng, RngExt};
 
@@ -22,7 +22,7 @@ fn bytes_grid(scale: f64, zero_point: i32) -> Grid {
 
 /// A head of width 32 with scores whose softmax is neither flat nor one hot.
 fn head(weight_bits: u32, most_keys: usize, output: Grid) -> Attention {
-    Head {
+    compile(&AttentionRequest {
         query: bytes_grid(0.02, 120),
         key_scale: 0.02,
         value_scale: 0.02,
@@ -32,8 +32,7 @@ fn head(weight_bits: u32, most_keys: usize, output: Grid) -> Attention {
         most_keys,
         weight_bits,
         guard_bits: if weight_bits == 8 { 8 } else { 4 },
-    }
-    .compile()
+    })
     .unwrap()
 }
 
@@ -147,7 +146,7 @@ fn extreme_codes_do_not_fault() {
 #[test]
 fn what_would_overflow_is_refused() {
     let refused = |keys| {
-        let head = Head {
+        let head = AttentionRequest {
             query: bytes_grid(0.02, 120),
             key_scale: 0.02,
             value_scale: 0.02,
@@ -158,7 +157,7 @@ fn what_would_overflow_is_refused() {
             weight_bits: 8,
             guard_bits: 8,
         };
-        head.compile().is_err()
+        compile(&head).is_err()
     };
     assert!(!refused(65_000));
     assert!(refused(66_000));

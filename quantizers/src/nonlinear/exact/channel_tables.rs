@@ -1,9 +1,9 @@
 //! Functions onto grids that differ between channels.
 
+use super::checks::{checked, refuse, usable};
 use super::elementwise::{Function, nearest};
-use super::{checked, refuse, usable};
 use crate::integer::kernels::exact::ChannelTables;
-use crate::nonlinear::{Compiled, Grid, Refusal, Request};
+use crate::nonlinear::{ApproximationError, Compiled, Grid, Request};
 
 /// Most places of a table.
 const LONGEST: i64 = 1 << 12;
@@ -12,13 +12,20 @@ const MOST_TABLES: usize = 16;
 
 impl Function {
     /// A table for each scale of the output grid, if that has one for each channel.
-    pub(super) fn by_channel(&self, request: &Request) -> Option<Result<Compiled, Refusal>> {
+    pub(super) fn by_channel(
+        &self,
+        request: &Request,
+    ) -> Option<Result<Compiled, ApproximationError>> {
         let output = request.output.as_ref()?;
         (output.scales.len() > 1 && output.scales.len() == request.width)
             .then(|| self.channel_tables(request, output))
     }
 
-    fn channel_tables(&self, request: &Request, output: &Grid) -> Result<Compiled, Refusal> {
+    fn channel_tables(
+        &self,
+        request: &Request,
+        output: &Grid,
+    ) -> Result<Compiled, ApproximationError> {
         let input = &request.input;
         usable(self.replaces, input)?;
         usable(self.replaces, output)?;

@@ -1,10 +1,13 @@
 //! Functions of one value: a table for short codes, minimax segments for wide ones.
 
-use super::{FAMILY, checked, dyadic_of_bits, grids, minimax, refuse};
+use super::checks::{FAMILY, checked, dyadic_of_bits, grids, refuse};
+use super::minimax;
 use crate::integer::Dyadic;
 use crate::integer::kernels::exact::segments::{POSITION_BITS, VALUE_BITS};
 use crate::integer::kernels::exact::{Factors, Segments, Shape, Table};
-use crate::nonlinear::{Approximation, Compiled, Grid, InputForm, Nonlinearity, Refusal, Request};
+use crate::nonlinear::{
+    Approximation, ApproximationError, Compiled, Grid, InputForm, Nonlinearity, Request,
+};
 
 /// Widest grid that is compiled to a table.
 const TABLE_BITS: u32 = 12;
@@ -79,7 +82,7 @@ impl Approximation for Function {
         }
     }
 
-    fn compile(&self, request: &Request) -> Result<Compiled, Refusal> {
+    fn compile(&self, request: &Request) -> Result<Compiled, ApproximationError> {
         if let Some(compiled) = self.by_channel(request) {
             return compiled;
         }
@@ -109,7 +112,7 @@ impl Function {
         request: &Request,
         input: &Grid,
         output: &Grid,
-    ) -> Result<Segments, Refusal> {
+    ) -> Result<Segments, ApproximationError> {
         if input.scales.len() != 1 && input.scales.len() != request.width {
             let expected = format!("1 or {} scales", request.width);
             let found = format!("{} scales", input.scales.len());

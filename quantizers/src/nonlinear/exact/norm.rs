@@ -1,9 +1,9 @@
 //! What `LayerNorm` and `RMSNorm` share: scales as shifts, epsilon and offsets as integers.
 
-use super::{checked, grids, refuse};
+use super::checks::{checked, grids, refuse};
 use crate::integer::kernels::exact::norm::VALUE_BITS;
 use crate::integer::kernels::exact::{Affine, Norm};
-use crate::nonlinear::{Compiled, Grid, Nonlinearity, Refusal, Request};
+use crate::nonlinear::{ApproximationError, Compiled, Grid, Nonlinearity, Request};
 
 /// Guard bits of the root of the variance.
 const GUARD_BITS: u32 = 8;
@@ -15,7 +15,7 @@ pub(super) fn compile(
     function: Nonlinearity,
     centred: bool,
     request: &Request,
-) -> Result<Compiled, Refusal> {
+) -> Result<Compiled, ApproximationError> {
     let (input, output) = grids(function, request)?;
     let width = request.width;
     let (scale, shifts) = common_scale(function, input, width)?;
@@ -48,7 +48,7 @@ fn common_scale(
     function: Nonlinearity,
     input: &Grid,
     width: usize,
-) -> Result<(f64, Vec<u32>), Refusal> {
+) -> Result<(f64, Vec<u32>), ApproximationError> {
     if input.scales.len() == 1 {
         return Ok((input.scales[0], Vec::new()));
     }
@@ -75,7 +75,7 @@ fn common_scale(
         )]
         Ok(exponent.round() as u32)
     };
-    let shifts: Result<Vec<u32>, Refusal> = input.scales.iter().map(shift).collect();
+    let shifts: Result<Vec<u32>, ApproximationError> = input.scales.iter().map(shift).collect();
     Ok((smallest, shifts?))
 }
 
@@ -91,7 +91,7 @@ pub fn affine(
     gamma: &[f64],
     beta: &[f64],
     output: &Grid,
-) -> Result<Affine, Refusal> {
+) -> Result<Affine, ApproximationError> {
     if gamma.len() != width || !(beta.is_empty() || beta.len() == width) {
         let found = format!("{} and {}", gamma.len(), beta.len());
         return Err(refuse(

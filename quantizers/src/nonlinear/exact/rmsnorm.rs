@@ -1,7 +1,10 @@
 //! `RMSNorm` with an exact mean square.
 
-use super::{FAMILY, norm};
-use crate::nonlinear::{Approximation, Compiled, InputForm, Nonlinearity, Refusal, Request};
+use super::checks::FAMILY;
+use super::norm;
+use crate::nonlinear::{
+    Approximation, ApproximationError, Compiled, InputForm, Nonlinearity, Request,
+};
 
 /// `x / sqrt(mean(x^2) + eps) gamma` with an exact sum, an exact integer root and one rounding to 16
 /// fraction bits and one to the output.
@@ -32,7 +35,7 @@ impl Approximation for RmsNorm {
         }
     }
 
-    fn compile(&self, request: &Request) -> Result<Compiled, Refusal> {
+    fn compile(&self, request: &Request) -> Result<Compiled, ApproximationError> {
         norm::compile(Nonlinearity::RmsNorm, false, request)
     }
 }

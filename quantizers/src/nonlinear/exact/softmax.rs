@@ -1,10 +1,14 @@
 //! Softmax to the resolution of its outputs.
 
-use super::{FAMILY, checked, refuse, usable};
+use super::checks::{FAMILY, checked, refuse, usable};
 use crate::integer::Dyadic;
+use crate::integer::attention::Attention;
 use crate::integer::kernels::exact::exponential::{DEGREE_3, DEGREE_4, POSITION_BITS};
 use crate::integer::kernels::exact::{Exponential, Softmax as Polynomial, TableSoftmax};
-use crate::nonlinear::{Approximation, Compiled, Grid, InputForm, Nonlinearity, Refusal, Request};
+use crate::nonlinear::{
+    Approximation, ApproximationError, AttentionRequest, Compiled, Grid, InputForm, Nonlinearity,
+    Request,
+};
 use std::f64::consts::LOG2_E;
 
 /// `e^(x - max) / sum`, rounded: a table of exponentials for codes of 8 bits, `2^-z P(f)` for wider
@@ -35,7 +39,7 @@ impl Approximation for Softmax {
         InputForm::Accumulator
     }
 
-    fn compile(&self, request: &Request) -> Result<Compiled, Refusal> {
+    fn compile(&self, request: &Request) -> Result<Compiled, ApproximationError> {
         let input = &request.input;
         usable(FUNCTION, input)?;
         if input.scales.len() != 1 {
@@ -75,6 +79,13 @@ impl Approximation for Softmax {
         };
         let kernel = Box::new(Polynomial { exponential, most });
         checked(FUNCTION, request, kernel, output)
+    }
+
+    fn attention(
+        &self,
+        request: &AttentionRequest,
+    ) -> Option<Result<Attention, ApproximationError>> {
+        Some(super::attention::compile(request))
     }
 }
 

@@ -3,7 +3,9 @@
 use crate::integer::kernels::fq_vit::layernorm::{LEAST_SHIFT, LayerNorm as Kernel, OFFSET_BITS};
 use crate::nonlinear::precondition::Precondition;
 use crate::nonlinear::rounding::nearest_even;
-use crate::nonlinear::{Approximation, Compiled, InputForm, Nonlinearity, Refusal, Request};
+use crate::nonlinear::{
+    Approximation, ApproximationError, Compiled, InputForm, Nonlinearity, Request,
+};
 
 /// A `LayerNorm` of 8-bit codes with a power-of-two factor per channel.
 ///
@@ -15,7 +17,7 @@ pub struct LayerNorm;
 const LARGEST_ALPHA: f64 = 7.0;
 
 /// The power of two by which each scale exceeds the smallest.
-fn alphas(precondition: &Precondition, request: &Request) -> Result<Vec<u32>, Refusal> {
+fn alphas(precondition: &Precondition, request: &Request) -> Result<Vec<u32>, ApproximationError> {
     let scales = precondition.scales(&request.input, request.width)?;
     let smallest = scales.iter().copied().fold(f64::INFINITY, f64::min);
     let alpha = |scale: f64| {
@@ -30,7 +32,8 @@ fn alphas(precondition: &Precondition, request: &Request) -> Result<Vec<u32>, Re
             scale.to_string(),
         ))
     };
-    let found: Result<Vec<u32>, Refusal> = scales.iter().map(|scale| alpha(*scale)).collect();
+    let found: Result<Vec<u32>, ApproximationError> =
+        scales.iter().map(|scale| alpha(*scale)).collect();
     let found = found?;
     Ok(if found.len() == request.width {
         found
@@ -60,7 +63,7 @@ impl Approximation for LayerNorm {
         InputForm::PowerOfTwoFactor
     }
 
-    fn compile(&self, request: &Request) -> Result<Compiled, Refusal> {
+    fn compile(&self, request: &Request) -> Result<Compiled, ApproximationError> {
         let precondition = Precondition::of(self);
         precondition.channels(request)?;
         let alpha = alphas(&precondition, request)?;

@@ -4,7 +4,9 @@ use crate::integer::kernels::fq_vit::Softmax as Kernel;
 use crate::integer::kernels::fq_vit::softmax::LARGEST_EXPONENT;
 use crate::nonlinear::i_bert::{OCTAVE, exponential};
 use crate::nonlinear::precondition::Precondition;
-use crate::nonlinear::{Approximation, Compiled, Grid, InputForm, Nonlinearity, Refusal, Request};
+use crate::nonlinear::{
+    Approximation, ApproximationError, Compiled, Grid, InputForm, Nonlinearity, Request,
+};
 
 /// Probabilities that are powers of two, down to 2^-15.
 ///
@@ -37,7 +39,7 @@ impl Approximation for Softmax {
         }
     }
 
-    fn compile(&self, request: &Request) -> Result<Compiled, Refusal> {
+    fn compile(&self, request: &Request) -> Result<Compiled, ApproximationError> {
         let precondition = Precondition::of(self);
         precondition.own_grid(request)?;
         let scale = precondition.scale(&request.input)?;

@@ -3,7 +3,9 @@
 use crate::integer::kernels::i_bert::Gelu as Kernel;
 use crate::nonlinear::precondition::Precondition;
 use crate::nonlinear::rounding::floor;
-use crate::nonlinear::{Approximation, Compiled, InputForm, Nonlinearity, Refusal, Request};
+use crate::nonlinear::{
+    Approximation, ApproximationError, Compiled, InputForm, Nonlinearity, Request,
+};
 
 /// How many bits of the error function are dropped before it is multiplied by the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +80,7 @@ fn bits(value: i64) -> u32 {
 }
 
 impl Gelu {
-    fn constants(self, scale: f64) -> Result<Constants, Refusal> {
+    fn constants(self, scale: f64) -> Result<Constants, ApproximationError> {
         if self.rule == ShiftRule::SixteenBits {
             return Ok(Constants::sixteen_bits(scale));
         }
@@ -115,7 +117,7 @@ impl Approximation for Gelu {
         InputForm::Accumulator
     }
 
-    fn compile(&self, request: &Request) -> Result<Compiled, Refusal> {
+    fn compile(&self, request: &Request) -> Result<Compiled, ApproximationError> {
         let precondition = Precondition::of(self);
         precondition.symmetric(&request.input)?;
         let scales = precondition.scales(&request.input, request.width)?;

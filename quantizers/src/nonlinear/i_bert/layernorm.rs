@@ -4,7 +4,9 @@ use crate::integer::kernels::EvenRequantization;
 use crate::integer::kernels::i_bert::LayerNorm as Kernel;
 use crate::nonlinear::precondition::Precondition;
 use crate::nonlinear::rounding::{floor, nearest_even};
-use crate::nonlinear::{Approximation, Compiled, InputForm, Nonlinearity, Refusal, Request};
+use crate::nonlinear::{
+    Approximation, ApproximationError, Compiled, InputForm, Nonlinearity, Request,
+};
 
 /// Rounded mean, Newton's root, one division a row. `epsilon` plays no part, as published: a row of
 /// variance zero becomes `beta`.
@@ -32,7 +34,7 @@ pub fn bias(gamma: f64, beta: f64, channels: usize) -> i64 {
 pub(in crate::nonlinear) fn affine(
     precondition: &Precondition,
     request: &Request,
-) -> Result<(Vec<i64>, EvenRequantization), Refusal> {
+) -> Result<(Vec<i64>, EvenRequantization), ApproximationError> {
     precondition.channels(request)?;
     let (grid, output_scale) = precondition.output(request)?;
     let unit = unit(request.width);
@@ -96,7 +98,7 @@ impl Approximation for LayerNorm {
         }
     }
 
-    fn compile(&self, request: &Request) -> Result<Compiled, Refusal> {
+    fn compile(&self, request: &Request) -> Result<Compiled, ApproximationError> {
         let precondition = Precondition::of(self);
         precondition.symmetric_scale(&request.input)?;
         let (bias, requantization) = affine(&precondition, request)?;

@@ -4,7 +4,9 @@ use super::{OCTAVE, exponential};
 use crate::integer::Dyadic;
 use crate::integer::kernels::i_bert::Softmax as Kernel;
 use crate::nonlinear::precondition::Precondition;
-use crate::nonlinear::{Approximation, Compiled, Grid, InputForm, Nonlinearity, Refusal, Request};
+use crate::nonlinear::{
+    Approximation, ApproximationError, Compiled, Grid, InputForm, Nonlinearity, Request,
+};
 
 /// i-exp over its sum, of scores that are not requantized.
 ///
@@ -45,7 +47,7 @@ impl Approximation for Softmax {
         InputForm::Accumulator
     }
 
-    fn compile(&self, request: &Request) -> Result<Compiled, Refusal> {
+    fn compile(&self, request: &Request) -> Result<Compiled, ApproximationError> {
         let precondition = Precondition::of(self);
         precondition.own_grid(request)?;
         let scale = precondition.scale(&request.input)?;

@@ -3,7 +3,9 @@
 use super::{coarse_enough, shift_exponential};
 use crate::integer::kernels::i_vit::gelu::{Gelu as Kernel, SIGMOID_BITS};
 use crate::nonlinear::precondition::Precondition;
-use crate::nonlinear::{Approximation, Compiled, InputForm, Nonlinearity, Refusal, Request};
+use crate::nonlinear::{
+    Approximation, ApproximationError, Compiled, InputForm, Nonlinearity, Request,
+};
 
 /// `x sigmoid(1.702 x)` with a sigmoid of 8 bits.
 ///
@@ -40,7 +42,7 @@ impl Approximation for Gelu {
         }
     }
 
-    fn compile(&self, request: &Request) -> Result<Compiled, Refusal> {
+    fn compile(&self, request: &Request) -> Result<Compiled, ApproximationError> {
         let precondition = Precondition::of(self);
         let scale = precondition.symmetric_scale(&request.input)?;
         coarse_enough(&precondition, SLOPE * scale, OCTAVES)?;

@@ -3,7 +3,9 @@
 use crate::integer::kernels::i_vit::LayerNorm as Kernel;
 use crate::nonlinear::i_bert::layernorm::affine;
 use crate::nonlinear::precondition::Precondition;
-use crate::nonlinear::{Approximation, Compiled, InputForm, Nonlinearity, Refusal, Request};
+use crate::nonlinear::{
+    Approximation, ApproximationError, Compiled, InputForm, Nonlinearity, Request,
+};
 
 /// Rounded mean and ten Newton steps, of 16-bit codes.
 ///
@@ -35,7 +37,7 @@ impl Approximation for LayerNorm {
         }
     }
 
-    fn compile(&self, request: &Request) -> Result<Compiled, Refusal> {
+    fn compile(&self, request: &Request) -> Result<Compiled, ApproximationError> {
         let precondition = Precondition::of(self);
         precondition.symmetric_scale(&request.input)?;
         let (bias, requantization) = affine(&precondition, request)?;

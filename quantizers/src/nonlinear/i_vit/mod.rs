@@ -4,7 +4,7 @@ pub mod gelu;
 pub mod layernorm;
 pub mod softmax;
 
-use super::Refusal;
+use super::ApproximationError;
 use super::precondition::Precondition;
 use super::rounding::floor;
 use crate::integer::kernels::i_vit::ShiftExponential;
@@ -18,7 +18,11 @@ pub fn shift_exponential(scale: f64, octaves: u32) -> ShiftExponential {
 }
 
 /// That values at 0, `2^octaves / S`, leave a bit of 31 for a sum of two.
-fn coarse_enough(precondition: &Precondition, scale: f64, octaves: u32) -> Result<(), Refusal> {
+fn coarse_enough(
+    precondition: &Precondition,
+    scale: f64,
+    octaves: u32,
+) -> Result<(), ApproximationError> {
     let finest = 2.0_f64.powi(octaves.cast_signed() - 30);
     if scale >= finest {
         return Ok(());

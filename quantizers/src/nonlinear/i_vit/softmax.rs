@@ -3,7 +3,9 @@
 use super::{coarse_enough, shift_exponential};
 use crate::integer::kernels::i_vit::Softmax as Kernel;
 use crate::nonlinear::precondition::Precondition;
-use crate::nonlinear::{Approximation, Compiled, Grid, InputForm, Nonlinearity, Refusal, Request};
+use crate::nonlinear::{
+    Approximation, ApproximationError, Compiled, Grid, InputForm, Nonlinearity, Request,
+};
 
 /// `ShiftExp` over its sum, of 8-bit scores.
 ///
@@ -46,7 +48,7 @@ impl Approximation for Softmax {
         }
     }
 
-    fn compile(&self, request: &Request) -> Result<Compiled, Refusal> {
+    fn compile(&self, request: &Request) -> Result<Compiled, ApproximationError> {
         let precondition = Precondition::of(self);
         precondition.own_grid(request)?;
         let scale = precondition.scale(&request.input)?;
