@@ -2,7 +2,7 @@
 
 use divan::{Bencher, black_box};
 use quantizers::integer::RowKernel;
-use quantizers::integer::attention::{Attention, Scores, Sums};
+use quantizers::integer::attention::{HeadAttention, Scores, Sums};
 use quantizers::integer::kernels::exact::Norm;
 use quantizers::nonlinear::exact::affine;
 use quantizers::nonlinear::exact::attention::compile;
@@ -83,7 +83,7 @@ fn layer_norm_generic(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| kernel.run(quantizers::integer::Mode::Fast, black_box(&row), &mut out));
 }
 
-fn head(weight_bits: u32) -> Attention {
+fn head(weight_bits: u32) -> HeadAttention {
     compile(&AttentionRequest {
         query: grid(0.03, 128, 0, 255),
         key_scale: 0.03,

@@ -8,15 +8,13 @@ mod sorted;
 mod moments;
 mod wide;
 mod layered;
-mod mesh;
+mod coarse_problem;
 mod descent;
 mod solver;
 mod rounding;
 mod rows;
 #[cfg(test)]
-mod exactness;
-#[cfg(test)]
-mod real_rows;
+mod tests;
 
 pub use rounding::assign;
 pub use rows::fit_rows;

@@ -104,9 +104,9 @@ fn floor_f32(value: f64) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::exactness::squared_error;
     use super::super::{Row, Solver};
     use super::*;
+    use crate::codebook::tests::squared_error;
     use proptest::prelude::*;
 
     #[test]

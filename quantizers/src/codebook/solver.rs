@@ -1,33 +1,33 @@
 //! The exact solver: bound, prune, and finish with the dynamic program on what is left.
 //!
-//! 1. [`Mesh::spread`] gives a coarse problem; its layered program, forwards and backwards, bounds from
+//! 1. [`CoarseProblem::spread`] gives a coarse problem; its layered program, forwards and backwards, bounds from
 //!    below the cost of every split by where its breaks lie.
 //! 2. The coarse optimum, brought down by Lloyd's iteration on the fine points, bounds the optimum from
 //!    above. Break positions whose lower bound exceeds it are out.
-//! 3. [`Mesh::grade`] refines around the best split known, where the bound becomes nearly tight, and
+//! 3. [`CoarseProblem::grade`] refines around the best split known, where the bound becomes nearly tight, and
 //!    step 2 repeats; a few positions per break are left.
 //! 4. The fine program runs on those. Nothing here is heuristic but the speed: every limit carries the
 //!    rounding errors it can suffer, and a row they would spoil is finished in double-double.
 
+use super::coarse_problem::CoarseProblem;
 use super::descent::descend;
 use super::layered::{Layered, Window};
-use super::mesh::Mesh;
 use super::moments::Moments;
 use super::rounding::round_table;
 use super::sorted::{Row, SortedRow};
 use super::wide::WideMoments;
 use half::f16;
 
-/// Coarse cells per entry of the codebook in the first mesh.
+/// Coarse cells per entry of the codebook in the first coarse problem.
 const CELLS_PER_ENTRY: usize = 6;
 /// How fast cells grow away from the best known break.
 const GROWTH: f64 = 0.15;
-/// Refining stops when so few positions per break are left, when a mesh removes less than a quarter of
-/// them, or after [`LEVELS`] meshes.
+/// Refining stops when so few positions per break are left, when a coarse problem removes less than a quarter of
+/// them, or after [`LEVELS`] coarse problems.
 const NARROW: usize = 12;
-/// Meshes per row at most.
+/// Coarse problems per row at most.
 const LEVELS: usize = 6;
-/// Rows with fewer points per entry than this are solved without meshes.
+/// Rows with fewer points per entry than this are solved without coarse problems.
 const POINTS_PER_ENTRY: usize = 4;
 /// Share of the optimum that rounding may cost before a row is redone in double-double.
 const PRECISION: f64 = 1e-9;
@@ -50,7 +50,7 @@ pub struct Solver {
     wide: WideMoments,
     points: Vec<f64>,
     shift: f64,
-    mesh: Mesh,
+    problem: CoarseProblem,
     layered: Layered,
     windows: Vec<Window>,
     coarse: Vec<Window>,
@@ -145,18 +145,18 @@ impl Solver {
     /// Narrows the windows until few positions are left.
     fn narrow(&mut self) {
         let breaks = self.windows.len();
-        self.mesh
+        self.problem
             .spread(&self.moments, &self.points, CELLS_PER_ENTRY * (breaks + 1));
-        // Equal shares of the mesh are a fair first split.
-        let cells = self.mesh.knots.len() - 1;
+        // Equal shares of the coarse problem are a fair first split.
+        let cells = self.problem.knots.len() - 1;
         self.breaks.clear();
         self.breaks
-            .extend((1..=breaks).map(|q| self.mesh.knots[q * cells / (breaks + 1)]));
+            .extend((1..=breaks).map(|q| self.problem.knots[q * cells / (breaks + 1)]));
         let mut best = descend(&self.moments, &self.points, &mut self.breaks);
         self.layered.evaluations += breaks as u64 + 1;
         for level in 0..LEVELS {
             if level > 0 {
-                self.mesh.grade(
+                self.problem.grade(
                     &self.moments,
                     &self.points,
                     &self.windows,
@@ -165,19 +165,19 @@ impl Solver {
                 );
             }
             let before = positions(&self.windows);
-            let (mesh, knots) = (&self.mesh, self.mesh.knots.len());
-            let slack = mesh.gap + self.bound_noise(knots);
+            let (problem, knots) = (&self.problem, self.problem.knots.len());
+            let slack = problem.gap + self.bound_noise(knots);
             self.coarse.clear();
             self.coarse.extend(
                 self.windows
                     .iter()
-                    .map(|window| mesh.coarse_window(*window)),
+                    .map(|window| problem.coarse_window(*window)),
             );
             self.layered
-                .forward(&mesh.moments, &mut self.coarse, knots, best + slack);
+                .forward(&problem.moments, &mut self.coarse, knots, best + slack);
             self.layered
-                .breaks(&mesh.moments, &self.coarse, knots, &mut self.trial);
-            mesh.refine_breaks(&self.points, &mut self.trial);
+                .breaks(&problem.moments, &self.coarse, knots, &mut self.trial);
+            problem.refine_breaks(&self.points, &mut self.trial);
             let trial = descend(&self.moments, &self.points, &mut self.trial);
             self.layered.evaluations += breaks as u64 + 1;
             if trial < best {
@@ -186,12 +186,12 @@ impl Solver {
             }
             if !self
                 .layered
-                .prune(&mesh.moments, &mut self.coarse, knots, best + slack)
+                .prune(&problem.moments, &mut self.coarse, knots, best + slack)
             {
                 return;
             }
             for (window, coarse) in self.windows.iter_mut().zip(&self.coarse) {
-                *window = window.intersection(mesh.fine_window(*coarse));
+                *window = window.intersection(problem.fine_window(*coarse));
             }
             let after = positions(&self.windows);
             if after <= NARROW * breaks || (level > 0 && 4 * after > 3 * before) {

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 /// What went wrong in checked arithmetic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum Fault {
+pub enum ArithmeticError {
     /// The result does not fit 64 bits.
     #[error("{operation} overflows 64 bits")]
     Overflow {
@@ -117,10 +117,10 @@ impl Arithmetic for Wrapping {
     }
 }
 
-/// Keeps the first [`Fault`] and goes on with the wrapped result.
+/// Keeps the first [`ArithmeticError`] and goes on with the wrapped result.
 #[derive(Debug, Default)]
 pub struct Checked {
-    fault: Cell<Option<Fault>>,
+    fault: Cell<Option<ArithmeticError>>,
 }
 
 impl Checked {
@@ -128,11 +128,11 @@ impl Checked {
     ///
     /// # Errors
     /// That fault.
-    pub fn outcome(&self) -> Result<(), Fault> {
+    pub fn outcome(&self) -> Result<(), ArithmeticError> {
         self.fault.get().map_or(Ok(()), Err)
     }
 
-    fn note(&self, fault: Fault) {
+    fn note(&self, fault: ArithmeticError) {
         if self.fault.get().is_none() {
             self.fault.set(Some(fault));
         }
@@ -140,7 +140,7 @@ impl Checked {
 
     fn noted(&self, found: Option<i64>, wrapped: i64, operation: &'static str) -> i64 {
         if found.is_none() {
-            self.note(Fault::Overflow { operation });
+            self.note(ArithmeticError::Overflow { operation });
         }
         wrapped
     }
@@ -162,9 +162,9 @@ impl Arithmetic for Checked {
     fn shl(&self, a: i64, bits: u32) -> i64 {
         let wrapped = Wrapping.shl(a, bits);
         if bits >= 64 {
-            self.note(Fault::Shift { bits });
+            self.note(ArithmeticError::Shift { bits });
         } else if wrapped >> bits != a {
-            self.note(Fault::Overflow {
+            self.note(ArithmeticError::Overflow {
                 operation: "left shift",
             });
         }
@@ -173,16 +173,16 @@ impl Arithmetic for Checked {
 
     fn shr(&self, a: i64, bits: u32) -> i64 {
         if bits >= 64 {
-            self.note(Fault::Shift { bits });
+            self.note(ArithmeticError::Shift { bits });
         }
         Wrapping.shr(a, bits)
     }
 
     fn div_floor(&self, a: i64, b: i64) -> i64 {
         if b == 0 {
-            self.note(Fault::Division);
+            self.note(ArithmeticError::Division);
         } else if a.checked_div(b).is_none() {
-            self.note(Fault::Overflow {
+            self.note(ArithmeticError::Overflow {
                 operation: "division",
             });
         }
@@ -192,14 +192,14 @@ impl Arithmetic for Checked {
     fn declared(&self, value: i64, bits: u32) -> i64 {
         let used = 65 - if value < 0 { !value } else { value }.leading_zeros();
         if used > bits {
-            self.note(Fault::Width { value, bits });
+            self.note(ArithmeticError::Width { value, bits });
         }
         value
     }
 
     fn narrow(&self, value: i128) -> i64 {
         if i64::try_from(value).is_err() {
-            self.note(Fault::Overflow {
+            self.note(ArithmeticError::Overflow {
                 operation: "narrowing",
             });
         }
@@ -232,7 +232,10 @@ mod tests {
         assert_eq!(checked.add(i64::MAX, 1), i64::MIN);
         checked.div_floor(1, 0);
         let operation = "addition";
-        assert_eq!(checked.outcome(), Err(Fault::Overflow { operation }));
+        assert_eq!(
+            checked.outcome(),
+            Err(ArithmeticError::Overflow { operation })
+        );
         let fine = Checked::default();
         fine.shl(fine.mul(1 << 20, -3), 40);
         assert_eq!(fine.outcome(), Ok(()));

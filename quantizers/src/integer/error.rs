@@ -1,6 +1,6 @@
 //! Errors of programs and of the operations in them.
 
-use super::arithmetic::Fault;
+use super::arithmetic::ArithmeticError;
 use super::interval::WidthError;
 use thiserror::Error;
 
@@ -66,14 +66,14 @@ pub enum ProgramError {
     },
     /// A fault of checked arithmetic.
     #[error("operation {at} (`{kind}`)")]
-    Fault {
+    Arithmetic {
         /// Position of the operation.
         at: usize,
         /// Its kind.
         kind: &'static str,
         /// What happened.
         #[source]
-        source: Fault,
+        source: ArithmeticError,
     },
     /// An input the program does not take.
     #[error("{what}: expected {expected}, found {found}")]

@@ -97,7 +97,7 @@ impl Executor {
         frame.mask.extend_from_slice(mask.unwrap_or(&[]));
         for (at, step) in self.steps.iter().enumerate() {
             step.run(mode, &mut frame)
-                .map_err(|source| ProgramError::Fault {
+                .map_err(|source| ProgramError::Arithmetic {
                     at,
                     kind: self.program.operations[at].kind(),
                     source,

@@ -26,7 +26,7 @@ pub mod square_root;
 pub mod tensor;
 pub mod weights;
 
-pub use arithmetic::{Arithmetic, Checked, Fault, Wrapping};
+pub use arithmetic::{Arithmetic, ArithmeticError, Checked, Wrapping};
 pub use dyadic::{Dyadic, Rounding};
 pub use error::{OperationError, ProgramError};
 pub use executor::Executor;

@@ -1,27 +1,18 @@
 //! What an operation of a program is.
 
-use super::arithmetic::{Arithmetic, Checked, Fault, Wrapping};
+use super::arithmetic::{Arithmetic, ArithmeticError, Checked, Wrapping};
 use super::bounds::Bounds;
 use super::error::OperationError;
 use super::frame::Frame;
 use super::kernel::{Mode, RowKernel};
 use super::kernels;
 use super::weights::Weights;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::Deref;
-
-/// One kind of operation.
-pub struct OperationKind {
-    /// Name in a program.
-    pub kind: &'static str,
-    /// One line for `quench inspect`.
-    pub summary: &'static str,
-    /// Reads the constants.
-    pub read: fn(Value) -> Result<Box<dyn Operation>, serde_json::Error>,
-}
 
 /// One step of a program.
 pub trait Operation: Debug + Send + Sync {
@@ -30,9 +21,7 @@ pub trait Operation: Debug + Send + Sync {
     /// Its constants, as JSON of integers.
     fn constants(&self) -> Value;
     /// Layers whose weights it reads.
-    fn layers(&self) -> Vec<&str> {
-        Vec::new()
-    }
+    fn layers(&self) -> Vec<&str>;
     /// Buffers it reads.
     fn inputs(&self) -> Vec<usize>;
     /// Buffers it writes.
@@ -48,13 +37,98 @@ pub trait Operation: Debug + Send + Sync {
     fn describe(&self) -> String;
 }
 
+/// One kind of operation.
+pub struct OperationKind {
+    /// Name in a program.
+    pub kind: &'static str,
+    /// One line for `quench inspect`.
+    pub summary: &'static str,
+    /// Reads the constants.
+    pub read: fn(Value) -> Result<Box<dyn Operation>, serde_json::Error>,
+}
+
+impl OperationKind {
+    /// The kind of the operations that have the constants `T`.
+    pub const fn of<T: OperationConstants>() -> Self {
+        Self {
+            kind: T::KIND,
+            summary: T::SUMMARY,
+            read: |constants| Ok(Box::new(serde_json::from_value::<T>(constants)?)),
+        }
+    }
+}
+
+/// The constants of one kind of operation, which are its stored form; every such type is an
+/// [`Operation`].
+pub trait OperationConstants:
+    Debug + Clone + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+    /// Name in a program.
+    const KIND: &'static str;
+    /// One line for `quench inspect`.
+    const SUMMARY: &'static str;
+    /// See [`Operation::layers`].
+    fn layers(&self) -> Vec<&str> {
+        Vec::new()
+    }
+    /// See [`Operation::inputs`].
+    fn inputs(&self) -> Vec<usize>;
+    /// See [`Operation::outputs`].
+    fn outputs(&self) -> Vec<usize>;
+    /// See [`Operation::bounds`].
+    ///
+    /// # Errors
+    /// Constants that do not fit, or a value that could overflow.
+    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), OperationError>;
+    /// See [`Operation::prepare`].
+    fn prepare(&self, weights: &BTreeMap<String, Weights>) -> Box<dyn Step>;
+    /// See [`Operation::describe`].
+    fn describe(&self) -> String {
+        String::new()
+    }
+}
+
+impl<T: OperationConstants> Operation for T {
+    fn kind(&self) -> &'static str {
+        T::KIND
+    }
+
+    fn constants(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    fn layers(&self) -> Vec<&str> {
+        OperationConstants::layers(self)
+    }
+
+    fn inputs(&self) -> Vec<usize> {
+        OperationConstants::inputs(self)
+    }
+
+    fn outputs(&self) -> Vec<usize> {
+        OperationConstants::outputs(self)
+    }
+
+    fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), OperationError> {
+        OperationConstants::bounds(self, bounds)
+    }
+
+    fn prepare(&self, weights: &BTreeMap<String, Weights>) -> Box<dyn Step> {
+        OperationConstants::prepare(self, weights)
+    }
+
+    fn describe(&self) -> String {
+        OperationConstants::describe(self)
+    }
+}
+
 /// An operation with its weights at hand.
 pub trait Step: Send + Sync {
     /// Runs on the buffers of one sequence.
     ///
     /// # Errors
     /// In [`Mode::Checked`], the first fault.
-    fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), Fault>;
+    fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), ArithmeticError>;
 }
 
 /// A computation that is written once and run in either arithmetic.
@@ -63,12 +137,18 @@ pub(super) trait Generic {
     fn compute<A: Arithmetic>(&self, arithmetic: &A, frame: &mut Frame);
 }
 
+impl<G: Generic + Send + Sync> Step for G {
+    fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), ArithmeticError> {
+        run_generic(self, mode, frame)
+    }
+}
+
 /// Runs `body` in the arithmetic of `mode`.
 pub(super) fn run_generic<G: Generic>(
     body: &G,
     mode: Mode,
     frame: &mut Frame,
-) -> Result<(), Fault> {
+) -> Result<(), ArithmeticError> {
     match mode {
         Mode::Fast => {
             body.compute(&Wrapping, frame);
@@ -80,16 +160,6 @@ pub(super) fn run_generic<G: Generic>(
             checked.outcome()
         }
     }
-}
-
-/// Reads constants of type `T` as an operation.
-///
-/// # Errors
-/// JSON of another shape.
-pub fn read<T: Operation + for<'d> Deserialize<'d> + 'static>(
-    constants: Value,
-) -> Result<Box<dyn Operation>, serde_json::Error> {
-    Ok(Box::new(serde_json::from_value::<T>(constants)?))
 }
 
 /// A kernel inside the constants of an operation.

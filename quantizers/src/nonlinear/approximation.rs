@@ -1,7 +1,7 @@
 //! What an approximation is, what it is compiled for, and what it is compiled to.
 
 use crate::integer::RowKernel;
-use crate::integer::attention::Attention;
+use crate::integer::attention::HeadAttention;
 use thiserror::Error;
 
 /// The function an approximation replaces.
@@ -155,18 +155,25 @@ pub struct ApproximationError {
     pub found: String,
 }
 
+/// What an approximation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct About {
+    /// Family name in recipes: `exact`, `i-bert`, `i-vit`, `fq-vit`.
+    pub family: &'static str,
+    /// The function.
+    pub replaces: Nonlinearity,
+    /// One line with the formula.
+    pub summary: &'static str,
+    /// Whether it is as published elsewhere (then its preconditions and defects are part of it).
+    pub published: bool,
+    /// The input it wants.
+    pub input: InputForm,
+}
+
 /// An integer replacement of one nonlinear function.
 pub trait Approximation: Sync {
-    /// Family name in recipes: `exact`, `i-bert`, `i-vit`, `fq-vit`.
-    fn name(&self) -> &'static str;
-    /// The function.
-    fn replaces(&self) -> Nonlinearity;
-    /// One line with the formula.
-    fn summary(&self) -> &'static str;
-    /// Whether it is as published elsewhere (then its preconditions and defects are part of it).
-    fn published(&self) -> bool;
-    /// The input it wants.
-    fn input(&self) -> InputForm;
+    /// What it is, for recipes, lists and the compile step.
+    fn about(&self) -> About;
     /// Integer constants for these scales.
     ///
     /// # Errors
@@ -177,7 +184,27 @@ pub trait Approximation: Sync {
     fn attention(
         &self,
         _request: &AttentionRequest,
-    ) -> Option<Result<Attention, ApproximationError>> {
+    ) -> Option<Result<HeadAttention, ApproximationError>> {
         None
+    }
+    /// See [`About::family`].
+    fn name(&self) -> &'static str {
+        self.about().family
+    }
+    /// See [`About::replaces`].
+    fn replaces(&self) -> Nonlinearity {
+        self.about().replaces
+    }
+    /// See [`About::summary`].
+    fn summary(&self) -> &'static str {
+        self.about().summary
+    }
+    /// See [`About::published`].
+    fn published(&self) -> bool {
+        self.about().published
+    }
+    /// See [`About::input`].
+    fn input(&self) -> InputForm {
+        self.about().input
     }
 }

@@ -13,21 +13,21 @@ mod precondition;
 mod rounding;
 
 pub use approximation::{
-    Approximation, ApproximationError, AttentionRequest, Compiled, Grid, InputForm, Nonlinearity,
-    Request,
+    About, Approximation, ApproximationError, AttentionRequest, Compiled, Grid, InputForm,
+    Nonlinearity, Request,
 };
 pub use exact::functions::{gelu, gelu_tanh, relu, silu};
 
 /// Every approximation, in the order `quench list approximations` prints them.
 pub static APPROXIMATIONS: &[&dyn Approximation] = &[
-    &exact::gelu::GELU,
-    &exact::gelu_tanh::GELU_TANH,
-    &exact::relu::RELU,
-    &exact::silu::SILU,
-    &exact::tanh::TANH,
+    &exact::pointwise::GELU,
+    &exact::pointwise::GELU_TANH,
+    &exact::pointwise::RELU,
+    &exact::pointwise::SILU,
+    &exact::pointwise::TANH,
     &exact::softmax::Softmax,
-    &exact::layernorm::LayerNorm,
-    &exact::rmsnorm::RmsNorm,
+    &exact::norm::LAYERNORM,
+    &exact::norm::RMSNORM,
     &i_bert::gelu::SAFE,
     &i_bert::softmax::Softmax,
     &i_bert::layernorm::LayerNorm,

@@ -1,9 +1,9 @@
 //! Measured errors of exponentials, to every digit of the tables.
 
 use crate::golden::both;
+use crate::reference::QuantizedFlash;
+use crate::reference::bit_exponential::bit_exponential;
 use crate::sqnr::{Errors, bytes, scaled};
-use quantizers::integer::kernels::reference::QuantizedFlash;
-use quantizers::integer::kernels::reference::bit_exponential::bit_exponential;
 use quantizers::integer::{Checked, Wrapping};
 use quantizers::nonlinear::{i_bert, i_vit};
 use std::f64::consts::LOG2_E;

@@ -1,8 +1,8 @@
 //! Golden vectors of third-party formulas.
 
 use crate::golden::{both, cases, integer, list, real, rows, vectors};
-use quantizers::integer::kernels::reference::bit_exponential::bit_exponential;
-use quantizers::integer::kernels::reference::{PolyGelu, QuantizedFlash};
+use crate::reference::bit_exponential::bit_exponential;
+use crate::reference::{PolyGelu, QuantizedFlash};
 use quantizers::integer::{Checked, Dyadic, Wrapping};
 use std::f64::consts::SQRT_2;
 

@@ -9,9 +9,9 @@ mod golden_reference;
 mod golden_rows;
 mod layernorm_accuracy;
 mod numpy;
-
 mod softmax_accuracy;
 mod sqnr;
 mod properties;
+mod reference;
 mod refusals;
 mod requests;

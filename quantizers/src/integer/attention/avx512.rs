@@ -74,7 +74,7 @@ unsafe fn fill<const BITS: u32>(row: Row<'_>, high: *mut u8, low: *mut u8) -> u3
             _mm512_loadu_si512(POSITIONS.as_ptr().cast()),
         )
     };
-    let highest = row.highest.unwrap_or_else(|| largest(row.scores));
+    let highest = largest(row.scores);
     let lanes = Lanes {
         highest: _mm512_set1_epi32(highest),
         clip: _mm512_set1_epi32(row.decay.clip.cast_signed()),

@@ -85,7 +85,7 @@ impl Decay {
     }
 
     /// What is wrong with the constants.
-    pub fn flaw(&self) -> Option<&'static str> {
+    pub fn invalid(&self) -> Option<&'static str> {
         let position = (u64::from(self.clip) << self.shift.min(31)) >> 32;
         if self.shift > 31 || position != 0 {
             Some("attention weights clipped out of range")

@@ -1,32 +1,25 @@
 //! Attention of one head in integers: scores, softmax weights, weighted values, own output grid.
 //!
-//! Queries are 8-bit codes with a zero point, keys and values symmetric 8-bit codes. Three ways to
-//! the same thing:
+//! Queries are 8-bit codes with a zero point, keys and values symmetric 8-bit codes.
 //!
-//! * [`Attention::whole`]: all keys of a query at once. Largest score, weights `p` of `b` bits by
+//! * [`HeadAttention::whole`]: all keys of a query at once. Largest score, weights `p` of `b` bits by
 //!   [`Decay`], `l = sum p`, `acc = sum p v`, output `floor(acc M / l + 1/2)`, `M = S_v / S_out`
 //!   dyadic. This is what programs run.
-//! * [`Attention::weights`] and [`Output::bytes`]: its two row steps on vectors, between two matrix
+//! * [`HeadAttention::weights`] and [`AttentionOutput::bytes`]: its two row steps on vectors, between two matrix
 //!   products of the executor; the same integers. 15-bit weights come in two planes of bytes.
-//! * [`Attention::online`]: keys in tiles, running maximum, sums rescaled when it grows. For more
-//!   keys than a row of scores has room for.
 //!
-//! Masked keys are not seen: their weight is zero and the maximum is not taken from them. No large
-//! negative number is ever added. A query that sees no key gives the zero point.
+//! A program also holds constants for executors that take keys in tiles, with a running maximum, and
+//! rescale the sums when it grows: the factor of a rescaling and guard bits. Tests run such an executor
+//! and bound how far its codes are from those of whole rows.
 //!
-//! # How far apart `whole` and `online` are
-//!
-//! Both give `sum w v / sum w` for weights `w` that differ from exact multiples of `e^s` by at most
-//! `E` each, 0.51 of 8 bits and 1.1 of 15 (see [`Decay`]), so that with `L = sum w` and `n` keys
-//! seen each lies within `n E (max v - min v) / L` of the exact mean; then, in `online` alone, the
-//! polynomial of the factor, whose relative error of 5.4e-5 counts once a rescaling, and the guard
-//! bits, one half of `2^-G` a rescaling. One tile gives the integers of `whole`.
+//! Masked keys are left out: a shorter row. No large negative number is ever added. A query without
+//! keys gives the zero point.
 //!
 //! # Widths
 //!
 //! For `n` keys of width `d`, weights of `b` bits, `G` guard bits, sign included:
 //!
-//! | intermediate | `whole` | `online` |
+//! | intermediate | whole rows | tiles |
 //! |---|---|---|
 //! | score | `17 + log2 d`, at most 32 | same |
 //! | position of a weight | 64, then 31 | same |
@@ -39,17 +32,17 @@
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod decay;
-mod inputs;
 mod output;
-mod online;
 mod whole;
 mod scores;
 mod weights;
+#[cfg(test)]
+mod tests;
 
 pub use decay::{Decay, NARROW, POSITION_BITS, WIDE, at};
-pub use inputs::{Inputs, Visible};
-pub use output::{Output, Sums};
+pub use output::{AttentionOutput, Sums};
 pub use scores::Scores;
+pub use whole::Inputs;
 
 use super::kernels::exact::Exponential;
 use super::{Interval, WidthError};
@@ -58,10 +51,10 @@ use serde::{Deserialize, Serialize};
 /// Constants of one head.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Attention {
+pub struct HeadAttention {
     /// Weight of a difference of scores, with the factor on `Q K^T` in its scale.
     pub decay: Decay,
-    /// The same difference as a factor of 30 bits, on the running sums of [`Attention::online`].
+    /// The same difference as a factor of 30 bits, on the running sums of an executor that takes keys in tiles.
     pub exponential: Exponential,
     /// Code of zero of the queries.
     pub query_zero_point: i32,
@@ -71,15 +64,15 @@ pub struct Attention {
     pub most_keys: usize,
     /// Bits of a weight, 8 or 15.
     pub weight_bits: u32,
-    /// Fraction bits of the running sums of [`Attention::online`].
+    /// Fraction bits of those running sums.
     pub guard_bits: u32,
-    /// Whether the rescaling of its sums needs 128-bit products.
+    /// Whether their rescaling needs 128-bit products.
     pub wide_rescaling: bool,
     /// The output grid.
-    pub output: Output,
+    pub output: AttentionOutput,
 }
 
-impl Attention {
+impl HeadAttention {
     /// Largest weight, `2^b - 1`.
     pub fn most(&self) -> i64 {
         (1 << self.weight_bits) - 1
@@ -118,7 +111,7 @@ impl Attention {
     }
 
     /// What is wrong with the constants.
-    pub fn flaw(&self) -> Option<&'static str> {
+    pub fn invalid(&self) -> Option<&'static str> {
         if self.weight_bits != 8 && self.weight_bits != 15 {
             Some("attention weights of neither 8 nor 15 bits")
         } else if self.guard_bits > 16 || self.most_keys == 0 || self.head_dim == 0 {
@@ -126,8 +119,8 @@ impl Attention {
         } else if self.most_keys > 1 << 24 || self.head_dim > 1 << 16 {
             Some("attention of too many keys or too wide a head")
         } else {
-            let exponential = self.exponential.flaw().or(self.output.flaw());
-            self.decay.flaw().or(exponential)
+            let exponential = self.exponential.invalid().or(self.output.invalid());
+            self.decay.invalid().or(exponential)
         }
     }
 }

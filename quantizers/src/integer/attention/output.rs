@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 /// quotients by positive integers nest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Output {
+pub struct AttentionOutput {
     /// `b`, positive.
     pub multiplier: i64,
     /// `c`, 1 to 62.
@@ -29,7 +29,7 @@ pub struct Output {
     pub high: i32,
 }
 
-impl Output {
+impl AttentionOutput {
     /// The code of `sum / total`; the zero point where the total is zero.
     #[inline(always)]
     pub fn code<A: Arithmetic>(&self, arithmetic: &A, sum: i64, total: i64) -> i32 {
@@ -61,7 +61,7 @@ impl Output {
     }
 
     /// What is wrong with the constants.
-    pub fn flaw(&self) -> Option<&'static str> {
+    pub fn invalid(&self) -> Option<&'static str> {
         if self.multiplier < 0 || !(1..=62).contains(&self.shift) || self.low > self.high {
             Some("an attention output with a factor or grid out of range")
         } else {
@@ -73,23 +73,16 @@ impl Output {
     pub fn bytes(&self, sums: Sums<'_>, total: u32, out: &mut [u8]) {
         match Reciprocal::of(total) {
             Some(reciprocal) => bytes(self, reciprocal, sums, out),
-            None => self.each(sums, total, out, |code| u8::try_from(code).unwrap_or(0)),
-        }
-    }
-
-    /// The codes of a row of sums with one total, for a grid within 16 bits with sign.
-    pub fn words(&self, sums: Sums<'_>, total: u32, out: &mut [i16]) {
-        match Reciprocal::of(total) {
-            Some(reciprocal) => words(self, reciprocal, sums, out),
-            None => self.each(sums, total, out, |code| i16::try_from(code).unwrap_or(0)),
+            None => self.each(sums, total, out),
         }
     }
 
     /// Value by value; a total of zero needs no sums.
-    fn each<T>(&self, sums: Sums<'_>, total: u32, out: &mut [T], narrow: fn(i32) -> T) {
+    fn each(&self, sums: Sums<'_>, total: u32, out: &mut [u8]) {
         for (position, code) in out.iter_mut().enumerate() {
             let sum = if total == 0 { 0 } else { sums.at(position) };
-            *code = narrow(self.code(&Wrapping, sum, total.into()));
+            let value = self.code(&Wrapping, sum, total.into());
+            *code = u8::try_from(value).unwrap_or(0);
         }
     }
 }
@@ -153,40 +146,33 @@ impl Reciprocal {
     }
 }
 
-/// The formula of [`Output::code`] on vectors of 64-bit lanes.
-macro_rules! codes {
-    ($name:ident, $code:ty $(, $lint:path)?) => {
-        #[multiversion(targets("x86_64+avx512f+avx512dq+avx512bw+avx512vl", "x86_64+avx2"))]
-        #[expect(
-            clippy::cast_possible_truncation,
-            $($lint,)?
-            reason = "clamped to a grid of the type"
-        )]
-        fn $name(output: &Output, reciprocal: Reciprocal, sums: Sums<'_>, out: &mut [$code]) {
-            let Reciprocal {
-                total,
-                factor,
-                shift,
-            } = reciprocal;
-            let zero = i64::from(output.zero_point);
-            let low = i64::from(output.low).max(i64::from(<$code>::MIN)) - zero;
-            let high = i64::from(output.high).min(i64::from(<$code>::MAX)) - zero;
-            // Beyond these the code is saturated whatever the quotient.
-            let (least, most) = ((low - 1) * total, (high + 1) * total);
-            let (shift, scale) = (shift & 63, output.shift & 63);
-            let half = total << (scale - 1);
-            for ((code, high_part), low_part) in out.iter_mut().zip(sums.high).zip(sums.low) {
-                let sum = i64::from(*high_part) * sums.factor + i64::from(*low_part) * sums.keep;
-                let scaled = (sum * output.multiplier + half) >> scale;
-                let scaled = scaled.max(least).min(most);
-                let estimate = (scaled * factor) >> shift;
-                let rest = scaled - estimate * total;
-                let quotient = estimate + i64::from(rest >= total) - i64::from(rest < 0);
-                *code = (quotient.max(low).min(high) + zero) as $code;
-            }
-        }
-    };
+/// The formula of [`AttentionOutput::code`] on vectors of 64-bit lanes.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512bw+avx512vl", "x86_64+avx2"))]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to a grid of the type"
+)]
+fn bytes(output: &AttentionOutput, reciprocal: Reciprocal, sums: Sums<'_>, out: &mut [u8]) {
+    let Reciprocal {
+        total,
+        factor,
+        shift,
+    } = reciprocal;
+    let zero = i64::from(output.zero_point);
+    let low = i64::from(output.low).max(0) - zero;
+    let high = i64::from(output.high).min(255) - zero;
+    // Beyond these the code is saturated whatever the quotient.
+    let (least, most) = ((low - 1) * total, (high + 1) * total);
+    let (shift, scale) = (shift & 63, output.shift & 63);
+    let half = total << (scale - 1);
+    for ((code, high_part), low_part) in out.iter_mut().zip(sums.high).zip(sums.low) {
+        let sum = i64::from(*high_part) * sums.factor + i64::from(*low_part) * sums.keep;
+        let scaled = (sum * output.multiplier + half) >> scale;
+        let scaled = scaled.max(least).min(most);
+        let estimate = (scaled * factor) >> shift;
+        let rest = scaled - estimate * total;
+        let quotient = estimate + i64::from(rest >= total) - i64::from(rest < 0);
+        *code = (quotient.max(low).min(high) + zero) as u8;
+    }
 }
-
-codes!(bytes, u8, clippy::cast_sign_loss);
-codes!(words, i16);

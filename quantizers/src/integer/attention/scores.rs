@@ -17,6 +17,7 @@ impl Scores<'_> {
         self.products.len()
     }
 
+    #[cfg(test)]
     pub(super) fn each(self) -> impl Iterator<Item = i32> {
         let pairs = self.products.iter().zip(self.offsets);
         pairs.map(|(product, offset)| product.wrapping_sub(*offset))
@@ -27,7 +28,5 @@ impl Scores<'_> {
 #[derive(Clone, Copy)]
 pub(super) struct Row<'a> {
     pub scores: Scores<'a>,
-    /// Of the visible keys, where it is not that of all.
-    pub highest: Option<i32>,
     pub decay: Decay,
 }

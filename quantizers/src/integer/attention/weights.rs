@@ -7,23 +7,23 @@
 
 use super::decay::{FALL_ROUNDING, FIRST, SECOND};
 use super::scores::{Row, Scores};
-use super::{Attention, Decay, Sums};
+use super::{Decay, HeadAttention};
 use multiversion::multiversion;
 
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
 
-impl Attention {
+impl HeadAttention {
     /// Weights of one query: 8-bit, `[keys]`, and their sum.
     ///
-    /// The same integers as [`Attention::whole`]; masked keys are left out of `scores` (a padded
-    /// sequence: a shorter row), or given by [`Attention::weights_seen`].
+    /// The same integers as [`HeadAttention::whole`]; masked keys are left out of `scores` (a padded
+    /// sequence: a shorter row).
     ///
     /// # Panics
     /// When the lengths differ, weights do not have 8 bits or more keys come than declared.
     pub fn weights(&self, scores: Scores<'_>, out: &mut [u8]) -> u32 {
         self.check(8, scores.keys(), out.len());
-        bytes(self.row(scores, None), out)
+        bytes(self.row(scores), out)
     }
 
     /// Weights of one query of 15 bits, `128 high + low`, `[keys]` each, and their sum: two products
@@ -34,34 +34,7 @@ impl Attention {
     pub fn weights_wide(&self, scores: Scores<'_>, high: &mut [u8], low: &mut [u8]) -> u32 {
         self.check(15, scores.keys(), high.len());
         self.check(15, scores.keys(), low.len());
-        planes(self.row(scores, None), high, low)
-    }
-
-    /// As [`Attention::weights`], with zero for every key that is not `seen`, `[keys]`.
-    ///
-    /// # Panics
-    /// As [`Attention::weights`].
-    pub fn weights_seen(&self, scores: Scores<'_>, seen: &[bool], out: &mut [u8]) -> u32 {
-        self.check(8, scores.keys(), out.len());
-        assert_eq!(out.len(), seen.len(), "keys of a mask");
-        let visible = scores.each().zip(seen).filter(|(_, seen)| **seen);
-        let Some(highest) = visible.map(|(score, _)| score).max() else {
-            out.fill(0);
-            return 0;
-        };
-        bytes(self.row(scores, Some(highest)), out);
-        let mut total = 0;
-        for (weight, seen) in out.iter_mut().zip(seen) {
-            *weight *= u8::from(*seen);
-            total += u32::from(*weight);
-        }
-        total
-    }
-
-    /// Output codes of one query from its weighted values `[head_dim]` and the sum of its 8-bit
-    /// weights.
-    pub fn bytes(&self, sums: &[i32], total: u32, out: &mut [u8]) {
-        self.output.bytes(Sums::plain(sums), total, out);
+        planes(self.row(scores), high, low)
     }
 
     fn check(&self, bits: u32, keys: usize, out: usize) {
@@ -70,10 +43,9 @@ impl Attention {
         assert!(keys <= self.most_keys, "at most {} keys", self.most_keys);
     }
 
-    fn row<'a>(&self, scores: Scores<'a>, highest: Option<i32>) -> Row<'a> {
+    fn row<'a>(&self, scores: Scores<'a>) -> Row<'a> {
         Row {
             scores,
-            highest,
             decay: self.decay,
         }
     }
@@ -106,9 +78,6 @@ fn planes(row: Row<'_>, high: &mut [u8], low: &mut [u8]) -> u32 {
 }
 
 /// [`Decay::weight`] of one distance in 32-bit steps.
-///
-/// Distances of scores are taken without sign, so that those of masked keys above the maximum,
-/// whose weight is not used, are clipped as well.
 #[inline(always)]
 #[expect(clippy::cast_sign_loss, reason = "a distance")]
 fn weight(table: &[u16; 32], bits: u32, distance: i32, decay: Decay) -> u32 {
@@ -127,7 +96,7 @@ fn weight(table: &[u16; 32], bits: u32, distance: i32, decay: Decay) -> u32 {
 #[expect(clippy::cast_possible_truncation, reason = "a weight is at most 255")]
 fn plain_bytes(row: Row<'_>, out: &mut [u8]) -> u32 {
     let table = Decay::table(8);
-    let highest = row.highest.unwrap_or_else(|| largest(row.scores));
+    let highest = largest(row.scores);
     let mut total = 0_u32;
     let scores = row.scores.products.iter().zip(row.scores.offsets);
     for (out, (product, offset)) in out.iter_mut().zip(scores) {
@@ -143,7 +112,7 @@ fn plain_bytes(row: Row<'_>, out: &mut [u8]) -> u32 {
 #[expect(clippy::cast_possible_truncation, reason = "a weight is at most 32767")]
 fn plain_planes(row: Row<'_>, high: &mut [u8], low: &mut [u8]) -> u32 {
     let table = Decay::table(15);
-    let highest = row.highest.unwrap_or_else(|| largest(row.scores));
+    let highest = largest(row.scores);
     let mut total = 0_u32;
     let scores = row.scores.products.iter().zip(row.scores.offsets);
     for ((high, low), (product, offset)) in high.iter_mut().zip(low).zip(scores) {
@@ -182,11 +151,7 @@ mod tests {
                 offsets: &offsets,
             };
             let highest = largest(scores);
-            let row = Row {
-                scores,
-                highest: None,
-                decay,
-            };
+            let row = Row { scores, decay };
             let expected = |bits: u32| -> Vec<u32> {
                 let weight = |score| {
                     let distance = i64::from(highest) - i64::from(score);

@@ -1,10 +1,21 @@
 //! All keys of a query at once.
 
-use super::{Attention, Inputs};
+use super::HeadAttention;
 use crate::integer::kernel::Mode;
-use crate::integer::{Arithmetic, Checked, Fault, Wrapping};
+use crate::integer::{Arithmetic, ArithmeticError, Checked, Wrapping};
 
-impl Attention {
+/// Codes of one head, row by row.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// `[queries, head_dim]`.
+    pub queries: &'a [u8],
+    /// `[keys, head_dim]`.
+    pub keys: &'a [i8],
+    /// `[keys, head_dim]`.
+    pub values: &'a [i8],
+}
+
+impl HeadAttention {
     /// Output codes `[queries, head_dim]` of all queries, every query over all its keys at once.
     ///
     /// Queries do not depend on each other: any tiling over them gives the same codes.
@@ -15,7 +26,12 @@ impl Attention {
     /// # Panics
     /// Inputs whose lengths are no multiples of the head, more keys than declared, or a mask or
     /// output of another length.
-    pub fn whole(&self, mode: Mode, inputs: Inputs<'_>, out: &mut [i32]) -> Result<(), Fault> {
+    pub fn whole(
+        &self,
+        mode: Mode,
+        inputs: Inputs<'_>,
+        out: &mut [i32],
+    ) -> Result<(), ArithmeticError> {
         match mode {
             Mode::Fast => {
                 self.whole_over(&Wrapping, inputs, out);
@@ -75,7 +91,7 @@ impl Attention {
         count
     }
 
-    /// Scores of the keys in `range` that `query` sees.
+    /// Scores of `query` and the keys in `range`.
     pub(super) fn scores<A: Arithmetic>(
         &self,
         arithmetic: &A,
@@ -84,7 +100,6 @@ impl Attention {
         range: std::ops::Range<usize>,
     ) -> Vec<(usize, i64)> {
         let width = self.head_dim;
-        let count = inputs.keys.len() / width;
         let row = &inputs.queries[query * width..][..width];
         let zero = i64::from(self.query_zero_point);
         let score = |key: usize| {
@@ -95,10 +110,7 @@ impl Attention {
                 arithmetic.declared(arithmetic.add(sum, product), 32)
             })
         };
-        range
-            .filter(|key| inputs.visible.sees(query, *key, count))
-            .map(|key| (key, score(key)))
-            .collect()
+        range.map(|key| (key, score(key))).collect()
     }
 
     /// By [`Decay`](super::Decay).

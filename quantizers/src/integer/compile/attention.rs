@@ -9,8 +9,8 @@ use super::graph::{Block, LinearNode};
 use super::grids::{Channels, asymmetric, symmetric};
 use super::linear::Product;
 use crate::integer::operation::{Kernel, Operation};
-use crate::integer::ops::attention::Attention;
-use crate::integer::ops::fused_attention::FusedAttention;
+use crate::integer::ops::attention::SoftmaxAttention;
+use crate::integer::ops::exact_attention::ExactAttention;
 use crate::nonlinear::{Approximation, AttentionRequest, Grid, InputForm, Nonlinearity, Request};
 
 /// Bits of keys and values.
@@ -114,7 +114,7 @@ impl Builder<'_> {
                 source,
             })?;
             return Ok(AttentionCandidate {
-                operation: Box::new(FusedAttention {
+                operation: Box::new(ExactAttention {
                     query: query.buffer,
                     key: key.buffer,
                     value: value.buffer,
@@ -141,7 +141,7 @@ impl Builder<'_> {
         let requantize = codes.then(|| requantization(&[scale], &request.input));
         let weighted = value.grid.scale(0) * softmax.output.scale(0);
         Ok(AttentionCandidate {
-            operation: Box::new(Attention {
+            operation: Box::new(SoftmaxAttention {
                 query: query.buffer,
                 key: key.buffer,
                 value: value.buffer,

@@ -7,7 +7,7 @@ use super::statistics::Samples;
 use crate::integer::buffer::Buffer;
 use crate::integer::frame::Frame;
 use crate::integer::operation::Operation;
-use crate::integer::{Fault, Mode, Requantization, Wrapping};
+use crate::integer::{ArithmeticError, Mode, Requantization, Wrapping};
 use crate::nonlinear::Grid;
 use std::collections::BTreeMap;
 
@@ -108,7 +108,7 @@ impl AttentionSamples {
         candidate: &AttentionCandidate,
         tensors: &AttentionTensors,
         buffers: &[Buffer],
-    ) -> Result<Sqnr, Fault> {
+    ) -> Result<Sqnr, ArithmeticError> {
         let step = candidate.operation.prepare(&BTreeMap::new());
         let mut frame = Frame::new(buffers);
         let mut ratios = Vec::new();

@@ -9,7 +9,7 @@
 use super::error::CompileError;
 use super::measure::Sqnr;
 use super::source::{Candidate, Choice, Options, Slot};
-use crate::integer::Fault;
+use crate::integer::ArithmeticError;
 use crate::nonlinear::{self, Approximation, Compiled, Nonlinearity, Request};
 
 /// By how much a family has to beat one named before it. Differences below are of the order of what
@@ -25,7 +25,7 @@ pub(super) struct Selection<'a, T> {
     /// Compiles a candidate; [`CompileError::Approximation`] where it cannot take the slot.
     pub(super) compile: &'a dyn Fn(&'static dyn Approximation) -> Result<T, CompileError>,
     /// Runs it on samples.
-    pub(super) measure: &'a dyn Fn(&T) -> Result<Sqnr, Fault>,
+    pub(super) measure: &'a dyn Fn(&T) -> Result<Sqnr, ArithmeticError>,
 }
 
 impl<T> Selection<'_, T> {
@@ -64,10 +64,11 @@ impl<T> Selection<'_, T> {
                 }
                 Err(error) => return Err(error),
                 Ok(compiled) => {
-                    let sqnr = (self.measure)(&compiled).map_err(|source| CompileError::Fault {
-                        slot: self.slot.to_owned(),
-                        source,
-                    })?;
+                    let sqnr =
+                        (self.measure)(&compiled).map_err(|source| CompileError::Arithmetic {
+                            slot: self.slot.to_owned(),
+                            source,
+                        })?;
                     candidate.input_sqnr_db = Some(sqnr.input_db);
                     candidate.output_sqnr_db = Some(sqnr.output_db);
                     let better = best

@@ -1,7 +1,7 @@
 //! A model that cannot be compiled.
 
 use super::source::SourceError;
-use crate::integer::{Fault, ProgramError};
+use crate::integer::{ArithmeticError, ProgramError};
 use crate::nonlinear::ApproximationError;
 use thiserror::Error;
 
@@ -60,12 +60,12 @@ pub enum CompileError {
     },
     /// A kernel that cannot be run on the samples of its slot.
     #[error("slot `{slot}` cannot be measured")]
-    Fault {
+    Arithmetic {
         /// The slot.
         slot: String,
         /// Why.
         #[source]
-        source: Fault,
+        source: ArithmeticError,
     },
     /// No family could take a slot.
     #[error("slot `{slot}`: none of {families} can take it: {reasons}")]

@@ -3,7 +3,7 @@
 //! SQNR is `20 log10(mean over sequences of |x| / |x - y|)` (Kim et al. 2024, mixed non-linear
 //! quantization), of the input on the grid a candidate reads and of its output.
 
-use crate::integer::{Fault, Mode};
+use crate::integer::{ArithmeticError, Mode};
 use crate::nonlinear::{Compiled, Grid};
 
 /// SQNR in one slot, dB.
@@ -63,7 +63,11 @@ pub(super) struct Rows {
 ///
 /// # Errors
 /// A fault of the kernel.
-pub(super) fn rows(input: &Grid, compiled: &Compiled, sequences: &[Rows]) -> Result<Sqnr, Fault> {
+pub(super) fn rows(
+    input: &Grid,
+    compiled: &Compiled,
+    sequences: &[Rows],
+) -> Result<Sqnr, ArithmeticError> {
     let mut ratios = Vec::with_capacity(sequences.len());
     for rows in sequences {
         let width = rows.width.max(1);

@@ -80,7 +80,7 @@ impl EvenRequantization {
     }
 
     /// What is wrong with the stored constants, for rows of `channels`.
-    pub(super) fn flaw(&self, channels: usize) -> Option<&'static str> {
+    pub(super) fn invalid(&self, channels: usize) -> Option<&'static str> {
         let count = self.multipliers.len();
         let most = if self.wide { 94 } else { 62 };
         if count != channels && count != 1

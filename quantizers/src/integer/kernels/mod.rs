@@ -2,13 +2,11 @@
 //!
 //! Adding one is its file, its `mod` line, and its line in [`KERNELS`].
 
-pub mod constants;
 pub mod even_requantization;
 pub mod exact;
 pub mod fq_vit;
 pub mod i_bert;
 pub mod i_vit;
-pub mod reference;
 pub mod rounded_quotient;
 
 pub use even_requantization::EvenRequantization;
@@ -18,20 +16,20 @@ use serde_json::Value;
 
 /// Every kind of kernel a program may name.
 pub static KERNELS: &[KernelKind] = &[
-    exact::table::KIND,
-    exact::channel_tables::KIND,
-    exact::segments::KIND,
-    exact::table_softmax::KIND,
-    exact::softmax::KIND,
-    exact::norm::KIND,
-    i_bert::gelu::KIND,
-    i_bert::softmax::KIND,
-    i_bert::layernorm::KIND,
-    i_vit::gelu::KIND,
-    i_vit::softmax::KIND,
-    i_vit::layernorm::KIND,
-    fq_vit::softmax::KIND,
-    fq_vit::layernorm::KIND,
+    KernelKind::of::<exact::table::Table>(),
+    KernelKind::of::<exact::channel_tables::ChannelTables>(),
+    KernelKind::of::<exact::segments::Segments>(),
+    KernelKind::of::<exact::table_softmax::TableSoftmax>(),
+    KernelKind::of::<exact::softmax::Softmax>(),
+    KernelKind::of::<exact::norm::Norm>(),
+    KernelKind::of::<i_bert::gelu::Gelu>(),
+    KernelKind::of::<i_bert::softmax::Softmax>(),
+    KernelKind::of::<i_bert::layernorm::LayerNorm>(),
+    KernelKind::of::<i_vit::gelu::Gelu>(),
+    KernelKind::of::<i_vit::softmax::Softmax>(),
+    KernelKind::of::<i_vit::layernorm::LayerNorm>(),
+    KernelKind::of::<fq_vit::softmax::Softmax>(),
+    KernelKind::of::<fq_vit::layernorm::LayerNorm>(),
 ];
 
 /// Reads a kernel of kind `kind` from its constants.

@@ -6,34 +6,24 @@
 //!
 //! Widths: scores 32 bits; `p` 16 bits without sign, sums of `p v` 64 bits, requantized through 128.
 
-use crate::integer::arithmetic::{Arithmetic, Fault};
+use crate::integer::arithmetic::{Arithmetic, ArithmeticError};
 use crate::integer::bounds::{Bounds, expect, require};
 use crate::integer::dyadic::Rounding;
 use crate::integer::error::OperationError;
 use crate::integer::frame::Frame;
 use crate::integer::interval::Interval;
 use crate::integer::kernel::{Mode, saturate};
-use crate::integer::operation::{
-    Generic, Kernel, Operation, OperationKind, Step, read, run_generic,
-};
+use crate::integer::operation::{Generic, Kernel, OperationConstants, Step, run_generic};
 use crate::integer::requantize::Requantization;
 use crate::integer::weights::Weights;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::cell::Cell;
 use std::collections::BTreeMap;
-
-/// The registry entry.
-pub(crate) const KIND: OperationKind = OperationKind {
-    kind: "attention",
-    summary: "scores, a softmax kernel over whole rows, weighted values",
-    read: read::<Attention>,
-};
 
 /// See the module.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Attention {
+pub struct SoftmaxAttention {
     /// Buffer `[tokens, heads * head_dim]`, 8 bits.
     pub query: usize,
     /// The same shape, 8 bits with sign.
@@ -56,14 +46,9 @@ pub struct Attention {
     pub output_requantize: Requantization,
 }
 
-impl Operation for Attention {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
-
-    fn constants(&self) -> Value {
-        serde_json::to_value(self).unwrap_or_default()
-    }
+impl OperationConstants for SoftmaxAttention {
+    const KIND: &'static str = "attention";
+    const SUMMARY: &'static str = "scores, a softmax kernel over whole rows, weighted values";
 
     fn inputs(&self) -> Vec<usize> {
         vec![self.query, self.key, self.value]
@@ -121,8 +106,8 @@ impl Operation for Attention {
     }
 }
 
-impl Step for Attention {
-    fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), Fault> {
+impl Step for SoftmaxAttention {
+    fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), ArithmeticError> {
         let body = Body {
             attention: self,
             mode,
@@ -135,9 +120,9 @@ impl Step for Attention {
 
 /// One run; kernels report their faults by themselves.
 struct Body<'a> {
-    attention: &'a Attention,
+    attention: &'a SoftmaxAttention,
     mode: Mode,
-    fault: Cell<Option<Fault>>,
+    fault: Cell<Option<ArithmeticError>>,
 }
 
 impl Generic for Body<'_> {

@@ -1,25 +1,16 @@
 //! A class token in front, positions added: `out[0] = class`, `out[1 + i] = in[i] + position[i]`,
 //! all requantized per channel. Positions and class token are on the scale of the input.
 
-use crate::integer::arithmetic::{Arithmetic, Fault};
+use crate::integer::arithmetic::Arithmetic;
 use crate::integer::bounds::{Bounds, expect, require};
 use crate::integer::error::OperationError;
 use crate::integer::frame::Frame;
 use crate::integer::interval::Interval;
-use crate::integer::kernel::Mode;
-use crate::integer::operation::{Generic, Operation, OperationKind, Step, read, run_generic};
+use crate::integer::operation::{Generic, OperationConstants, Step};
 use crate::integer::requantize::Requantization;
 use crate::integer::weights::Weights;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::BTreeMap;
-
-/// The registry entry.
-pub(crate) const KIND: OperationKind = OperationKind {
-    kind: "class-token",
-    summary: "class token in front, positions added, requantized",
-    read: read::<ClassToken>,
-};
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,14 +28,9 @@ pub struct ClassToken {
     pub requantize: Requantization,
 }
 
-impl Operation for ClassToken {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
-
-    fn constants(&self) -> Value {
-        serde_json::to_value(self).unwrap_or_default()
-    }
+impl OperationConstants for ClassToken {
+    const KIND: &'static str = "class-token";
+    const SUMMARY: &'static str = "class token in front, positions added, requantized";
 
     fn inputs(&self) -> Vec<usize> {
         vec![self.input]
@@ -85,12 +71,6 @@ impl Operation for ClassToken {
 
     fn describe(&self) -> String {
         format!("{} positions", self.rows.len() / self.width.max(1))
-    }
-}
-
-impl Step for ClassToken {
-    fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), Fault> {
-        run_generic(self, mode, frame)
     }
 }
 

@@ -1,22 +1,13 @@
 //! The first row alone (class token), no arithmetic.
 
-use crate::integer::arithmetic::{Arithmetic, Fault};
+use crate::integer::arithmetic::Arithmetic;
 use crate::integer::bounds::Bounds;
 use crate::integer::error::OperationError;
 use crate::integer::frame::Frame;
-use crate::integer::kernel::Mode;
-use crate::integer::operation::{Generic, Operation, OperationKind, Step, read, run_generic};
+use crate::integer::operation::{Generic, OperationConstants, Step};
 use crate::integer::weights::Weights;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::BTreeMap;
-
-/// The registry entry.
-pub(crate) const KIND: OperationKind = OperationKind {
-    kind: "first",
-    summary: "the first row alone",
-    read: read::<First>,
-};
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,14 +19,9 @@ pub struct First {
     pub output: usize,
 }
 
-impl Operation for First {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
-
-    fn constants(&self) -> Value {
-        serde_json::to_value(self).unwrap_or_default()
-    }
+impl OperationConstants for First {
+    const KIND: &'static str = "first";
+    const SUMMARY: &'static str = "the first row alone";
 
     fn inputs(&self) -> Vec<usize> {
         vec![self.input]
@@ -53,16 +39,6 @@ impl Operation for First {
 
     fn prepare(&self, _weights: &BTreeMap<String, Weights>) -> Box<dyn Step> {
         Box::new(self.clone())
-    }
-
-    fn describe(&self) -> String {
-        String::new()
-    }
-}
-
-impl Step for First {
-    fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), Fault> {
-        run_generic(self, mode, frame)
     }
 }
 

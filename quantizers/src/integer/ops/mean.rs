@@ -1,24 +1,15 @@
 //! Mean over the tokens that count, with 8 more fraction bits:
 //! `out = floor((2^9 sum + n) / (2 n))`. Widths: sum of `n` 16-bit rows, times 2^9, 64 bits.
 
-use crate::integer::arithmetic::{Arithmetic, Fault};
+use crate::integer::arithmetic::Arithmetic;
 use crate::integer::bounds::Bounds;
 use crate::integer::error::OperationError;
 use crate::integer::frame::Frame;
 use crate::integer::interval::Interval;
-use crate::integer::kernel::Mode;
-use crate::integer::operation::{Generic, Operation, OperationKind, Step, read, run_generic};
+use crate::integer::operation::{Generic, OperationConstants, Step};
 use crate::integer::weights::Weights;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::BTreeMap;
-
-/// The registry entry.
-pub(crate) const KIND: OperationKind = OperationKind {
-    kind: "mean",
-    summary: "mean over the unmasked rows, 8 fraction bits more",
-    read: read::<Mean>,
-};
 
 /// Fraction bits added.
 pub const FRACTION_BITS: u32 = 8;
@@ -33,14 +24,9 @@ pub struct Mean {
     pub output: usize,
 }
 
-impl Operation for Mean {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
-
-    fn constants(&self) -> Value {
-        serde_json::to_value(self).unwrap_or_default()
-    }
+impl OperationConstants for Mean {
+    const KIND: &'static str = "mean";
+    const SUMMARY: &'static str = "mean over the unmasked rows, 8 fraction bits more";
 
     fn inputs(&self) -> Vec<usize> {
         vec![self.input]
@@ -69,16 +55,6 @@ impl Operation for Mean {
 
     fn prepare(&self, _weights: &BTreeMap<String, Weights>) -> Box<dyn Step> {
         Box::new(self.clone())
-    }
-
-    fn describe(&self) -> String {
-        String::new()
-    }
-}
-
-impl Step for Mean {
-    fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), Fault> {
-        run_generic(self, mode, frame)
     }
 }
 

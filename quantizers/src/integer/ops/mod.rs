@@ -5,7 +5,7 @@
 pub mod attention;
 pub mod class_token;
 pub mod first;
-pub mod fused_attention;
+pub mod exact_attention;
 pub mod linear;
 pub mod mean;
 pub mod norm;
@@ -17,16 +17,16 @@ use super::operation::OperationKind;
 
 /// Every kind of operation.
 pub static OPERATIONS: &[OperationKind] = &[
-    tokens::KIND,
-    patches::KIND,
-    class_token::KIND,
-    linear::KIND,
-    norm::KIND,
-    attention::KIND,
-    fused_attention::KIND,
-    first::KIND,
-    mean::KIND,
-    unit_length::KIND,
+    OperationKind::of::<tokens::Tokens>(),
+    OperationKind::of::<patches::Patches>(),
+    OperationKind::of::<class_token::ClassToken>(),
+    OperationKind::of::<linear::Linear>(),
+    OperationKind::of::<norm::Norm>(),
+    OperationKind::of::<attention::SoftmaxAttention>(),
+    OperationKind::of::<exact_attention::ExactAttention>(),
+    OperationKind::of::<first::First>(),
+    OperationKind::of::<mean::Mean>(),
+    OperationKind::of::<unit_length::UnitLength>(),
 ];
 
 /// The kind called `name`.

@@ -1,24 +1,16 @@
 //! Normalisation of every row, to one or more grids at once: a kernel for each output.
 
-use crate::integer::arithmetic::Fault;
+use crate::integer::arithmetic::ArithmeticError;
 use crate::integer::bounds::Bounds;
 use crate::integer::buffer::Storage;
 use crate::integer::error::OperationError;
 use crate::integer::frame::Frame;
 use crate::integer::kernel::Mode;
 use crate::integer::kernels::exact;
-use crate::integer::operation::{Kernel, Operation, OperationKind, Step, read};
+use crate::integer::operation::{Kernel, OperationConstants, Step};
 use crate::integer::weights::Weights;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::BTreeMap;
-
-/// The registry entry.
-pub(crate) const KIND: OperationKind = OperationKind {
-    kind: "norm",
-    summary: "normalisation of each row, a kernel for each output grid",
-    read: read::<Norm>,
-};
 
 /// One output.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -40,14 +32,9 @@ pub struct Norm {
     pub outputs: Vec<NormOutput>,
 }
 
-impl Operation for Norm {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
-
-    fn constants(&self) -> Value {
-        serde_json::to_value(self).unwrap_or_default()
-    }
+impl OperationConstants for Norm {
+    const KIND: &'static str = "norm";
+    const SUMMARY: &'static str = "normalisation of each row, a kernel for each output grid";
 
     fn inputs(&self) -> Vec<usize> {
         vec![self.input]
@@ -78,7 +65,7 @@ impl Operation for Norm {
 }
 
 impl Step for Norm {
-    fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), Fault> {
+    fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), ArithmeticError> {
         if mode == Mode::Fast && self.run_rows(frame) {
             return Ok(());
         }

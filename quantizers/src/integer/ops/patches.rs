@@ -1,25 +1,16 @@
 //! An image to rows of square patches: `[patches, channels * patch * patch]`, no arithmetic.
 
-use crate::integer::arithmetic::{Arithmetic, Fault};
+use crate::integer::arithmetic::Arithmetic;
 use crate::integer::bounds::{Bounds, expect, require};
 use crate::integer::buffer::{Element, Storage};
 use crate::integer::error::OperationError;
 use crate::integer::frame::Frame;
 use crate::integer::interface::ProgramInput;
 use crate::integer::interval::Interval;
-use crate::integer::kernel::Mode;
-use crate::integer::operation::{Generic, Operation, OperationKind, Step, read, run_generic};
+use crate::integer::operation::{Generic, OperationConstants, Step};
 use crate::integer::weights::Weights;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::BTreeMap;
-
-/// The registry entry.
-pub(crate) const KIND: OperationKind = OperationKind {
-    kind: "patches",
-    summary: "pixel codes cut into square patches, one row each",
-    read: read::<Patches>,
-};
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,14 +24,9 @@ pub struct Patches {
     pub patch: usize,
 }
 
-impl Operation for Patches {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
-
-    fn constants(&self) -> Value {
-        serde_json::to_value(self).unwrap_or_default()
-    }
+impl OperationConstants for Patches {
+    const KIND: &'static str = "patches";
+    const SUMMARY: &'static str = "pixel codes cut into square patches, one row each";
 
     fn inputs(&self) -> Vec<usize> {
         Vec::new()
@@ -74,12 +60,6 @@ impl Operation for Patches {
 
     fn describe(&self) -> String {
         format!("{:?} in patches of {}", self.image, self.patch)
-    }
-}
-
-impl Step for Patches {
-    fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), Fault> {
-        run_generic(self, mode, frame)
     }
 }
 

@@ -4,26 +4,17 @@
 //! `sum = word[id][c] m[id] + position[t][c] n[t] + constant[c]`, then one requantization.
 //! Widths: products 23 bits, sum 25 bits.
 
-use crate::integer::arithmetic::{Arithmetic, Fault};
+use crate::integer::arithmetic::Arithmetic;
 use crate::integer::bounds::{Bounds, expect, require};
 use crate::integer::error::OperationError;
 use crate::integer::frame::Frame;
 use crate::integer::interface::ProgramInput;
 use crate::integer::interval::Interval;
-use crate::integer::kernel::Mode;
-use crate::integer::operation::{Generic, Operation, OperationKind, Step, read, run_generic};
+use crate::integer::operation::{Generic, OperationConstants, Step};
 use crate::integer::requantize::Requantization;
 use crate::integer::weights::Weights;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::BTreeMap;
-
-/// The registry entry.
-pub(crate) const KIND: OperationKind = OperationKind {
-    kind: "tokens",
-    summary: "word + position + constant embeddings, requantized once",
-    read: read::<Tokens>,
-};
 
 /// Bits of a row multiplier, sign excluded.
 pub const MULTIPLIER_BITS: u32 = 15;
@@ -56,14 +47,9 @@ pub struct Tokens {
     pub requantize: Requantization,
 }
 
-impl Operation for Tokens {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
-
-    fn constants(&self) -> Value {
-        serde_json::to_value(self).unwrap_or_default()
-    }
+impl OperationConstants for Tokens {
+    const KIND: &'static str = "tokens";
+    const SUMMARY: &'static str = "word + position + constant embeddings, requantized once";
 
     fn inputs(&self) -> Vec<usize> {
         Vec::new()
@@ -154,12 +140,6 @@ struct TokensStep {
     tokens: Tokens,
     words: Weights,
     positions: Option<Weights>,
-}
-
-impl Step for TokensStep {
-    fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), Fault> {
-        run_generic(self, mode, frame)
-    }
 }
 
 impl Generic for TokensStep {

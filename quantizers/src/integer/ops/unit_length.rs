@@ -4,25 +4,17 @@
 //! Widths: x 32 bits, as far as the sum of squares stays below 2^63; `2^16 x` 48 bits. The rounded
 //! root makes the length too large by less than `1 / n`.
 
-use crate::integer::arithmetic::{Arithmetic, Fault};
+use crate::integer::arithmetic::Arithmetic;
 use crate::integer::bounds::Bounds;
 use crate::integer::error::OperationError;
 use crate::integer::frame::Frame;
 use crate::integer::interval::Interval;
-use crate::integer::kernel::{Mode, saturate};
-use crate::integer::operation::{Generic, Operation, OperationKind, Step, read, run_generic};
+use crate::integer::kernel::saturate;
+use crate::integer::operation::{Generic, OperationConstants, Step};
 use crate::integer::square_root::square_root;
 use crate::integer::weights::Weights;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::BTreeMap;
-
-/// The registry entry.
-pub(crate) const KIND: OperationKind = OperationKind {
-    kind: "unit-length",
-    summary: "row divided by its length, scale 2^-15",
-    read: read::<UnitLength>,
-};
 
 /// Power of two of the output scale.
 pub const FRACTION_BITS: u32 = 15;
@@ -37,14 +29,9 @@ pub struct UnitLength {
     pub output: usize,
 }
 
-impl Operation for UnitLength {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
-
-    fn constants(&self) -> Value {
-        serde_json::to_value(self).unwrap_or_default()
-    }
+impl OperationConstants for UnitLength {
+    const KIND: &'static str = "unit-length";
+    const SUMMARY: &'static str = "row divided by its length, scale 2^-15";
 
     fn inputs(&self) -> Vec<usize> {
         vec![self.input]
@@ -68,16 +55,6 @@ impl Operation for UnitLength {
 
     fn prepare(&self, _weights: &BTreeMap<String, Weights>) -> Box<dyn Step> {
         Box::new(self.clone())
-    }
-
-    fn describe(&self) -> String {
-        String::new()
-    }
-}
-
-impl Step for UnitLength {
-    fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), Fault> {
-        run_generic(self, mode, frame)
     }
 }
 

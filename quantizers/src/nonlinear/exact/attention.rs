@@ -1,8 +1,8 @@
-//! Scales of a head as the integers of [`Attention`].
+//! Scales of a head as the integers of [`HeadAttention`].
 
 use super::checks::{FAMILY, dyadic_of_bits, usable};
 use super::softmax::exponential;
-use crate::integer::attention::{Attention, Decay, Output, POSITION_BITS};
+use crate::integer::attention::{AttentionOutput, Decay, HeadAttention, POSITION_BITS};
 use crate::integer::kernels::exact::exponential::{DEGREE_3, DEGREE_4};
 use crate::nonlinear::{ApproximationError, AttentionRequest, Nonlinearity};
 use std::f64::consts::LOG2_E;
@@ -11,7 +11,7 @@ use std::f64::consts::LOG2_E;
 ///
 /// # Errors
 /// Scales without a shift, and widths that overflow.
-pub fn compile(request: &AttentionRequest) -> Result<Attention, ApproximationError> {
+pub fn compile(request: &AttentionRequest) -> Result<HeadAttention, ApproximationError> {
     let refuse = |expected: &str, found: String| ApproximationError {
         approximation: FAMILY,
         function: "attention",
@@ -48,7 +48,7 @@ pub fn compile(request: &AttentionRequest) -> Result<Attention, ApproximationErr
             format!("{ratio}"),
         ));
     }
-    let mut attention = Attention {
+    let mut attention = HeadAttention {
         decay,
         exponential,
         query_zero_point: request.query.zero_point,
@@ -57,7 +57,7 @@ pub fn compile(request: &AttentionRequest) -> Result<Attention, ApproximationErr
         weight_bits: request.weight_bits,
         guard_bits: request.guard_bits,
         wide_rescaling: false,
-        output: Output {
+        output: AttentionOutput {
             multiplier: 0,
             shift: 1,
             zero_point: request.output.zero_point,
@@ -65,8 +65,8 @@ pub fn compile(request: &AttentionRequest) -> Result<Attention, ApproximationErr
             high: request.output.high,
         },
     };
-    if let Some(flaw) = attention.flaw() {
-        return Err(refuse("usable constants", flaw.to_owned()));
+    if let Some(invalid) = attention.invalid() {
+        return Err(refuse("usable constants", invalid.to_owned()));
     }
     let (_, sums) = attention.sums();
     attention.wide_rescaling = sums.signed_bits() > 32;
@@ -74,8 +74,8 @@ pub fn compile(request: &AttentionRequest) -> Result<Attention, ApproximationErr
     let factor = dyadic_of_bits(ratio, 31.min(61_u32.saturating_sub(sums.signed_bits())));
     attention.output.multiplier = factor.multiplier;
     attention.output.shift = u32::try_from(factor.shift).unwrap_or(0);
-    if let Some(flaw) = attention.flaw() {
-        return Err(refuse("usable constants", flaw.to_owned()));
+    if let Some(invalid) = attention.invalid() {
+        return Err(refuse("usable constants", invalid.to_owned()));
     }
     match attention.bounds() {
         Ok(_) => Ok(attention),

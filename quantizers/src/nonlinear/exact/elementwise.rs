@@ -6,7 +6,7 @@ use crate::integer::Dyadic;
 use crate::integer::kernels::exact::segments::{POSITION_BITS, VALUE_BITS};
 use crate::integer::kernels::exact::{Factors, Segments, Shape, Table};
 use crate::nonlinear::{
-    Approximation, ApproximationError, Compiled, Grid, InputForm, Nonlinearity, Request,
+    About, Approximation, ApproximationError, Compiled, Grid, InputForm, Nonlinearity, Request,
 };
 
 /// Widest grid that is compiled to a table.
@@ -59,26 +59,16 @@ impl Polynomials {
 }
 
 impl Approximation for Function {
-    fn name(&self) -> &'static str {
-        FAMILY
-    }
-
-    fn replaces(&self) -> Nonlinearity {
-        self.replaces
-    }
-
-    fn summary(&self) -> &'static str {
-        self.summary
-    }
-
-    fn published(&self) -> bool {
-        false
-    }
-
-    fn input(&self) -> InputForm {
-        InputForm::Codes {
-            bits: 8,
-            symmetric: false,
+    fn about(&self) -> About {
+        About {
+            family: FAMILY,
+            replaces: self.replaces,
+            summary: self.summary,
+            published: false,
+            input: InputForm::Codes {
+                bits: 8,
+                symmetric: false,
+            },
         }
     }
 

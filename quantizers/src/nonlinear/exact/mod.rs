@@ -9,28 +9,12 @@ pub mod functions;
 pub mod minimax;
 mod channel_tables;
 mod elementwise;
-pub mod gelu;
-pub mod gelu_tanh;
-pub mod relu;
-pub mod silu;
-pub mod tanh;
+pub mod pointwise;
 pub mod softmax;
-mod norm;
-pub mod layernorm;
-pub mod rmsnorm;
+pub mod norm;
 pub mod attention;
 
 pub use norm::affine;
 
 #[cfg(test)]
-mod samples;
-#[cfg(test)]
-mod attention_accuracy;
-#[cfg(test)]
-mod attention_forms;
-#[cfg(test)]
-mod golden;
-#[cfg(test)]
-mod bounds;
-#[cfg(test)]
-mod properties;
+mod tests;

@@ -1,46 +1,83 @@
 //! What `LayerNorm` and `RMSNorm` share: scales as shifts, epsilon and offsets as integers.
 
-use super::checks::{checked, grids, refuse};
+use super::checks::{FAMILY, checked, grids, refuse};
 use crate::integer::kernels::exact::norm::VALUE_BITS;
 use crate::integer::kernels::exact::{Affine, Norm};
-use crate::nonlinear::{ApproximationError, Compiled, Grid, Nonlinearity, Request};
+use crate::nonlinear::{
+    About, Approximation, ApproximationError, Compiled, Grid, InputForm, Nonlinearity, Request,
+};
 
 /// Guard bits of the root of the variance.
 const GUARD_BITS: u32 = 8;
 /// Largest exponent of a power-of-two factor per channel.
 const MOST_SHIFT: f64 = 12.0;
 
-/// Compiles either normalisation.
-pub(super) fn compile(
-    function: Nonlinearity,
+/// A normalisation with exact sums, an exact integer root, one rounding to 16 fraction bits and one to
+/// the output.
+#[derive(Debug)]
+pub struct Normalisation {
+    replaces: Nonlinearity,
+    summary: &'static str,
+    /// Whether the mean is taken off.
     centred: bool,
-    request: &Request,
-) -> Result<Compiled, ApproximationError> {
-    let (input, output) = grids(function, request)?;
-    let width = request.width;
-    let (scale, shifts) = common_scale(function, input, width)?;
-    let affine = affine(function, width, &request.gamma, &request.beta, output)?;
-    let unit = width as f64 / scale;
-    let epsilon = (request.epsilon * unit * unit).round();
-    if !(0.0..2.0_f64.powi(61)).contains(&epsilon) {
-        let found = format!("{} at scale {scale}", request.epsilon);
-        return Err(refuse(
-            function,
-            "an epsilon below the largest variance",
-            found,
-        ));
+}
+
+/// `(x - mean) / sqrt(variance + eps) gamma + beta`.
+pub static LAYERNORM: Normalisation = Normalisation {
+    replaces: Nonlinearity::LayerNorm,
+    summary: "D = C q - sum q over the exact root of its variance, then one rounding a channel",
+    centred: true,
+};
+
+/// `x / sqrt(mean(x^2) + eps) gamma`.
+pub static RMSNORM: Normalisation = Normalisation {
+    replaces: Nonlinearity::RmsNorm,
+    summary: "C q over the exact root of its mean square, then one rounding a channel",
+    centred: false,
+};
+
+impl Approximation for Normalisation {
+    fn about(&self) -> About {
+        About {
+            family: FAMILY,
+            replaces: self.replaces,
+            summary: self.summary,
+            published: false,
+            input: InputForm::Codes {
+                bits: 16,
+                symmetric: true,
+            },
+        }
     }
-    #[expect(clippy::cast_possible_truncation, reason = "below 2^61")]
-    let kernel = Norm {
-        centred,
-        width,
-        zero_point: input.zero_point,
-        shifts,
-        epsilon: epsilon as i64,
-        most_guard_bits: GUARD_BITS,
-        affine,
-    };
-    checked(function, request, Box::new(kernel), output.clone())
+
+    fn compile(&self, request: &Request) -> Result<Compiled, ApproximationError> {
+        let function = self.replaces;
+        let (input, output) = grids(function, request)?;
+        let width = request.width;
+        let (scale, shifts) = common_scale(function, input, width)?;
+        let affine = affine(function, width, &request.gamma, &request.beta, output)?;
+        let unit = width as f64 / scale;
+        let epsilon = (request.epsilon * unit * unit).round();
+        if !(0.0..2.0_f64.powi(61)).contains(&epsilon) {
+            let found = format!("{} at scale {scale}", request.epsilon);
+            return Err(refuse(
+                function,
+                "an epsilon below the largest variance",
+                found,
+            ));
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "below 2^61")]
+        let kernel = Norm {
+            centred: self.centred,
+            width,
+            zero_point: input.zero_point,
+            shifts,
+            epsilon: epsilon as i64,
+            most_guard_bits: GUARD_BITS,
+            affine,
+        };
+        checked(function, request, Box::new(kernel), output.clone())
+    }
 }
 
 /// The smallest scale, and the shift of each channel to it; no shifts for a single scale.

@@ -2,12 +2,12 @@
 
 use super::checks::{FAMILY, checked, refuse, usable};
 use crate::integer::Dyadic;
-use crate::integer::attention::Attention;
+use crate::integer::attention::HeadAttention;
 use crate::integer::kernels::exact::exponential::{DEGREE_3, DEGREE_4, POSITION_BITS};
 use crate::integer::kernels::exact::{Exponential, Softmax as Polynomial, TableSoftmax};
 use crate::nonlinear::{
-    Approximation, ApproximationError, AttentionRequest, Compiled, Grid, InputForm, Nonlinearity,
-    Request,
+    About, Approximation, ApproximationError, AttentionRequest, Compiled, Grid, InputForm,
+    Nonlinearity, Request,
 };
 use std::f64::consts::LOG2_E;
 
@@ -19,24 +19,14 @@ pub struct Softmax;
 const FUNCTION: Nonlinearity = Nonlinearity::Softmax;
 
 impl Approximation for Softmax {
-    fn name(&self) -> &'static str {
-        FAMILY
-    }
-
-    fn replaces(&self) -> Nonlinearity {
-        FUNCTION
-    }
-
-    fn summary(&self) -> &'static str {
-        "exponentials from a table or a minimax 2^-f, one rounded division by their sum"
-    }
-
-    fn published(&self) -> bool {
-        false
-    }
-
-    fn input(&self) -> InputForm {
-        InputForm::Accumulator
+    fn about(&self) -> About {
+        About {
+            family: FAMILY,
+            replaces: FUNCTION,
+            summary: "exponentials from a table or a minimax 2^-f, one rounded division by their sum",
+            published: false,
+            input: InputForm::Accumulator,
+        }
     }
 
     fn compile(&self, request: &Request) -> Result<Compiled, ApproximationError> {
@@ -84,7 +74,7 @@ impl Approximation for Softmax {
     fn attention(
         &self,
         request: &AttentionRequest,
-    ) -> Option<Result<Attention, ApproximationError>> {
+    ) -> Option<Result<HeadAttention, ApproximationError>> {
         Some(super::attention::compile(request))
     }
 }

@@ -4,7 +4,7 @@ use crate::integer::kernels::fq_vit::layernorm::{LEAST_SHIFT, LayerNorm as Kerne
 use crate::nonlinear::precondition::Precondition;
 use crate::nonlinear::rounding::nearest_even;
 use crate::nonlinear::{
-    Approximation, ApproximationError, Compiled, InputForm, Nonlinearity, Request,
+    About, Approximation, ApproximationError, Compiled, InputForm, Nonlinearity, Request,
 };
 
 /// A `LayerNorm` of 8-bit codes with a power-of-two factor per channel.
@@ -43,24 +43,14 @@ fn alphas(precondition: &Precondition, request: &Request) -> Result<Vec<u32>, Ap
 }
 
 impl Approximation for LayerNorm {
-    fn name(&self) -> &'static str {
-        "fq-vit"
-    }
-
-    fn replaces(&self) -> Nonlinearity {
-        Nonlinearity::LayerNorm
-    }
-
-    fn summary(&self) -> &'static str {
-        "an 8-bit multiplier and a shift per channel and row, over power-of-two factors"
-    }
-
-    fn published(&self) -> bool {
-        true
-    }
-
-    fn input(&self) -> InputForm {
-        InputForm::PowerOfTwoFactor
+    fn about(&self) -> About {
+        About {
+            family: "fq-vit",
+            replaces: Nonlinearity::LayerNorm,
+            summary: "an 8-bit multiplier and a shift per channel and row, over power-of-two factors",
+            published: true,
+            input: InputForm::PowerOfTwoFactor,
+        }
     }
 
     fn compile(&self, request: &Request) -> Result<Compiled, ApproximationError> {

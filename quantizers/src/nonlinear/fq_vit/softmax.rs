@@ -5,7 +5,7 @@ use crate::integer::kernels::fq_vit::softmax::LARGEST_EXPONENT;
 use crate::nonlinear::i_bert::{OCTAVE, exponential};
 use crate::nonlinear::precondition::Precondition;
 use crate::nonlinear::{
-    Approximation, ApproximationError, Compiled, Grid, InputForm, Nonlinearity, Request,
+    About, Approximation, ApproximationError, Compiled, Grid, InputForm, Nonlinearity, Request,
 };
 
 /// Probabilities that are powers of two, down to 2^-15.
@@ -16,26 +16,16 @@ use crate::nonlinear::{
 pub struct Softmax;
 
 impl Approximation for Softmax {
-    fn name(&self) -> &'static str {
-        "fq-vit"
-    }
-
-    fn replaces(&self) -> Nonlinearity {
-        Nonlinearity::Softmax
-    }
-
-    fn summary(&self) -> &'static str {
-        "2^-round(log2(sum e / e)), e by I-BERT's polynomial; zero below 2^-15"
-    }
-
-    fn published(&self) -> bool {
-        true
-    }
-
-    fn input(&self) -> InputForm {
-        InputForm::Codes {
-            bits: 8,
-            symmetric: false,
+    fn about(&self) -> About {
+        About {
+            family: "fq-vit",
+            replaces: Nonlinearity::Softmax,
+            summary: "2^-round(log2(sum e / e)), e by I-BERT's polynomial; zero below 2^-15",
+            published: true,
+            input: InputForm::Codes {
+                bits: 8,
+                symmetric: false,
+            },
         }
     }
 

@@ -4,7 +4,7 @@ use crate::integer::kernels::i_bert::Gelu as Kernel;
 use crate::nonlinear::precondition::Precondition;
 use crate::nonlinear::rounding::floor;
 use crate::nonlinear::{
-    Approximation, ApproximationError, Compiled, InputForm, Nonlinearity, Request,
+    About, Approximation, ApproximationError, Compiled, InputForm, Nonlinearity, Request,
 };
 
 /// How many bits of the error function are dropped before it is multiplied by the input.
@@ -97,24 +97,14 @@ impl Gelu {
 }
 
 impl Approximation for Gelu {
-    fn name(&self) -> &'static str {
-        "i-bert"
-    }
-
-    fn replaces(&self) -> Nonlinearity {
-        Nonlinearity::Gelu
-    }
-
-    fn summary(&self) -> &'static str {
-        "x/2 (1 + sign(x) (-0.2888 (min(|x|/sqrt2, 1.769) - 1.769)^2 + 1)) of the accumulator"
-    }
-
-    fn published(&self) -> bool {
-        true
-    }
-
-    fn input(&self) -> InputForm {
-        InputForm::Accumulator
+    fn about(&self) -> About {
+        About {
+            family: "i-bert",
+            replaces: Nonlinearity::Gelu,
+            summary: "x/2 (1 + sign(x) (-0.2888 (min(|x|/sqrt2, 1.769) - 1.769)^2 + 1)) of the accumulator",
+            published: true,
+            input: InputForm::Accumulator,
+        }
     }
 
     fn compile(&self, request: &Request) -> Result<Compiled, ApproximationError> {

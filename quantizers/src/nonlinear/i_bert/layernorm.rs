@@ -5,7 +5,7 @@ use crate::integer::kernels::i_bert::LayerNorm as Kernel;
 use crate::nonlinear::precondition::Precondition;
 use crate::nonlinear::rounding::{floor, nearest_even};
 use crate::nonlinear::{
-    Approximation, ApproximationError, Compiled, InputForm, Nonlinearity, Request,
+    About, Approximation, ApproximationError, Compiled, InputForm, Nonlinearity, Request,
 };
 
 /// Rounded mean, Newton's root, one division a row. `epsilon` plays no part, as published: a row of
@@ -75,26 +75,16 @@ pub fn shift(variance: f64, channels: usize) -> u32 {
 }
 
 impl Approximation for LayerNorm {
-    fn name(&self) -> &'static str {
-        "i-bert"
-    }
-
-    fn replaces(&self) -> Nonlinearity {
-        Nonlinearity::LayerNorm
-    }
-
-    fn summary(&self) -> &'static str {
-        "rounded mean, integer square root by Newton's iteration, 2^31 / deviation"
-    }
-
-    fn published(&self) -> bool {
-        true
-    }
-
-    fn input(&self) -> InputForm {
-        InputForm::Codes {
-            bits: 22,
-            symmetric: true,
+    fn about(&self) -> About {
+        About {
+            family: "i-bert",
+            replaces: Nonlinearity::LayerNorm,
+            summary: "rounded mean, integer square root by Newton's iteration, 2^31 / deviation",
+            published: true,
+            input: InputForm::Codes {
+                bits: 22,
+                symmetric: true,
+            },
         }
     }
 

@@ -5,7 +5,7 @@ use crate::integer::Dyadic;
 use crate::integer::kernels::i_bert::Softmax as Kernel;
 use crate::nonlinear::precondition::Precondition;
 use crate::nonlinear::{
-    Approximation, ApproximationError, Compiled, Grid, InputForm, Nonlinearity, Request,
+    About, Approximation, ApproximationError, Compiled, Grid, InputForm, Nonlinearity, Request,
 };
 
 /// i-exp over its sum, of scores that are not requantized.
@@ -27,24 +27,14 @@ pub fn kernel(scale: f64, bits: u32) -> Kernel {
 }
 
 impl Approximation for Softmax {
-    fn name(&self) -> &'static str {
-        "i-bert"
-    }
-
-    fn replaces(&self) -> Nonlinearity {
-        Nonlinearity::Softmax
-    }
-
-    fn summary(&self) -> &'static str {
-        "exp(p) = 0.35815 p^2 + 0.96963 p + 1 on one octave, shifted; 16 bits; one division a row"
-    }
-
-    fn published(&self) -> bool {
-        true
-    }
-
-    fn input(&self) -> InputForm {
-        InputForm::Accumulator
+    fn about(&self) -> About {
+        About {
+            family: "i-bert",
+            replaces: Nonlinearity::Softmax,
+            summary: "exp(p) = 0.35815 p^2 + 0.96963 p + 1 on one octave, shifted; 16 bits; one division a row",
+            published: true,
+            input: InputForm::Accumulator,
+        }
     }
 
     fn compile(&self, request: &Request) -> Result<Compiled, ApproximationError> {

@@ -4,7 +4,7 @@ use super::{coarse_enough, shift_exponential};
 use crate::integer::kernels::i_vit::gelu::{Gelu as Kernel, SIGMOID_BITS};
 use crate::nonlinear::precondition::Precondition;
 use crate::nonlinear::{
-    Approximation, ApproximationError, Compiled, InputForm, Nonlinearity, Request,
+    About, Approximation, ApproximationError, Compiled, InputForm, Nonlinearity, Request,
 };
 
 /// `x sigmoid(1.702 x)` with a sigmoid of 8 bits.
@@ -19,26 +19,16 @@ pub const OCTAVES: u32 = 23;
 const SLOPE: f64 = 1.702;
 
 impl Approximation for Gelu {
-    fn name(&self) -> &'static str {
-        "i-vit"
-    }
-
-    fn replaces(&self) -> Nonlinearity {
-        Nonlinearity::Gelu
-    }
-
-    fn summary(&self) -> &'static str {
-        "x sigmoid(1.702 x), the sigmoid by ShiftExp under the maximum of the row"
-    }
-
-    fn published(&self) -> bool {
-        true
-    }
-
-    fn input(&self) -> InputForm {
-        InputForm::Codes {
-            bits: 8,
-            symmetric: true,
+    fn about(&self) -> About {
+        About {
+            family: "i-vit",
+            replaces: Nonlinearity::Gelu,
+            summary: "x sigmoid(1.702 x), the sigmoid by ShiftExp under the maximum of the row",
+            published: true,
+            input: InputForm::Codes {
+                bits: 8,
+                symmetric: true,
+            },
         }
     }
 

@@ -4,7 +4,7 @@ use crate::integer::kernels::i_vit::LayerNorm as Kernel;
 use crate::nonlinear::i_bert::layernorm::affine;
 use crate::nonlinear::precondition::Precondition;
 use crate::nonlinear::{
-    Approximation, ApproximationError, Compiled, InputForm, Nonlinearity, Request,
+    About, Approximation, ApproximationError, Compiled, InputForm, Nonlinearity, Request,
 };
 
 /// Rounded mean and ten Newton steps, of 16-bit codes.
@@ -14,26 +14,16 @@ use crate::nonlinear::{
 pub struct LayerNorm;
 
 impl Approximation for LayerNorm {
-    fn name(&self) -> &'static str {
-        "i-vit"
-    }
-
-    fn replaces(&self) -> Nonlinearity {
-        Nonlinearity::LayerNorm
-    }
-
-    fn summary(&self) -> &'static str {
-        "rounded mean, ten Newton steps from 2^16, (2^31 - 1) / deviation"
-    }
-
-    fn published(&self) -> bool {
-        true
-    }
-
-    fn input(&self) -> InputForm {
-        InputForm::Codes {
-            bits: 16,
-            symmetric: true,
+    fn about(&self) -> About {
+        About {
+            family: "i-vit",
+            replaces: Nonlinearity::LayerNorm,
+            summary: "rounded mean, ten Newton steps from 2^16, (2^31 - 1) / deviation",
+            published: true,
+            input: InputForm::Codes {
+                bits: 16,
+                symmetric: true,
+            },
         }
     }
 

@@ -4,7 +4,7 @@ use super::{coarse_enough, shift_exponential};
 use crate::integer::kernels::i_vit::Softmax as Kernel;
 use crate::nonlinear::precondition::Precondition;
 use crate::nonlinear::{
-    Approximation, ApproximationError, Compiled, Grid, InputForm, Nonlinearity, Request,
+    About, Approximation, ApproximationError, Compiled, Grid, InputForm, Nonlinearity, Request,
 };
 
 /// `ShiftExp` over its sum, of 8-bit scores.
@@ -25,26 +25,16 @@ pub fn kernel(scale: f64, bits: u32) -> Kernel {
 }
 
 impl Approximation for Softmax {
-    fn name(&self) -> &'static str {
-        "i-vit"
-    }
-
-    fn replaces(&self) -> Nonlinearity {
-        Nonlinearity::Softmax
-    }
-
-    fn summary(&self) -> &'static str {
-        "2^r = 1 + r/2 on one octave, x log2 e = x + x/2 - x/16 by shifts; one division a row"
-    }
-
-    fn published(&self) -> bool {
-        true
-    }
-
-    fn input(&self) -> InputForm {
-        InputForm::Codes {
-            bits: 8,
-            symmetric: true,
+    fn about(&self) -> About {
+        About {
+            family: "i-vit",
+            replaces: Nonlinearity::Softmax,
+            summary: "2^r = 1 + r/2 on one octave, x log2 e = x + x/2 - x/16 by shifts; one division a row",
+            published: true,
+            input: InputForm::Codes {
+                bits: 8,
+                symmetric: true,
+            },
         }
     }
 

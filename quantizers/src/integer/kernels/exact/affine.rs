@@ -81,7 +81,7 @@ impl Affine {
     }
 
     /// What is wrong with the constants, for rows of `width`.
-    pub fn flaw(&self, width: usize) -> Option<&'static str> {
+    pub fn invalid(&self, width: usize) -> Option<&'static str> {
         if self.multipliers.len() != width || self.offsets.len() != width {
             Some("a normalisation without a factor and an offset per channel")
         } else if !(1..=62).contains(&self.shift) || self.low > self.high {

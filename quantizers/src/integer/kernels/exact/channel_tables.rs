@@ -1,17 +1,8 @@
 //! A function of one code onto a grid that differs between channels: a table for each grid.
 
-use super::Constants;
-use crate::integer::kernel::{KernelKind, RowKernel};
+use crate::integer::kernel::KernelConstants;
 use crate::integer::{Arithmetic, Interval, WidthError};
-use crate::run_generic;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-/// Reads [`ChannelTables`] back.
-pub const KIND: KernelKind = KernelKind {
-    kind: "channel-tables.exact",
-    read: super::read::<ChannelTables>,
-};
 
 /// `codes[table_of[c] length + q - first]`; codes outside a table take its ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +18,9 @@ pub struct ChannelTables {
     pub table_of: Vec<u8>,
 }
 
-impl ChannelTables {
+impl KernelConstants for ChannelTables {
+    const KIND: &'static str = "channel-tables.exact";
+
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -42,16 +35,6 @@ impl ChannelTables {
             *code = self.codes[start + place.clamp(0, last) as usize];
         }
     }
-}
-
-impl RowKernel for ChannelTables {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
-
-    fn constants(&self) -> Value {
-        json!(self)
-    }
 
     fn bounds(&self, _input: Interval, width: usize) -> Result<Interval, WidthError> {
         // A row longer than the channels would leave outputs unwritten.
@@ -62,11 +45,7 @@ impl RowKernel for ChannelTables {
         Ok(Interval::new(low.into(), high.into()))
     }
 
-    run_generic!();
-}
-
-impl Constants for ChannelTables {
-    fn flaw(&self) -> Option<&'static str> {
+    fn invalid(&self) -> Option<&'static str> {
         let tables = self.codes.len().checked_div(self.length).unwrap_or(0);
         let whole = tables > 0 && tables * self.length == self.codes.len();
         if !whole {

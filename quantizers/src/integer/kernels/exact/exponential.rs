@@ -91,7 +91,7 @@ impl Exponential {
     }
 
     /// What is wrong with the constants.
-    pub fn flaw(&self) -> Option<&'static str> {
+    pub fn invalid(&self) -> Option<&'static str> {
         if !(1..=62).contains(&self.position.shift) || self.position.multiplier < 0 {
             Some("an exponential with a factor out of range")
         } else if !(0..=1 << 32).contains(&self.clip) {

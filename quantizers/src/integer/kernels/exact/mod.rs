@@ -36,22 +36,3 @@ pub use segments::{Factors, Segments, Shape};
 pub use softmax::Softmax;
 pub use table::Table;
 pub use table_softmax::TableSoftmax;
-
-use crate::integer::kernel::RowKernel;
-use serde::de::{DeserializeOwned, Error};
-use serde_json::Value;
-
-/// Constants that are checked before they are used.
-trait Constants: RowKernel + DeserializeOwned + 'static {
-    /// What is wrong with them.
-    fn flaw(&self) -> Option<&'static str>;
-}
-
-/// Reads a kernel back and checks its constants.
-fn read<K: Constants>(value: &Value) -> Result<Box<dyn RowKernel>, serde_json::Error> {
-    let kernel: K = serde_json::from_value(value.clone())?;
-    match kernel.flaw() {
-        Some(flaw) => Err(serde_json::Error::custom(flaw)),
-        None => Ok(Box::new(kernel)),
-    }
-}

@@ -5,18 +5,10 @@
     reason = "loops vectorise only when the arithmetic is inlined"
 )]
 
-use super::{Affine, Constants};
-use crate::integer::kernel::{KernelKind, RowKernel};
+use super::Affine;
+use crate::integer::kernel::KernelConstants;
 use crate::integer::{Arithmetic, Interval, WidthError};
-use crate::run_generic;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-/// Reads a [`Norm`] back.
-pub const KIND: KernelKind = KernelKind {
-    kind: "norm.exact",
-    read: super::read::<Norm>,
-};
 
 /// Fraction bits of normalised values.
 pub const VALUE_BITS: u32 = 16;
@@ -133,14 +125,6 @@ impl Norm {
         arithmetic.div_floor(numerator, doubled)
     }
 
-    fn compute<A: Arithmetic>(&self, arithmetic: &A, input: &[i32], output: &mut [i32]) {
-        let spread = self.spread(arithmetic, input);
-        for (channel, (out, code)) in output.iter_mut().zip(input).enumerate() {
-            let value = self.value(arithmetic, *code, channel, spread);
-            *out = self.affine.code(arithmetic, value, channel);
-        }
-    }
-
     /// The interval of `C q - sum q` for `codes` without zero point.
     fn distances(&self, codes: Interval) -> Interval {
         let width = self.width as i128;
@@ -169,13 +153,15 @@ impl Norm {
     }
 }
 
-impl RowKernel for Norm {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
+impl KernelConstants for Norm {
+    const KIND: &'static str = "norm.exact";
 
-    fn constants(&self) -> Value {
-        json!(self)
+    fn compute<A: Arithmetic>(&self, arithmetic: &A, input: &[i32], output: &mut [i32]) {
+        let spread = self.spread(arithmetic, input);
+        for (channel, (out, code)) in output.iter_mut().zip(input).enumerate() {
+            let value = self.value(arithmetic, *code, channel, spread);
+            *out = self.affine.code(arithmetic, value, channel);
+        }
     }
 
     fn bounds(&self, input: Interval, _width: usize) -> Result<Interval, WidthError> {
@@ -201,11 +187,7 @@ impl RowKernel for Norm {
         self.affine.bounds(self.values())
     }
 
-    run_generic!();
-}
-
-impl Constants for Norm {
-    fn flaw(&self) -> Option<&'static str> {
+    fn invalid(&self) -> Option<&'static str> {
         if self.width == 0 || self.width > 1 << 20 {
             Some("a normalisation with a width out of range")
         } else if !self.shifts.is_empty()
@@ -215,7 +197,7 @@ impl Constants for Norm {
         } else if self.epsilon < 0 || self.most_guard_bits > 13 {
             Some("a normalisation with an epsilon or guard bits out of range")
         } else {
-            self.affine.flaw(self.width)
+            self.affine.invalid(self.width)
         }
     }
 }

@@ -5,18 +5,9 @@
     reason = "loops vectorise only when the arithmetic is inlined"
 )]
 
-use super::Constants;
-use crate::integer::kernel::{KernelKind, RowKernel, saturate};
+use crate::integer::kernel::{KernelConstants, saturate};
 use crate::integer::{Arithmetic, Dyadic, Interval, Rounding, WidthError, dyadic};
-use crate::run_generic;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-/// Reads a [`Segments`] back.
-pub const KIND: KernelKind = KernelKind {
-    kind: "segments.exact",
-    read: super::read::<Segments>,
-};
 
 /// Fraction bits of the position in a segment.
 pub const POSITION_BITS: u32 = 20;
@@ -117,16 +108,6 @@ impl Segments {
         }
         value
     }
-
-    fn compute<A: Arithmetic>(&self, arithmetic: &A, input: &[i32], output: &mut [i32]) {
-        for (channel, (out, code)) in output.iter_mut().zip(input).enumerate() {
-            let value = self.value(arithmetic, *code, channel);
-            let value = value.clamp(-self.limit, self.limit);
-            let code = self.output.apply(arithmetic, value, Rounding::HalfUp);
-            let code = arithmetic.add(code, i64::from(self.output_zero_point));
-            *out = saturate(arithmetic, code, self.low, self.high);
-        }
-    }
 }
 
 /// The product of `codes` with a factor, and the half that rounds it, in 64 bits.
@@ -141,13 +122,17 @@ fn product(codes: Interval, factor: Dyadic, what: &str) -> Result<Interval, Widt
         .within(64, what)
 }
 
-impl RowKernel for Segments {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
+impl KernelConstants for Segments {
+    const KIND: &'static str = "segments.exact";
 
-    fn constants(&self) -> Value {
-        json!(self)
+    fn compute<A: Arithmetic>(&self, arithmetic: &A, input: &[i32], output: &mut [i32]) {
+        for (channel, (out, code)) in output.iter_mut().zip(input).enumerate() {
+            let value = self.value(arithmetic, *code, channel);
+            let value = value.clamp(-self.limit, self.limit);
+            let code = self.output.apply(arithmetic, value, Rounding::HalfUp);
+            let code = arithmetic.add(code, i64::from(self.output_zero_point));
+            *out = saturate(arithmetic, code, self.low, self.high);
+        }
     }
 
     fn bounds(&self, input: Interval, _width: usize) -> Result<Interval, WidthError> {
@@ -175,15 +160,7 @@ impl RowKernel for Segments {
         Ok(Interval::new(self.low.into(), self.high.into()))
     }
 
-    fn elementwise(&self) -> bool {
-        self.factors.len() == 1
-    }
-
-    run_generic!();
-}
-
-impl Constants for Segments {
-    fn flaw(&self) -> Option<&'static str> {
+    fn invalid(&self) -> Option<&'static str> {
         let shifted = |factor: Dyadic| (1..=62).contains(&factor.shift);
         let fit = |factors: &Factors| shifted(factors.position) && shifted(factors.value);
         if self.factors.is_empty() || !self.factors.iter().all(fit) || !shifted(self.output) {

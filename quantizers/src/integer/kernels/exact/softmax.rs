@@ -5,18 +5,10 @@
     reason = "loops vectorise only when the arithmetic is inlined"
 )]
 
-use super::{Constants, Exponential};
-use crate::integer::kernel::{KernelKind, RowKernel, saturate};
+use super::Exponential;
+use crate::integer::kernel::{KernelConstants, saturate};
 use crate::integer::{Arithmetic, Interval, WidthError};
-use crate::run_generic;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-/// Reads a [`Softmax`] back.
-pub const KIND: KernelKind = KernelKind {
-    kind: "softmax.exact",
-    read: super::read::<Softmax>,
-};
 
 /// `e_i = 2^30 e^(-(max - q_i) S)`, `p_i = floor((2 e_i (2^k - 1) + sum) / (2 sum))`.
 ///
@@ -30,7 +22,9 @@ pub struct Softmax {
     pub most: i64,
 }
 
-impl Softmax {
+impl KernelConstants for Softmax {
+    const KIND: &'static str = "softmax.exact";
+
     fn compute<A: Arithmetic>(&self, arithmetic: &A, input: &[i32], output: &mut [i32]) {
         let highest = largest(input);
         let mut sum = 0;
@@ -45,31 +39,17 @@ impl Softmax {
             *code = share(arithmetic, i64::from(*code), sum, self.most);
         }
     }
-}
-
-impl RowKernel for Softmax {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
-
-    fn constants(&self) -> Value {
-        json!(self)
-    }
 
     fn bounds(&self, input: Interval, width: usize) -> Result<Interval, WidthError> {
         input.within(32, "scores")?;
         bounds(self.exponential.bounds()?, width, self.most)
     }
 
-    run_generic!();
-}
-
-impl Constants for Softmax {
-    fn flaw(&self) -> Option<&'static str> {
+    fn invalid(&self) -> Option<&'static str> {
         if !(1..=65535).contains(&self.most) {
             return Some("a softmax with a largest code out of range");
         }
-        self.exponential.flaw()
+        self.exponential.invalid()
     }
 }
 

@@ -1,17 +1,8 @@
 //! Any function of one code, as the table of its output codes.
 
-use super::Constants;
-use crate::integer::kernel::{KernelKind, RowKernel};
+use crate::integer::kernel::KernelConstants;
 use crate::integer::{Arithmetic, Interval, WidthError};
-use crate::run_generic;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-/// Reads a [`Table`] back.
-pub const KIND: KernelKind = KernelKind {
-    kind: "table.exact",
-    read: super::read::<Table>,
-};
 
 /// `codes[q - first]`; codes outside the table take its ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +14,9 @@ pub struct Table {
     pub codes: Vec<i32>,
 }
 
-impl Table {
+impl KernelConstants for Table {
+    const KIND: &'static str = "table.exact";
+
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -36,16 +29,6 @@ impl Table {
             *code = self.codes[position.clamp(0, last) as usize];
         }
     }
-}
-
-impl RowKernel for Table {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
-
-    fn constants(&self) -> Value {
-        json!(self)
-    }
 
     fn bounds(&self, _input: Interval, _width: usize) -> Result<Interval, WidthError> {
         let low = self.codes.iter().copied().min().unwrap_or(0);
@@ -53,19 +36,11 @@ impl RowKernel for Table {
         Ok(Interval::new(low.into(), high.into()))
     }
 
-    fn elementwise(&self) -> bool {
-        true
-    }
-
     fn table(&self) -> Option<(i32, &[i32])> {
         Some((self.first, &self.codes))
     }
 
-    run_generic!();
-}
-
-impl Constants for Table {
-    fn flaw(&self) -> Option<&'static str> {
+    fn invalid(&self) -> Option<&'static str> {
         self.codes.is_empty().then_some("a table without codes")
     }
 }

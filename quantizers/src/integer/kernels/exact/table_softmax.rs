@@ -1,18 +1,9 @@
 //! Softmax of 8-bit codes: a table of exponentials and one rounded division a value.
 
-use super::Constants;
 use super::softmax::{largest, share};
-use crate::integer::kernel::{KernelKind, RowKernel};
+use crate::integer::kernel::KernelConstants;
 use crate::integer::{Arithmetic, Interval, WidthError};
-use crate::run_generic;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-/// Reads a [`TableSoftmax`] back.
-pub const KIND: KernelKind = KernelKind {
-    kind: "table-softmax.exact",
-    read: super::read::<TableSoftmax>,
-};
 
 /// `e_i = exponentials[max - q_i]`, `p_i = floor((2 e_i (2^k - 1) + sum) / (2 sum))`.
 ///
@@ -26,7 +17,9 @@ pub struct TableSoftmax {
     pub most: i64,
 }
 
-impl TableSoftmax {
+impl KernelConstants for TableSoftmax {
+    const KIND: &'static str = "table-softmax.exact";
+
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -46,27 +39,13 @@ impl TableSoftmax {
             *code = share(arithmetic, exponential(*value), sum, self.most);
         }
     }
-}
-
-impl RowKernel for TableSoftmax {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
-
-    fn constants(&self) -> Value {
-        json!(self)
-    }
 
     fn bounds(&self, _input: Interval, width: usize) -> Result<Interval, WidthError> {
         let highest = self.exponentials.iter().copied().max().unwrap_or(0);
         super::softmax::bounds(Interval::new(0, highest.into()), width, self.most)
     }
 
-    run_generic!();
-}
-
-impl Constants for TableSoftmax {
-    fn flaw(&self) -> Option<&'static str> {
+    fn invalid(&self) -> Option<&'static str> {
         if self.exponentials.first().is_none_or(|first| *first <= 0) {
             Some("a softmax table that does not begin with a positive value")
         } else if self.exponentials.iter().any(|value| *value < 0) {

@@ -2,19 +2,10 @@
 //! row from its integer statistics.
 
 use crate::integer::dyadic::divide;
-use crate::integer::kernel::{KernelKind, RowKernel, saturate};
-use crate::integer::kernels::constants::{Constants, read};
+use crate::integer::kernel::{KernelConstants, saturate};
 use crate::integer::square_root::square_root;
 use crate::integer::{Arithmetic, Interval, Rounding, WidthError};
-use crate::run_generic;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-/// Reads a [`LayerNorm`] back.
-pub const KIND: KernelKind = KernelKind {
-    kind: "layernorm.fq-vit",
-    read: read::<LayerNorm>,
-};
 
 /// Fraction bits of offsets.
 pub const OFFSET_BITS: u32 = 32;
@@ -160,6 +151,10 @@ impl LayerNorm {
         );
         arithmetic.add(code, i64::from(self.output_zero_point))
     }
+}
+
+impl KernelConstants for LayerNorm {
+    const KIND: &'static str = "layernorm.fq-vit";
 
     fn compute<A: Arithmetic>(&self, arithmetic: &A, input: &[i32], output: &mut [i32]) {
         let row = self.statistics(arithmetic, input);
@@ -168,16 +163,6 @@ impl LayerNorm {
             let code = self.code(arithmetic, q, row, channel);
             *out = saturate(arithmetic, code, self.low, self.high);
         }
-    }
-}
-
-impl RowKernel for LayerNorm {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
-
-    fn constants(&self) -> Value {
-        json!(self)
     }
 
     fn bounds(&self, input: Interval, _width: usize) -> Result<Interval, WidthError> {
@@ -209,11 +194,7 @@ impl RowKernel for LayerNorm {
         Ok(Interval::new(self.low.into(), self.high.into()))
     }
 
-    run_generic!();
-}
-
-impl Constants for LayerNorm {
-    fn flaw(&self) -> Option<&'static str> {
+    fn invalid(&self) -> Option<&'static str> {
         let channels = self.alpha.len();
         let lengths = [self.multipliers.len(), self.shifts.len(), self.beta.len()];
         if channels == 0 || channels > 1 << 20 || lengths.iter().any(|length| *length != channels) {

@@ -1,19 +1,10 @@
 //! Log-int-softmax: i-exp, and the binary logarithm of the ratio to its sum.
 
-use crate::integer::kernel::{KernelKind, RowKernel, saturate};
-use crate::integer::kernels::constants::{Constants, read};
+use crate::integer::kernel::{KernelConstants, saturate};
 use crate::integer::kernels::i_bert::Exponential;
 use crate::integer::kernels::rounded_quotient::rounded_quotient;
 use crate::integer::{Arithmetic, Interval, WidthError};
-use crate::run_generic;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-/// Reads a [`Softmax`] back.
-pub const KIND: KernelKind = KernelKind {
-    kind: "softmax.fq-vit",
-    read: read::<Softmax>,
-};
 
 /// Largest exponent of a probability that is not zero.
 pub const LARGEST_EXPONENT: i64 = 15;
@@ -80,16 +71,6 @@ impl Softmax {
             found(position, exponent);
         }
     }
-
-    fn compute<A: Arithmetic>(&self, arithmetic: &A, input: &[i32], output: &mut [i32]) {
-        self.visit(arithmetic, input, |position, exponent| {
-            let power = match exponent.and_then(|k| u32::try_from(LARGEST_EXPONENT - k).ok()) {
-                Some(bits) => arithmetic.shl(1, bits),
-                None => 0,
-            };
-            output[position] = saturate(arithmetic, power, 0, 1 << LARGEST_EXPONENT);
-        });
-    }
 }
 
 /// The leading bit of a ratio of at least 1, one more where the bit below it is set.
@@ -99,13 +80,17 @@ fn rounded_logarithm<A: Arithmetic>(arithmetic: &A, ratio: i64) -> i64 {
     i64::from(leading + u32::from(next))
 }
 
-impl RowKernel for Softmax {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
+impl KernelConstants for Softmax {
+    const KIND: &'static str = "softmax.fq-vit";
 
-    fn constants(&self) -> Value {
-        json!(self)
+    fn compute<A: Arithmetic>(&self, arithmetic: &A, input: &[i32], output: &mut [i32]) {
+        self.visit(arithmetic, input, |position, exponent| {
+            let power = match exponent.and_then(|k| u32::try_from(LARGEST_EXPONENT - k).ok()) {
+                Some(bits) => arithmetic.shl(1, bits),
+                None => 0,
+            };
+            output[position] = saturate(arithmetic, power, 0, 1 << LARGEST_EXPONENT);
+        });
     }
 
     fn bounds(&self, input: Interval, width: usize) -> Result<Interval, WidthError> {
@@ -117,11 +102,7 @@ impl RowKernel for Softmax {
         Ok(Interval::new(0, 1 << LARGEST_EXPONENT))
     }
 
-    run_generic!();
-}
-
-impl Constants for Softmax {
-    fn flaw(&self) -> Option<&'static str> {
-        self.exponential.flaw()
+    fn invalid(&self) -> Option<&'static str> {
+        self.exponential.invalid()
     }
 }

@@ -71,7 +71,7 @@ impl Exponential {
     }
 
     /// What is wrong with stored constants.
-    pub(in crate::integer::kernels) fn flaw(self) -> Option<&'static str> {
+    pub(in crate::integer::kernels) fn invalid(self) -> Option<&'static str> {
         let narrow = |value: i64| value.unsigned_abs() < 1 << 33;
         if self.q_ln2 < 0
             && narrow(self.q_ln2)

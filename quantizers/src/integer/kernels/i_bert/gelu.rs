@@ -5,19 +5,10 @@
     reason = "loops vectorise only when the arithmetic is inlined"
 )]
 
-use crate::integer::kernel::{KernelKind, RowKernel};
+use crate::integer::kernel::KernelConstants;
 use crate::integer::kernels::EvenRequantization;
-use crate::integer::kernels::constants::{Constants, read};
 use crate::integer::{Arithmetic, Interval, WidthError};
-use crate::run_generic;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-/// Reads a [`Gelu`] back.
-pub const KIND: KernelKind = KernelKind {
-    kind: "gelu.i-bert",
-    read: read::<Gelu>,
-};
 
 /// `x/2 (1 + erf(x / sqrt 2))` of 32-bit accumulators with a scale per channel:
 ///
@@ -64,13 +55,6 @@ impl Gelu {
         arithmetic.mul(q, arithmetic.declared(factor, 64 - self.shift[channel]))
     }
 
-    fn compute<A: Arithmetic>(&self, arithmetic: &A, input: &[i32], output: &mut [i32]) {
-        for (channel, (q, code)) in input.iter().zip(output).enumerate() {
-            let product = self.product(arithmetic, i64::from(*q), channel);
-            *code = self.requantization.code(arithmetic, product, channel);
-        }
-    }
-
     fn channel_bounds(&self, input: Interval, channel: usize) -> Result<Interval, WidthError> {
         let of = |value: i64| Interval::new(value.into(), value.into());
         let t = Interval::new(self.q_b[channel].into(), 0).within(33, "clipped value of i-GELU")?;
@@ -89,13 +73,14 @@ impl Gelu {
     }
 }
 
-impl RowKernel for Gelu {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
+impl KernelConstants for Gelu {
+    const KIND: &'static str = "gelu.i-bert";
 
-    fn constants(&self) -> Value {
-        json!(self)
+    fn compute<A: Arithmetic>(&self, arithmetic: &A, input: &[i32], output: &mut [i32]) {
+        for (channel, (q, code)) in input.iter().zip(output).enumerate() {
+            let product = self.product(arithmetic, i64::from(*q), channel);
+            *code = self.requantization.code(arithmetic, product, channel);
+        }
     }
 
     fn bounds(&self, input: Interval, _width: usize) -> Result<Interval, WidthError> {
@@ -107,15 +92,7 @@ impl RowKernel for Gelu {
         Ok(codes)
     }
 
-    fn elementwise(&self) -> bool {
-        self.q_b.len() == 1
-    }
-
-    run_generic!();
-}
-
-impl Constants for Gelu {
-    fn flaw(&self) -> Option<&'static str> {
+    fn invalid(&self) -> Option<&'static str> {
         let channels = self.q_b.len();
         if channels == 0
             || self.q_c.len() != channels
@@ -127,7 +104,7 @@ impl Constants for Gelu {
         {
             Some("a GELU with constants out of range")
         } else {
-            self.requantization.flaw(channels)
+            self.requantization.invalid(channels)
         }
     }
 }

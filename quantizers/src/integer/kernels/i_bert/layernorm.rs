@@ -5,21 +5,12 @@
     reason = "loops vectorise only when the arithmetic is inlined"
 )]
 
-use crate::integer::kernel::{KernelKind, RowKernel};
+use crate::integer::kernel::KernelConstants;
 use crate::integer::kernels::EvenRequantization;
-use crate::integer::kernels::constants::{Constants, read};
 use crate::integer::kernels::rounded_quotient::rounded_mean;
 use crate::integer::square_root::square_root;
 use crate::integer::{Arithmetic, Interval, WidthError};
-use crate::run_generic;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-/// Reads a [`LayerNorm`] back.
-pub const KIND: KernelKind = KernelKind {
-    kind: "layernorm.i-bert",
-    read: read::<LayerNorm>,
-};
 
 /// ```text
 /// mu = round(sum q / C), half to even     y = q - mu
@@ -84,17 +75,20 @@ impl LayerNorm {
         let product = arithmetic.mul(y, row.reciprocal);
         arithmetic.shr(arithmetic.declared(product, 34), 1)
     }
+}
 
-    fn compute<A: Arithmetic>(&self, arithmetic: &A, input: &[i32], output: &mut [i32]) {
-        if input.is_empty() {
-            return;
-        }
-        let row = self.statistics(arithmetic, input);
-        for (channel, (q, code)) in input.iter().zip(output).enumerate() {
-            let n = self.normalised(arithmetic, *q, row);
-            let sum = arithmetic.declared(arithmetic.add(n, self.bias[channel]), 62);
-            *code = self.requantization.code(arithmetic, sum, channel);
-        }
+/// The codes of a row whose values are `normalised` one by one.
+#[inline(always)]
+pub(in crate::integer::kernels) fn affine_codes<A: Arithmetic>(
+    arithmetic: &A,
+    (bias, requantization): (&[i64], &EvenRequantization),
+    input: &[i32],
+    output: &mut [i32],
+    normalised: impl Fn(i32) -> i64,
+) {
+    for (channel, (q, code)) in input.iter().zip(output).enumerate() {
+        let sum = arithmetic.declared(arithmetic.add(normalised(*q), bias[channel]), 62);
+        *code = requantization.code(arithmetic, sum, channel);
     }
 }
 
@@ -116,13 +110,17 @@ pub(in crate::integer::kernels) fn affine_bounds(
     Ok(codes.unwrap_or(Interval::new(0, 0)))
 }
 
-impl RowKernel for LayerNorm {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
+impl KernelConstants for LayerNorm {
+    const KIND: &'static str = "layernorm.i-bert";
 
-    fn constants(&self) -> Value {
-        json!(self)
+    fn compute<A: Arithmetic>(&self, arithmetic: &A, input: &[i32], output: &mut [i32]) {
+        if input.is_empty() {
+            return;
+        }
+        let row = self.statistics(arithmetic, input);
+        let normalised = |q| self.normalised(arithmetic, q, row);
+        let affine = (self.bias.as_slice(), &self.requantization);
+        affine_codes(arithmetic, affine, input, output, normalised);
     }
 
     fn bounds(&self, input: Interval, _width: usize) -> Result<Interval, WidthError> {
@@ -141,17 +139,13 @@ impl RowKernel for LayerNorm {
         affine_bounds(&self.bias, &self.requantization)
     }
 
-    run_generic!();
-}
-
-impl Constants for LayerNorm {
-    fn flaw(&self) -> Option<&'static str> {
+    fn invalid(&self) -> Option<&'static str> {
         if self.bias.is_empty() {
             Some("a LayerNorm without channels")
         } else if self.shift > 30 {
             Some("a LayerNorm with a shift out of range")
         } else {
-            self.requantization.flaw(self.bias.len())
+            self.requantization.invalid(self.bias.len())
         }
     }
 }

@@ -1,18 +1,9 @@
 //! i-softmax: i-exp requantized to 16 bits, and one integer division a row.
 
 use super::Exponential;
-use crate::integer::kernel::{KernelKind, RowKernel, saturate};
-use crate::integer::kernels::constants::{Constants, read};
+use crate::integer::kernel::{KernelConstants, saturate};
 use crate::integer::{Arithmetic, Dyadic, Interval, Rounding, WidthError};
-use crate::run_generic;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-/// Reads a [`Softmax`] back.
-pub const KIND: KernelKind = KernelKind {
-    kind: "softmax.i-bert",
-    read: read::<Softmax>,
-};
 
 /// Most values of a row.
 pub const MOST_VALUES: usize = 1 << 16;
@@ -61,6 +52,14 @@ impl Softmax {
         }
     }
 
+    fn largest(&self) -> i32 {
+        (1 << self.bits) - 1
+    }
+}
+
+impl KernelConstants for Softmax {
+    const KIND: &'static str = "softmax.i-bert";
+
     fn compute<A: Arithmetic>(&self, arithmetic: &A, input: &[i32], output: &mut [i32]) {
         self.exponentials(arithmetic, input, output);
         let sum = output
@@ -77,20 +76,6 @@ impl Softmax {
             let probability = arithmetic.shr(scaled, 32 - self.bits);
             *value = saturate(arithmetic, probability, 0, self.largest());
         }
-    }
-
-    fn largest(&self) -> i32 {
-        (1 << self.bits) - 1
-    }
-}
-
-impl RowKernel for Softmax {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
-
-    fn constants(&self) -> Value {
-        json!(self)
     }
 
     fn bounds(&self, input: Interval, width: usize) -> Result<Interval, WidthError> {
@@ -111,11 +96,7 @@ impl RowKernel for Softmax {
         Ok(Interval::new(0, self.largest().into()))
     }
 
-    run_generic!();
-}
-
-impl Constants for Softmax {
-    fn flaw(&self) -> Option<&'static str> {
+    fn invalid(&self) -> Option<&'static str> {
         if !(1..=16).contains(&self.bits) {
             Some("a softmax with bits out of range")
         } else if !(1..=94).contains(&self.to_sixteen_bits.shift)
@@ -123,7 +104,7 @@ impl Constants for Softmax {
         {
             Some("a softmax with a factor out of range")
         } else {
-            self.exponential.flaw()
+            self.exponential.invalid()
         }
     }
 }

@@ -7,19 +7,10 @@
 
 use super::ShiftExponential;
 use super::softmax::NUMERATOR;
-use crate::integer::kernel::{KernelKind, RowKernel};
+use crate::integer::kernel::KernelConstants;
 use crate::integer::kernels::EvenRequantization;
-use crate::integer::kernels::constants::{Constants, read};
 use crate::integer::{Arithmetic, Interval, WidthError};
-use crate::run_generic;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-/// Reads a [`Gelu`] back.
-pub const KIND: KernelKind = KernelKind {
-    kind: "gelu.i-vit",
-    read: read::<Gelu>,
-};
 
 /// Bits of the sigmoid, as published.
 pub const SIGMOID_BITS: u32 = 8;
@@ -81,6 +72,10 @@ impl Gelu {
         let sigmoid = arithmetic.shr(scaled, 32 - SIGMOID_BITS);
         arithmetic.declared(arithmetic.mul(q, sigmoid), 40)
     }
+}
+
+impl KernelConstants for Gelu {
+    const KIND: &'static str = "gelu.i-vit";
 
     fn compute<A: Arithmetic>(&self, arithmetic: &A, input: &[i32], output: &mut [i32]) {
         let row = self.maximum(arithmetic, input);
@@ -88,16 +83,6 @@ impl Gelu {
             let product = self.product(arithmetic, *q, row);
             *code = self.requantization.code(arithmetic, product, channel);
         }
-    }
-}
-
-impl RowKernel for Gelu {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
-
-    fn constants(&self) -> Value {
-        json!(self)
     }
 
     fn bounds(&self, input: Interval, _width: usize) -> Result<Interval, WidthError> {
@@ -118,13 +103,9 @@ impl RowKernel for Gelu {
         self.requantization.bounds(product, 0)
     }
 
-    run_generic!();
-}
-
-impl Constants for Gelu {
-    fn flaw(&self) -> Option<&'static str> {
+    fn invalid(&self) -> Option<&'static str> {
         self.exponential
-            .flaw()
-            .or_else(|| self.requantization.flaw(1))
+            .invalid()
+            .or_else(|| self.requantization.invalid(1))
     }
 }

@@ -6,22 +6,13 @@
 )]
 
 use super::softmax::NUMERATOR;
-use crate::integer::kernel::{KernelKind, RowKernel};
+use crate::integer::kernel::KernelConstants;
 use crate::integer::kernels::EvenRequantization;
-use crate::integer::kernels::constants::{Constants, read};
-use crate::integer::kernels::i_bert::layernorm::{Statistics, affine_bounds};
+use crate::integer::kernels::i_bert::layernorm::{Statistics, affine_bounds, affine_codes};
 use crate::integer::kernels::rounded_quotient::rounded_mean;
 use crate::integer::square_root::ten_steps;
 use crate::integer::{Arithmetic, Interval, WidthError};
-use crate::run_generic;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-/// Reads a [`LayerNorm`] back.
-pub const KIND: KernelKind = KernelKind {
-    kind: "layernorm.i-vit",
-    read: read::<LayerNorm>,
-};
 
 /// ```text
 /// mu = round(sum q / C), half to even    y = q - mu    V = sum y^2
@@ -70,27 +61,19 @@ impl LayerNorm {
         let product = arithmetic.mul(y, row.reciprocal);
         arithmetic.shr(arithmetic.declared(product, 33), 1)
     }
+}
+
+impl KernelConstants for LayerNorm {
+    const KIND: &'static str = "layernorm.i-vit";
 
     fn compute<A: Arithmetic>(&self, arithmetic: &A, input: &[i32], output: &mut [i32]) {
         if input.is_empty() {
             return;
         }
         let row = self.statistics(arithmetic, input);
-        for (channel, (q, code)) in input.iter().zip(output).enumerate() {
-            let n = self.normalised(arithmetic, *q, row);
-            let sum = arithmetic.declared(arithmetic.add(n, self.bias[channel]), 62);
-            *code = self.requantization.code(arithmetic, sum, channel);
-        }
-    }
-}
-
-impl RowKernel for LayerNorm {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
-
-    fn constants(&self) -> Value {
-        json!(self)
+        let normalised = |q| self.normalised(arithmetic, q, row);
+        let affine = (self.bias.as_slice(), &self.requantization);
+        affine_codes(arithmetic, affine, input, output, normalised);
     }
 
     fn bounds(&self, input: Interval, _width: usize) -> Result<Interval, WidthError> {
@@ -102,15 +85,11 @@ impl RowKernel for LayerNorm {
         affine_bounds(&self.bias, &self.requantization)
     }
 
-    run_generic!();
-}
-
-impl Constants for LayerNorm {
-    fn flaw(&self) -> Option<&'static str> {
+    fn invalid(&self) -> Option<&'static str> {
         if self.bias.is_empty() {
             Some("a LayerNorm without channels")
         } else {
-            self.requantization.flaw(self.bias.len())
+            self.requantization.invalid(self.bias.len())
         }
     }
 }

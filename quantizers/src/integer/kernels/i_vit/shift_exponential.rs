@@ -71,7 +71,7 @@ impl ShiftExponential {
     }
 
     /// What is wrong with stored constants.
-    pub(in crate::integer::kernels) fn flaw(self) -> Option<&'static str> {
+    pub(in crate::integer::kernels) fn invalid(self) -> Option<&'static str> {
         if self.x0 < 0 && self.x0 > -(1 << 31) && self.octaves <= 30 {
             None
         } else {

@@ -1,18 +1,9 @@
 //! Shiftmax: `ShiftExp` over its sum.
 
 use super::ShiftExponential;
-use crate::integer::kernel::{KernelKind, RowKernel, saturate};
-use crate::integer::kernels::constants::{Constants, read};
+use crate::integer::kernel::{KernelConstants, saturate};
 use crate::integer::{Arithmetic, Interval, WidthError};
-use crate::run_generic;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-/// Reads a [`Softmax`] back.
-pub const KIND: KernelKind = KernelKind {
-    kind: "softmax.i-vit",
-    read: read::<Softmax>,
-};
 
 /// With `e` of [`ShiftExponential`] (`n` = 15) at `q - max q`:
 ///
@@ -21,7 +12,7 @@ pub const KIND: KernelKind = KernelKind {
 /// ```
 ///
 /// of scale `2^-(bits - 1)`. Sums that reach `2^31 - 1` would be clamped and the probabilities wrong;
-/// [`RowKernel::bounds`] refuses row lengths that can get there.
+/// [`KernelConstants::bounds`] refuses row lengths that can get there.
 ///
 /// | intermediate | bits with sign, `N` values in a row |
 /// |---|---|
@@ -42,7 +33,9 @@ pub struct Softmax {
 /// `2^31 - 1`, the numerator of every reciprocal of I-ViT.
 pub(super) const NUMERATOR: i64 = (1 << 31) - 1;
 
-impl Softmax {
+impl KernelConstants for Softmax {
+    const KIND: &'static str = "softmax.i-vit";
+
     fn compute<A: Arithmetic>(&self, arithmetic: &A, input: &[i32], output: &mut [i32]) {
         let largest = i64::from(input.iter().copied().max().unwrap_or(0));
         let mut sum = 0;
@@ -65,16 +58,6 @@ impl Softmax {
             *value = saturate(arithmetic, probability, 0, i32::MAX);
         }
     }
-}
-
-impl RowKernel for Softmax {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
-
-    fn constants(&self) -> Value {
-        json!(self)
-    }
 
     fn bounds(&self, input: Interval, width: usize) -> Result<Interval, WidthError> {
         let differences = Interval::new(input.low - input.high, 0);
@@ -88,13 +71,9 @@ impl RowKernel for Softmax {
         Ok(Interval::new(0, i128::from(NUMERATOR) >> (32 - self.bits)))
     }
 
-    run_generic!();
-}
-
-impl Constants for Softmax {
-    fn flaw(&self) -> Option<&'static str> {
+    fn invalid(&self) -> Option<&'static str> {
         if (2..=31).contains(&self.bits) {
-            self.exponential.flaw()
+            self.exponential.invalid()
         } else {
             Some("a softmax with bits out of range")
         }

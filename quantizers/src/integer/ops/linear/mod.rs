@@ -16,27 +16,15 @@ use crate::integer::bounds::{Bounds, expect, require};
 use crate::integer::buffer::Element;
 use crate::integer::error::OperationError;
 use crate::integer::interval::Interval;
-use crate::integer::operation::{Operation, OperationKind, Step, read};
+use crate::integer::operation::{OperationConstants, Step};
 use crate::integer::weights::Weights;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use step::LinearStep;
 
-/// The registry entry.
-pub(crate) const KIND: OperationKind = OperationKind {
-    kind: "linear",
-    summary: "8-bit matrix product, bias, then requantization, residual, nonlinearity as compiled",
-    read: read::<Linear>,
-};
-
-impl Operation for Linear {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
-
-    fn constants(&self) -> Value {
-        serde_json::to_value(self).unwrap_or_default()
-    }
+impl OperationConstants for Linear {
+    const KIND: &'static str = "linear";
+    const SUMMARY: &'static str =
+        "8-bit matrix product, bias, then requantization, residual, nonlinearity as compiled";
 
     fn layers(&self) -> Vec<&str> {
         vec![&self.layer]

@@ -2,7 +2,7 @@
 
 use super::fused::Fused;
 use super::layer::Linear;
-use crate::integer::arithmetic::{Arithmetic, Checked, Fault, Wrapping};
+use crate::integer::arithmetic::{Arithmetic, ArithmeticError, Checked, Wrapping};
 use crate::integer::dyadic::Rounding;
 use crate::integer::frame::Frame;
 use crate::integer::kernel::Mode;
@@ -72,7 +72,7 @@ impl LinearStep {
         mode: Mode,
         frame: &mut Frame,
         sums: &mut [i32],
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ArithmeticError> {
         let linear = &self.linear;
         let outputs = self.weights.rows;
         let rows = sums.len() / outputs.max(1);
@@ -113,7 +113,7 @@ impl LinearStep {
 }
 
 impl Step for LinearStep {
-    fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), Fault> {
+    fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), ArithmeticError> {
         let rows = frame.rows(self.linear.input);
         if let (Mode::Fast, Some(fused)) = (mode, &self.fused) {
             let mut output = frame.take(self.linear.output, rows);

@@ -1,6 +1,6 @@
 //! The solver against the plain `O(k n^2)` program with run costs that use no prefix sums.
 
-use super::{Row, Solver};
+use crate::codebook::{Row, Solver};
 use proptest::prelude::*;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -51,7 +51,11 @@ pub(super) fn plain_optimum(values: &[f32], weights: &[f32], entries: usize) -> 
 }
 
 /// Weighted squared error with every value at its nearest centroid.
-pub(super) fn squared_error(values: &[f32], weights: &[f32], centroids: &[f64]) -> f64 {
+pub(in crate::codebook) fn squared_error(
+    values: &[f32],
+    weights: &[f32],
+    centroids: &[f64],
+) -> f64 {
     let ones = weights.iter().all(|w| *w == 0.0);
     let terms = values.iter().zip(weights).map(|(&value, &weight)| {
         let weight = if ones { 1.0 } else { f64::from(weight) };

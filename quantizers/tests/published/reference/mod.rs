@@ -3,9 +3,9 @@
 //! They are taken from other groups' code or from notes about it, and are here so that tests can
 //! reproduce them bit for bit and measure them beside the operations that are compiled.
 
-pub mod bit_exponential;
-pub mod poly_gelu;
-pub mod quantized_flash;
+pub(crate) mod bit_exponential;
+pub(crate) mod poly_gelu;
+pub(crate) mod quantized_flash;
 
-pub use poly_gelu::PolyGelu;
-pub use quantized_flash::QuantizedFlash;
+pub(crate) use poly_gelu::PolyGelu;
+pub(crate) use quantized_flash::QuantizedFlash;

@@ -1,11 +1,11 @@
 //! Attention with exact softmax weights: matrix products around vector kernels, head by head.
 //!
-//! The integers are those of [`head::Attention::whole`]; see there for formulas and widths. A fast
+//! The integers are those of [`head::HeadAttention::whole`]; see there for formulas and widths. A fast
 //! run gets the scores of a head as one 8-bit product (the zero point of the queries leaves
 //! `zero_point sum(k)` to take off each key), weights row by row, weighted values as a second
 //! product (two for weights of 15 bits: upper and lower part), and one division a value.
 
-use crate::integer::arithmetic::Fault;
+use crate::integer::arithmetic::ArithmeticError;
 use crate::integer::attention::{self as head, Scores, Sums};
 use crate::integer::bounds::{Bounds, expect};
 use crate::integer::buffer::{Element, Storage};
@@ -13,24 +13,16 @@ use crate::integer::error::OperationError;
 use crate::integer::frame::Frame;
 use crate::integer::kernel::Mode;
 use crate::integer::matmul::{Left, PackedMatrix, fastest, multiply_into};
-use crate::integer::operation::{Operation, OperationKind, Step, read};
+use crate::integer::operation::{OperationConstants, Step};
 use crate::integer::weights::Weights;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-
-/// The registry entry.
-pub(crate) const KIND: OperationKind = OperationKind {
-    kind: "attention.exact",
-    summary: "scores, exact softmax weights and weighted values, one rounding each",
-    read: read::<FusedAttention>,
-};
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FusedAttention {
+pub struct ExactAttention {
     /// Buffer `[tokens, heads * head_dim]`, 8 bits.
     pub query: usize,
     /// The same shape, 8 bits with sign.
@@ -42,17 +34,13 @@ pub struct FusedAttention {
     /// Heads.
     pub heads: usize,
     /// Constants, the same for every head.
-    pub head: head::Attention,
+    pub head: head::HeadAttention,
 }
 
-impl Operation for FusedAttention {
-    fn kind(&self) -> &'static str {
-        KIND.kind
-    }
-
-    fn constants(&self) -> Value {
-        serde_json::to_value(self).unwrap_or_default()
-    }
+impl OperationConstants for ExactAttention {
+    const KIND: &'static str = "attention.exact";
+    const SUMMARY: &'static str =
+        "scores, exact softmax weights and weighted values, one rounding each";
 
     fn inputs(&self) -> Vec<usize> {
         vec![self.query, self.key, self.value]
@@ -63,11 +51,11 @@ impl Operation for FusedAttention {
     }
 
     fn bounds(&self, bounds: &mut Bounds<'_>) -> Result<(), OperationError> {
-        if let Some(flaw) = self.head.flaw() {
+        if let Some(invalid) = self.head.invalid() {
             return Err(OperationError::Shape {
                 what: "constants".to_owned(),
                 expected: "usable ones".to_owned(),
-                found: flaw.to_owned(),
+                found: invalid.to_owned(),
             });
         }
         let width = self.heads * self.head.head_dim;
@@ -89,7 +77,7 @@ impl Operation for FusedAttention {
     }
 
     fn prepare(&self, _weights: &BTreeMap<String, Weights>) -> Box<dyn Step> {
-        Box::new(FusedStep {
+        Box::new(ExactStep {
             operation: self.clone(),
             scratch: Mutex::new(Vec::new()),
         })
@@ -121,13 +109,13 @@ struct Scratch {
     kept_values: Vec<i8>,
 }
 
-struct FusedStep {
-    operation: FusedAttention,
+struct ExactStep {
+    operation: ExactAttention,
     scratch: Mutex<Vec<Scratch>>,
 }
 
-impl Step for FusedStep {
-    fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), Fault> {
+impl Step for ExactStep {
+    fn run(&self, mode: Mode, frame: &mut Frame) -> Result<(), ArithmeticError> {
         let op = &self.operation;
         let tokens = frame.rows(op.query);
         let mut output = frame.take(op.output, tokens);
@@ -185,13 +173,13 @@ impl Step for FusedStep {
     }
 }
 
-impl FusedStep {
+impl ExactStep {
     fn pool<R>(&self, body: impl FnOnce(&mut Vec<Scratch>) -> R) -> R {
         body(&mut self.scratch.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl FusedAttention {
+impl ExactAttention {
     /// Head by head through the specification.
     fn exact(
         &self,
@@ -200,7 +188,7 @@ impl FusedAttention {
         query: &[u8],
         (keys, values): (&[i8], &[i8]),
         output: &mut Storage,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ArithmeticError> {
         let dim = self.head.head_dim;
         let mut codes = vec![0; tokens * dim];
         for head in 0..self.heads {
@@ -208,7 +196,6 @@ impl FusedAttention {
                 queries: &columns(query, width, head * dim, dim),
                 keys: &columns(keys, width, head * dim, dim),
                 values: &columns(values, width, head * dim, dim),
-                visible: head::Visible::All,
             };
             self.head.whole(mode, inputs, &mut codes)?;
             for (at, row) in codes.chunks_exact(dim).enumerate() {
@@ -238,7 +225,7 @@ fn keep(frame: &Frame, values: &[i8], width: usize, kept: &mut Vec<i8>) {
 
 /// One head on vectors.
 fn fast(
-    op: &FusedAttention,
+    op: &ExactAttention,
     head: usize,
     [tokens, width]: [usize; 2],
     query: &[u8],

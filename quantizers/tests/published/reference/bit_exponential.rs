@@ -1,6 +1,6 @@
 //! Bit-exp of IPTQ-ViT (arXiv 2511.15369), as a third party transcribed it.
 
-use crate::integer::Arithmetic;
+use quantizers::integer::Arithmetic;
 
 /// `exp(S q)` for `q <= 0` with 16 fraction bits; `scale` is `floor(S 2^16)`.
 ///
@@ -13,7 +13,7 @@ use crate::integer::Arithmetic;
 /// end of an octave where one half is due. The range of `r` was probably lost in transcription.
 ///
 /// Widths: 34 bits for `q1`, 64 for `t`, 18 for the mantissa.
-pub fn bit_exponential<A: Arithmetic>(arithmetic: &A, q: i64, scale: i64) -> i64 {
+pub(crate) fn bit_exponential<A: Arithmetic>(arithmetic: &A, q: i64, scale: i64) -> i64 {
     let tail = arithmetic.sub(arithmetic.shr(q, 1), arithmetic.shr(q, 4));
     let q = arithmetic.declared(arithmetic.add(q, tail), 34);
     let t = arithmetic.mul(q, scale);

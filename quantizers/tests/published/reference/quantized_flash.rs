@@ -1,6 +1,6 @@
 //! `QFlash` (arXiv 2604.25306): attention in tiles with an integer online softmax.
 
-use crate::integer::{Arithmetic, Wrapping};
+use quantizers::integer::{Arithmetic, Wrapping};
 
 /// Scores that no key has yet.
 const BELOW_EVERY_SCORE: i64 = -(1 << 20);
@@ -18,33 +18,33 @@ const BELOW_EVERY_SCORE: i64 = -(1 << 20);
 /// Widths: 26 bits for scores of 8-bit codes and `d <= 1024`, 32 for `l` and `acc`, 64 for their
 /// products with `a Lm`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QuantizedFlash {
+pub(crate) struct QuantizedFlash {
     /// `R = round(1 / sm)`.
-    pub one: i64,
+    pub(crate) one: i64,
     /// `E = round(-sm 2^16)`, negative.
-    pub reciprocal: i64,
+    pub(crate) reciprocal: i64,
     /// `Qm = round(sm 127 2^16)`.
-    pub to_probability: i64,
+    pub(crate) to_probability: i64,
     /// `Lm = round(2^30 / R)`.
-    pub to_factor: i64,
+    pub(crate) to_factor: i64,
     /// Keys per tile.
-    pub tile: usize,
+    pub(crate) tile: usize,
     /// Values per token.
-    pub head_dim: usize,
+    pub(crate) head_dim: usize,
 }
 
 /// The state of one query after the last tile.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attended {
+pub(crate) struct Attended {
     /// `acc`, `[head_dim]`.
-    pub weighted: Vec<i64>,
+    pub(crate) weighted: Vec<i64>,
     /// `l`.
-    pub total: i64,
+    pub(crate) total: i64,
 }
 
 impl Attended {
     /// `acc / l`, truncated towards zero.
-    pub fn codes(&self) -> Vec<i64> {
+    pub(crate) fn codes(&self) -> Vec<i64> {
         self.weighted
             .iter()
             .map(|value| {
@@ -57,7 +57,7 @@ impl Attended {
 
 impl QuantizedFlash {
     /// `R 2^(x sm)` for `x <= 0`.
-    pub fn power<A: Arithmetic>(&self, arithmetic: &A, x: i64) -> i64 {
+    pub(crate) fn power<A: Arithmetic>(&self, arithmetic: &A, x: i64) -> i64 {
         let octave = arithmetic.shr(arithmetic.mul(x, self.reciprocal), 16);
         let rest = arithmetic.add(x, arithmetic.mul(octave, self.one));
         let mantissa = arithmetic.add(arithmetic.shr(rest, 1), self.one);
@@ -66,7 +66,7 @@ impl QuantizedFlash {
     }
 
     /// Attends one query `[head_dim]` to `keys` and `values`, both `[tokens, head_dim]`.
-    pub fn attend<A: Arithmetic>(
+    pub(crate) fn attend<A: Arithmetic>(
         &self,
         arithmetic: &A,
         query: &[i32],

@@ -1,11 +1,11 @@
 //! What holds for any row: no faults, both modes alike, and the symmetries of the functions.
 
-use super::affine;
 use super::bounds::real_norm;
 use super::samples::{compiled, generator, request, run, symmetric, values};
 use crate::integer::kernel::RowKernel;
 use crate::integer::kernels::KERNELS;
 use crate::integer::kernels::exact::{Norm, TableSoftmax};
+use crate::nonlinear::exact::affine;
 use crate::nonlinear::{Approximation, Compiled, Grid, Nonlinearity, Request};
 use proptest::prelude::*;
 use rand::RngExt;
@@ -111,7 +111,9 @@ fn unusable_constants_are_errors() {
 #[test]
 fn what_would_overflow_is_refused() {
     let request = request(symmetric(50.0, 22), Some(symmetric(4.0, 8)), 4096);
-    let refusal = super::layernorm::LayerNorm.compile(&request).unwrap_err();
+    let refusal = crate::nonlinear::exact::norm::LAYERNORM
+        .compile(&request)
+        .unwrap_err();
     assert!(
         refusal.to_string().contains("expected intermediates"),
         "{refusal}"
@@ -124,8 +126,16 @@ fn what_would_overflow_is_refused() {
         input: coarse,
         ..request
     };
-    assert!(super::softmax::Softmax.compile(&request).is_err());
-    assert!(super::gelu::GELU.compile(&request).is_err());
+    assert!(
+        crate::nonlinear::exact::softmax::Softmax
+            .compile(&request)
+            .is_err()
+    );
+    assert!(
+        crate::nonlinear::exact::pointwise::GELU
+            .compile(&request)
+            .is_err()
+    );
 }
 
 #[test]

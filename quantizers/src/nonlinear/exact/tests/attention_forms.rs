@@ -1,10 +1,10 @@
 //! The forms of integer attention against each other: masks, tiles, vectors, both arithmetics.
 
-use super::attention::compile;
 use super::samples::{generator, symmetric};
-use crate::integer::Fault;
-use crate::integer::attention::{Attention, Inputs, Scores, Sums, Visible};
+use crate::integer::ArithmeticError;
+use crate::integer::attention::{HeadAttention, Inputs, Scores, Sums};
 use crate::integer::kernel::Mode;
+use crate::nonlinear::exact::attention::compile;
 use crate::nonlinear::{AttentionRequest, Grid};
 use proptest::prelude::*;
 use rand::{Rng, RngExt};
@@ -21,7 +21,7 @@ fn bytes_grid(scale: f64, zero_point: i32) -> Grid {
 }
 
 /// A head of width 32 with scores whose softmax is neither flat nor one hot.
-fn head(weight_bits: u32, most_keys: usize, output: Grid) -> Attention {
+fn head(weight_bits: u32, most_keys: usize, output: Grid) -> HeadAttention {
     compile(&AttentionRequest {
         query: bytes_grid(0.02, 120),
         key_scale: 0.02,
@@ -51,19 +51,18 @@ impl Codes {
         }
     }
 
-    fn inputs<'a>(&'a self, visible: Visible<'a>) -> Inputs<'a> {
+    fn inputs(&self) -> Inputs<'_> {
         Inputs {
             queries: &self.queries,
             keys: &self.keys,
             values: &self.values,
-            visible,
         }
     }
 }
 
-/// Codes by [`Attention::whole`] (no tile) or [`Attention::online`], the same in both arithmetics.
-fn run(attention: &Attention, inputs: Inputs<'_>, tile: Option<usize>) -> Vec<i32> {
-    let run = |mode| -> Result<Vec<i32>, Fault> {
+/// Codes by [`HeadAttention::whole`] (no tile) or [`HeadAttention::online`], the same in both arithmetics.
+fn run(attention: &HeadAttention, inputs: Inputs<'_>, tile: Option<usize>) -> Vec<i32> {
+    let run = |mode| -> Result<Vec<i32>, ArithmeticError> {
         let mut out = vec![0; inputs.queries.len()];
         match tile {
             Some(tile) => attention.online(mode, inputs, tile, &mut out)?,
@@ -82,12 +81,12 @@ fn one_tile_is_whole_and_queries_are_independent() {
     let codes = Codes::random(&mut random, 7, 33);
     for weight_bits in [8, 15] {
         let attention = head(weight_bits, 64, symmetric(2.6, 8));
-        let whole = run(&attention, codes.inputs(Visible::All), None);
-        assert_eq!(run(&attention, codes.inputs(Visible::All), Some(33)), whole);
+        let whole = run(&attention, codes.inputs(), None);
+        assert_eq!(run(&attention, codes.inputs(), Some(33)), whole);
         for (query, expected) in codes.queries.chunks(WIDTH).zip(whole.chunks(WIDTH)) {
             let inputs = Inputs {
                 queries: query,
-                ..codes.inputs(Visible::All)
+                ..codes.inputs()
             };
             assert_eq!(run(&attention, inputs, None), expected);
         }
@@ -95,30 +94,12 @@ fn one_tile_is_whole_and_queries_are_independent() {
 }
 
 #[test]
-fn masked_keys_are_not_there() {
+fn a_query_without_keys_gives_the_zero_point() {
     let mut random = generator(2);
-    let codes = Codes::random(&mut random, 5, 20);
+    let codes = Codes::random(&mut random, 5, 0);
     let attention = head(8, 64, symmetric(2.6, 8));
-    let seen: Vec<bool> = (0..20).map(|key| key < 13).collect();
-    let shorter = Inputs {
-        keys: &codes.keys[..13 * WIDTH],
-        values: &codes.values[..13 * WIDTH],
-        ..codes.inputs(Visible::All)
-    };
     for tile in [None, Some(4)] {
-        let masked = run(&attention, codes.inputs(Visible::Keys(&seen)), tile);
-        assert_eq!(masked, run(&attention, shorter, tile));
-        let pairs: Vec<bool> = (0..5 * 20).map(|pair| pair % 20 <= pair / 20 + 3).collect();
-        assert_eq!(
-            run(&attention, codes.inputs(Visible::Pairs(&pairs)), tile),
-            run(
-                &attention,
-                codes.inputs(Visible::Causal { offset: 3 }),
-                tile
-            ),
-        );
-        let none = run(&attention, codes.inputs(Visible::Keys(&[false; 20])), tile);
-        assert_eq!(none, [0; 5 * WIDTH]);
+        assert_eq!(run(&attention, codes.inputs(), tile), [0; 5 * WIDTH]);
     }
 }
 
@@ -137,7 +118,7 @@ fn extreme_codes_do_not_fault() {
                 *code = code.saturating_add(i8::try_from(position / WIDTH).unwrap());
             }
             for tile in [None, Some(1), Some(5)] {
-                run(&attention, codes.inputs(Visible::All), tile);
+                run(&attention, codes.inputs(), tile);
             }
         }
     }
@@ -163,14 +144,11 @@ fn what_would_overflow_is_refused() {
     assert!(refused(66_000));
 }
 
-/// Row steps on vectors, between plain products, against [`Attention::whole`].
-fn assert_steps_agree(codes: &Codes, seen: &[bool]) {
-    let keys = seen.len();
-    let inputs = codes.inputs(Visible::Keys(seen));
+/// Row steps on vectors, between plain products, against [`HeadAttention::whole`].
+fn assert_steps_agree(codes: &Codes, keys: usize) {
     let narrow = head(8, 512, bytes_grid(0.02, 128));
-    let wide = head(15, 512, symmetric(2.6, 16));
-    let expected_bytes = run(&narrow, inputs, None);
-    let all = run(&wide, codes.inputs(Visible::All), None);
+    let wide = head(15, 512, bytes_grid(0.02, 128));
+    let [of_narrow, of_wide] = [&narrow, &wide].map(|head| run(head, codes.inputs(), None));
     for (row, query) in codes.queries.chunks(WIDTH).enumerate() {
         let scores: Vec<i32> = codes
             .keys
@@ -178,34 +156,19 @@ fn assert_steps_agree(codes: &Codes, seen: &[bool]) {
             .map(|key| dot(query, key))
             .collect();
         let zeros = vec![0; keys];
-        let (mut weights, mut low) = (vec![0; keys], vec![0; keys]);
+        let scores = plain(&scores, &zeros);
+        let (mut high, mut low) = (vec![0; keys], vec![0; keys]);
         let mut out = [0; WIDTH];
-        let total = narrow.weights_seen(plain(&scores, &zeros), seen, &mut weights);
-        let sums = weighted(&weights, &codes.values);
+        let place = row * WIDTH..(row + 1) * WIDTH;
+        let total = narrow.weights(scores, &mut high);
+        let sums = weighted(&high, &codes.values);
         narrow.output.bytes(Sums::plain(&sums), total, &mut out);
-        assert_eq!(
-            out.map(i32::from),
-            expected_bytes[row * WIDTH..][..WIDTH],
-            "bytes of query {row}"
-        );
-        if seen.iter().all(|seen| *seen) {
-            let before = weights.clone();
-            assert_eq!(narrow.weights(plain(&scores, &zeros), &mut weights), total);
-            assert_eq!(weights, before);
-        }
-        let total = wide.weights_wide(plain(&scores, &zeros), &mut weights, &mut low);
-        let (high, low) = (
-            weighted(&weights, &codes.values),
-            weighted(&low, &codes.values),
-        );
-        let mut out = [0_i16; WIDTH];
+        assert_eq!(out.map(i32::from), of_narrow[place.clone()], "query {row}");
+        let total = wide.weights_wide(scores, &mut high, &mut low);
+        let [high, low] = [&high, &low].map(|part| weighted(part, &codes.values));
         wide.output
-            .words(Sums::planes(&high, &low), total, &mut out);
-        assert_eq!(
-            out.map(i32::from),
-            all[row * WIDTH..][..WIDTH],
-            "words of query {row}"
-        );
+            .bytes(Sums::planes(&high, &low), total, &mut out);
+        assert_eq!(out.map(i32::from), of_wide[place], "query {row}");
     }
 }
 
@@ -232,11 +195,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn row_steps_agree(seed: u64, seen in prop::collection::vec(any::<bool>(), 1..100), all: bool) {
+    fn row_steps_agree(seed: u64, keys in 1_usize..100) {
         let mut random = generator(seed);
-        let codes = Codes::random(&mut random, 3, seen.len());
-        let seen: Vec<bool> = seen.into_iter().map(|seen| seen || all).collect();
-        assert_steps_agree(&codes, &seen);
+        let codes = Codes::random(&mut random, 3, keys);
+        assert_steps_agree(&codes, keys);
     }
 
     #[test]
@@ -264,10 +226,10 @@ proptest! {
     fn tiles_stay_within_their_bound(seed: u64, keys in 1_usize..120, tile in 1_usize..40) {
         let mut random = generator(seed);
         let codes = Codes::random(&mut random, 2, keys);
-        // Output codes are values: the bound is in their unit.
+        // AttentionOutput codes are values: the bound is in their unit.
         let attention = head(8, 512, Grid { scales: vec![0.02], ..symmetric(1.0, 16) });
-        let whole = run(&attention, codes.inputs(Visible::All), None);
-        let online = run(&attention, codes.inputs(Visible::All), Some(tile));
+        let whole = run(&attention, codes.inputs(), None);
+        let online = run(&attention, codes.inputs(), Some(tile));
         for (row, query) in codes.queries.chunks(WIDTH).enumerate() {
             let scores: Vec<i32> = codes.keys.chunks(WIDTH).map(|key| dot(query, key)).collect();
             let zeros = vec![0; keys];

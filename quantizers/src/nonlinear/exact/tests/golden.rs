@@ -1,16 +1,16 @@
 //! Bit by bit against the recorded vectors of every formula.
 
-use super::minimax::GELU_16;
 use super::samples::{compiled, request, symmetric};
-use super::softmax::{exponential, table};
 use crate::integer::kernels::exact::exponential::{DEGREE_3, DEGREE_4};
 use crate::integer::kernels::exact::{Norm, Segments, TableSoftmax};
 use crate::integer::{Dyadic, Wrapping};
+use crate::nonlinear::exact::minimax::GELU_16;
+use crate::nonlinear::exact::softmax::{exponential, table};
 use crate::nonlinear::{Grid, Nonlinearity};
 use serde_json::Value;
 
 fn golden(operator: &str) -> Value {
-    let text = include_str!("../../../tests/golden/exact_operators.json");
+    let text = include_str!("../../../../tests/golden/exact_operators.json");
     let all: Value = serde_json::from_str(text).unwrap();
     all[operator].clone()
 }

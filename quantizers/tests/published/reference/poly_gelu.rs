@@ -1,6 +1,6 @@
 //! Poly-GELU of IPTQ-ViT (arXiv 2511.15369): the error function by a clipped fourth power.
 
-use crate::integer::{Arithmetic, Dyadic, Rounding};
+use quantizers::integer::{Arithmetic, Dyadic, Rounding};
 
 /// `erf(u) = sign(u) (a (min(|u|, b) - b)^4 + 1)` with 16 fraction bits:
 ///
@@ -12,13 +12,13 @@ use crate::integer::{Arithmetic, Dyadic, Rounding};
 ///
 /// Widths for 32-bit `q`: 63 bits for `|q| u_b`, 19 for `t`, 39 for `t^2` and `z2^2`, 50 for `g`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PolyGelu {
+pub(crate) struct PolyGelu {
     /// `S 2^16 / sqrt 2`.
-    pub argument: Dyadic,
+    pub(crate) argument: Dyadic,
     /// `round(-0.019913 2^16)`.
-    pub a: i64,
+    pub(crate) a: i64,
     /// `round(2.698088 2^16)`.
-    pub b: i64,
+    pub(crate) b: i64,
 }
 
 /// Fraction bits.
@@ -26,7 +26,7 @@ const FRACTION: u32 = 16;
 
 impl PolyGelu {
     /// `g` of a code.
-    pub fn product<A: Arithmetic>(&self, arithmetic: &A, q: i64) -> i64 {
+    pub(crate) fn product<A: Arithmetic>(&self, arithmetic: &A, q: i64) -> i64 {
         let u = self.argument.apply(arithmetic, q.abs(), Rounding::HalfUp);
         let t = arithmetic.declared(arithmetic.sub(u.min(self.b), self.b), 19);
         let square = |value: i64| {

@@ -1,10 +1,11 @@
-//! Keys in tiles, with a running maximum.
+//! Keys in tiles, with a running maximum: what an executor does that has no room for a whole row of
+//! scores, by the constants a program holds for it.
 
-use super::{Attention, Inputs};
+use crate::integer::attention::{HeadAttention, Inputs};
 use crate::integer::kernel::Mode;
-use crate::integer::{Arithmetic, Checked, Fault, Wrapping};
+use crate::integer::{Arithmetic, ArithmeticError, Checked, Wrapping};
 
-impl Attention {
+impl HeadAttention {
     /// Output codes `[queries, head_dim]`, keys taken `tile` at a time.
     ///
     /// With `m' = max(m, tile)`, `a = e(m' - m)`: `l = ((l a + 2^29) >> 30) + (sum p << G)` and the
@@ -15,14 +16,14 @@ impl Attention {
     /// In [`Mode::Checked`], the first fault.
     ///
     /// # Panics
-    /// As [`Attention::whole`], and for a tile of no keys.
-    pub fn online(
+    /// As [`HeadAttention::whole`], and for a tile of no keys.
+    pub(crate) fn online(
         &self,
         mode: Mode,
         inputs: Inputs<'_>,
         tile: usize,
         out: &mut [i32],
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ArithmeticError> {
         match mode {
             Mode::Fast => {
                 self.online_over(&Wrapping, inputs, tile, out);

@@ -12,7 +12,7 @@ use super::moments::{Compensated, Moments};
 
 /// Knots and the moments of the weight shared among them; buffers are reused between rows.
 #[derive(Debug, Default)]
-pub(super) struct Mesh {
+pub(super) struct CoarseProblem {
     /// Indices of the points that are knots, ascending, from the first point to the last.
     pub(super) knots: Vec<usize>,
     /// Moments of the coarse problem, one point per knot.
@@ -25,7 +25,7 @@ pub(super) struct Mesh {
 /// Points per block when the density of a row is sampled.
 const BLOCK: usize = 16;
 
-impl Mesh {
+impl CoarseProblem {
     /// Spreads about `cells` cells so that an optimal codebook would put equally many entries in each:
     /// evenly in the integral of the cube root of the weight density.
     pub(super) fn spread(&mut self, fine: &Moments, points: &[f64], cells: usize) {
@@ -63,7 +63,7 @@ impl Mesh {
         self.share(fine, points);
     }
 
-    /// Grades the mesh around `breaks`: a cell may grow until the slack it adds to the bound is
+    /// Grades the coarse problem around `breaks`: a cell may grow until the slack it adds to the bound is
     /// `growth` times what moving a break there would cost. Ends of windows are knots.
     pub(super) fn grade(
         &mut self,
@@ -277,15 +277,15 @@ mod tests {
         row.load(Row::new(&[0.0, 1.0, 4.0]));
         let (mut fine, mut points) = (Moments::default(), Vec::new());
         fine.load(&row, 0.0, &mut points);
-        let mut mesh = Mesh {
+        let mut problem = CoarseProblem {
             knots: vec![0, 2],
-            ..Mesh::default()
+            ..CoarseProblem::default()
         };
-        mesh.share(&fine, &points);
+        problem.share(&fine, &points);
         // The point at 1 gives 3/4 to 0 and 1/4 to 4: second moments 5/4 * 16 = 20 against 17.
-        assert_eq!(mesh.moments.weight, [0.0, 1.75, 3.0]);
-        assert!((mesh.gap - 3.0).abs() < 1e-12);
-        assert!((mesh.moments.cost(0, 2) - mesh.gap - fine.cost(0, 3)).abs() < 1e-12);
+        assert_eq!(problem.moments.weight, [0.0, 1.75, 3.0]);
+        assert!((problem.gap - 3.0).abs() < 1e-12);
+        assert!((problem.moments.cost(0, 2) - problem.gap - fine.cost(0, 3)).abs() < 1e-12);
     }
 
     proptest! {
@@ -301,16 +301,16 @@ mod tests {
             let (mut fine, mut points) = (Moments::default(), Vec::new());
             fine.load(&row, 0.0, &mut points);
             let best = optimum(&fine, points.len(), breaks);
-            let mut mesh = Mesh::default();
-            mesh.spread(&fine, &points, cells);
-            prop_assert!(mesh.knots.is_sorted_by(|a, b| a < b));
-            let bound = optimum(&mesh.moments, mesh.knots.len(), breaks) - mesh.gap;
+            let mut problem = CoarseProblem::default();
+            problem.spread(&fine, &points, cells);
+            prop_assert!(problem.knots.is_sorted_by(|a, b| a < b));
+            let bound = optimum(&problem.moments, problem.knots.len(), breaks) - problem.gap;
             prop_assert!(bound <= best + 1e-12, "{} {}", bound, best);
-            // Around any split the graded mesh is still a bound.
+            // Around any split the graded problem is still a bound.
             let windows = vec![Window { low: 1, high: points.len() - 1 }; breaks];
             let split: Vec<usize> = (1..=breaks).map(|q| q * points.len() / (breaks + 1)).collect();
-            mesh.grade(&fine, &points, &windows, &split, 0.5);
-            let bound = optimum(&mesh.moments, mesh.knots.len(), breaks) - mesh.gap;
+            problem.grade(&fine, &points, &windows, &split, 0.5);
+            let bound = optimum(&problem.moments, problem.knots.len(), breaks) - problem.gap;
             prop_assert!(bound <= best + 1e-12, "{} {}", bound, best);
         }
     }

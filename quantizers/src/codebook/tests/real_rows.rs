@@ -1,7 +1,7 @@
 //! The optimum on the rows of a trained model with its Fisher.
 
 use super::exactness::{plain_optimum, squared_error};
-use super::{Row, Solver};
+use crate::codebook::{Row, Solver};
 use half::f16;
 use safetensors::{Dtype, SafeTensors};
 use std::path::PathBuf;

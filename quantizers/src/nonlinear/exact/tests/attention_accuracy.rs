@@ -1,10 +1,10 @@
 //! Integer attention against the real one on the same 8-bit inputs.
 
-use super::attention::{compile, decay};
 use super::samples::{generator, largest, normal, quantized, sqnr_db, symmetric, values};
-use crate::integer::attention::{Attention, Inputs, NARROW, POSITION_BITS, Visible, WIDE, at};
+use crate::integer::attention::{HeadAttention, Inputs, NARROW, POSITION_BITS, WIDE, at};
 use crate::integer::kernel::Mode;
 use crate::integer::{Checked, Wrapping};
+use crate::nonlinear::exact::attention::{compile, decay};
 use crate::nonlinear::{AttentionRequest, Grid};
 use rand::RngExt;
 
@@ -90,17 +90,16 @@ impl Bytes {
         }
     }
 
-    fn inputs<'a>(&'a self, visible: Visible<'a>) -> Inputs<'a> {
+    fn inputs(&self) -> Inputs<'_> {
         Inputs {
             queries: &self.queries,
             keys: &self.keys,
             values: &self.values,
-            visible,
         }
     }
 }
 
-fn head(set: &Set, weight_bits: u32, output: Grid) -> Attention {
+fn head(set: &Set, weight_bits: u32, output: Grid) -> HeadAttention {
     compile(&AttentionRequest {
         query: Grid {
             scales: vec![set.scales[0]],
@@ -120,7 +119,7 @@ fn head(set: &Set, weight_bits: u32, output: Grid) -> Attention {
     .unwrap()
 }
 
-fn codes_of(attention: &Attention, inputs: Inputs<'_>, tile: Option<usize>) -> Vec<i32> {
+fn codes_of(attention: &HeadAttention, inputs: Inputs<'_>, tile: Option<usize>) -> Vec<i32> {
     let mut out = vec![0; inputs.queries.len()];
     let outcome = match tile {
         Some(tile) => attention.online(Mode::Fast, inputs, tile, &mut out),
@@ -135,7 +134,7 @@ fn measured(set: &Set, weight_bits: u32, bits: u32, tile: Option<usize>) -> f64 
     let output = symmetric(largest(&set.reference), bits);
     let attention = head(set, weight_bits, output.clone());
     let bytes = Bytes::of(&set.codes);
-    let found = codes_of(&attention, bytes.inputs(Visible::All), tile);
+    let found = codes_of(&attention, bytes.inputs(), tile);
     sqnr_db(&set.reference, &values(&found, &output))
 }
 
@@ -236,7 +235,7 @@ fn tables_are_rounded_powers() {
 fn weights_of_distances_are_those_of_exponentials() {
     for scale in [1e-11, 3e-6, 2.3e-4, 0.01, 0.7, 9.9] {
         let decay = decay(scale).unwrap();
-        assert_eq!(decay.flaw(), None);
+        assert_eq!(decay.invalid(), None);
         decay.bounds().unwrap();
         for bits in [8, 15] {
             let full = f64::from((1 << bits) - 1);
