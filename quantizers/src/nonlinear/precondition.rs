@@ -1,4 +1,4 @@
-//! Preconditions that approximations share, and refusals that name who refused.
+//! Preconditions that approximations share, and errors that name the approximation.
 
 use super::{Approximation, ApproximationError, Compiled, Grid, Nonlinearity, Request};
 use crate::integer::kernels::EvenRequantization;

@@ -1,4 +1,4 @@
-//! One layer's answer to how many of its weights exceed a limit, and the factor all layers share.
+//! How many weights of one layer exceed a limit, and the factor all layers share.
 
 use super::order::order_statistics;
 use crate::MatrixRef;

@@ -210,7 +210,7 @@ impl Source for Random {
     }
 }
 
-/// Compiles `graph` with every slot of `family` (`auto` for a contest of all).
+/// Compiles `graph` with every slot of `family` (`auto` measured among all of them).
 pub(super) fn compiled(
     graph: &EncoderGraph,
     family: &str,

@@ -101,7 +101,7 @@ macro_rules! raw {
             for row in rows.codes.chunks(width) {
                 let values = both!(|a| {
                     let statistics = kernel.statistics(a, row);
-                    let values = row.iter().map(|q| kernel.normalised(a, *q, statistics));
+                    let values = row.iter().map(|q| statistics.normalised(a, *q));
                     values.collect::<Vec<_>>()
                 });
                 let values = values.iter().enumerate();

@@ -47,10 +47,7 @@ fn program() -> Program {
                 constant: (0..20).map(|channel| channel * 1000).collect(),
                 requantize,
             }),
-            Box::new(Mean {
-                input: 0,
-                output: 1,
-            }),
+            Box::new(Mean::new(0, 1)),
         ],
         weights: BTreeMap::from([(name, Weights::new(VOCABULARY, WIDTH, codes))]),
         output: ProgramOutput {

@@ -29,10 +29,7 @@ impl<'a> Walk<'a> {
         let first = |walk: &mut Self, tensor: &Tensor| {
             let element = Element::of(tensor.grid.low, tensor.grid.high);
             let buffer = walk.builder.buffer_of("first", width, element);
-            walk.builder.push(First {
-                input: tensor.buffer,
-                output: buffer,
-            });
+            walk.builder.push(First::new(tensor.buffer, buffer));
             Tensor {
                 buffer,
                 ..tensor.clone()
@@ -131,27 +128,18 @@ impl<'a> Walk<'a> {
         let pooled = match pooling {
             Pooling::Mean => {
                 let pooled = self.builder.buffer_of("pooled", width, Element::I32);
-                self.builder.push(Mean {
-                    input: fine.buffer,
-                    output: pooled,
-                });
+                self.builder.push(Mean::new(fine.buffer, pooled));
                 pooled
             }
             Pooling::First => {
                 let element = Element::of(fine.grid.low, fine.grid.high);
                 let pooled = self.builder.buffer_of("pooled", width, element);
-                self.builder.push(First {
-                    input: fine.buffer,
-                    output: pooled,
-                });
+                self.builder.push(First::new(fine.buffer, pooled));
                 pooled
             }
         };
         let output = self.builder.buffer_of("embedding", width, Element::I16);
-        self.builder.push(UnitLength {
-            input: pooled,
-            output,
-        });
+        self.builder.push(UnitLength::new(pooled, output));
         let shift = unit_length::FRACTION_BITS;
         ProgramOutput {
             kind: OutputKind::Embedding,

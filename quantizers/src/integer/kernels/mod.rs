@@ -8,6 +8,7 @@ pub mod fq_vit;
 pub mod i_bert;
 pub mod i_vit;
 pub mod rounded_quotient;
+pub mod row_norm;
 
 pub use even_requantization::EvenRequantization;
 

@@ -10,6 +10,7 @@ pub mod linear;
 pub mod mean;
 pub mod norm;
 pub mod patches;
+pub mod rows;
 pub mod tokens;
 pub mod unit_length;
 

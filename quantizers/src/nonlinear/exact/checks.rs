@@ -6,7 +6,7 @@ use crate::nonlinear::{ApproximationError, Compiled, Grid, Nonlinearity, Request
 /// Name of the family in recipes.
 pub(super) const FAMILY: &str = "exact";
 
-/// The refusal of `function`.
+/// The error of `function`.
 pub(super) fn refuse(
     function: Nonlinearity,
     expected: impl Into<String>,

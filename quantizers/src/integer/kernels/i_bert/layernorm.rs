@@ -1,13 +1,9 @@
 //! I-LayerNorm of I-BERT: rounded mean, Newton's root, one integer division a row.
 
-#![expect(
-    clippy::inline_always,
-    reason = "loops vectorise only when the arithmetic is inlined"
-)]
-
 use crate::integer::kernel::KernelConstants;
 use crate::integer::kernels::EvenRequantization;
 use crate::integer::kernels::rounded_quotient::rounded_mean;
+use crate::integer::kernels::row_norm::{self, Statistics, centred_squares};
 use crate::integer::square_root::square_root;
 use crate::integer::{Arithmetic, Interval, WidthError};
 use serde::{Deserialize, Serialize};
@@ -40,25 +36,12 @@ pub struct LayerNorm {
     pub requantization: EvenRequantization,
 }
 
-/// What the values of a row are normalised by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Statistics {
-    /// Rounded mean.
-    pub mean: i64,
-    /// `f`, 0 for a row without variance.
-    pub reciprocal: i64,
-}
-
 impl LayerNorm {
     /// Mean and reciprocal deviation of a row.
     pub fn statistics<A: Arithmetic>(&self, arithmetic: &A, row: &[i32]) -> Statistics {
         let mean = rounded_mean(arithmetic, row);
-        let variance = row.iter().fold(0, |sum, q| {
-            let y = arithmetic.sub(i64::from(*q), mean);
-            let y = arithmetic.shr(arithmetic.declared(y, 24), self.shift);
-            arithmetic.add(sum, arithmetic.mul(y, y))
-        });
-        let root = square_root(arithmetic, arithmetic.declared(variance, 63));
+        let variance = centred_squares(arithmetic, row, mean, self.shift);
+        let root = square_root(arithmetic, variance);
         let deviation = arithmetic.declared(arithmetic.shl(root, self.shift), 33);
         let reciprocal = if deviation == 0 {
             0
@@ -67,47 +50,6 @@ impl LayerNorm {
         };
         Statistics { mean, reciprocal }
     }
-
-    /// `n` of one value.
-    #[inline(always)]
-    pub fn normalised<A: Arithmetic>(&self, arithmetic: &A, q: i32, row: Statistics) -> i64 {
-        let y = arithmetic.sub(i64::from(q), row.mean);
-        let product = arithmetic.mul(y, row.reciprocal);
-        arithmetic.shr(arithmetic.declared(product, 34), 1)
-    }
-}
-
-/// The codes of a row whose values are `normalised` one by one.
-#[inline(always)]
-pub(in crate::integer::kernels) fn affine_codes<A: Arithmetic>(
-    arithmetic: &A,
-    (bias, requantization): (&[i64], &EvenRequantization),
-    input: &[i32],
-    output: &mut [i32],
-    normalised: impl Fn(i32) -> i64,
-) {
-    for (channel, (q, code)) in input.iter().zip(output).enumerate() {
-        let sum = arithmetic.declared(arithmetic.add(normalised(*q), bias[channel]), 62);
-        *code = requantization.code(arithmetic, sum, channel);
-    }
-}
-
-/// Bounds of the codes, for normalised values of at most `2^31` in magnitude.
-pub(in crate::integer::kernels) fn affine_bounds(
-    bias: &[i64],
-    requantization: &EvenRequantization,
-) -> Result<Interval, WidthError> {
-    let normalised = Interval::symmetric(1 << 31);
-    let mut codes: Option<Interval> = None;
-    for (channel, bias) in bias.iter().enumerate() {
-        let bias = i128::from(*bias);
-        let sum = normalised
-            .plus(Interval::new(bias, bias))
-            .within(62, "normalised value and bias")?;
-        let found = requantization.bounds(sum, channel)?;
-        codes = Some(codes.map_or(found, |codes| codes.union(found)));
-    }
-    Ok(codes.unwrap_or(Interval::new(0, 0)))
 }
 
 impl KernelConstants for LayerNorm {
@@ -117,10 +59,9 @@ impl KernelConstants for LayerNorm {
         if input.is_empty() {
             return;
         }
-        let row = self.statistics(arithmetic, input);
-        let normalised = |q| self.normalised(arithmetic, q, row);
         let affine = (self.bias.as_slice(), &self.requantization);
-        affine_codes(arithmetic, affine, input, output, normalised);
+        self.statistics(arithmetic, input)
+            .codes(arithmetic, affine, input, output);
     }
 
     fn bounds(&self, input: Interval, _width: usize) -> Result<Interval, WidthError> {
@@ -136,16 +77,13 @@ impl KernelConstants for LayerNorm {
             i64::try_from(variance.high).unwrap_or(i64::MAX),
         ));
         Interval::new(0, root << self.shift).within(33, "deviation")?;
-        affine_bounds(&self.bias, &self.requantization)
+        row_norm::code_bounds(&self.bias, &self.requantization)
     }
 
     fn invalid(&self) -> Option<&'static str> {
-        if self.bias.is_empty() {
-            Some("a LayerNorm without channels")
-        } else if self.shift > 30 {
-            Some("a LayerNorm with a shift out of range")
-        } else {
-            self.requantization.invalid(self.bias.len())
+        if self.shift > 30 {
+            return Some("a LayerNorm with a shift out of range");
         }
+        row_norm::invalid(&self.bias, &self.requantization)
     }
 }

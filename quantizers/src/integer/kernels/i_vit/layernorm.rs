@@ -1,15 +1,10 @@
 //! I-LayerNorm of I-ViT: as I-BERT's, with ten Newton steps and no shift.
 
-#![expect(
-    clippy::inline_always,
-    reason = "loops vectorise only when the arithmetic is inlined"
-)]
-
 use super::softmax::NUMERATOR;
 use crate::integer::kernel::KernelConstants;
 use crate::integer::kernels::EvenRequantization;
-use crate::integer::kernels::i_bert::layernorm::{Statistics, affine_bounds, affine_codes};
 use crate::integer::kernels::rounded_quotient::rounded_mean;
+use crate::integer::kernels::row_norm::{self, Statistics, centred_squares};
 use crate::integer::square_root::ten_steps;
 use crate::integer::{Arithmetic, Interval, WidthError};
 use serde::{Deserialize, Serialize};
@@ -30,7 +25,7 @@ use serde::{Deserialize, Serialize};
 /// | `V` | `2 k + ceil(log2 C) + 1`, at most 63 |
 /// | `std` | 49 |
 /// | `f` | 32 |
-/// | `y f` | 33: `y` is at most `std`, of either sign |
+/// | `y f` | 33: `y` is at most `std`, of either sign; declared 34 |
 /// | `n + bias` | 62 |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,21 +40,10 @@ impl LayerNorm {
     /// Mean and reciprocal deviation of a row.
     pub fn statistics<A: Arithmetic>(&self, arithmetic: &A, row: &[i32]) -> Statistics {
         let mean = rounded_mean(arithmetic, row);
-        let variance = row.iter().fold(0, |sum, q| {
-            let y = arithmetic.declared(arithmetic.sub(i64::from(*q), mean), 24);
-            arithmetic.add(sum, arithmetic.mul(y, y))
-        });
-        let deviation = ten_steps(arithmetic, arithmetic.declared(variance, 63));
+        let variance = centred_squares(arithmetic, row, mean, 0);
+        let deviation = ten_steps(arithmetic, variance);
         let reciprocal = arithmetic.div_floor(NUMERATOR, deviation);
         Statistics { mean, reciprocal }
-    }
-
-    /// `n` of one value.
-    #[inline(always)]
-    pub fn normalised<A: Arithmetic>(&self, arithmetic: &A, q: i32, row: Statistics) -> i64 {
-        let y = arithmetic.sub(i64::from(q), row.mean);
-        let product = arithmetic.mul(y, row.reciprocal);
-        arithmetic.shr(arithmetic.declared(product, 33), 1)
     }
 }
 
@@ -70,10 +54,9 @@ impl KernelConstants for LayerNorm {
         if input.is_empty() {
             return;
         }
-        let row = self.statistics(arithmetic, input);
-        let normalised = |q| self.normalised(arithmetic, q, row);
         let affine = (self.bias.as_slice(), &self.requantization);
-        affine_codes(arithmetic, affine, input, output, normalised);
+        self.statistics(arithmetic, input)
+            .codes(arithmetic, affine, input, output);
     }
 
     fn bounds(&self, input: Interval, _width: usize) -> Result<Interval, WidthError> {
@@ -82,14 +65,10 @@ impl KernelConstants for LayerNorm {
         y.squared()
             .times(Interval::new(0, self.bias.len() as i128))
             .within(63, "sum of squares")?;
-        affine_bounds(&self.bias, &self.requantization)
+        row_norm::code_bounds(&self.bias, &self.requantization)
     }
 
     fn invalid(&self) -> Option<&'static str> {
-        if self.bias.is_empty() {
-            Some("a LayerNorm without channels")
-        } else {
-            self.requantization.invalid(self.bias.len())
-        }
+        row_norm::invalid(&self.bias, &self.requantization)
     }
 }

@@ -6,7 +6,6 @@
 
 mod channels;
 mod code;
-mod lookup;
 mod requantize;
 mod residual;
 mod store;
@@ -17,7 +16,6 @@ mod tests;
 
 pub use channels::{RequantizeError, Scales};
 pub use code::Code;
-pub use lookup::ByteTable;
 pub use requantize::Requantize;
 pub use residual::{AddResidual, Branch, Residual};
-pub use store::{Store, StoreLookup, StoreMapped, StoreTables};
+pub use store::{ByteTable, Store, StoreLookup, StoreMapped, StoreTables};
