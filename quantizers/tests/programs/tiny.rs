@@ -167,7 +167,12 @@ impl Source for Random {
 
     fn statistics(&self, point: &str) -> Result<PointStatistics, SourceError> {
         let width = channels(point);
-        let lengths = vec![12, 12];
+        // Two sequences of text, or images of as many rows as there are.
+        let length = self.rows.min(12);
+        let lengths: Vec<usize> = (0..24)
+            .step_by(length)
+            .map(|at| length.min(24 - at))
+            .collect();
         let values = random(point, 24 * width, 2.0);
         let of = |channel: usize| values.iter().skip(channel).step_by(width).copied();
         let each = |fold: &dyn Fn(usize) -> f32| (0..width).map(fold).collect::<Vec<f32>>();

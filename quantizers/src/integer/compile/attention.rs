@@ -63,7 +63,7 @@ impl Builder<'_> {
         let slot = format!("{}.softmax", block.output.input_point);
         let seen = |node: &LinearNode| self.at(&node.output_point(), |p| p.samples().cloned());
         let [query, key, value] = [seen(&block.query)?, seen(&block.key)?, seen(&block.value)?];
-        let samples = AttentionSamples::new(block, [&query, &key, &value]);
+        let samples = AttentionSamples::new(block, [&query, &key, &value], self.max_rows);
         let compile = |approximation: &'static dyn Approximation| {
             self.attention_candidate(approximation, block, tensors, &samples, &slot)
         };

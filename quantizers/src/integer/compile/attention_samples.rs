@@ -56,8 +56,13 @@ struct HeadSamples {
 }
 
 impl AttentionSamples {
-    /// Of the queries, keys and values seen in calibration.
-    pub(super) fn new(block: &Block, [query, key, value]: [&Samples; 3]) -> Self {
+    /// Of the queries, keys and values seen in calibration, in sequences of at most `most_tokens`: a
+    /// program takes no longer ones.
+    pub(super) fn new(
+        block: &Block,
+        [query, key, value]: [&Samples; 3],
+        most_tokens: usize,
+    ) -> Self {
         let mut sequences = Vec::new();
         let mut kept = 0;
         let inputs = query
@@ -67,6 +72,9 @@ impl AttentionSamples {
         for (&tokens, ((query, key), value)) in query.lengths.iter().zip(inputs) {
             if kept >= SCORE_ROWS {
                 break;
+            }
+            if tokens > most_tokens {
+                continue;
             }
             let inputs = [query, key, value]
                 .map(|values| values.iter().copied().map(f64::from).collect::<Vec<f64>>());
