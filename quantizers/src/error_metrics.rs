@@ -4,7 +4,11 @@
 //! number of threads.
 
 use crate::MatrixRef;
+use crate::linalg::product::{Strided, multiply};
 use rayon::prelude::*;
+
+/// Rows whose outputs are compared at once.
+const OUTPUT_ROWS: usize = 256;
 
 /// Energy of a signal and of the error against it.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -29,6 +33,56 @@ impl Deviation {
             .map(|row| Self::of_row(original.row(row), approximation.row(row)))
             .collect();
         rows.into_iter().fold(Self::default(), Self::and)
+    }
+
+    /// Compares the outputs of a layer with the weights `approximation` and `original`,
+    /// `[rows, cols]` both, over the tokens whose `X^T X` is `hessian` `[cols, cols]`:
+    /// `sum w^2` is `tr(W H W^T)`, `sum (w - w')^2` is `tr(D H D^T)` with `D = W - W'`; `largest` is that of
+    /// the weights.
+    ///
+    /// # Panics
+    /// When the shapes differ.
+    pub fn of_outputs(
+        original: MatrixRef<'_>,
+        approximation: MatrixRef<'_>,
+        hessian: MatrixRef<'_>,
+    ) -> Self {
+        let (rows, cols) = (original.rows(), original.cols());
+        assert_same_shape(original, approximation);
+        assert_eq!(
+            (cols, cols),
+            (hessian.rows(), hessian.cols()),
+            "inputs by inputs"
+        );
+        if cols == 0 {
+            return Self::default();
+        }
+        let moments = Strided::row_major(hessian.data(), cols);
+        let energy = |matrix: &[f32]| {
+            let mut through = vec![0.0; matrix.len()];
+            multiply(Strided::row_major(matrix, cols), moments, &mut through, cols, false);
+            let products = matrix.chunks(cols).zip(through.chunks(cols));
+            products.fold(0.0, |sum, (matrix, through)| {
+                let pairs = matrix.iter().zip(through);
+                sum + pairs.fold(0.0, |sum, (a, b)| sum + f64::from(*a) * f64::from(*b))
+            })
+        };
+        let strips: Vec<Self> = (0..rows)
+            .into_par_iter()
+            .step_by(OUTPUT_ROWS)
+            .map(|from| {
+                let part = from * cols..(from + OUTPUT_ROWS).min(rows) * cols;
+                let original = &original.data()[part.clone()];
+                let pairs = original.iter().zip(&approximation.data()[part]);
+                let errors: Vec<f32> = pairs.map(|(weight, value)| weight - value).collect();
+                Self {
+                    signal: energy(original),
+                    error: energy(&errors).max(0.0),
+                    largest: errors.iter().fold(0.0, |most, error| most.max(error.abs())),
+                }
+            })
+            .collect();
+        strips.into_iter().fold(Self::default(), Self::and)
     }
 
     /// Both deviations together.

@@ -51,6 +51,31 @@ impl Point {
     }
 }
 
+/// One value for all weights, or one for each.
+#[derive(Clone, Copy)]
+enum Lanes<'a> {
+    Same(f32),
+    Each(&'a [f32]),
+}
+
+impl Lanes<'_> {
+    /// Combines each of `values` with its own; `from` is the place of the first.
+    fn apply(self, from: usize, values: &mut [f32], combine: impl Fn(f32, f32) -> f32) {
+        match self {
+            Self::Same(own) => {
+                for value in values {
+                    *value = combine(*value, own);
+                }
+            }
+            Self::Each(own) => {
+                for (value, own) in values.iter_mut().zip(&own[from..]) {
+                    *value = combine(*value, *own);
+                }
+            }
+        }
+    }
+}
+
 impl Grid {
     /// Smallest and largest code.
     pub fn code_range(self) -> (i8, i8) {
@@ -105,23 +130,50 @@ impl Grid {
     /// # Panics
     /// When `codes` is not as long as `weights`.
     pub fn codes(self, weights: &[f32], point: Point, codes: &mut [i8]) {
+        let zero = (point.zero_point != 0).then_some(Lanes::Same(f32::from(point.zero_point)));
+        self.codes_on(weights, Lanes::Same(point.scale), zero, codes);
+    }
+
+    /// The codes of `weights`, each on the grid of the scale and zero point at its place; without
+    /// `zero_points` they are 0.
+    ///
+    /// # Panics
+    /// When the slices differ in length.
+    pub fn codes_each(
+        self,
+        weights: &[f32],
+        scales: &[f32],
+        zero_points: Option<&[f32]>,
+        codes: &mut [i8],
+    ) {
+        assert_eq!(weights.len(), scales.len(), "one scale per weight");
+        if let Some(zero_points) = zero_points {
+            assert_eq!(weights.len(), zero_points.len(), "one zero point per weight");
+        }
+        self.codes_on(weights, Lanes::Each(scales), zero_points.map(Lanes::Each), codes);
+    }
+
+    fn codes_on(
+        self,
+        weights: &[f32],
+        scales: Lanes<'_>,
+        zero_points: Option<Lanes<'_>>,
+        codes: &mut [i8],
+    ) {
         assert_eq!(weights.len(), codes.len(), "one code per weight");
         let (qmin, qmax) = self.code_range();
         let (qmin, qmax) = (f32::from(qmin), f32::from(qmax));
-        let zero = f32::from(point.zero_point);
         let mut scaled = [0.0f32; LANES];
-        for (codes, weights) in codes.chunks_mut(LANES).zip(weights.chunks(LANES)) {
+        let chunks = codes.chunks_mut(LANES).zip(weights.chunks(LANES));
+        for (chunk, (codes, weights)) in chunks.enumerate() {
+            let from = chunk * LANES;
             let scaled = &mut scaled[..weights.len()];
             scaled.copy_from_slice(weights);
             self.step(scaled);
-            for value in &mut *scaled {
-                *value /= point.scale;
-            }
+            scales.apply(from, scaled, |value, scale| value / scale);
             self.step(scaled);
-            if point.zero_point != 0 {
-                for value in &mut *scaled {
-                    *value += zero;
-                }
+            if let Some(zero_points) = zero_points {
+                zero_points.apply(from, scaled, |value, zero| value + zero);
                 self.step(scaled);
             }
             for (code, value) in codes.iter_mut().zip(scaled) {

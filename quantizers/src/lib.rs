@@ -4,6 +4,7 @@
 //! OUTPUT channels; a quantizer turns it into a [`QuantizedTensor`]; a format turns that into named
 //! safetensors entries and back.
 
+pub mod linalg;
 pub mod matrix;
 pub mod nearest;
 pub mod statistics;

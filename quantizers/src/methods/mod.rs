@@ -5,6 +5,7 @@
 pub mod grid_parameters;
 pub mod parameters;
 mod clipping;
+pub mod gptq;
 mod kmeans;
 mod plan;
 mod rtn;
@@ -130,6 +131,14 @@ pub enum QuantizeError {
         col: usize,
         /// The value.
         value: f32,
+    },
+    /// A Hessian that is none: even strongly damped it has no Cholesky factor.
+    #[error(
+        "the Hessian is not positive definite at column {col}, even with its mean diagonal added to the diagonal"
+    )]
+    NotPositive {
+        /// Column of the bad pivot.
+        col: usize,
     },
     /// A weight that f16 tables and sparse values cannot reach.
     #[error(

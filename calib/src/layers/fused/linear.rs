@@ -2,7 +2,7 @@
 
 use super::host::{Host, HostOperation, apply, contiguous, shape, tensor, values};
 use super::strided::{matrix, viewable};
-use crate::layers::kernels::product::{Strided, add_product, product};
+use quantizers::linalg::product::{Strided, add_product, product};
 use crate::layers::weight::Weight;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{Shape, Tensor, module};

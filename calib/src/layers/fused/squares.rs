@@ -2,7 +2,7 @@
 
 use super::host::{Host, contiguous, shape, tensor, values};
 use crate::hidden;
-use crate::layers::kernels::product::Strided;
+use quantizers::linalg::product::Strided;
 use crate::layers::kernels::squares as kernel;
 use burn::backend::Flex;
 use burn::tensor::{Shape, Tensor};

@@ -1,7 +1,7 @@
 //! Tensor layouts as strided matrices.
 
 use super::host::contiguous;
-use crate::layers::kernels::product::Strided;
+use quantizers::linalg::product::Strided;
 use burn::backend::flex::FlexTensor;
 
 /// Strides and offset of a layout without flips and with adjacent columns.

@@ -2,7 +2,7 @@
 
 use super::exponential::exp;
 use super::lanes;
-use super::product::{Strided, multiply};
+use quantizers::linalg::product::{Strided, multiply};
 use crate::layers::Pattern;
 use multiversion::multiversion;
 use std::ops::Range;

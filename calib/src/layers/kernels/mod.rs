@@ -16,7 +16,6 @@ pub mod cross_entropy;
 pub mod exponential;
 pub mod lanes;
 pub mod norm;
-pub mod product;
 pub mod rotary;
 pub mod squares;
 pub mod transpose;

@@ -1,6 +1,6 @@
 //! Rotation of channel pairs by position, half-rotation layout.
 
-use super::product::Strided;
+use quantizers::linalg::product::Strided;
 use multiversion::multiversion;
 
 /// Rotates the rows of one head `[tokens, head_dim]` by the angles whose cosines and sines are given.

@@ -1,6 +1,6 @@
 //! Sums of squared products, a tile of the result at a time.
 
-use super::product::{Strided, multiply};
+use quantizers::linalg::product::{Strided, multiply};
 use multiversion::multiversion;
 use rayon::prelude::*;
 

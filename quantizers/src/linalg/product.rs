@@ -1,5 +1,6 @@
 //! Matrix products on strided views of slices.
 
+use super::scalar::Scalar;
 use rayon::prelude::*;
 
 /// Rows of the result computed by one task. Each entry is summed in the same order whatever the
@@ -8,21 +9,21 @@ const TASK_ROWS: usize = 512;
 
 /// A matrix inside a slice: entry `(r, c)` is `data[r * row_stride + c * col_stride]`.
 #[derive(Debug, Clone, Copy)]
-pub struct Strided<'a> {
-    data: &'a [f32],
+pub struct Strided<'a, T = f32> {
+    data: &'a [T],
     rows: usize,
     cols: usize,
     row_stride: usize,
     col_stride: usize,
 }
 
-impl<'a> Strided<'a> {
+impl<'a, T: Scalar> Strided<'a, T> {
     /// A view of `rows` by `cols` entries.
     ///
     /// # Panics
     /// The last entry lies outside `data`.
     pub fn new(
-        data: &'a [f32],
+        data: &'a [T],
         rows: usize,
         cols: usize,
         row_stride: usize,
@@ -48,7 +49,7 @@ impl<'a> Strided<'a> {
     ///
     /// # Panics
     /// `cols` does not divide the length of `data`.
-    pub fn row_major(data: &'a [f32], cols: usize) -> Self {
+    pub fn row_major(data: &'a [T], cols: usize) -> Self {
         assert!(
             data.len().is_multiple_of(cols),
             "rows of {cols} in {} values",
@@ -97,7 +98,7 @@ impl<'a> Strided<'a> {
     ///
     /// # Panics
     /// The columns are not adjacent, or there is no such row.
-    pub fn row(&self, row: usize) -> &'a [f32] {
+    pub fn row(&self, row: usize) -> &'a [T] {
         assert!(self.col_stride == 1 && row < self.rows);
         &self.data[row * self.row_stride..][..self.cols]
     }
@@ -108,10 +109,35 @@ impl<'a> Strided<'a> {
 ///
 /// # Panics
 /// The shapes do not fit together.
-pub fn multiply(
-    left: Strided<'_>,
-    right: Strided<'_>,
-    out: &mut [f32],
+pub fn multiply<T: Scalar>(
+    left: Strided<'_, T>,
+    right: Strided<'_, T>,
+    out: &mut [T],
+    out_stride: usize,
+    add: bool,
+) {
+    into_slice(left, right, T::ONE, out, out_stride, add);
+}
+
+/// `out += factor * left · right`, with `out` as in [`multiply`].
+///
+/// # Panics
+/// The shapes do not fit together.
+pub fn add_multiple<T: Scalar>(
+    factor: T,
+    left: Strided<'_, T>,
+    right: Strided<'_, T>,
+    out: &mut [T],
+    out_stride: usize,
+) {
+    into_slice(left, right, factor, out, out_stride, true);
+}
+
+fn into_slice<T: Scalar>(
+    left: Strided<'_, T>,
+    right: Strided<'_, T>,
+    factor: T,
+    out: &mut [T],
     out_stride: usize,
     add: bool,
 ) {
@@ -124,24 +150,25 @@ pub fn multiply(
         "{rows} x {cols} results every {out_stride} in {} values",
         out.len()
     );
-    into_pointer(left, right, out.as_mut_ptr(), out_stride, add);
+    into_pointer(left, right, factor, out.as_mut_ptr(), out_stride, add);
 }
 
-/// The product at `out`, which the callers checked to have room for its rows every `out_stride` values, and
-/// to hold values if `add`.
+/// `factor * left · right` at `out`, or added to it, which the callers checked to have room for its rows every
+/// `out_stride` values, and to hold values if `add`.
 #[expect(unsafe_code, reason = "gemm takes pointers and strides")]
-fn into_pointer(
-    left: Strided<'_>,
-    right: Strided<'_>,
-    out: *mut f32,
+fn into_pointer<T: Scalar>(
+    left: Strided<'_, T>,
+    right: Strided<'_, T>,
+    factor: T,
+    out: *mut T,
     out_stride: usize,
     add: bool,
 ) {
     let depth = left.cols;
     assert_eq!(depth, right.rows, "the inner dimensions of a product");
     // SAFETY: the views were checked on construction to lie inside their slices and the result by the
-    // callers, who borrow it uniquely, so it overlaps neither factor. It is not read unless `add`. A factor
-    // without entries (depth 0) is never read.
+    // callers, who borrow it uniquely, so it overlaps neither factor. It is not read unless `add`. A
+    // factor without entries (depth 0) is never read.
     unsafe {
         gemm::gemm(
             left.rows,
@@ -157,8 +184,8 @@ fn into_pointer(
             right.data.as_ptr(),
             right.col_stride.cast_signed(),
             right.row_stride.cast_signed(),
-            1.0,
-            1.0,
+            T::ONE,
+            factor,
             false,
             false,
             false,
@@ -185,7 +212,7 @@ pub fn product(left: Strided<'_>, right: Strided<'_>) -> Vec<f32> {
             .for_each(|(task, out)| {
                 let from = task * TASK_ROWS;
                 let rows = left.slice_rows(from, from + out.len() / right.cols);
-                into_pointer(rows, right, out.as_mut_ptr().cast(), right.cols, false);
+                into_pointer(rows, right, 1.0, out.as_mut_ptr().cast(), right.cols, false);
             });
     }
     // SAFETY: the tasks together wrote all `size` values, each its rows.
