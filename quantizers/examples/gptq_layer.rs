@@ -77,6 +77,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn cpu_seconds() -> f64 {
     let stat = fs_err::read_to_string("/proc/self/stat").unwrap_or_default();
     let times = stat.rsplit(')').next().unwrap_or_default().split(' ');
-    let ticks = times.skip(12).take(2).map(|time| time.parse::<f64>().unwrap_or(f64::NAN));
+    let ticks = times
+        .skip(12)
+        .take(2)
+        .map(|time| time.parse::<f64>().unwrap_or(f64::NAN));
     ticks.sum::<f64>() / 100.0
 }

@@ -60,7 +60,13 @@ impl Deviation {
         let moments = Strided::row_major(hessian.data(), cols);
         let energy = |matrix: &[f32]| {
             let mut through = vec![0.0; matrix.len()];
-            multiply(Strided::row_major(matrix, cols), moments, &mut through, cols, false);
+            multiply(
+                Strided::row_major(matrix, cols),
+                moments,
+                &mut through,
+                cols,
+                false,
+            );
             let products = matrix.chunks(cols).zip(through.chunks(cols));
             products.fold(0.0, |sum, (matrix, through)| {
                 let pairs = matrix.iter().zip(through);

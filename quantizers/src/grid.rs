@@ -148,9 +148,18 @@ impl Grid {
     ) {
         assert_eq!(weights.len(), scales.len(), "one scale per weight");
         if let Some(zero_points) = zero_points {
-            assert_eq!(weights.len(), zero_points.len(), "one zero point per weight");
+            assert_eq!(
+                weights.len(),
+                zero_points.len(),
+                "one zero point per weight"
+            );
         }
-        self.codes_on(weights, Lanes::Each(scales), zero_points.map(Lanes::Each), codes);
+        self.codes_on(
+            weights,
+            Lanes::Each(scales),
+            zero_points.map(Lanes::Each),
+            codes,
+        );
     }
 
     fn codes_on(
@@ -226,6 +235,7 @@ impl Grid {
             scale_type: self.scale_type,
             zero_points: (!self.symmetric)
                 .then(|| points.iter().map(|point| point.zero_point).collect()),
+            column_groups: None,
         }
     }
 

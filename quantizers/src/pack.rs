@@ -11,6 +11,11 @@ pub fn words(values: usize, bits: u8) -> usize {
     (values * usize::from(bits)).div_ceil(32)
 }
 
+/// Bits of packed `[rows, cols]` codes with the padding of every row.
+pub fn storage_bits(rows: usize, cols: usize, bits: u8) -> u64 {
+    32 * (rows * words(cols, bits)) as u64
+}
+
 /// 32 codes of `BITS` bits are exactly `BITS` words: every shift is known when compiling.
 fn pack_block<const BITS: usize>(codes: &[u8; 32]) -> [u32; BITS] {
     let mut words = [0u32; BITS];

@@ -1,6 +1,8 @@
 //! GPTQ against what it has to be: round to nearest without correlations, the textbook recurrence
 //! with them, better than round to nearest by its own measure, and the same bytes on any number of
 //! threads.
+#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::cast_possible_truncation, reason = "f64 weights back to f32")]
 
 use quantizers::error_metrics::Deviation;
 use quantizers::grid::Grid;
@@ -111,7 +113,10 @@ fn without_correlations_it_is_round_to_nearest() {
             .quantize(grid, granularity, weight, hessian)
             .unwrap();
         let nearest = grid.quantize(weight, granularity);
-        assert_eq!(found.uniform.codes, nearest.codes, "{granularity:?} {compensation:?}");
+        assert_eq!(
+            found.uniform.codes, nearest.codes,
+            "{granularity:?} {compensation:?}"
+        );
         assert_eq!(found.uniform.scales, nearest.scales);
         assert_eq!(found.uniform.zero_points, nearest.zero_points);
     }
@@ -129,7 +134,10 @@ fn it_loses_less_of_the_output_than_round_to_nearest() {
             .unwrap();
         let nearest = lost(weight, &grid.quantize(weight, granularity), hessian);
         let lost = lost(weight, &found.uniform, hessian);
-        assert!(lost < 0.7 * nearest, "{lost} of {nearest}: {granularity:?} {compensation:?}");
+        assert!(
+            lost < 0.7 * nearest,
+            "{lost} of {nearest}: {granularity:?} {compensation:?}"
+        );
     }
 }
 
@@ -166,7 +174,11 @@ fn textbook(
         damped[at * cols + at] += damping * mean;
     }
     let mut inverse = inverted(damped, cols);
-    let mut left: Vec<f64> = weight.data().iter().map(|value| f64::from(*value)).collect();
+    let mut left: Vec<f64> = weight
+        .data()
+        .iter()
+        .map(|value| f64::from(*value))
+        .collect();
     let mut codes = vec![0; rows * cols];
     let mut points = Vec::new();
     for col in 0..cols {
@@ -241,7 +253,11 @@ fn it_agrees_with_the_published_recurrence() {
             .filter(|(a, b)| a != b)
             .count();
         // f32 turns a few ties the other way, and each moves the rest of its row.
-        assert!(differing * 200 < rows * cols, "{differing} of {}", rows * cols);
+        assert!(
+            differing * 200 < rows * cols,
+            "{differing} of {}",
+            rows * cols
+        );
     }
 }
 

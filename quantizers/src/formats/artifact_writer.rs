@@ -150,7 +150,7 @@ impl ArtifactWriter {
             layer: layer.to_owned(),
             source,
         })?;
-        if !scheme.describes(tensor) {
+        if !tensor.matches(scheme) {
             return Err(FormatError::Scheme {
                 layer: layer.to_owned(),
             });

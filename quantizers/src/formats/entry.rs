@@ -13,6 +13,8 @@ pub const WEIGHT_SHAPE: &str = "weight_shape";
 pub const WEIGHT_SCALE: &str = "weight_scale";
 /// Zero points packed along the rows, I32 `[ceil(out * bits / 32), groups]`.
 pub const WEIGHT_ZERO_POINT: &str = "weight_zero_point";
+/// Group of every input, I32 `[in]`, where the inputs of a group are not neighbours.
+pub const WEIGHT_G_IDX: &str = "weight_g_idx";
 /// Tables, F16 `[tables, 2^bits]`.
 pub const WEIGHT_CODEBOOK: &str = "weight_codebook";
 /// Row scales of shared tables, F16 `[out, 1]`.

@@ -10,8 +10,8 @@
 //! [`super::integer_program`].
 //!
 //! A reader: unpack `weight_packed` (value `i` of a row is bits `[i * bits, (i + 1) * bits)` of the
-//! row's little-endian words); a uniform code `u` means `scale * (u - 2^(bits-1) - zero_point)`, an
-//! index means `table[index]` times the row scale if there is one; then add the sparse values.
+//! row's little-endian words); a uniform code `u` means `scale * (u - 2^(bits-1) - zero_point)` with
+//! the scale of its group (`weight_g_idx[input]` where there is one, else `input / group_size`), an index means `table[index]` times the row scale if there is one; then add the sparse values.
 
 use super::entry::Entry;
 use super::layer_files::LayerFiles;
@@ -63,13 +63,6 @@ impl Format for Quench {
         let mut entries = match &tensor.encoding {
             Encoding::Uniform(grid) => uniform::encode(rows, cols, grid),
             Encoding::Codebook(tables) => codebook::encode(rows, cols, tables),
-            Encoding::Float { .. } => {
-                return Err(Unsupported {
-                    format: self.name(),
-                    what: "float weights as a quantized layer".into(),
-                    stores: "uniform grids and lookup tables, and other tensors as they are",
-                });
-            }
         };
         if let Some(sparse) = &tensor.outliers {
             entries.extend(codebook::encode_sparse(cols, sparse));

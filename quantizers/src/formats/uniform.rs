@@ -5,16 +5,17 @@
 //! | `weight_packed` | I32 | `[out, ceil(in * bits / 32)]`: `code + 2^(bits-1)`, see [`crate::pack`] |
 //! | `weight_scale` | F32, F16, BF16 | `[out, groups]`, per tensor `[1]` |
 //! | `weight_zero_point` | I32 | asymmetric only: `[ceil(out * bits / 32), groups]`, packed along out; per tensor I8 `[1]` |
+//! | `weight_g_idx` | I32 | only where the inputs of a group are not neighbours: `[in]`, the group of each |
 //! | `weight_shape` | I64 | `[2]` = out, in |
 
 use super::FormatError;
-use super::entry::{Entry, WEIGHT_PACKED, WEIGHT_SCALE, WEIGHT_ZERO_POINT};
+use super::entry::{Entry, WEIGHT_G_IDX, WEIGHT_PACKED, WEIGHT_SCALE, WEIGHT_ZERO_POINT};
 use super::layer_files::LayerFiles;
 use crate::pack;
 use crate::tensor::{Granularity, InvalidTensor, Scheme, Uniform};
 use safetensors::Dtype;
 
-/// The four tensors of a `[rows, cols]` layer.
+/// The tensors of a `[rows, cols]` layer.
 pub(crate) fn encode(rows: usize, cols: usize, uniform: &Uniform) -> Vec<Entry> {
     let bits = uniform.bits;
     let packed = pack::pack_signed(&uniform.codes, cols, bits);
@@ -37,6 +38,9 @@ pub(crate) fn encode(rows: usize, cols: usize, uniform: &Uniform) -> Vec<Entry> 
                 )
             }
         });
+    }
+    if let Some(of_columns) = &uniform.column_groups {
+        entries.push(Entry::words(WEIGHT_G_IDX, vec![cols], of_columns));
     }
     entries.push(Entry::shape(rows, cols));
     entries
@@ -61,7 +65,7 @@ pub(crate) fn decode(
     finish(files, scheme, rows, cols, codes)
 }
 
-/// Adds scales and zero points to codes read from `files`.
+/// Adds scales, zero points and groups to codes read from `files`.
 pub(crate) fn finish(
     files: LayerFiles<'_>,
     scheme: &Scheme,
@@ -84,6 +88,10 @@ pub(crate) fn finish(
         let packed = files.words(WEIGHT_ZERO_POINT, &[pack::words(rows, bits), groups])?;
         Some(pack::unpack_signed_columns(&packed, rows, groups, bits))
     };
+    let column_groups = scheme
+        .column_groups
+        .then(|| files.words(WEIGHT_G_IDX, &[cols]))
+        .transpose()?;
     Ok(Uniform {
         bits,
         granularity,
@@ -91,6 +99,7 @@ pub(crate) fn finish(
         scales,
         scale_type,
         zero_points,
+        column_groups,
     })
 }
 

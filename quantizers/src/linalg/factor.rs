@@ -237,9 +237,6 @@ mod tests {
             matrix[row * 200 + row] = if row == 7 { -1.0 } else { 2.0 };
         }
         assert_eq!(unit_upper(&mut matrix, 200), Err(NotPositive { row: 7 }));
-        assert_eq!(
-            unit_upper(&mut [f64::NAN], 1),
-            Err(NotPositive { row: 0 })
-        );
+        assert_eq!(unit_upper(&mut [f64::NAN], 1), Err(NotPositive { row: 0 }));
     }
 }

@@ -79,6 +79,7 @@ pub(super) fn quantize(
         scale_type: grid.scale_type,
         zero_points: (!grid.symmetric)
             .then(|| points.iter().map(|point| point.zero_point).collect()),
+        column_groups: None,
     }
 }
 

@@ -177,6 +177,7 @@ impl GridParameters {
             bits: self.bits,
             granularity,
             symmetric: self.symmetric,
+            column_groups: false,
             outliers: false,
             transposed: false,
             activations: None,

@@ -110,6 +110,7 @@ pub(super) fn codebook_plan(
         bits,
         granularity: Granularity::Channel,
         symmetric: false,
+        column_groups: false,
         outliers: false,
         transposed: false,
         activations: None,
@@ -155,7 +156,7 @@ mod tests {
             .encoding
         {
             Encoding::Codebook(codebook) => Ok(codebook),
-            other => Err(format!("{other:?}")),
+            other @ Encoding::Uniform(_) => Err(format!("{other:?}")),
         }
     }
 

@@ -1,11 +1,18 @@
 //! What a layer will look like on disk, without its values.
 
-use super::{Encoding, Granularity, QuantizedTensor};
+use super::storage::Granularity;
 use serde::{Deserialize, Serialize};
+
+/// Bits of `weight_shape`, two 64-bit integers.
+pub(super) const SHAPE_BITS: u64 = 128;
 
 /// What a layer will look like on disk; known while planning, before any weight is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a property that files hold on its own"
+)]
 pub struct Scheme {
     /// Registry name of the method that made it.
     pub method: String,
@@ -17,6 +24,9 @@ pub struct Scheme {
     pub granularity: Granularity,
     /// Uniform: zero point fixed at 0.
     pub symmetric: bool,
+    /// Uniform: every column stores its group, because the columns of a group are not neighbours.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub column_groups: bool,
     /// A sparse part is stored beside the dense one.
     pub outliers: bool,
     /// The checkpoint stores this weight as `[in, out]` (`Conv1D`); the artifact always as `[out, in]`.
@@ -25,25 +35,6 @@ pub struct Scheme {
     /// The layer's input is quantized too when the model runs (W8A8); nothing for weight-only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activations: Option<Activations>,
-}
-
-impl Scheme {
-    /// Whether `tensor` is what this scheme announces.
-    pub fn describes(&self, tensor: &QuantizedTensor) -> bool {
-        let dense = match &tensor.encoding {
-            Encoding::Uniform(uniform) => {
-                self.kind == SchemeKind::Uniform
-                    && uniform.bits == self.bits
-                    && uniform.granularity == self.granularity
-                    && uniform.zero_points.is_none() == self.symmetric
-            }
-            Encoding::Codebook(codebook) => {
-                self.kind == SchemeKind::Codebook && codebook.bits == self.bits
-            }
-            Encoding::Float { .. } => false,
-        };
-        dense && tensor.outliers.is_some() == self.outliers
-    }
 }
 
 /// Kind of dense part.

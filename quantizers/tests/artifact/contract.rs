@@ -1,6 +1,6 @@
 //! What holds for every format.
 
-use crate::layers::{Layer, any_layer, one_of_each, options, uniform, write};
+use crate::layers::{Layer, any_layer, one_of_each, options, scattered, uniform, write};
 use proptest::prelude::*;
 use quantizers::formats::{ArtifactReader, FORMATS, verify};
 use quantizers::{Encoding, FloatType, Granularity};
@@ -23,12 +23,12 @@ proptest! {
             prop_assert_eq!(written.layers["l"].bits, 8 * bytes as u64);
             let scale_type = match &tensor.encoding {
                 Encoding::Uniform(grid) => grid.scale_type,
-                _ => FloatType::F32,
+                Encoding::Codebook(_) => FloatType::F32,
             };
             let sparse = tensor.outliers.as_ref().map_or(0, |sparse| sparse.values.len());
             let one_table_per_row = match &tensor.encoding {
                 Encoding::Codebook(codebook) => codebook.row_scales.is_none(),
-                _ => true,
+                Encoding::Uniform(_) => true,
             };
             if one_table_per_row {
                 let planned = format.planned_bits(scheme, tensor.rows, tensor.cols, scale_type, sparse);
@@ -160,4 +160,41 @@ fn plain_int8_has_a_byte_for_every_weight() {
     assert_eq!(written.layers["l"].bits, 8 * 6 * 30 + 6 * 16);
     let group = &reader.config()["quantization_config"]["config_groups"]["group_0"];
     assert_eq!(group["format"], "naive-quantized");
+}
+
+#[test]
+fn scattered_groups_list_their_columns_and_other_engines_are_told() {
+    let layer = scattered(uniform(
+        (6, 64),
+        4,
+        Granularity::Group(16),
+        true,
+        FloatType::F16,
+        8,
+    ));
+    for format in ["quench", "compressed-tensors"] {
+        let dir = tempfile::tempdir().unwrap();
+        let written = write(dir.path(), options(format), &[("l", layer.clone())]);
+        verify(dir.path(), &written.expected).unwrap();
+        let reader = ArtifactReader::open(dir.path()).unwrap();
+        assert_eq!(reader.raw("l.weight_g_idx").unwrap().1, [64]);
+        assert_eq!(reader.layer("l").unwrap(), layer.tensor);
+        // Codes, scales, groups of columns, the shape.
+        let bits = 6 * 64 * 4 + 6 * 4 * 16 + 64 * 32 + 128;
+        assert_eq!(written.layers["l"].bits, bits);
+        if format == "compressed-tensors" {
+            let group = &reader.config()["quantization_config"]["config_groups"]["group_0"];
+            assert_eq!(group["weights"]["actorder"], "group");
+        }
+    }
+    // A column further left decodes with the scale its group says.
+    let decoded = layer.tensor.dequantize();
+    let Encoding::Uniform(grid) = &layer.tensor.encoding else {
+        panic!("a uniform grid")
+    };
+    let groups = grid.column_groups.as_ref().unwrap();
+    for col in 0..64 {
+        let expected = grid.scales[groups[col] as usize] * f32::from(grid.codes[col]);
+        assert_eq!(decoded[col].to_bits(), expected.to_bits());
+    }
 }

@@ -48,6 +48,7 @@ pub(crate) fn uniform(
         scales,
         scale_type,
         zero_points,
+        column_groups: None,
     };
     let encoding = Encoding::Uniform(grid);
     let tensor = QuantizedTensor {
@@ -59,6 +60,28 @@ pub(crate) fn uniform(
     let mut scheme = scheme(SchemeKind::Uniform, bits);
     (scheme.granularity, scheme.symmetric) = (granularity, symmetric);
     Layer { tensor, scheme }
+}
+
+/// `layer` with the columns of its groups scattered over the row.
+pub(crate) fn scattered(mut layer: Layer) -> Layer {
+    let Encoding::Uniform(grid) = &mut layer.tensor.encoding else {
+        panic!("groups of a uniform grid")
+    };
+    let Granularity::Group(size) = grid.granularity else {
+        panic!("groups")
+    };
+    let groups = (0..layer.tensor.cols)
+        .rev()
+        .map(|col| u32::try_from(col / size).unwrap());
+    let (even, odd): (Vec<_>, Vec<_>) = groups.enumerate().partition(|(at, _)| at % 2 == 0);
+    grid.column_groups = Some(
+        even.into_iter()
+            .chain(odd)
+            .map(|(_, group)| group)
+            .collect(),
+    );
+    layer.scheme.column_groups = true;
+    layer
 }
 
 /// Every row has a table, or `sharing` consecutive rows share one and have scales.
@@ -125,6 +148,7 @@ fn scheme(kind: SchemeKind, bits: u8) -> Scheme {
         bits,
         granularity: Granularity::Channel,
         symmetric: false,
+        column_groups: false,
         outliers: false,
         transposed: false,
         activations: None,
@@ -142,7 +166,7 @@ pub(crate) fn any_layer() -> impl Strategy<Value = Layer> {
             Just(Granularity::Channel),
             (1usize..40).prop_map(Granularity::Group),
         ],
-        any::<bool>(),
+        (any::<bool>(), any::<bool>()),
         prop_oneof![
             Just(FloatType::F32),
             Just(FloatType::F16),
@@ -150,9 +174,15 @@ pub(crate) fn any_layer() -> impl Strategy<Value = Layer> {
         ],
         any::<u64>(),
     )
-        .prop_map(|(shape, bits, granularity, symmetric, float, seed)| {
-            uniform(shape, bits, granularity, symmetric, float, seed)
-        });
+        .prop_map(
+            |(shape, bits, granularity, (symmetric, scatter), float, seed)| {
+                let layer = uniform(shape, bits, granularity, symmetric, float, seed);
+                match granularity {
+                    Granularity::Group(_) if scatter => scattered(layer),
+                    _ => layer,
+                }
+            },
+        );
     let tables = (shape, 1u8..=8, 1usize..4, any::<u64>()).prop_map(
         |((rows, cols), bits, sharing, seed)| codebook((rows * sharing, cols), bits, sharing, seed),
     );

@@ -2,10 +2,10 @@
 
 use super::host::{Host, HostOperation, apply, contiguous, shape, tensor, values};
 use super::strided::{matrix, viewable};
-use quantizers::linalg::product::{Strided, add_product, product};
 use crate::layers::weight::Weight;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{Shape, Tensor, module};
+use quantizers::linalg::product::{Strided, add_product, product};
 
 /// `x W + b` for `x` of `[batch, tokens, inputs]`.
 pub(in crate::layers) fn linear(

@@ -2,10 +2,10 @@
 
 use super::host::{Host, contiguous, shape, tensor, values};
 use crate::hidden;
-use quantizers::linalg::product::Strided;
 use crate::layers::kernels::squares as kernel;
 use burn::backend::Flex;
 use burn::tensor::{Shape, Tensor};
+use quantizers::linalg::product::Strided;
 
 /// `sum + Σ (Lᵀ R)²`, squared element by element, over the pairs `L` of `[batch, tokens, rows]` and `R` of
 /// `[batch, tokens, cols]` in their order; `sum` is `[rows, cols]`, zero if there is none.

@@ -1,8 +1,8 @@
 //! Tensor layouts as strided matrices.
 
 use super::host::contiguous;
-use quantizers::linalg::product::Strided;
 use burn::backend::flex::FlexTensor;
+use quantizers::linalg::product::Strided;
 
 /// Strides and offset of a layout without flips and with adjacent columns.
 fn forward_strides(tensor: &FlexTensor) -> Option<Vec<usize>> {

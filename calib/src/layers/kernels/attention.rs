@@ -2,9 +2,9 @@
 
 use super::exponential::exp;
 use super::lanes;
-use quantizers::linalg::product::{Strided, multiply};
 use crate::layers::Pattern;
 use multiversion::multiversion;
+use quantizers::linalg::product::{Strided, multiply};
 use std::ops::Range;
 
 /// Queries per block.

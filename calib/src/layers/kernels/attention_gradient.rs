@@ -2,9 +2,9 @@
 
 use super::attention::{Head, QUERIES, shifted, visible_to_block};
 use super::exponential::exp;
-use quantizers::linalg::product::{Strided, multiply};
 use crate::layers::Pattern;
 use multiversion::multiversion;
+use quantizers::linalg::product::{Strided, multiply};
 use std::ops::Range;
 
 /// One query head as the forward pass left it, and the gradient of its output.

@@ -1,7 +1,7 @@
 //! Rotation of channel pairs by position, half-rotation layout.
 
-use quantizers::linalg::product::Strided;
 use multiversion::multiversion;
+use quantizers::linalg::product::Strided;
 
 /// Rotates the rows of one head `[tokens, head_dim]` by the angles whose cosines and sines are given.
 ///

@@ -1,7 +1,7 @@
 //! Sums of squared products, a tile of the result at a time.
 
-use quantizers::linalg::product::{Strided, multiply};
 use multiversion::multiversion;
+use quantizers::linalg::product::{Strided, multiply};
 use rayon::prelude::*;
 
 /// Values of the result one task makes: the product before it is squared and the sum stay in a

@@ -15,6 +15,7 @@ struct Group {
     bits: u8,
     granularity: Granularity,
     symmetric: bool,
+    column_groups: bool,
     activations: Option<Activations>,
 }
 
@@ -34,6 +35,7 @@ pub(super) fn write(
             bits: scheme.bits,
             granularity: scheme.granularity,
             symmetric: scheme.symmetric,
+            column_groups: scheme.column_groups,
             activations: scheme.activations,
         };
         match groups.iter_mut().find(|(known, _)| *known == group) {
@@ -95,19 +97,23 @@ impl Group {
                 "type": "int",
             })
         });
+        let mut weights = json!({
+            "dynamic": false,
+            "group_size": group_size,
+            "num_bits": self.bits,
+            "strategy": strategy,
+            "symmetric": self.symmetric,
+            "type": "int",
+        });
+        if self.column_groups {
+            weights["actorder"] = Value::from("group");
+        }
         json!({
             "format": self.storage.name(),
             "input_activations": inputs,
             "output_activations": null,
             "targets": targets,
-            "weights": {
-                "dynamic": false,
-                "group_size": group_size,
-                "num_bits": self.bits,
-                "strategy": strategy,
-                "symmetric": self.symmetric,
-                "type": "int",
-            },
+            "weights": weights,
         })
     }
 }

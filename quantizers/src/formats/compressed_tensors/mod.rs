@@ -112,6 +112,14 @@ impl Format for CompressedTensors {
             ),
             Scheme {
                 activations: Some(_),
+                column_groups: true,
+                ..
+            } => refuse(
+                "groups in activation order beside quantized inputs".into(),
+                "groups of neighbours there",
+            ),
+            Scheme {
+                activations: Some(_),
                 bits,
                 ..
             } if *bits != 8 => refuse(
@@ -127,8 +135,11 @@ impl Format for CompressedTensors {
 
     fn encode(&self, tensor: &QuantizedTensor, scheme: &Scheme) -> Result<Vec<Entry>, Unsupported> {
         let (rows, cols) = (tensor.rows, tensor.cols);
-        let Encoding::Uniform(grid) = &tensor.encoding else {
-            return Err(self.refuse("weights off the grid".into(), "uniform grids only"));
+        let grid = match &tensor.encoding {
+            Encoding::Uniform(grid) => grid,
+            Encoding::Codebook(_) => {
+                return Err(self.refuse("a lookup table".into(), "uniform grids only"));
+            }
         };
         Ok(match self.storage(scheme) {
             Storage::Packed => uniform::encode(rows, cols, grid),

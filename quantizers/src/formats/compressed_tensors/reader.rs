@@ -2,7 +2,7 @@
 
 use super::arguments::Arguments;
 use super::presets;
-use crate::formats::entry::{WEIGHT, WEIGHT_PACKED, WEIGHT_SCALE};
+use crate::formats::entry::{WEIGHT, WEIGHT_G_IDX, WEIGHT_PACKED, WEIGHT_SCALE};
 use crate::formats::layer_files::{LayerFiles, believable};
 use crate::formats::{
     Dtype, FormatError, StoredLayer, TensorFolder, TensorInfo, Unsupported, uniform,
@@ -216,11 +216,6 @@ impl Targets {
                 weights.num_bits, weights.kind
             )));
         }
-        if files.info("weight_g_idx").is_some() {
-            return Err(unsupported(
-                "groups in activation order (`weight_g_idx`)".into(),
-            ));
-        }
         let granularity = weights
             .granularity()
             .map_err(|what| unsupported(format!("{what} in group `{}`", group.name)))?;
@@ -237,6 +232,7 @@ impl Targets {
             bits: weights.num_bits,
             granularity,
             symmetric: weights.symmetric,
+            column_groups: has_column_groups(files, cols)?,
             outliers: false,
             transposed: false,
             activations: group.inputs,
@@ -277,6 +273,15 @@ impl Targets {
             found: format!("`{found}`"),
         }
     }
+}
+
+/// Whether the groups of a layer are listed column by column; the library marks a list that is not
+/// used with -1.
+fn has_column_groups(files: LayerFiles<'_>, cols: usize) -> Result<bool, FormatError> {
+    if files.info(WEIGHT_G_IDX).is_none() {
+        return Ok(false);
+    }
+    Ok(!files.words(WEIGHT_G_IDX, &[cols])?.contains(&u32::MAX))
 }
 
 /// `[out, in]` of a plain int8 weight.

@@ -97,10 +97,7 @@ fn units(cols: usize, width: usize) -> impl Iterator<Item = (usize, usize)> {
 }
 
 /// Runs of `width` columns from `start` to `end`, the last one shorter.
-fn blocks(
-    (start, end): (usize, usize),
-    width: usize,
-) -> impl Iterator<Item = (usize, usize)> {
+fn blocks((start, end): (usize, usize), width: usize) -> impl Iterator<Item = (usize, usize)> {
     (start..end)
         .step_by(width)
         .map(move |from| (from, (from + width).min(end)))
@@ -150,7 +147,8 @@ impl Strip {
             let moved = &mut moved[..(end - start) * rows];
             self.feed(columns, (0, start), (start, end), moved, false);
             let weights = &self.weights[start * rows..end * rows];
-            self.points.fit(columns.groups, columns.grid, start, weights, moved);
+            self.points
+                .fit(columns.groups, columns.grid, start, weights, moved);
             for (from, to) in blocks((start, end), columns.block) {
                 let moved = &mut moved[(from - start) * rows..(to - start) * rows];
                 if from > start {
@@ -210,9 +208,7 @@ impl Strip {
                 }
             }
             Some(zero_points) => {
-                for (((error, weight), (code, scale)), zero) in
-                    errors.zip(codes).zip(zero_points)
-                {
+                for (((error, weight), (code, scale)), zero) in errors.zip(codes).zip(zero_points) {
                     *error = weight - scale * (f32::from(*code) - zero);
                 }
             }

@@ -55,6 +55,10 @@ impl Feedback {
             let mut matrix = ordered(hessian, &order, mean, used * mean);
             match factor::unit_upper(&mut matrix, size) {
                 Ok(_) => {
+                    #[expect(
+                        clippy::cast_possible_truncation,
+                        reason = "the column loop is in f32"
+                    )]
                     let factor = matrix.par_iter().map(|value| *value as f32).collect();
                     return Ok(Self {
                         order,
@@ -109,9 +113,7 @@ fn checked_diagonal(hessian: MatrixRef<'_>) -> Result<Vec<f32>, QuantizeError> {
     if let Some((row, col, value)) = hessian.first_not_finite() {
         return Err(impossible(row, col, value));
     }
-    let diagonal: Vec<f32> = (0..hessian.cols())
-        .map(|at| hessian.row(at)[at])
-        .collect();
+    let diagonal: Vec<f32> = (0..hessian.cols()).map(|at| hessian.row(at)[at]).collect();
     match diagonal.iter().position(|value| *value < 0.0) {
         Some(at) => Err(impossible(at, at, diagonal[at])),
         None => Ok(diagonal),

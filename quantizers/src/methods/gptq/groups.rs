@@ -86,6 +86,20 @@ impl Groups {
         }
     }
 
+    /// Group of every column, where the columns of a group are neighbours in `order` only.
+    pub(super) fn of_columns(&self, order: &[usize]) -> Option<Vec<u32>> {
+        let Self::Current { size, .. } = self else {
+            return None;
+        };
+        let mut of_columns = vec![0; order.len()];
+        for (group, columns) in (0..).zip(order.chunks(*size)) {
+            for &col in columns {
+                of_columns[col] = group;
+            }
+        }
+        Some(of_columns)
+    }
+
     /// Columns whose feedback has to be known together: those of a group that is still to be
     /// fitted, any `block` otherwise.
     pub(super) fn unit(&self, block: usize) -> usize {
@@ -158,7 +172,13 @@ impl StripPoints {
         if start > 0 {
             let width = weights.len() / rows;
             let inverse = Strided::row_major(&inverses[group], width).transposed();
-            multiply(inverse, Strided::row_major(moved, rows), &mut current, rows, true);
+            multiply(
+                inverse,
+                Strided::row_major(moved, rows),
+                &mut current,
+                rows,
+                true,
+            );
         }
         let mut ends = vec![(0.0_f32, 0.0_f32); rows];
         for column in current.chunks(rows) {

@@ -80,7 +80,10 @@ impl Compensation {
             Granularity::Group(size) if !self.static_groups => Groups::current(size, &feedback),
             _ => Groups::original(grid, weight, granularity, &feedback),
         };
-        let rounded = Columns::new(grid, &feedback, &groups, self.block_size).round(weight);
+        let mut rounded = Columns::new(grid, &feedback, &groups, self.block_size).round(weight);
+        let points = granularity.scale_count(weight.rows(), cols);
+        rounded.scales.truncate(points);
+        rounded.zero_points.truncate(points);
         Ok(Compensated {
             uniform: Uniform {
                 bits: grid.bits,
@@ -89,6 +92,10 @@ impl Compensation {
                 scales: rounded.scales,
                 scale_type: grid.scale_type,
                 zero_points: (!grid.symmetric).then_some(rounded.zero_points),
+                column_groups: self
+                    .act_order
+                    .then(|| groups.of_columns(&feedback.order))
+                    .flatten(),
             },
             damping: feedback.damping,
             dead: feedback.dead,
