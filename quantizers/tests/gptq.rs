@@ -284,23 +284,10 @@ fn the_block_size_is_a_matter_of_speed() {
 #[test]
 fn what_cannot_be_rounded_is_refused() {
     let hessian = MatrixRef::new(&[1.0, 0.0, 0.0, 1.0], 2, 2).unwrap();
-    let refused = |weights: &[f32], cols: usize| {
-        let weight = MatrixRef::new(weights, 1, cols).unwrap();
-        PLAIN
-            .quantize(grid(4, true), Granularity::Channel, weight, hessian)
-            .unwrap_err()
-    };
-    assert_eq!(
-        refused(&[1.0, 2.0, 3.0], 3),
-        QuantizeError::StatShape {
-            stat: "hessian",
-            expected: (3, 3),
-            found: (2, 2)
-        }
-    );
+    let weight = MatrixRef::new(&[1.0, f32::NAN], 1, 2).unwrap();
     assert!(matches!(
-        refused(&[1.0, f32::NAN], 2),
-        QuantizeError::NotFinite { col: 1, .. }
+        PLAIN.quantize(grid(4, true), Granularity::Channel, weight, hessian),
+        Err(QuantizeError::NotFinite { col: 1, .. })
     ));
     let empty = MatrixRef::new(&[], 0, 2).unwrap();
     let found = PLAIN.quantize(grid(4, true), Granularity::Channel, empty, hessian);

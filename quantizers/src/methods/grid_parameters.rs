@@ -20,7 +20,7 @@ pub const GRID_PARAMETERS: &[(&str, &str)] = &[
     ("symmetric", "`true` (default): zero point fixed at 0"),
     (
         "group_size_fallback",
-        "where group_size does not divide the inputs: `error` (default), `shorter_last_group` or `channel`",
+        "where group_size does not divide the inputs: `error` (default), `smaller` (the largest power of two from 16 that divides them, else the largest divisor), `shorter_last_group` or `channel`",
     ),
     (
         "scale_type",
@@ -32,11 +32,39 @@ pub const GRID_PARAMETERS: &[(&str, &str)] = &[
     ),
 ];
 
+/// Smallest group that [`GroupFallback::Smaller`] takes: its scales cost a bit per weight.
+const SMALLEST_GROUP: usize = 16;
+
+/// The keys of every grid and those of a method beside them.
+///
+/// # Panics
+/// When `ALL` is not their number.
+pub const fn beside_grid<const ALL: usize>(
+    own: &[(&'static str, &'static str)],
+) -> [(&'static str, &'static str); ALL] {
+    let shared = GRID_PARAMETERS.len();
+    assert!(ALL == shared + own.len());
+    let mut all = [("", ""); ALL];
+    let mut at = 0;
+    while at < ALL {
+        all[at] = if at < shared {
+            GRID_PARAMETERS[at]
+        } else {
+            own[at - shared]
+        };
+        at += 1;
+    }
+    all
+}
+
 /// What to do where `group_size` does not divide the inputs of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupFallback {
     /// Refuse the layer while planning.
     Error,
+    /// The largest power of two below `group_size`, from 16 on, that divides the inputs; without one, the
+    /// largest divisor from 16 on; refused where there is none.
+    Smaller,
     /// The last group of each row holds what is left.
     ShorterLastGroup,
     /// One scale per output channel for that layer.
@@ -93,6 +121,7 @@ impl GridParameters {
             "group_size_fallback",
             &[
                 ("error", GroupFallback::Error),
+                ("smaller", GroupFallback::Smaller),
                 ("shorter_last_group", GroupFallback::ShorterLastGroup),
                 ("channel", GroupFallback::Channel),
             ],
@@ -136,6 +165,13 @@ impl GridParameters {
                     group_size: size,
                     cols,
                 }),
+                GroupFallback::Smaller => {
+                    let smaller = smaller_group(size, cols).map(Granularity::Group);
+                    smaller.ok_or(QuantizeError::GroupSize {
+                        group_size: size,
+                        cols,
+                    })
+                }
                 GroupFallback::ShorterLastGroup if size < cols => Ok(Granularity::Group(size)),
                 GroupFallback::ShorterLastGroup | GroupFallback::Channel => {
                     Ok(Granularity::Channel)
@@ -206,5 +242,32 @@ impl GridParameters {
         Some(format!(
             "{instead}, as group_size {size} does not divide {cols} inputs"
         ))
+    }
+}
+
+/// The group that takes the place of one of `size` in rows of `cols` inputs.
+fn smaller_group(size: usize, cols: usize) -> Option<usize> {
+    let smaller = || {
+        (SMALLEST_GROUP..size)
+            .rev()
+            .filter(|group| cols.is_multiple_of(*group))
+    };
+    smaller()
+        .find(|group| group.is_power_of_two())
+        .or(smaller().next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_smaller_group_is_a_power_of_two_where_one_divides() {
+        assert_eq!(smaller_group(128, 576), Some(64));
+        assert_eq!(smaller_group(128, 96), Some(32));
+        assert_eq!(smaller_group(128, 64), Some(64));
+        // 172 = 4 * 43; groups of 4 would double the size.
+        assert_eq!(smaller_group(128, 172), Some(86));
+        assert_eq!(smaller_group(128, 131), None);
     }
 }

@@ -19,7 +19,12 @@ use crate::{FloatType, MatrixRef};
 use thiserror::Error;
 
 /// Every method, in the order `quench list methods` prints them.
-pub static METHODS: &[&dyn Method] = &[&rtn::Rtn, &kmeans::KMeans, &squeezellm::SqueezeLlm];
+pub static METHODS: &[&dyn Method] = &[
+    &rtn::Rtn,
+    &gptq::Gptq,
+    &kmeans::KMeans,
+    &squeezellm::SqueezeLlm,
+];
 
 /// A method as recipes name it.
 pub trait Method: Sync {

@@ -5,7 +5,7 @@
 //! grid of a group ends where its squared error is least ([`super::clipping`]).
 
 use super::clipping::{self, Clip};
-use super::grid_parameters::{GRID_PARAMETERS, GridParameters};
+use super::grid_parameters::{GRID_PARAMETERS, GridParameters, beside_grid};
 use super::parameters::Parameters;
 use super::{LayerPlan, Method, ParamError, QuantizeError, Quantized, Quantizer, require_finite};
 use crate::statistics::{INPUT_MEAN_SQUARE, LayerStats, Stat};
@@ -21,19 +21,10 @@ const CLIPPED_PER_SECOND: f64 = 5e6;
 pub(super) struct Rtn;
 
 /// The keys of every grid, and `clip`.
-static PARAMETERS: [(&str, &str); GRID_PARAMETERS.len() + 1] = {
-    let clip = (
-        "clip",
-        "`mse`: each grid ends where the squared error is least; `input_mse`: the same, weighted by the mean square of the inputs; `none` (default): at the largest weight",
-    );
-    let mut all = [clip; GRID_PARAMETERS.len() + 1];
-    let mut at = 0;
-    while at < GRID_PARAMETERS.len() {
-        all[at] = GRID_PARAMETERS[at];
-        at += 1;
-    }
-    all
-};
+static PARAMETERS: [(&str, &str); GRID_PARAMETERS.len() + 1] = beside_grid(&[(
+    "clip",
+    "`mse`: each grid ends where the squared error is least; `input_mse`: the same, weighted by the mean square of the inputs; `none` (default): at the largest weight",
+)]);
 
 impl Method for Rtn {
     fn name(&self) -> &'static str {

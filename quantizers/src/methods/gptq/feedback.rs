@@ -1,8 +1,9 @@
 //! How the rounding errors of earlier columns move later ones.
 
+use crate::MatrixRef;
 use crate::linalg::factor::{self, NotPositive};
 use crate::methods::QuantizeError;
-use crate::{MatrixRef, Stat};
+use crate::statistics::HESSIAN;
 use rayon::prelude::*;
 
 /// Damping above which a Hessian is given up: it is no `X^T X`.
@@ -105,7 +106,7 @@ fn ordered(hessian: MatrixRef<'_>, order: &[usize], mean: f64, damp: f64) -> Vec
 /// The diagonal of a Hessian whose values are all possible.
 fn checked_diagonal(hessian: MatrixRef<'_>) -> Result<Vec<f32>, QuantizeError> {
     let impossible = |row, col, value| QuantizeError::StatValue {
-        stat: Stat::Hessian.name(),
+        stat: HESSIAN.name,
         row,
         col,
         value,

@@ -16,89 +16,232 @@
 //! Frantar et al. 2022, arXiv 2210.17323.
 
 mod columns;
+mod compensation;
 mod feedback;
 mod groups;
 
+pub use compensation::{Compensated, Compensation};
 pub use feedback::Feedback;
 
-use crate::grid::Grid;
-use crate::methods::{QuantizeError, require_finite};
-use crate::{Granularity, MatrixRef, Stat, Uniform};
-use columns::Columns;
-use groups::Groups;
+use crate::methods::grid_parameters::{GRID_PARAMETERS, GridParameters, beside_grid};
+use crate::methods::parameters::Parameters;
+use crate::methods::{
+    Cost, LayerPlan, Method, ParamError, QuantizeError, Quantized, Quantizer, Sequential,
+};
+use crate::statistics::{HESSIAN, LayerStats, Stat};
+use crate::tensor::{Encoding, QuantizedTensor};
+use crate::{FloatType, Granularity, MatrixRef};
 
-/// How columns are taken.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Compensation {
-    /// Share of the mean diagonal that is added to it.
-    pub damping: f64,
-    /// Columns by descending diagonal of the Hessian.
-    pub act_order: bool,
-    /// Group grids of the original weights.
-    pub static_groups: bool,
-    /// Columns between two products, at least 1.
-    pub block_size: usize,
-}
+/// Multiplications a thread does in a second, in the factor and in the column loop.
+const FACTOR_SPEED: f64 = 12e9;
+const COLUMN_SPEED: f64 = 40e9;
+/// Rows whose columns are held apart at a time, by all threads together, and bytes of each weight there.
+const STRIP_ROWS: usize = 2048;
+const STRIP_BYTES: usize = 9;
 
-/// A matrix rounded with compensation.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Compensated {
-    /// Codes and grids.
-    pub uniform: Uniform,
-    /// Damping used; more than asked for where the factorisation failed with that.
-    pub damping: f64,
-    /// Inputs that were zero in all calibration data.
-    pub dead: usize,
-}
+/// The registry entry.
+pub(super) struct Gptq;
 
-impl Compensation {
-    /// Rounds `weight` to `grid`; `hessian` is `X^T X` `[cols, cols]` up to a factor.
-    ///
-    /// # Errors
-    /// A Hessian of another shape or with impossible values, a weight that is not finite.
-    ///
-    /// # Panics
-    /// When `block_size` or a group size is 0.
-    pub fn quantize(
-        &self,
-        grid: Grid,
-        granularity: Granularity,
-        weight: MatrixRef<'_>,
-        hessian: MatrixRef<'_>,
-    ) -> Result<Compensated, QuantizeError> {
-        require_finite(weight)?;
-        let cols = weight.cols();
-        if (hessian.rows(), hessian.cols()) != (cols, cols) {
-            return Err(QuantizeError::StatShape {
-                stat: Stat::Hessian.name(),
-                expected: (cols, cols),
-                found: (hessian.rows(), hessian.cols()),
-            });
-        }
-        let feedback = Feedback::new(hessian, self.damping, self.act_order)?;
-        let groups = match granularity {
-            Granularity::Group(size) if !self.static_groups => Groups::current(size, &feedback),
-            _ => Groups::original(grid, weight, granularity, &feedback),
+/// The keys of every grid, and how columns are taken.
+static PARAMETERS: [(&str, &str); GRID_PARAMETERS.len() + 6] = beside_grid(&[
+    (
+        "damping",
+        "share of the mean diagonal of the Hessian added to its diagonal, 0 to 1; 0.01 unless given, raised where that is too little",
+    ),
+    (
+        "act_order",
+        "`true`: columns by descending diagonal of the Hessian; `false` (default): in their own order",
+    ),
+    (
+        "static_groups",
+        "`true`: group scales of the original weights, so that `act_order` needs no group index; `false` (default): of the weights as compensated so far",
+    ),
+    (
+        "block_size",
+        "columns between two products, 1 to 65536; 128 unless given; speed only",
+    ),
+    (
+        "sequential",
+        "`true` (default): the Hessian is measured behind the quantized blocks before; `false`: in the original model",
+    ),
+    (
+        "true_sequential",
+        "`true`: the Hessian is measured behind every quantized layer before, also of the same block; `false` (default)",
+    ),
+]);
+
+impl Method for Gptq {
+    fn name(&self) -> &'static str {
+        "gptq"
+    }
+
+    fn summary(&self) -> &'static str {
+        "uniform grid, rounded column by column; later columns make up for the errors of earlier ones (Hessian)"
+    }
+
+    fn parameters(&self) -> &'static [(&'static str, &'static str)] {
+        &PARAMETERS
+    }
+
+    fn configure(&self, table: &toml::Table) -> Result<Box<dyn Quantizer>, ParamError> {
+        let parameters = Parameters::new(self.name(), self.parameters(), table)?;
+        let flag = |key, default| Ok(parameters.boolean(key)?.unwrap_or(default));
+        let block_size = parameters
+            .integer("block_size", 1..=1 << 16)?
+            .unwrap_or(128);
+        let sequential = match (flag("sequential", true)?, flag("true_sequential", false)?) {
+            (true, true) => Sequential::Layers,
+            (true, false) => Sequential::Blocks,
+            (false, false) => Sequential::No,
+            (false, true) => {
+                return Err(parameters.refuse("sequential", "`true` beside `true_sequential`"));
+            }
         };
-        let mut rounded = Columns::new(grid, &feedback, &groups, self.block_size).round(weight);
-        let points = granularity.scale_count(weight.rows(), cols);
-        rounded.scales.truncate(points);
-        rounded.zero_points.truncate(points);
-        Ok(Compensated {
-            uniform: Uniform {
-                bits: grid.bits,
-                granularity,
-                codes: rounded.codes,
-                scales: rounded.scales,
-                scale_type: grid.scale_type,
-                zero_points: (!grid.symmetric).then_some(rounded.zero_points),
-                column_groups: self
-                    .act_order
-                    .then(|| groups.of_columns(&feedback.order))
-                    .flatten(),
+        Ok(Box::new(GptqQuantizer {
+            grid: GridParameters::read(&parameters)?,
+            compensation: Compensation {
+                damping: parameters.number("damping", 0.0..=1.0)?.unwrap_or(0.01),
+                act_order: flag("act_order", false)?,
+                static_groups: flag("static_groups", false)?,
+                block_size: usize::try_from(block_size)
+                    .map_err(|_| parameters.refuse("block_size", "a whole number"))?,
             },
-            damping: feedback.damping,
-            dead: feedback.dead,
+            sequential,
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct GptqQuantizer {
+    grid: GridParameters,
+    compensation: Compensation,
+    sequential: Sequential,
+}
+
+impl Quantizer for GptqQuantizer {
+    fn plan(
+        &self,
+        rows: usize,
+        cols: usize,
+        stored: FloatType,
+    ) -> Result<LayerPlan, QuantizeError> {
+        let mut plan = self
+            .grid
+            .plan(Gptq.name(), (rows, cols), stored, COLUMN_SPEED)?;
+        let grouped = matches!(plan.scheme.granularity, Granularity::Group(_));
+        let Compensation {
+            act_order,
+            static_groups,
+            ..
+        } = self.compensation;
+        plan.scheme.column_groups = grouped && act_order && !static_groups;
+        plan.needs = vec![Stat(&HESSIAN)];
+        plan.sequential = self.sequential;
+        let (height, width) = (rows as f64, cols as f64);
+        plan.cost = Cost {
+            thread_seconds: width.powi(3) / 6.0 / FACTOR_SPEED
+                + height * width * width / 2.0 / COLUMN_SPEED,
+            // The factor in f64 and in f32, then strips of rows.
+            scratch_bytes: (12 * cols * cols + STRIP_BYTES * rows.min(STRIP_ROWS) * cols) as u64,
+        };
+        Ok(plan)
+    }
+
+    fn quantize(
+        &self,
+        weight: MatrixRef<'_>,
+        plan: &LayerPlan,
+        stats: &LayerStats<'_>,
+    ) -> Result<Quantized, QuantizeError> {
+        let hessian = stats.hessian(weight.cols())?;
+        let grid = self.grid.grid(plan.weight_type);
+        let granularity = plan.scheme.granularity;
+        let found = self
+            .compensation
+            .quantize(grid, granularity, weight, hessian)?;
+        let mut notes = Vec::new();
+        if found.damping > self.compensation.damping {
+            notes.push(format!(
+                "damping raised from {} to {}: with less the Hessian has no factor",
+                self.compensation.damping, found.damping
+            ));
+        }
+        if found.dead > 0 {
+            notes.push(format!(
+                "{} of {} inputs are zero in all calibration data: their weights are rounded to nearest",
+                found.dead,
+                weight.cols()
+            ));
+        }
+        Ok(Quantized {
+            tensor: QuantizedTensor {
+                rows: weight.rows(),
+                cols: weight.cols(),
+                encoding: Encoding::Uniform(found.uniform),
+                outliers: None,
+            },
+            notes,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn configure(text: &str) -> Result<Box<dyn Quantizer>, ParamError> {
+        Gptq.configure(&text.parse().unwrap())
+    }
+
+    fn plan(text: &str, cols: usize) -> LayerPlan {
+        let quantizer = configure(text).unwrap();
+        quantizer.plan(64, cols, FloatType::F16).unwrap()
+    }
+
+    #[test]
+    fn a_rule_becomes_a_plan() {
+        let rule = "bits = 4\ngroup_size = 128\ngroup_size_fallback = \"smaller\"";
+        let found = plan(rule, 576);
+        assert_eq!(found.scheme.granularity, Granularity::Group(64));
+        assert!(found.notes[0].contains("groups of 64"), "{:?}", found.notes);
+        assert_eq!(found.needs, [Stat(&HESSIAN)]);
+        assert_eq!(found.sequential, Sequential::Blocks);
+        assert!(!found.scheme.column_groups);
+        // An index per column only where the order scatters the groups.
+        let ordered = |more: &str| plan(&format!("{rule}\nact_order = true{more}"), 576).scheme;
+        assert!(ordered("").column_groups);
+        assert!(!ordered("\nstatic_groups = true").column_groups);
+        assert!(!plan("bits = 4\nact_order = true", 576).scheme.column_groups);
+        let sequential = |text: &str| plan(&format!("bits = 4\n{text}"), 8).sequential;
+        assert_eq!(sequential("true_sequential = true"), Sequential::Layers);
+        assert_eq!(sequential("sequential = false"), Sequential::No);
+        let both = "bits = 4\nsequential = false\ntrue_sequential = true";
+        assert!(
+            configure(both)
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("`sequential`")
+        );
+        assert!(configure("bits = 4\ndamping = 2").is_err());
+    }
+
+    #[test]
+    fn a_quantized_layer_says_what_happened() {
+        let rule = "bits = 4\ndamping = 0.0";
+        let quantizer = configure(rule).unwrap();
+        let data = [0.5_f32, -0.25, 0.125, 1.0, 0.75, -0.5];
+        let weight = MatrixRef::new(&data, 2, 3).unwrap();
+        // Inputs 0 and 1 are always equal, input 2 is never used.
+        let hessian = [2.0, 2.0, 0.0, 2.0, 2.0, 0.0, 0.0, 0.0, 0.0];
+        let stats = LayerStats::default().with(&HESSIAN, &hessian);
+        let plan = plan(rule, 3);
+        let found = quantizer.quantize(weight, &plan, &stats).unwrap();
+        assert!(found.tensor.matches(&plan.scheme));
+        assert_eq!(found.notes.len(), 2, "{:?}", found.notes);
+        assert!(found.notes[0].contains("from 0 to 0.01"));
+        assert!(found.notes[1].starts_with("1 of 3 inputs"));
+        let error = quantizer.quantize(weight, &plan, &LayerStats::default());
+        assert_eq!(error.unwrap_err(), QuantizeError::MissingStat("hessian"));
     }
 }

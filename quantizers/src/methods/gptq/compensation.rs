@@ -1,0 +1,82 @@
+//! One matrix rounded with compensation, on plain slices.
+
+use super::columns::Columns;
+use super::feedback::Feedback;
+use super::groups::Groups;
+use crate::grid::Grid;
+use crate::methods::{QuantizeError, require_finite};
+use crate::{Granularity, MatrixRef, Uniform};
+
+/// How columns are taken.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Compensation {
+    /// Share of the mean diagonal that is added to it.
+    pub damping: f64,
+    /// Columns by descending diagonal of the Hessian.
+    pub act_order: bool,
+    /// Group grids of the original weights.
+    pub static_groups: bool,
+    /// Columns between two products, at least 1.
+    pub block_size: usize,
+}
+
+/// A matrix rounded with compensation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compensated {
+    /// Codes and grids.
+    pub uniform: Uniform,
+    /// Damping used; more than asked for where the factorisation failed with that.
+    pub damping: f64,
+    /// Inputs that were zero in all calibration data.
+    pub dead: usize,
+}
+
+impl Compensation {
+    /// Rounds `weight` to `grid`; `hessian` is `X^T X` `[cols, cols]` up to a factor.
+    ///
+    /// # Errors
+    /// A Hessian with impossible values, a weight that is not finite.
+    ///
+    /// # Panics
+    /// When `hessian` has another shape, or `block_size` or a group size is 0.
+    pub fn quantize(
+        &self,
+        grid: Grid,
+        granularity: Granularity,
+        weight: MatrixRef<'_>,
+        hessian: MatrixRef<'_>,
+    ) -> Result<Compensated, QuantizeError> {
+        require_finite(weight)?;
+        let cols = weight.cols();
+        assert_eq!(
+            (hessian.rows(), hessian.cols()),
+            (cols, cols),
+            "a Hessian of the inputs"
+        );
+        let feedback = Feedback::new(hessian, self.damping, self.act_order)?;
+        let groups = match granularity {
+            Granularity::Group(size) if !self.static_groups => Groups::current(size, &feedback),
+            _ => Groups::original(grid, weight, granularity, &feedback),
+        };
+        let mut rounded = Columns::new(grid, &feedback, &groups, self.block_size).round(weight);
+        let points = granularity.scale_count(weight.rows(), cols);
+        rounded.scales.truncate(points);
+        rounded.zero_points.truncate(points);
+        Ok(Compensated {
+            uniform: Uniform {
+                bits: grid.bits,
+                granularity,
+                codes: rounded.codes,
+                scales: rounded.scales,
+                scale_type: grid.scale_type,
+                zero_points: (!grid.symmetric).then_some(rounded.zero_points),
+                column_groups: self
+                    .act_order
+                    .then(|| groups.of_columns(&feedback.order))
+                    .flatten(),
+            },
+            damping: feedback.damping,
+            dead: feedback.dead,
+        })
+    }
+}
