@@ -138,9 +138,7 @@ pub enum QuantizeError {
         value: f32,
     },
     /// A Hessian that is none: even strongly damped it has no Cholesky factor.
-    #[error(
-        "the Hessian is not positive definite at column {col}, even with its mean diagonal added to the diagonal"
-    )]
+    #[error("the Hessian is not positive definite at column {col}, however much it is damped")]
     NotPositive {
         /// Column of the bad pivot.
         col: usize,
