@@ -12,7 +12,6 @@ pub mod hidden;
 pub mod model;
 pub mod tape;
 pub mod checkpoint;
-pub mod encoder_graph;
 pub mod layers;
 pub mod architectures;
 pub mod load_report;
@@ -29,7 +28,6 @@ pub mod inputs;
 
 pub use architectures::{ARCHITECTURES, Architecture, open_model};
 pub use checkpoint::{Checkpoint, CheckpointError};
-pub use encoder_graph::GraphError;
 pub use hidden::{Hidden, NoTap, Tap};
 pub use load_report::LoadReport;
 pub use memory::Memory;

@@ -1,12 +1,12 @@
 //! A model is a list of stages: embedding, block 0 .. block L-1, head.
 
-use crate::encoder_graph::GraphError;
-use crate::layers::{TensorSpec, output_point};
 use crate::{Hidden, Memory, NoTap, SourceError, Tap, WeightSource};
 use burn::tensor::Device;
-use quantizers::integer::compile::EncoderGraph;
+use quantizers::graph::{Graph, LinearNode, TensorSpec, output_point};
 use quantizers::nearest::{closest_name, did_you_mean};
 use thiserror::Error;
+
+pub use quantizers::graph::Point;
 
 /// One linear layer that can be quantized.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,19 @@ pub struct LayerSpec {
 }
 
 impl LayerSpec {
+    /// `layer` of the graph, used in `stage`.
+    pub fn new(layer: LinearNode, stage: usize) -> Self {
+        Self {
+            name: layer.name,
+            rows: layer.rows,
+            cols: layer.cols,
+            transposed: layer.transposed,
+            stage,
+            input_point: layer.input_point,
+            in_block: layer.in_block,
+        }
+    }
+
     /// Checkpoint name of the weight.
     pub fn weight_name(&self) -> String {
         format!("{}.weight", self.name)
@@ -37,15 +50,6 @@ impl LayerSpec {
     pub fn output_point(&self) -> String {
         output_point(&self.name)
     }
-}
-
-/// A place where a [`Tap`] sees activations.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Point {
-    /// Name, by the rules of [`Tap`].
-    pub name: String,
-    /// Channels.
-    pub width: usize,
 }
 
 /// What the last stage returns.
@@ -94,17 +98,8 @@ pub trait Model: Send + Sync {
         }
         points
     }
-    /// What the model computes, for integer-only execution.
-    ///
-    /// # Errors
-    /// An architecture such a description has no words for, and what it lacks.
-    fn encoder_graph(&self) -> Result<EncoderGraph, GraphError> {
-        Err(GraphError {
-            architecture: self.architecture(),
-            stage: "the model".to_owned(),
-            reason: "is not described",
-        })
-    }
+    /// How its layers hang together: which reads what.
+    fn graph(&self) -> &Graph;
     /// Builds one stage. Nothing in it is a leaf of a tape, so stages on an autodiff device can be
     /// shared by many [`Tape`](crate::Tape)s.
     ///

@@ -13,7 +13,8 @@ use calib::running::point_statistics::stage_statistics;
 use calib::running::stats_store::{Key, StatsStore};
 use calib::{Forward, Hidden, Model, WeightSource};
 use checkpoints::{fixture, open};
-use quantizers::integer::compile::{NormNode, PointStatistics, Samples};
+use quantizers::graph::NormNode;
+use quantizers::integer::compile::{Encoder, PointStatistics, Samples};
 use quantizers::statistics::{MIN_MAX, SEQUENCE_SAMPLES};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -94,8 +95,8 @@ fn normalised(
     points: &BTreeMap<String, PointStatistics>,
 ) -> Vec<f64> {
     let input = samples(points, &norm.input_point());
-    let weight = matrix(source, &norm.weight);
-    let bias = matrix(source, norm.bias.as_ref().unwrap());
+    let weight = matrix(source, &norm.weight().name);
+    let bias = matrix(source, &norm.bias().unwrap().name);
     let rows = input.values.chunks_exact(input.width);
     rows.flat_map(|row| {
         let row: Vec<f64> = row.iter().map(|&x| f64::from(x)).collect();
@@ -149,10 +150,10 @@ fn attended(query: &Samples, key: &Samples, value: &Samples, heads: usize, scale
 /// Functions between points computed again from what was kept at them.
 fn check_recomputed(name: &str) {
     let (checkpoint, model) = open(&fixture(name));
-    let graph = model.encoder_graph().unwrap();
+    let graph = Encoder::of(model.graph()).unwrap();
     let points = statistics(model.as_ref(), &checkpoint, batches(model.as_ref()), 1);
     for block in &graph.blocks {
-        let [query, key, value] = [&block.query, &block.key, &block.value]
+        let [query, key, value] = [block.query, block.key, block.value]
             .map(|layer| samples(&points, &layer.output_point()));
         let found = attended(query, key, value, block.heads, block.scale);
         close(
@@ -160,7 +161,7 @@ fn check_recomputed(name: &str) {
             &samples(&points, &block.output.input_point).values,
             "attention",
         );
-        for norm in [&block.attention_norm, &block.mlp_norm] {
+        for norm in [block.attention_norm, block.mlp_norm] {
             let found = normalised(&checkpoint, norm, &points);
             close(
                 &found,

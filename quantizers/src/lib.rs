@@ -13,6 +13,7 @@ pub mod tensor;
 pub mod error_metrics;
 pub mod grid;
 pub mod pack;
+pub mod graph;
 pub mod methods;
 pub mod integer;
 pub mod nonlinear;

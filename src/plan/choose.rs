@@ -21,7 +21,10 @@ pub(super) struct Choice {
 /// Applies the rules of `recipe` to every linear layer.
 pub(super) fn choose(recipe: &Recipe, model: &ModelFacts) -> Result<Choice, PlanError> {
     let layers = match &recipe.integer {
-        Some(wanted) => integer::layers(integer::graph(wanted, model)?, &model.layers),
+        Some(wanted) => {
+            integer::encoder(wanted, model)?;
+            integer::layers(&model.graph, &model.layers)
+        }
         None => model.layers.clone(),
     };
     check_patterns(recipe, &layers)?;

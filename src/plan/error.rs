@@ -1,8 +1,8 @@
 //! Why a recipe does not fit a model.
 
 use crate::recipe::RecipeError;
-use calib::GraphError;
 use quantizers::QuantizeError;
+use quantizers::integer::compile::GraphError;
 use thiserror::Error;
 
 /// A recipe and a model that do not fit each other.

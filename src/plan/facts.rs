@@ -2,11 +2,11 @@
 
 use super::integer;
 use calib::running::fisher::{StageSize, stage_sizes};
-use calib::{GraphError, LayerSpec, Model, WeightSource};
+use calib::{LayerSpec, Model, WeightSource};
 use eval::kind::ModelKind;
 use quantizers::FloatType;
 use quantizers::formats::{Dtype, TensorFolder};
-use quantizers::integer::compile::EncoderGraph;
+use quantizers::graph::Graph;
 use std::collections::BTreeMap;
 
 /// A model as planning sees it.
@@ -38,8 +38,8 @@ pub struct ModelFacts {
     pub max_positions: Option<usize>,
     /// Data can be made with it alone (`synthetic`).
     pub synthetic: bool,
-    /// What it computes, for integer programs, or why there is no such description.
-    pub graph: Result<EncoderGraph, GraphError>,
+    /// How its layers hang together.
+    pub graph: Graph,
 }
 
 /// One stage.
@@ -94,10 +94,11 @@ impl ModelFacts {
             })
             .collect();
         let layers = model.layers().to_vec();
-        let graph = model.encoder_graph();
+        let graph = model.graph().clone();
         let kind = ModelKind::of(model);
-        let synthetic = graph.is_ok() || kind == ModelKind::Decoder;
-        let patches = graph.as_ref().ok().and_then(integer::patches);
+        // Tokens in a row of known length, or images; a decoder writes its own text.
+        let synthetic = graph.max_rows().is_some() || kind == ModelKind::Decoder;
+        let patches = integer::patches(&graph);
         let mut layer_bytes = BTreeMap::new();
         let mut float_types = BTreeMap::new();
         for layer in layers.iter().chain(&patches) {

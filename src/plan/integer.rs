@@ -4,7 +4,8 @@ use super::{ModelFacts, PlanError, PlannedLayer};
 use crate::recipe::integer::{Activations, Nonlinear};
 use crate::recipe::{Integer, Pattern, Recipe, RecipeError, Rule};
 use calib::LayerSpec;
-use quantizers::integer::compile::{EncoderGraph, Input, LinearNode, NormNode};
+use quantizers::graph::{Graph, StageNode};
+use quantizers::integer::compile::{Encoder, Input};
 use quantizers::nonlinear::Nonlinearity;
 use quantizers::statistics::{HESSIAN, INPUT_MEAN_SQUARE};
 use quantizers::tensor::SchemeKind;
@@ -80,29 +81,29 @@ impl PlannedInteger {
     }
 }
 
-/// The graph of a model that a recipe wants as an integer program.
+/// The encoder that a recipe wants as an integer program.
 ///
 /// # Errors
-/// A model without one.
-pub(super) fn graph<'m>(
+/// A model that is none.
+pub(super) fn encoder<'m>(
     integer: &Integer,
     model: &'m ModelFacts,
-) -> Result<&'m EncoderGraph, PlanError> {
-    model.graph.as_ref().map_err(|source| PlanError::NoGraph {
+) -> Result<Encoder<'m>, PlanError> {
+    Encoder::of(&model.graph).map_err(|source| PlanError::NoGraph {
         line: integer.line,
-        source: source.clone(),
+        source,
     })
 }
 
 /// What a reader of an integer-only plan must know besides its lines.
-pub(super) fn notes(integer: &Integer, graph: &EncoderGraph, data: &str) -> Vec<String> {
+pub(super) fn notes(integer: &Integer, encoder: &Encoder<'_>, data: &str) -> Vec<String> {
     let mut notes = Vec::new();
     if data == SYNTHETIC {
         notes.push(MADE_UP.to_owned());
     }
     let mut activations: Vec<Nonlinearity> = Vec::new();
-    for block in &graph.blocks {
-        let found = block.activation.nonlinearity();
+    for block in &encoder.blocks {
+        let found = block.activation.nonlinearity;
         if found != Nonlinearity::Gelu && !activations.contains(&found) {
             activations.push(found);
         }
@@ -121,34 +122,18 @@ pub(super) fn notes(integer: &Integer, graph: &EncoderGraph, data: &str) -> Vec<
 
 /// Every linear layer of the program, in execution order. The projection of patches is one, though
 /// the checkpoint stores it as a convolution.
-pub(super) fn layers(graph: &EncoderGraph, known: &[LayerSpec]) -> Vec<LayerSpec> {
+pub(super) fn layers(graph: &Graph, known: &[LayerSpec]) -> Vec<LayerSpec> {
     let mut layers: Vec<LayerSpec> = patches(graph).into_iter().collect();
     layers.extend(known.iter().cloned());
     layers
 }
 
 /// The projection of patches as a layer `[width, channels * patch * patch]`.
-pub(super) fn patches(graph: &EncoderGraph) -> Option<LayerSpec> {
-    let Input::Image {
-        projection,
-        image,
-        patch,
-        input_point,
-        ..
-    } = &graph.input
-    else {
-        return None;
-    };
-    let name = projection.strip_suffix(".weight").unwrap_or(projection);
-    Some(LayerSpec {
-        name: name.to_owned(),
-        rows: graph.width,
-        cols: image[0] * patch * patch,
-        transposed: false,
-        stage: 0,
-        input_point: input_point.clone(),
-        in_block: false,
-    })
+pub(super) fn patches(graph: &Graph) -> Option<LayerSpec> {
+    match graph.stages.first() {
+        Some(StageNode::Patches(input)) => Some(LayerSpec::new(input.layer(), 0)),
+        _ => None,
+    }
 }
 
 /// The rule for layers that none of the recipe names.
@@ -217,59 +202,26 @@ pub(super) fn check_rule(
 
 /// Predicted bytes of the integer tensors besides the weights of layers: embeddings as 8-bit codes,
 /// biases, multipliers and shifts of linear layers, constants of normalisations.
-pub(super) fn table_bytes(graph: &EncoderGraph) -> u64 {
+pub(super) fn table_bytes(encoder: &Encoder<'_>) -> u64 {
     // Per output channel: a bias, a multiplier, a shift; twice for layers with two readers.
     const LINEAR: u64 = 4 + 4 + 1;
     // Per channel: factor, shift and offset.
     const NORM: u64 = 8 + 8 + 1;
-    let width = graph.width as u64;
-    let embedding = match &graph.input {
-        Input::Text {
-            vocabulary,
-            positions,
-            max_tokens,
-            ..
-        } => {
-            let rows = vocabulary + positions.as_ref().map_or(0, |_| *max_tokens);
+    let width = encoder.width as u64;
+    let embedding = match encoder.input {
+        Input::Tokens { node, max_tokens } => {
+            let rows = node.tokens.shape[0] + node.positions.as_ref().map_or(0, |_| max_tokens);
             // A code per value, a multiplier per row.
             rows as u64 * (width + 2) + 4 * width
         }
-        Input::Image { image, patch, .. } => {
-            let count = 1 + (image[1] / patch) * (image[2] / patch);
-            4 * count as u64 * width
-        }
+        Input::Patches(node) => 4 * (1 + node.patches()) as u64 * width,
     };
-    let linears: u64 = nodes(graph).map(|node| LINEAR * node.rows as u64).sum();
-    let norms = norms(graph).count() as u64 * NORM * width;
+    let linears: u64 = encoder
+        .linears()
+        .map(|node| LINEAR * node.rows as u64)
+        .sum();
+    let norms = encoder.norms().count() as u64 * NORM * width;
     embedding + linears + norms
-}
-
-fn nodes(graph: &EncoderGraph) -> impl Iterator<Item = &LinearNode> {
-    let blocks = graph.blocks.iter().flat_map(|block| {
-        [
-            &block.query,
-            &block.key,
-            &block.value,
-            &block.output,
-            &block.up,
-            &block.down,
-        ]
-    });
-    blocks
-        .chain(&graph.head.pooler)
-        .chain(&graph.head.classifier)
-}
-
-fn norms(graph: &EncoderGraph) -> impl Iterator<Item = &NormNode> {
-    let first = match &graph.input {
-        Input::Text { norm, .. } => norm.as_ref(),
-        Input::Image { .. } => None,
-    };
-    let blocks = graph
-        .blocks
-        .iter()
-        .flat_map(|block| [&block.attention_norm, &block.mlp_norm]);
-    first.into_iter().chain(blocks).chain(&graph.head.norm)
 }
 
 /// What an integer-only plan writes besides layers: the only format that can.

@@ -7,6 +7,7 @@ use super::{
     PlannedRecipe, data, estimate, evaluations, formats, size,
 };
 use crate::recipe::{Overrides, Recipe, builtin};
+use quantizers::integer::compile::Encoder;
 use quantizers::statistics::{HESSIAN, INPUT_MEAN_SQUARE, Pass};
 use quantizers::{Sequential, Stat};
 use std::collections::BTreeSet;
@@ -27,7 +28,7 @@ impl Recipe {
     /// The recipe used where none is named: `int8-integer-only` for encoders, `w4` for decoders, `w8`
     /// for whatever else.
     pub fn default_for(model: &ModelFacts) -> &'static str {
-        match (model.kind, &model.graph) {
+        match (model.kind, Encoder::of(&model.graph)) {
             (super::ModelKind::Decoder, _) => "w4",
             (_, Ok(_)) => "int8-integer-only",
             (_, Err(_)) => "w8",
@@ -79,8 +80,8 @@ impl Recipe {
         }
         let calibration = self.calibration_plan(model, &layers, &needs)?;
         if let Some(asked) = &self.integer {
-            let graph = integer::graph(asked, model)?;
-            notes.extend(integer::notes(asked, graph, &self.calibration.data));
+            let encoder = integer::encoder(asked, model)?;
+            notes.extend(integer::notes(asked, &encoder, &self.calibration.data));
         }
         let evaluations = evaluations::plan(self, model, &mut notes)?;
         for evaluation in &evaluations {

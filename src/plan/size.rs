@@ -2,6 +2,7 @@
 
 use super::{ModelFacts, PlannedLayer, integer};
 use quantizers::formats::Format;
+use quantizers::integer::compile::Encoder;
 use serde::{Deserialize, Serialize};
 
 /// Predicted sizes of a whole model.
@@ -40,8 +41,8 @@ pub(super) fn predict(
     let weights: u64 = layers.iter().map(PlannedLayer::weights).sum();
     let bytes: u64 = layers.iter().map(|layer| layer.bytes).sum();
     let replaced: u64 = layers.iter().map(|layer| layer.original_bytes).sum();
-    let kept = match &model.graph {
-        Ok(graph) if is_integer => integer::table_bytes(graph),
+    let kept = match Encoder::of(&model.graph) {
+        Ok(encoder) if is_integer => integer::table_bytes(&encoder),
         _ => model.tensor_bytes.saturating_sub(replaced),
     };
     let artifact_bytes = kept + bytes;

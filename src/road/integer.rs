@@ -13,7 +13,7 @@ use eval::runner::Pooling;
 use eval::subject::InputFiles;
 use quantizers::formats::{ArtifactReader, ArtifactWriter, Written, verify};
 use quantizers::integer::Program;
-use quantizers::integer::compile::{self, Candidate, Compilation, EncoderGraph, Options, Slot};
+use quantizers::integer::compile::{self, Candidate, Compilation, Options, Slot};
 use std::collections::BTreeMap;
 
 /// Carries out an integer-only `request` on `model`.
@@ -29,9 +29,6 @@ pub(super) fn run(
     let mut clock = Clock::start();
     let device = request.machine.device.open()?;
     let forward = Forward::new(model.model.as_ref(), model.weights(), device);
-    let graph = model.model.encoder_graph().map_err(|error| {
-        Error::mismatch(format!("`{}` has no integer-only form", model.name), error)
-    })?;
     let activations = clock.stage("calibrate", || {
         Activations::prepare(model, &forward, request, progress)
     })?;
@@ -41,7 +38,7 @@ pub(super) fn run(
     };
     let source = LayerSource::new(model, request, &activations, progress)?;
     let mut compilation = clock.stage("compile", || {
-        compile_with(&graph, &source, &options, model, request)
+        compile_with(&source, &options, model, request)
     })?;
     let calibration = clock.stage("compare", || {
         synthetic_ranges::compare(model, &forward, &activations, request, progress)
@@ -67,13 +64,12 @@ pub(super) fn run(
 }
 
 fn compile_with(
-    graph: &EncoderGraph,
     source: &LayerSource<'_>,
     options: &Options,
     model: &OpenModel,
     request: &QuantizeRequest,
 ) -> Result<Compilation, Error> {
-    let compiled = compile::compile(graph, source, options);
+    let compiled = compile::compile(model.model.graph(), source, options);
     compiled.map_err(|error| {
         let message = format!("cannot compile `{}` to an integer program", model.name);
         Error::mismatch(message, error).with_hint(format!(

@@ -12,11 +12,8 @@
 //! pooler in the checkpoint goes unused.
 
 use super::{Architecture, Config, StageSpec, StagedModel, block_count, divided, prefix};
-use crate::layers::{
-    BlockSpec, HeadSpec, LinearSpec, MlpSpec, NormPlacement, NormSpec, Pattern, Positions,
-    Projection, QkvSpec, SelfAttentionSpec, TensorSpec, TextEmbeddingSpec,
-};
 use crate::{Model, ModelError, Output, WeightSource};
+use quantizers::graph::{AttentionNode, BlockNode, FeedForwardNode, HeadNode, LinearNode, NormNode, NormPlacement, Pattern, Positions, Projection, QkvNode, TensorSpec, TokenInputNode};
 use serde_json::{Value, json};
 
 /// The family's entry in the registry.
@@ -75,7 +72,7 @@ impl Architecture for Bert {
                 [rows, width],
             )
         };
-        let mut stages: Vec<Box<dyn StageSpec>> = vec![Box::new(TextEmbeddingSpec {
+        let mut stages: Vec<Box<dyn StageSpec>> = vec![Box::new(TokenInputNode {
             tokens: table("word", vocabulary),
             positions: Some(table("position", positions)),
             token_types: Some(table("token_type", config.count_or("type_vocab_size", 2)?)),
@@ -85,9 +82,9 @@ impl Architecture for Bert {
             stages.push(Box::new(block(&config, prefix, norms, index)?));
         }
         if classifies {
-            let pooler = LinearSpec::outside(format!("{prefix}pooler.dense"), width, width);
-            let classifier = LinearSpec::outside("classifier", config.classes()?, width);
-            stages.push(Box::new(HeadSpec {
+            let pooler = LinearNode::outside(format!("{prefix}pooler.dense"), width, width);
+            let classifier = LinearNode::outside("classifier", config.classes()?, width);
+            stages.push(Box::new(HeadNode {
                 positions: Positions::First,
                 norm: None,
                 pooler: Some(pooler.with_bias(true)),
@@ -114,8 +111,8 @@ struct Norms {
 }
 
 impl Norms {
-    fn named(self, name: String) -> NormSpec {
-        NormSpec::layer(name, self.width, self.epsilon).greek(self.greek)
+    fn named(self, name: String) -> NormNode {
+        NormNode::layer(name, self.width, self.epsilon).greek(self.greek)
     }
 }
 
@@ -124,14 +121,14 @@ fn block(
     prefix: &str,
     norms: Norms,
     index: usize,
-) -> Result<BlockSpec, ModelError> {
+) -> Result<BlockNode, ModelError> {
     let width = norms.width;
     let heads = config.count("num_attention_heads")?;
     let head_dim = divided(config, "num_attention_heads", heads, width, "hidden_size")?;
     let inner = config.count("intermediate_size")?;
     let block = format!("{prefix}encoder.layer.{index}");
     let linear = |name: &str, rows, cols, point: &str| {
-        LinearSpec::in_block(
+        LinearNode::in_block(
             format!("{block}.{name}"),
             rows,
             cols,
@@ -139,11 +136,11 @@ fn block(
         )
         .with_bias(true)
     };
-    Ok(BlockSpec {
+    Ok(BlockNode {
         index,
         attention_norm: norms.named(format!("{block}.attention.output.LayerNorm")),
-        attention: SelfAttentionSpec {
-            qkv: QkvSpec::Separate {
+        attention: AttentionNode {
+            qkv: QkvNode::Separate {
                 query: linear("attention.self.query", width, width, "attn_in"),
                 key: linear("attention.self.key", width, width, "attn_in"),
                 value: linear("attention.self.value", width, width, "attn_in"),
@@ -159,7 +156,7 @@ fn block(
             rope: None,
         },
         mlp_norm: norms.named(format!("{block}.output.LayerNorm")),
-        mlp: MlpSpec {
+        mlp: FeedForwardNode {
             gate: None,
             up: linear("intermediate.dense", inner, width, "mlp_in"),
             down: linear("output.dense", width, inner, "down_in"),

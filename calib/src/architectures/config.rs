@@ -1,7 +1,7 @@
 //! Typed access to config.json; every refusal names the key.
 
 use crate::ModelError;
-use crate::layers::Activation;
+use quantizers::graph::Activation;
 use serde_json::Value;
 
 /// Largest count believed; products of two stay far from overflow.

@@ -8,11 +8,8 @@
 //! | final norm, head | `ln_f`, `lm_head` (or the token table) |
 
 use super::{Architecture, Config, StageSpec, StagedModel, block_count, divided, prefix};
-use crate::layers::{
-    BlockSpec, HeadSpec, LinearSpec, MlpSpec, NormPlacement, NormSpec, Pattern, Positions,
-    Projection, QkvSpec, SelfAttentionSpec, TensorSpec, TextEmbeddingSpec,
-};
 use crate::{Model, ModelError, Output, WeightSource};
+use quantizers::graph::{AttentionNode, BlockNode, FeedForwardNode, HeadNode, LinearNode, NormNode, NormPlacement, Pattern, Positions, Projection, QkvNode, TensorSpec, TokenInputNode};
 use serde_json::{Value, json};
 
 /// The family's entry in the registry.
@@ -52,7 +49,7 @@ impl Architecture for Gpt2 {
             _ => block_count(&config, "n_layer", weights)?,
         };
         let tokens = TensorSpec::new(format!("{prefix}wte.weight"), [vocabulary, width]);
-        let mut stages: Vec<Box<dyn StageSpec>> = vec![Box::new(TextEmbeddingSpec {
+        let mut stages: Vec<Box<dyn StageSpec>> = vec![Box::new(TokenInputNode {
             tokens: tokens.clone(),
             positions: Some(TensorSpec::new(
                 format!("{prefix}wpe.weight"),
@@ -71,13 +68,13 @@ impl Architecture for Gpt2 {
         {
             Some(Projection::Tied(tokens))
         } else {
-            Some(Projection::Layer(LinearSpec::outside(
+            Some(Projection::Layer(LinearNode::outside(
                 "lm_head", vocabulary, width,
             )))
         };
-        stages.push(Box::new(HeadSpec {
+        stages.push(Box::new(HeadNode {
             positions: Positions::All,
-            norm: Some(NormSpec::layer(format!("{prefix}ln_f"), width, epsilon)),
+            norm: Some(NormNode::layer(format!("{prefix}ln_f"), width, epsilon)),
             pooler: None,
             projection,
         }));
@@ -105,7 +102,7 @@ fn block(
     width: usize,
     epsilon: f64,
     index: usize,
-) -> Result<BlockSpec, ModelError> {
+) -> Result<BlockNode, ModelError> {
     let heads = count(config, "n_head", "num_attention_heads", 12)?;
     let head_dim = divided(config, "n_head", heads, width, "n_embd")?;
     let inner = config.count_or("n_inner", 4 * width)?;
@@ -118,7 +115,7 @@ fn block(
     }
     let block = format!("{prefix}h.{index}");
     let linear = |name: &str, rows, cols, point: &str| {
-        LinearSpec::in_block(
+        LinearNode::in_block(
             format!("{block}.{name}"),
             rows,
             cols,
@@ -127,11 +124,11 @@ fn block(
         .with_bias(true)
         .conv1d()
     };
-    Ok(BlockSpec {
+    Ok(BlockNode {
         index,
-        attention_norm: NormSpec::layer(format!("{block}.ln_1"), width, epsilon),
-        attention: SelfAttentionSpec {
-            qkv: QkvSpec::Fused(linear("attn.c_attn", 3 * width, width, "attn_in")),
+        attention_norm: NormNode::layer(format!("{block}.ln_1"), width, epsilon),
+        attention: AttentionNode {
+            qkv: QkvNode::Fused(linear("attn.c_attn", 3 * width, width, "attn_in")),
             output: linear("attn.c_proj", width, width, "o_in"),
             heads,
             kv_heads: heads,
@@ -142,8 +139,8 @@ fn block(
             key_norm: None,
             rope: None,
         },
-        mlp_norm: NormSpec::layer(format!("{block}.ln_2"), width, epsilon),
-        mlp: MlpSpec {
+        mlp_norm: NormNode::layer(format!("{block}.ln_2"), width, epsilon),
+        mlp: FeedForwardNode {
             gate: None,
             up: linear("mlp.c_fc", inner, width, "mlp_in"),
             down: linear("mlp.c_proj", width, inner, "down_in"),

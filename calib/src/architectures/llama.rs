@@ -10,11 +10,8 @@
 
 use super::rope_parameters::rope;
 use super::{Architecture, Config, StageSpec, StagedModel, block_count, divided, prefix};
-use crate::layers::{
-    Activation, BlockSpec, HeadSpec, LinearSpec, MlpSpec, NormPlacement, NormSpec, Pattern,
-    Positions, Projection, QkvSpec, Rope, SelfAttentionSpec, TensorSpec, TextEmbeddingSpec,
-};
 use crate::{Model, ModelError, Output, WeightSource};
+use quantizers::graph::{Activation, AttentionNode, BlockNode, FeedForwardNode, HeadNode, LinearNode, NormNode, NormPlacement, Pattern, Positions, Projection, QkvNode, RopeNode, TensorSpec, TokenInputNode};
 use serde_json::Value;
 
 /// The family's entry in the registry.
@@ -51,7 +48,7 @@ impl Architecture for Llama {
         weights: &dyn WeightSource,
     ) -> Result<Box<dyn Model>, ModelError> {
         let shape = Shape::read(Config::new(config), weights)?;
-        let mut stages: Vec<Box<dyn StageSpec>> = vec![Box::new(TextEmbeddingSpec {
+        let mut stages: Vec<Box<dyn StageSpec>> = vec![Box::new(TokenInputNode {
             tokens: shape.token_table(),
             positions: None,
             token_types: None,
@@ -60,7 +57,7 @@ impl Architecture for Llama {
         for index in 0..shape.patterns.len() {
             stages.push(Box::new(shape.block(index)));
         }
-        stages.push(Box::new(HeadSpec {
+        stages.push(Box::new(HeadNode {
             positions: Positions::All,
             norm: Some(shape.norm(format!("{}norm", shape.prefix))),
             pooler: None,
@@ -95,7 +92,7 @@ struct Shape {
     max_positions: usize,
     epsilon: f64,
     activation: Activation,
-    rope: Rope,
+    rope: RopeNode,
     /// One per block.
     patterns: Vec<Pattern>,
     biases: Biases,
@@ -159,7 +156,7 @@ impl Shape {
             max_positions,
             epsilon: config.positive_or("rms_norm_eps", 1e-6)?,
             activation: config.activation("hidden_act", "silu")?,
-            rope: rope(&config, head_dim, max_positions)?,
+            rope: rope(&config, max_positions)?,
             patterns: patterns(&config, kind, blocks)?,
             biases: Biases {
                 qkv: kind == "qwen2" || attention_bias,
@@ -178,14 +175,14 @@ impl Shape {
         )
     }
 
-    fn norm(&self, name: String) -> NormSpec {
-        NormSpec::rms(name, self.width, self.epsilon)
+    fn norm(&self, name: String) -> NormNode {
+        NormNode::rms(name, self.width, self.epsilon)
     }
 
     fn head(&self) -> Option<Projection> {
         match self.head {
             Head::None => None,
-            Head::Own => Some(Projection::Layer(LinearSpec::outside(
+            Head::Own => Some(Projection::Layer(LinearNode::outside(
                 "lm_head",
                 self.vocabulary,
                 self.width,
@@ -194,10 +191,10 @@ impl Shape {
         }
     }
 
-    fn block(&self, index: usize) -> BlockSpec {
+    fn block(&self, index: usize) -> BlockNode {
         let block = format!("{}layers.{index}", self.prefix);
         let linear = |name: &str, rows, cols, point: &str, bias| {
-            LinearSpec::in_block(
+            LinearNode::in_block(
                 format!("{block}.{name}"),
                 rows,
                 cols,
@@ -218,13 +215,13 @@ impl Shape {
         let head_norm = |name: &str| {
             let name = format!("{block}.self_attn.{name}");
             self.head_norms
-                .then(|| NormSpec::rms(name, self.head_dim, self.epsilon))
+                .then(|| NormNode::rms(name, self.head_dim, self.epsilon))
         };
-        BlockSpec {
+        BlockNode {
             index,
             attention_norm: self.norm(format!("{block}.input_layernorm")),
-            attention: SelfAttentionSpec {
-                qkv: QkvSpec::Separate {
+            attention: AttentionNode {
+                qkv: QkvNode::Separate {
                     query: attention("q_proj", self.heads),
                     key: attention("k_proj", self.kv_heads),
                     value: attention("v_proj", self.kv_heads),
@@ -243,10 +240,10 @@ impl Shape {
                 scale: (self.head_dim as f64).sqrt().recip(),
                 query_norm: head_norm("q_norm"),
                 key_norm: head_norm("k_norm"),
-                rope: Some(self.rope.clone()),
+                rope: Some(self.rope),
             },
             mlp_norm: self.norm(format!("{block}.post_attention_layernorm")),
-            mlp: MlpSpec {
+            mlp: FeedForwardNode {
                 gate: Some(linear(
                     "mlp.gate_proj",
                     self.inner,

@@ -2,7 +2,7 @@
 
 use super::Config;
 use crate::ModelError;
-use crate::layers::{Rope, RopeScaling};
+use quantizers::graph::{RopeNode, RopeScaling};
 use serde_json::json;
 
 /// Keys of the rotary parameters that are understood.
@@ -21,9 +21,8 @@ const ROPE_KEYS: &[&str] = &[
 /// `rope_scaling`, whose kind is `rope_type` or `type`).
 pub(super) fn rope(
     config: &Config<'_>,
-    head_dim: usize,
     max_positions: usize,
-) -> Result<Rope, ModelError> {
+) -> Result<RopeNode, ModelError> {
     config.only("partial_rotary_factor", &json!(1.0))?;
     let theta = config.positive_or("rope_theta", 10_000.0)?;
     let parameters = match config.object("rope_scaling")? {
@@ -31,7 +30,10 @@ pub(super) fn rope(
         None => config.object("rope_parameters")?,
     };
     let Some(parameters) = parameters else {
-        return Ok(Rope::new(head_dim, narrow(theta), RopeScaling::None));
+        return Ok(RopeNode {
+            theta: narrow(theta),
+            scaling: RopeScaling::None,
+        });
     };
     parameters.only_keys(ROPE_KEYS)?;
     parameters.only("partial_rotary_factor", &json!(1.0))?;
@@ -63,7 +65,7 @@ pub(super) fn rope(
             ));
         }
     };
-    Ok(Rope::new(head_dim, theta, scaling))
+    Ok(RopeNode { theta, scaling })
 }
 
 #[expect(

@@ -1,25 +1,15 @@
 //! The one implementation of [`Model`]: a list of stage specifications.
 
-use crate::encoder_graph::{GraphError, Inexpressible, Sketch};
-use crate::layers::{Inventory, Loader, TensorSpec};
+use crate::layers::Loader;
 use crate::model::{Output, Point};
 use crate::{LayerSpec, Model, Stage, StageError, WeightSource};
 use burn::tensor::Device;
-use quantizers::integer::compile::EncoderGraph;
+use quantizers::graph::{Graph, StageNode, TensorSpec};
 
-/// What a stage reads, and how it is built from that.
+/// A stage as a node of the graph, and how it is built.
 pub trait StageSpec: Send + Sync {
-    /// Short name for progress: `embedding`, `block 3`, `head`.
-    fn name(&self) -> String;
-    /// Adds the tensors, linear layers and points of the stage to `inventory`, in execution order.
-    fn list(&self, inventory: &mut Inventory);
-    /// Adds the stage to the description of an encoder for integer-only execution.
-    ///
-    /// # Errors
-    /// What the description has no words for.
-    fn describe(&self, _sketch: &mut Sketch) -> Result<(), Inexpressible> {
-        Err(Inexpressible("is of a kind of its own"))
-    }
+    /// The stage in the graph, which says what it reads and how its layers hang together.
+    fn node(&self) -> StageNode;
     /// Reads the weights.
     ///
     /// # Errors
@@ -30,13 +20,13 @@ pub trait StageSpec: Send + Sync {
 /// A model as the list of its stages.
 pub struct StagedModel {
     architecture: &'static str,
+    graph: Graph,
     stages: Vec<Box<dyn StageSpec>>,
     tensors: Vec<Vec<TensorSpec>>,
     layers: Vec<LayerSpec>,
     points: Vec<Vec<Point>>,
     output: Output,
     vocabulary: Option<usize>,
-    max_positions: Option<usize>,
 }
 
 impl StagedModel {
@@ -49,22 +39,27 @@ impl StagedModel {
         let mut tensors = Vec::with_capacity(stages.len());
         let mut layers = Vec::new();
         let mut points = Vec::with_capacity(stages.len());
-        for (index, stage) in stages.iter().enumerate() {
-            let mut inventory = Inventory::default();
-            stage.list(&mut inventory);
+        let graph = Graph {
+            architecture: architecture.to_owned(),
+            stages: stages.iter().map(|stage| stage.node()).collect(),
+            max_positions: None,
+        };
+        for (index, stage) in graph.stages.iter().enumerate() {
+            let inventory = stage.inventory();
             tensors.push(inventory.tensors);
             points.push(inventory.points);
-            layers.extend(inventory.linears.iter().map(|linear| linear.layer(index)));
+            let linears = inventory.linears.into_iter();
+            layers.extend(linears.map(|linear| LayerSpec::new(linear, index)));
         }
         Self {
             architecture,
+            graph,
             stages,
             tensors,
             layers,
             points,
             output,
             vocabulary: None,
-            max_positions: None,
         }
     }
 
@@ -73,7 +68,10 @@ impl StagedModel {
     pub fn with_text(self, vocabulary: usize, max_positions: usize) -> Self {
         Self {
             vocabulary: Some(vocabulary),
-            max_positions: Some(max_positions),
+            graph: Graph {
+                max_positions: Some(max_positions),
+                ..self.graph
+            },
             ..self
         }
     }
@@ -93,7 +91,7 @@ impl Model for StagedModel {
     }
 
     fn stage_name(&self, stage: usize) -> String {
-        self.stages[stage].name()
+        self.graph.stages[stage].name()
     }
 
     fn output(&self) -> Output {
@@ -108,23 +106,8 @@ impl Model for StagedModel {
         self.points[stage].clone()
     }
 
-    fn encoder_graph(&self) -> Result<EncoderGraph, GraphError> {
-        let mut sketch = Sketch {
-            max_tokens: self.max_positions,
-            ..Sketch::default()
-        };
-        let error = |stage: String, Inexpressible(reason)| GraphError {
-            architecture: self.architecture,
-            stage,
-            reason,
-        };
-        for stage in &self.stages {
-            let described = stage.describe(&mut sketch);
-            described.map_err(|reason| error(stage.name(), reason))?;
-        }
-        sketch
-            .finish()
-            .map_err(|reason| error("the model".to_owned(), reason))
+    fn graph(&self) -> &Graph {
+        &self.graph
     }
 
     fn build(
@@ -141,6 +124,6 @@ impl Model for StagedModel {
     }
 
     fn max_positions(&self) -> Option<usize> {
-        self.max_positions
+        self.graph.max_positions
     }
 }

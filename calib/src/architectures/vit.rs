@@ -12,11 +12,8 @@
 //! Without a classifier the final norm's output is the result, and a pooler goes unused.
 
 use super::{Architecture, Config, StageSpec, StagedModel, block_count, divided, prefix};
-use crate::layers::{
-    BlockSpec, HeadSpec, LinearSpec, MlpSpec, NormPlacement, NormSpec, PatchEmbeddingSpec, Pattern,
-    Positions, Projection, QkvSpec, SelfAttentionSpec, TensorSpec,
-};
 use crate::{Model, ModelError, Output, WeightSource};
+use quantizers::graph::{AttentionNode, BlockNode, FeedForwardNode, HeadNode, LinearNode, NormNode, NormPlacement, PatchInputNode, Pattern, Positions, Projection, QkvNode, TensorSpec};
 use serde_json::Value;
 
 /// The family's entry in the registry.
@@ -58,18 +55,18 @@ impl Architecture for Vit {
             stages.push(Box::new(block(&config, prefix, width, epsilon, index)?));
         }
         let projection = if classifies {
-            let classifier = LinearSpec::outside("classifier", config.classes()?, width);
+            let classifier = LinearNode::outside("classifier", config.classes()?, width);
             Some(Projection::Layer(classifier.with_bias(true)))
         } else {
             None
         };
-        stages.push(Box::new(HeadSpec {
+        stages.push(Box::new(HeadNode {
             positions: if classifies {
                 Positions::First
             } else {
                 Positions::All
             },
-            norm: Some(NormSpec::layer(
+            norm: Some(NormNode::layer(
                 format!("{prefix}layernorm"),
                 width,
                 epsilon,
@@ -90,7 +87,7 @@ fn patches(
     config: &Config<'_>,
     prefix: &str,
     width: usize,
-) -> Result<PatchEmbeddingSpec, ModelError> {
+) -> Result<PatchInputNode, ModelError> {
     let channels = config.count_or("num_channels", 3)?;
     let patch = config.count_or("patch_size", 16)?;
     let side = config.count_or("image_size", 224)?;
@@ -100,7 +97,7 @@ fn patches(
     }
     let per_side = divided(config, "patch_size", patch, side, "image_size")?;
     let name = |name: &str| format!("{prefix}embeddings.{name}");
-    Ok(PatchEmbeddingSpec {
+    Ok(PatchInputNode {
         projection: TensorSpec::new(
             name("patch_embeddings.projection.weight"),
             [width, channels, patch, patch],
@@ -121,14 +118,14 @@ fn block(
     width: usize,
     epsilon: f64,
     index: usize,
-) -> Result<BlockSpec, ModelError> {
+) -> Result<BlockNode, ModelError> {
     let heads = config.count("num_attention_heads")?;
     let head_dim = divided(config, "num_attention_heads", heads, width, "hidden_size")?;
     let inner = config.count("intermediate_size")?;
     let qkv_bias = config.flag_or("qkv_bias", true)?;
     let block = format!("{prefix}encoder.layer.{index}");
     let linear = |name: &str, rows, cols, point: &str, bias| {
-        LinearSpec::in_block(
+        LinearNode::in_block(
             format!("{block}.{name}"),
             rows,
             cols,
@@ -136,11 +133,11 @@ fn block(
         )
         .with_bias(bias)
     };
-    Ok(BlockSpec {
+    Ok(BlockNode {
         index,
-        attention_norm: NormSpec::layer(format!("{block}.layernorm_before"), width, epsilon),
-        attention: SelfAttentionSpec {
-            qkv: QkvSpec::Separate {
+        attention_norm: NormNode::layer(format!("{block}.layernorm_before"), width, epsilon),
+        attention: AttentionNode {
+            qkv: QkvNode::Separate {
                 query: linear(
                     "attention.attention.query",
                     width,
@@ -167,8 +164,8 @@ fn block(
             key_norm: None,
             rope: None,
         },
-        mlp_norm: NormSpec::layer(format!("{block}.layernorm_after"), width, epsilon),
-        mlp: MlpSpec {
+        mlp_norm: NormNode::layer(format!("{block}.layernorm_after"), width, epsilon),
+        mlp: FeedForwardNode {
             gate: None,
             up: linear("intermediate.dense", inner, width, "mlp_in", true),
             down: linear("output.dense", width, inner, "down_in", true),

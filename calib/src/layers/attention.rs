@@ -3,32 +3,7 @@
 use super::fused;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Device, Tensor, module};
-use std::ops::Range;
-
-/// Which keys a query sees. Batches hold no padding, so this is all the masking there is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pattern {
-    /// Every key (encoders).
-    Full,
-    /// Its own position and all before (decoders).
-    Causal,
-    /// Its own position and the `window - 1` before.
-    Sliding {
-        /// Keys a query sees at most.
-        window: usize,
-    },
-}
-
-impl Pattern {
-    /// The keys that `query` sees among `keys`.
-    pub fn visible(self, query: usize, keys: usize) -> Range<usize> {
-        match self {
-            Self::Full => 0..keys,
-            Self::Causal => 0..query + 1,
-            Self::Sliding { window } => (query + 1).saturating_sub(window)..query + 1,
-        }
-    }
-}
+use quantizers::graph::Pattern;
 
 /// Attention of `[batch, heads, tokens, head_dim]`; `key` and `value` may have fewer heads, each
 /// of which then serves `heads / kv_heads` consecutive query heads.

@@ -1,86 +1,26 @@
 //! One transformer block as a stage.
 
+use super::Loader;
 use super::mlp::Mlp;
 use super::norm::Norm;
 use super::self_attention::SelfAttention;
-use super::{Inventory, Loader, MlpSpec, NormSpec, SelfAttentionSpec};
 use crate::architectures::StageSpec;
-use crate::encoder_graph::{Inexpressible, Sketch};
 use crate::{Hidden, Memory, NoTap, Stage, StageError, Tap};
 use burn::tensor::Tensor;
-use quantizers::integer::compile::graph;
+use quantizers::graph::{BlockNode, NormPlacement, StageNode};
 
-/// Where the two normalisations of a block sit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NormPlacement {
-    /// `x + f(norm(x))`.
-    Before,
-    /// `norm(x + f(x))`.
-    AfterResidual,
-}
-
-/// What a block reads.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BlockSpec {
-    /// Position among the blocks, from 0.
-    pub index: usize,
-    /// Normalisation of the attention half.
-    pub attention_norm: NormSpec,
-    /// The attention half.
-    pub attention: SelfAttentionSpec,
-    /// Normalisation of the feed-forward half.
-    pub mlp_norm: NormSpec,
-    /// The feed-forward half.
-    pub mlp: MlpSpec,
-    /// Before each half, or after its residual.
-    pub placement: NormPlacement,
-}
-
-impl StageSpec for BlockSpec {
-    fn name(&self) -> String {
-        format!("block {}", self.index)
-    }
-
-    fn list(&self, inventory: &mut Inventory) {
-        self.attention_norm.list(inventory);
-        self.attention.list(inventory);
-        self.mlp_norm.list(inventory);
-        self.mlp.list(inventory);
-    }
-
-    fn describe(&self, sketch: &mut Sketch) -> Result<(), Inexpressible> {
-        let attention = &self.attention;
-        let [query, key, value] = attention.expressible()?;
-        let mlp = &self.mlp;
-        if mlp.gate.is_some() {
-            return Err(Inexpressible("has a gated feed-forward half"));
-        }
-        sketch.blocks.push(graph::Block {
-            index: self.index,
-            query: query.node()?,
-            key: key.node()?,
-            value: value.node()?,
-            output: attention.output.node()?,
-            heads: attention.heads,
-            head_dim: attention.head_dim,
-            scale: attention.scale,
-            attention_norm: self.attention_norm.node(),
-            up: mlp.up.node()?,
-            down: mlp.down.node()?,
-            activation: mlp.activation.node()?,
-            mlp_norm: self.mlp_norm.node(),
-            pre_norm: self.placement == NormPlacement::Before,
-        });
-        Ok(())
+impl StageSpec for BlockNode {
+    fn node(&self) -> StageNode {
+        StageNode::Block(Box::new(self.clone()))
     }
 
     fn build(&self, loader: &Loader<'_>) -> Result<Box<dyn Stage>, StageError> {
         Ok(Box::new(Block {
             index: self.index,
-            attention_norm: self.attention_norm.load(loader)?,
-            attention: self.attention.load(loader)?,
-            mlp_norm: self.mlp_norm.load(loader)?,
-            mlp: self.mlp.load(loader)?,
+            attention_norm: Norm::load(&self.attention_norm, loader)?,
+            attention: SelfAttention::load(&self.attention, loader)?,
+            mlp_norm: Norm::load(&self.mlp_norm, loader)?,
+            mlp: Mlp::load(&self.mlp, loader)?,
             placement: self.placement,
         }))
     }

@@ -1,71 +1,27 @@
 //! First stages: tokens or pixels to hidden states.
 
+use super::Loader;
 use super::norm::Norm;
-use super::{Inventory, Loader, NormSpec, TensorSpec};
 use crate::architectures::StageSpec;
-use crate::encoder_graph::{Inexpressible, Sketch};
 use crate::{Hidden, Stage, StageError, Tap};
 use burn::tensor::{Int, Tensor, module};
-use quantizers::integer::compile::Input;
+use quantizers::graph::{PatchInputNode, StageNode, TensorSpec, TokenInputNode};
 
-/// A table of token vectors, plus whatever a family adds to them.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TextEmbeddingSpec {
-    /// `[vocabulary, width]`.
-    pub tokens: TensorSpec,
-    /// `[positions, width]`, one row per position (families without rotation).
-    pub positions: Option<TensorSpec>,
-    /// `[types, width]`, of which every token gets row 0.
-    pub token_types: Option<TensorSpec>,
-    /// Normalisation of the sum.
-    pub norm: Option<NormSpec>,
-}
-
-impl StageSpec for TextEmbeddingSpec {
-    fn name(&self) -> String {
-        "embedding".to_owned()
-    }
-
-    fn list(&self, inventory: &mut Inventory) {
-        inventory.tensor(self.tokens.clone());
-        for table in [&self.positions, &self.token_types].into_iter().flatten() {
-            inventory.tensor(table.clone());
-        }
-        if let Some(norm) = &self.norm {
-            norm.list(inventory);
-        }
-    }
-
-    fn describe(&self, sketch: &mut Sketch) -> Result<(), Inexpressible> {
-        let name = |table: &Option<TensorSpec>| table.as_ref().map(|table| table.name.clone());
-        let rows = self.positions.as_ref().map(|table| table.shape[0]);
-        sketch.width = self.tokens.shape[1];
-        sketch.input = Some(Input::Text {
-            tokens: self.tokens.name.clone(),
-            vocabulary: self.tokens.shape[0],
-            positions: name(&self.positions),
-            token_types: name(&self.token_types),
-            max_tokens: rows
-                .or(sketch.max_tokens)
-                .ok_or(Inexpressible("takes sequences of any length"))?,
-            norm: self.norm.as_ref().map(NormSpec::node),
-        });
-        Ok(())
+impl StageSpec for TokenInputNode {
+    fn node(&self) -> StageNode {
+        StageNode::Tokens(self.clone())
     }
 
     fn build(&self, loader: &Loader<'_>) -> Result<Box<dyn Stage>, StageError> {
         let table = |spec: &Option<TensorSpec>| -> Result<Option<Tensor<2>>, StageError> {
             Ok(spec.as_ref().map(|spec| loader.read(spec)).transpose()?)
         };
+        let norm = self.norm.as_ref();
         Ok(Box::new(TextEmbedding {
             tokens: loader.read(&self.tokens)?,
             positions: table(&self.positions)?,
             token_type: table(&self.token_types)?.map(|types| types.narrow(0, 0, 1)),
-            norm: self
-                .norm
-                .as_ref()
-                .map(|norm| norm.load(loader))
-                .transpose()?,
+            norm: norm.map(|norm| Norm::load(norm, loader)).transpose()?,
         }))
     }
 }
@@ -113,67 +69,15 @@ fn check_ids(ids: &Tensor<2, Int>, vocabulary: usize) -> Result<(), StageError> 
     }
 }
 
-/// An image cut into square patches, each a vector, with a class token in front.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PatchEmbeddingSpec {
-    /// `[width, channels, patch, patch]`.
-    pub projection: TensorSpec,
-    /// `[width]`.
-    pub bias: TensorSpec,
-    /// `[1, 1, width]`.
-    pub class_token: TensorSpec,
-    /// `[1, 1 + patches, width]`.
-    pub positions: TensorSpec,
-    /// `[channels, height, width]` of an image.
-    pub image: [usize; 3],
-}
-
-impl PatchEmbeddingSpec {
-    /// Where a [`Tap`] sees the patches, and what the projection makes of them.
-    fn points(&self) -> [String; 2] {
-        let name = &self.projection.name;
-        let name = name.strip_suffix(".weight").unwrap_or(name);
-        [format!("{name}_in"), format!("{name}:out")]
-    }
-}
-
-impl StageSpec for PatchEmbeddingSpec {
-    fn name(&self) -> String {
-        "embedding".to_owned()
-    }
-
-    fn list(&self, inventory: &mut Inventory) {
-        for tensor in [
-            &self.class_token,
-            &self.positions,
-            &self.projection,
-            &self.bias,
-        ] {
-            inventory.tensor(tensor.clone());
-        }
-        let [input, output] = self.points();
-        inventory.point(input, self.projection.shape[1..].iter().product());
-        inventory.point(output, self.projection.shape[0]);
-    }
-
-    fn describe(&self, sketch: &mut Sketch) -> Result<(), Inexpressible> {
-        let [input_point, _] = self.points();
-        sketch.width = self.projection.shape[0];
-        sketch.input = Some(Input::Image {
-            projection: self.projection.name.clone(),
-            bias: self.bias.name.clone(),
-            class_token: self.class_token.name.clone(),
-            positions: self.positions.name.clone(),
-            image: self.image,
-            patch: self.projection.shape[2],
-            input_point,
-        });
-        Ok(())
+impl StageSpec for PatchInputNode {
+    fn node(&self) -> StageNode {
+        StageNode::Patches(self.clone())
     }
 
     fn build(&self, loader: &Loader<'_>) -> Result<Box<dyn Stage>, StageError> {
         let projection = loader.read::<4>(&self.projection)?;
         let [width, channels, patch, _] = projection.dims();
+        let layer = self.layer();
         Ok(Box::new(PatchEmbedding {
             projection: projection.reshape([width, channels * patch * patch]),
             bias: loader.read(&self.bias)?,
@@ -181,7 +85,7 @@ impl StageSpec for PatchEmbeddingSpec {
             positions: loader.read(&self.positions)?,
             image: self.image,
             patch,
-            points: self.points(),
+            points: [layer.input_point.clone(), layer.output_point()],
         }))
     }
 }

@@ -3,95 +3,27 @@
 use super::linear::Linear;
 use super::norm::Norm;
 use super::weight::Weight;
-use super::{Inventory, LinearSpec, Loader, NormSpec, TensorSpec, fused};
+use super::{Loader, fused};
 use crate::architectures::StageSpec;
-use crate::encoder_graph::{Inexpressible, Sketch};
 use crate::{Hidden, Memory, NoTap, Stage, StageError, Tap};
-use quantizers::integer::compile::graph;
+use quantizers::graph::{HeadNode, Positions, Projection, StageNode};
 
-/// Which positions reach the head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Positions {
-    /// All of them, each on its own: the head works on any part of a sequence.
-    All,
-    /// Only the first (class token).
-    First,
-}
-
-/// The last linear map.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Projection {
-    /// A layer of its own.
-    Layer(LinearSpec),
-    /// The token table `[vocabulary, width]` once more.
-    Tied(TensorSpec),
-}
-
-/// What a head reads. Steps that are absent are skipped.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HeadSpec {
-    /// Which positions it sees.
-    pub positions: Positions,
-    /// Final normalisation.
-    pub norm: Option<NormSpec>,
-    /// A linear layer followed by tanh.
-    pub pooler: Option<LinearSpec>,
-    /// To logits.
-    pub projection: Option<Projection>,
-}
-
-impl StageSpec for HeadSpec {
-    fn name(&self) -> String {
-        "head".to_owned()
-    }
-
-    fn list(&self, inventory: &mut Inventory) {
-        if let Some(norm) = &self.norm {
-            norm.list(inventory);
-        }
-        if let Some(pooler) = &self.pooler {
-            pooler.list(inventory);
-        }
-        match &self.projection {
-            Some(Projection::Layer(layer)) => layer.list(inventory),
-            Some(Projection::Tied(table)) => inventory.tensor(table.clone()),
-            None => {}
-        }
-    }
-
-    fn describe(&self, sketch: &mut Sketch) -> Result<(), Inexpressible> {
-        let node = |layer: &Option<LinearSpec>| layer.as_ref().map(LinearSpec::node).transpose();
-        sketch.head = graph::Head {
-            first_only: self.positions == Positions::First,
-            norm: self.norm.as_ref().map(NormSpec::node),
-            pooler: node(&self.pooler)?,
-            classifier: match &self.projection {
-                Some(Projection::Layer(layer)) => Some(layer.node()?),
-                Some(Projection::Tied(_)) => {
-                    return Err(Inexpressible("predicts tokens with the token table"));
-                }
-                None => None,
-            },
-        };
-        Ok(())
+impl StageSpec for HeadNode {
+    fn node(&self) -> StageNode {
+        StageNode::Head(self.clone())
     }
 
     fn build(&self, loader: &Loader<'_>) -> Result<Box<dyn Stage>, StageError> {
+        let (norm, pooler) = (self.norm.as_ref(), self.pooler.as_ref());
         Ok(Box::new(Head {
             positions: self.positions,
-            norm: self
-                .norm
-                .as_ref()
-                .map(|norm| norm.load(loader))
-                .transpose()?,
-            pooler: self
-                .pooler
-                .as_ref()
-                .map(|pooler| pooler.load(loader))
+            norm: norm.map(|norm| Norm::load(norm, loader)).transpose()?,
+            pooler: pooler
+                .map(|pooler| Linear::load(pooler, loader))
                 .transpose()?,
             projection: match &self.projection {
                 Some(Projection::Layer(layer)) => {
-                    Some(LoadedProjection::Layer(layer.load(loader)?))
+                    Some(LoadedProjection::Layer(Linear::load(layer, loader)?))
                 }
                 Some(Projection::Tied(table)) => {
                     Some(LoadedProjection::Tied(Weight::load(loader, table, false)?))

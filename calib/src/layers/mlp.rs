@@ -1,48 +1,10 @@
 //! The feed-forward half of a block, plain or gated.
 
 use super::linear::Linear;
-use super::{Activation, Inventory, LinearSpec, Loader};
+use super::{Loader, fused};
 use crate::{SourceError, Tap};
 use burn::tensor::Tensor;
-
-/// What a feed-forward network reads.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MlpSpec {
-    /// `[inner, width]`, passed through the activation and multiplied with `up` (gated only).
-    pub gate: Option<LinearSpec>,
-    /// `[inner, width]`; passed through the activation unless there is a gate.
-    pub up: LinearSpec,
-    /// `[width, inner]`.
-    pub down: LinearSpec,
-    /// The nonlinearity.
-    pub activation: Activation,
-}
-
-impl MlpSpec {
-    /// Adds its layers and tensors to `inventory`.
-    pub fn list(&self, inventory: &mut Inventory) {
-        for layer in self.gate.iter().chain([&self.up, &self.down]) {
-            layer.list(inventory);
-        }
-    }
-
-    /// Reads the layer.
-    ///
-    /// # Errors
-    /// A missing tensor or one of another shape.
-    pub fn load(&self, loader: &Loader<'_>) -> Result<Mlp, SourceError> {
-        Ok(Mlp {
-            gate: self
-                .gate
-                .as_ref()
-                .map(|gate| gate.load(loader))
-                .transpose()?,
-            up: self.up.load(loader)?,
-            down: self.down.load(loader)?,
-            activation: self.activation,
-        })
-    }
-}
+use quantizers::graph::{Activation, FeedForwardNode};
 
 /// A feed-forward network with its weights.
 #[derive(Debug, Clone)]
@@ -54,15 +16,29 @@ pub struct Mlp {
 }
 
 impl Mlp {
+    /// Reads the layers of `node`.
+    ///
+    /// # Errors
+    /// A missing tensor or one of another shape.
+    pub fn load(node: &FeedForwardNode, loader: &Loader<'_>) -> Result<Self, SourceError> {
+        let gate = node.gate.as_ref();
+        Ok(Self {
+            gate: gate.map(|gate| Linear::load(gate, loader)).transpose()?,
+            up: Linear::load(&node.up, loader)?,
+            down: Linear::load(&node.down, loader)?,
+            activation: node.activation,
+        })
+    }
+
     /// `down(f(up(x)))`, or gated `down(f(gate(x)) · up(x))`; before the residual is added.
     pub fn forward(&self, input: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
         self.up.observe(&input, tap);
         let inner = match &self.gate {
             Some(gate) => {
                 let gate = gate.forward(input.clone(), tap);
-                self.activation.gate(gate, self.up.forward(input, tap))
+                fused::gate(self.activation, gate, self.up.forward(input, tap))
             }
-            None => self.activation.forward(self.up.forward(input, tap)),
+            None => fused::activate(self.activation, self.up.forward(input, tap)),
         };
         self.down.observe(&inner, tap);
         self.down.forward(inner, tap)

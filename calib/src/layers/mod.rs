@@ -1,8 +1,7 @@
-//! Layers shared by the architectures: what a stage reads, and what it computes.
+//! Layers shared by the architectures, with their weights: what a stage computes.
 //!
-//! Each layer has two halves. A `...Spec` names the tensors and shapes it needs and can be listed
-//! without any weights ([`Inventory`]); `load` reads them through a [`Loader`] into the layer that
-//! runs.
+//! A node of [`quantizers::graph`] names the tensors and shapes of a layer; `load` reads them through a
+//! [`Loader`] into the layer that runs.
 
 pub mod kernels;
 pub(crate) mod fused;
@@ -19,15 +18,7 @@ pub mod block;
 pub mod embedding;
 pub mod head;
 
-pub use activation::Activation;
-pub use attention::Pattern;
-pub use block::{BlockSpec, NormPlacement};
-pub use embedding::{PatchEmbeddingSpec, TextEmbeddingSpec};
-pub use head::{HeadSpec, Positions, Projection};
-pub(crate) use linear::output_point;
-pub use linear::{Linear, LinearSpec};
-pub use mlp::MlpSpec;
-pub use norm::{Norm, NormKind, NormSpec};
-pub use parameters::{Inventory, Loader, TensorSpec};
-pub use rope::{Rope, RopeScaling};
-pub use self_attention::{QkvSpec, SelfAttentionSpec};
+pub use linear::Linear;
+pub use norm::Norm;
+pub use parameters::Loader;
+pub use rope::Rope;

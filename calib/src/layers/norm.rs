@@ -1,118 +1,9 @@
 //! Normalisation over the last dimension: `RMSNorm` and `LayerNorm`.
 
-use super::{Inventory, Loader, TensorSpec, fused};
+use super::{Loader, fused};
 use crate::{SourceError, Tap};
 use burn::tensor::Tensor;
-use quantizers::integer::compile::NormNode;
-
-/// Which normalisation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NormKind {
-    /// `x / sqrt(mean(x²) + eps) · weight` (Zhang & Sennrich 2019).
-    Rms,
-    /// `(x - mean) / sqrt(variance + eps) · weight + bias`, biased variance (Ba et al. 2016).
-    Layer,
-}
-
-/// What a normalisation reads.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NormSpec {
-    /// Which one.
-    pub kind: NormKind,
-    /// Module name in the checkpoint.
-    pub name: String,
-    /// Width of the normalised dimension.
-    pub width: usize,
-    /// Added to the variance.
-    pub epsilon: f64,
-    /// The parameters are called `gamma` and `beta` (checkpoints converted from TensorFlow) instead
-    /// of `weight` and `bias`.
-    pub greek: bool,
-}
-
-impl NormSpec {
-    /// An `RMSNorm` named `name`.
-    pub fn rms(name: impl Into<String>, width: usize, epsilon: f64) -> Self {
-        Self {
-            kind: NormKind::Rms,
-            name: name.into(),
-            width,
-            epsilon,
-            greek: false,
-        }
-    }
-
-    /// A `LayerNorm` named `name`.
-    pub fn layer(name: impl Into<String>, width: usize, epsilon: f64) -> Self {
-        Self {
-            kind: NormKind::Layer,
-            name: name.into(),
-            width,
-            epsilon,
-            greek: false,
-        }
-    }
-
-    /// With the parameters called `gamma` and `beta`.
-    #[must_use]
-    pub fn greek(self, greek: bool) -> Self {
-        Self { greek, ..self }
-    }
-
-    /// Adds its tensors and points to `inventory`.
-    pub fn list(&self, inventory: &mut Inventory) {
-        self.list_unseen(inventory);
-        let node = self.node();
-        inventory.point(node.input_point(), self.width);
-        inventory.point(node.output_point(), self.width);
-    }
-
-    /// Adds its tensors alone: for a normalisation no [`Tap`] sees.
-    pub fn list_unseen(&self, inventory: &mut Inventory) {
-        inventory.tensor(self.weight());
-        if self.kind == NormKind::Layer {
-            inventory.tensor(self.bias());
-        }
-    }
-
-    /// Reads the layer.
-    ///
-    /// # Errors
-    /// A missing tensor or one of another shape.
-    pub fn load(&self, loader: &Loader<'_>) -> Result<Norm, SourceError> {
-        Ok(Norm {
-            weight: loader.read(&self.weight())?,
-            bias: match self.kind {
-                NormKind::Rms => None,
-                NormKind::Layer => Some(loader.read(&self.bias())?),
-            },
-            epsilon: self.epsilon,
-            points: [self.node().input_point(), self.node().output_point()],
-        })
-    }
-
-    /// The normalisation as the integer-only compile step sees it.
-    pub fn node(&self) -> NormNode {
-        NormNode {
-            name: self.name.clone(),
-            weight: self.weight().name,
-            bias: (self.kind == NormKind::Layer).then(|| self.bias().name),
-            epsilon: self.epsilon,
-        }
-    }
-
-    fn weight(&self) -> TensorSpec {
-        self.tensor(if self.greek { "gamma" } else { "weight" })
-    }
-
-    fn bias(&self) -> TensorSpec {
-        self.tensor(if self.greek { "beta" } else { "bias" })
-    }
-
-    fn tensor(&self, suffix: &str) -> TensorSpec {
-        TensorSpec::new(format!("{}.{suffix}", self.name), [self.width])
-    }
-}
+use quantizers::graph::NormNode;
 
 /// A normalisation with its weights: `LayerNorm` if there is a bias, else `RMSNorm`.
 #[derive(Debug, Clone)]
@@ -125,6 +16,19 @@ pub struct Norm {
 }
 
 impl Norm {
+    /// Reads the layer `node`.
+    ///
+    /// # Errors
+    /// A missing tensor or one of another shape.
+    pub fn load(node: &NormNode, loader: &Loader<'_>) -> Result<Self, SourceError> {
+        Ok(Self {
+            weight: loader.read(&node.weight())?,
+            bias: node.bias().map(|bias| loader.read(&bias)).transpose()?,
+            epsilon: node.epsilon,
+            points: [node.input_point(), node.output_point()],
+        })
+    }
+
     /// Normalises `[batch, tokens, width]`, shown to `tap` before and after.
     pub fn seen(&self, input: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
         let [before, after] = &self.points;

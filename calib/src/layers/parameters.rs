@@ -1,55 +1,9 @@
-//! The tensors a stage needs, by name and shape, and how they are read.
+//! How the tensors of a stage are read.
 
-use super::LinearSpec;
-use crate::model::Point;
 use crate::weight_source::Tensor32;
 use crate::{SourceError, WeightSource};
 use burn::tensor::{Device, Tensor, TensorData};
-
-/// A tensor a stage reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorSpec {
-    /// Name in the checkpoint.
-    pub name: String,
-    /// Shape in the checkpoint, outermost dimension first.
-    pub shape: Vec<usize>,
-}
-
-impl TensorSpec {
-    /// The tensor `name` of `shape`.
-    pub fn new(name: impl Into<String>, shape: impl Into<Vec<usize>>) -> Self {
-        Self {
-            name: name.into(),
-            shape: shape.into(),
-        }
-    }
-}
-
-/// Everything one stage reads, in execution order.
-#[derive(Debug, Clone, Default)]
-pub struct Inventory {
-    /// Tensors, each once.
-    pub tensors: Vec<TensorSpec>,
-    /// The linear layers among them that can be quantized.
-    pub linears: Vec<LinearSpec>,
-    /// Where a [`crate::Tap`] sees something, each once.
-    pub points: Vec<Point>,
-}
-
-impl Inventory {
-    /// Notes that `tensor` is read.
-    pub fn tensor(&mut self, tensor: TensorSpec) {
-        self.tensors.push(tensor);
-    }
-
-    /// Notes that activations of `width` channels are seen at `name`.
-    pub fn point(&mut self, name: impl Into<String>, width: usize) {
-        let name = name.into();
-        if self.points.iter().all(|point| point.name != name) {
-            self.points.push(Point { name, width });
-        }
-    }
-}
+use quantizers::graph::TensorSpec;
 
 /// Reads the tensors of one stage onto a device.
 #[derive(Clone, Copy)]

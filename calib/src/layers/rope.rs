@@ -2,31 +2,9 @@
 
 use super::fused;
 use burn::tensor::{Device, Tensor, TensorData};
+use quantizers::graph::{RopeNode, RopeScaling};
 use std::f32::consts::TAU;
 use std::sync::{Mutex, PoisonError};
-
-/// How the frequencies are stretched for longer contexts.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum RopeScaling {
-    /// Not at all.
-    None,
-    /// All of them divided by `factor`.
-    Linear {
-        /// Divisor.
-        factor: f32,
-    },
-    /// Llama 3.1: long wavelengths divided by `factor`, short ones kept, a ramp between.
-    Llama3 {
-        /// Divisor of the long wavelengths.
-        factor: f32,
-        /// Wavelengths above `original_positions / low_frequency` are divided.
-        low_frequency: f32,
-        /// Wavelengths below `original_positions / high_frequency` are kept.
-        high_frequency: f32,
-        /// Context length of the pretraining.
-        original_positions: f32,
-    },
-}
 
 /// Angular frequency of each pair of channels.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +16,8 @@ impl Rope {
     /// Frequencies `theta^(-2i / head_dim)` for i in `0..head_dim / 2`, scaled.
     ///
     /// All arithmetic is f32, as in transformers: angles at far positions depend on the rounding.
-    pub fn new(head_dim: usize, theta: f32, scaling: RopeScaling) -> Self {
+    pub fn new(head_dim: usize, node: RopeNode) -> Self {
+        let RopeNode { theta, scaling } = node;
         let frequencies = (0..head_dim / 2)
             .map(|pair| {
                 let frequency = 1.0 / theta.powf((2 * pair) as f32 / head_dim as f32);
@@ -156,11 +135,18 @@ impl CachedRope {
 mod tests {
     use super::*;
 
+    fn plain() -> RopeNode {
+        RopeNode {
+            theta: 10_000.0,
+            scaling: RopeScaling::None,
+        }
+    }
+
     // One pair, frequency 1: position 1 rotates (1, 0) to (cos 1, sin 1).
     #[test]
     fn rotation_of_one_pair_by_hand() {
         let device = Device::flex();
-        let rope = Rope::new(2, 10_000.0, RopeScaling::None);
+        let rope = Rope::new(2, plain());
         let x = Tensor::<4>::from_data([[[[1.0_f32, 0.0], [1.0, 0.0]]]], &device);
         let out = rope
             .tables(2, &device)
@@ -183,7 +169,13 @@ mod tests {
             high_frequency: 4.0,
             original_positions: 100.0,
         };
-        let rope = Rope::new(4, 10_000.0, scaling);
+        let rope = Rope::new(
+            4,
+            RopeNode {
+                theta: 10_000.0,
+                scaling,
+            },
+        );
         assert!((rope.frequencies[0] - 1.0).abs() < 1e-7);
         assert!((rope.frequencies[1] - 0.01 / 8.0).abs() < 1e-9);
     }
@@ -191,7 +183,7 @@ mod tests {
     #[test]
     fn a_narrowed_table_equals_a_computed_one() {
         let device = Device::flex();
-        let cached = CachedRope::new(Rope::new(4, 10_000.0, RopeScaling::None), device.clone());
+        let cached = CachedRope::new(Rope::new(4, plain()), device.clone());
         cached.tables(9);
         let short = cached
             .tables(3)

@@ -4,127 +4,11 @@ use super::attention::attend;
 use super::linear::Linear;
 use super::norm::Norm;
 use super::rope::CachedRope;
-use super::{Inventory, LinearSpec, Loader, NormSpec, Pattern, Rope};
-use crate::encoder_graph::Inexpressible;
+use super::{Loader, Rope};
 use crate::{Memory, NoTap, SourceError, Tap};
 use burn::tensor::Tensor;
+use quantizers::graph::{AttentionNode, NormNode, Pattern, QkvNode};
 use std::sync::Arc;
-
-/// The projections to queries, keys and values.
-#[derive(Debug, Clone, PartialEq)]
-pub enum QkvSpec {
-    /// Three layers over one input.
-    Separate {
-        /// `[heads · head_dim, width]`.
-        query: LinearSpec,
-        /// `[kv_heads · head_dim, width]`.
-        key: LinearSpec,
-        /// `[kv_heads · head_dim, width]`.
-        value: LinearSpec,
-    },
-    /// One layer whose output is queries, then keys, then values.
-    Fused(LinearSpec),
-}
-
-/// What self-attention reads.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SelfAttentionSpec {
-    /// Projections of the input.
-    pub qkv: QkvSpec,
-    /// Projection of the attended values.
-    pub output: LinearSpec,
-    /// Query heads.
-    pub heads: usize,
-    /// Key and value heads; divides `heads`.
-    pub kv_heads: usize,
-    /// Width of one head.
-    pub head_dim: usize,
-    /// Who sees whom.
-    pub pattern: Pattern,
-    /// Factor on `Q Kᵀ`.
-    pub scale: f64,
-    /// Normalisation of each query head.
-    pub query_norm: Option<NormSpec>,
-    /// Normalisation of each key head.
-    pub key_norm: Option<NormSpec>,
-    /// Rotation of queries and keys.
-    pub rope: Option<Rope>,
-}
-
-impl SelfAttentionSpec {
-    /// Adds its layers and tensors to `inventory`.
-    pub fn list(&self, inventory: &mut Inventory) {
-        match &self.qkv {
-            QkvSpec::Separate { query, key, value } => {
-                for layer in [query, key, value] {
-                    layer.list(inventory);
-                }
-            }
-            QkvSpec::Fused(layer) => layer.list(inventory),
-        }
-        for norm in [&self.query_norm, &self.key_norm].into_iter().flatten() {
-            norm.list_unseen(inventory);
-        }
-        self.output.list(inventory);
-    }
-
-    /// Queries, keys and values, if this is the attention an [`EncoderGraph`] can say.
-    ///
-    /// # Errors
-    /// What it cannot say, by name.
-    ///
-    /// [`EncoderGraph`]: quantizers::integer::compile::EncoderGraph
-    pub fn expressible(&self) -> Result<[&LinearSpec; 3], Inexpressible> {
-        if self.pattern != Pattern::Full {
-            return Err(Inexpressible("has causal attention"));
-        }
-        if self.rope.is_some() {
-            return Err(Inexpressible("rotates queries and keys"));
-        }
-        if self.query_norm.is_some() || self.key_norm.is_some() {
-            return Err(Inexpressible("normalises query and key heads"));
-        }
-        if self.kv_heads != self.heads {
-            return Err(Inexpressible("shares key heads among query heads"));
-        }
-        match &self.qkv {
-            QkvSpec::Separate { query, key, value } => Ok([query, key, value]),
-            QkvSpec::Fused(_) => Err(Inexpressible(
-                "projects queries, keys and values with one layer",
-            )),
-        }
-    }
-
-    /// Reads the layer.
-    ///
-    /// # Errors
-    /// A missing tensor or one of another shape.
-    pub fn load(&self, loader: &Loader<'_>) -> Result<SelfAttention, SourceError> {
-        let norm = |spec: &Option<NormSpec>| spec.as_ref().map(|n| n.load(loader)).transpose();
-        Ok(SelfAttention {
-            qkv: match &self.qkv {
-                QkvSpec::Separate { query, key, value } => Qkv::Separate(Box::new([
-                    query.load(loader)?,
-                    key.load(loader)?,
-                    value.load(loader)?,
-                ])),
-                QkvSpec::Fused(layer) => Qkv::Fused(Box::new(layer.load(loader)?)),
-            },
-            output: self.output.load(loader)?,
-            query_norm: norm(&self.query_norm)?,
-            key_norm: norm(&self.key_norm)?,
-            rope: self
-                .rope
-                .clone()
-                .map(|rope| Arc::new(CachedRope::new(rope, loader.device().clone()))),
-            heads: self.heads,
-            kv_heads: self.kv_heads,
-            head_dim: self.head_dim,
-            pattern: self.pattern,
-            scale: self.scale,
-        })
-    }
-}
 
 #[derive(Debug, Clone)]
 enum Qkv {
@@ -149,6 +33,40 @@ pub struct SelfAttention {
 }
 
 impl SelfAttention {
+    /// Reads the layers of `node`.
+    ///
+    /// # Errors
+    /// A missing tensor or one of another shape.
+    pub fn load(node: &AttentionNode, loader: &Loader<'_>) -> Result<Self, SourceError> {
+        let norm = |node: &Option<NormNode>| {
+            let node = node.as_ref();
+            node.map(|node| Norm::load(node, loader)).transpose()
+        };
+        let rope = node.rope.map(|rope| {
+            let rope = Rope::new(node.head_dim, rope);
+            Arc::new(CachedRope::new(rope, loader.device().clone()))
+        });
+        Ok(Self {
+            qkv: match &node.qkv {
+                QkvNode::Separate { query, key, value } => Qkv::Separate(Box::new([
+                    Linear::load(query, loader)?,
+                    Linear::load(key, loader)?,
+                    Linear::load(value, loader)?,
+                ])),
+                QkvNode::Fused(layer) => Qkv::Fused(Box::new(Linear::load(layer, loader)?)),
+            },
+            output: Linear::load(&node.output, loader)?,
+            query_norm: norm(&node.query_norm)?,
+            key_norm: norm(&node.key_norm)?,
+            rope,
+            heads: node.heads,
+            kv_heads: node.kv_heads,
+            head_dim: node.head_dim,
+            pattern: node.pattern,
+            scale: node.scale,
+        })
+    }
+
     /// `[batch, tokens, width]` to the same shape, before the residual is added.
     pub fn forward(&self, input: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
         let tokens = input.dims()[1];

@@ -1,9 +1,10 @@
 //! A weight matrix in the layouts that products read without rearranging it each time.
 
 use super::kernels::transpose::transposed;
-use super::{Loader, TensorSpec};
+use super::Loader;
 use crate::SourceError;
 use burn::tensor::{Device, Tensor, TensorData};
+use quantizers::graph::TensorSpec;
 
 /// A matrix from `inputs` to `outputs`.
 #[derive(Debug, Clone)]

@@ -20,7 +20,7 @@ use crate::data::Sampler;
 use crate::model_sampler::ModelSampler;
 use crate::tokenizer::Tokenizer;
 use crate::{Forward, Output};
-use quantizers::integer::compile::Input;
+use quantizers::graph::StageNode;
 
 /// What makes data for the model of `forward`; `tokenizer` is its own, absent for vision models.
 ///
@@ -42,11 +42,13 @@ pub fn sampler<'a>(
     if model.output() == Output::TokenLogits {
         return Box::new(from_model());
     }
-    match model.encoder_graph().map(|graph| graph.input) {
-        Ok(Input::Text {
-            tokens, max_tokens, ..
-        }) => Box::new(WordSampler::new(source, tokens, max_tokens, tokenizer)),
-        Ok(Input::Image { image, .. }) => Box::new(ImageSampler::new(image)),
-        Err(_) => Box::new(from_model()),
+    let graph = model.graph();
+    match (graph.stages.first(), graph.max_rows()) {
+        (Some(StageNode::Tokens(input)), Some(max_tokens)) => {
+            let tokens = input.tokens.name.clone();
+            Box::new(WordSampler::new(source, tokens, max_tokens, tokenizer))
+        }
+        (Some(StageNode::Patches(input)), _) => Box::new(ImageSampler::new(input.image)),
+        _ => Box::new(from_model()),
     }
 }

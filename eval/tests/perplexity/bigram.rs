@@ -1,11 +1,11 @@
 //! A two-stage model over tables of numbers, for tests: embedding, then a linear head.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use calib::layers::TensorSpec;
 use calib::model::Output;
 use calib::{
     Hidden, LayerSpec, Model, SourceError, Stage, StageError, Tap, Tensor32, WeightSource,
 };
+use quantizers::graph::{Graph, TensorSpec};
 use std::collections::BTreeMap;
 
 pub(crate) const VOCABULARY: usize = 11;
@@ -90,6 +90,15 @@ impl Model for Bigram {
 
     fn tensors(&self, _stage: usize) -> &[TensorSpec] {
         &[]
+    }
+
+    fn graph(&self) -> &Graph {
+        static EMPTY: Graph = Graph {
+            architecture: String::new(),
+            stages: Vec::new(),
+            max_positions: None,
+        };
+        &EMPTY
     }
 
     fn build(

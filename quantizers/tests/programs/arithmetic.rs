@@ -1,7 +1,7 @@
 //! Machine arithmetic and checked arithmetic give the same integers, and none leaves its interval.
 
 use super::tiny::{self, TOKENS, VOCABULARY};
-use quantizers::integer::compile::EncoderGraph;
+use quantizers::graph::Graph;
 use quantizers::integer::{Executor, Mode, ProgramInput};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -62,7 +62,7 @@ fn samples(input: &ProgramInput) -> Vec<Sample> {
     }
 }
 
-fn both_agree(graph: &EncoderGraph, family: &str, bits: u8, attention_bits: u32) {
+fn both_agree(graph: &Graph, family: &str, bits: u8, attention_bits: u32) {
     let program = tiny::compiled(graph, family, bits, attention_bits).program;
     let intervals = program.intervals().unwrap();
     let outputs: Vec<Vec<usize>> = program.operations.iter().map(|op| op.outputs()).collect();

@@ -1,8 +1,13 @@
 //! Encoders of random weights whose activations are random, too: what matters here is arithmetic.
 
+use quantizers::graph::{
+    Activation, AttentionNode, BlockNode, FeedForwardNode, Graph, HeadNode, LinearNode, NormNode,
+    NormPlacement, PatchInputNode, Pattern, Positions, Projection, QkvNode, StageNode, TensorSpec,
+    TokenInputNode,
+};
 use quantizers::integer::compile::{
-    Activation, Block, ChannelRanges, Choice, Compilation, EncoderGraph, Head, Input, LinearNode,
-    NormNode, Options, PointStatistics, Pooling, Samples, Source, SourceError, compile,
+    ChannelRanges, Choice, Compilation, Options, PointStatistics, Pooling, Samples, Source,
+    SourceError, compile,
 };
 use quantizers::tensor::{Encoding, FloatType, Granularity, QuantizedTensor, Uniform};
 use quantizers::{LayerStats, METHODS, MatrixRef};
@@ -31,96 +36,106 @@ fn random(name: &str, count: usize, spread: f32) -> Vec<f32> {
 }
 
 fn linear(name: &str, rows: usize, cols: usize, point: &str) -> LinearNode {
-    LinearNode {
-        name: name.to_owned(),
-        rows,
-        cols,
-        bias: true,
-        input_point: point.to_owned(),
-    }
+    LinearNode::in_block(name, rows, cols, point).with_bias(true)
 }
 
 fn norm(name: &str) -> NormNode {
-    NormNode {
-        name: name.to_owned(),
-        weight: format!("{name}.weight"),
-        bias: Some(format!("{name}.bias")),
-        epsilon: 1e-12,
+    NormNode::layer(name, WIDTH, 1e-12)
+}
+
+fn block(index: usize, placement: NormPlacement) -> StageNode {
+    let at = |part: &str| format!("block{index}.{part}");
+    let wide = |part: &str, point: &str| linear(&at(part), WIDTH, WIDTH, &at(point));
+    StageNode::Block(Box::new(BlockNode {
+        index,
+        attention_norm: norm(&at("norm1")),
+        attention: AttentionNode {
+            qkv: QkvNode::Separate {
+                query: wide("query", "attn_in"),
+                key: wide("key", "attn_in"),
+                value: wide("value", "attn_in"),
+            },
+            output: wide("output", "o_in"),
+            heads: HEADS,
+            kv_heads: HEADS,
+            head_dim: WIDTH / HEADS,
+            pattern: Pattern::Full,
+            scale: 0.25,
+            query_norm: None,
+            key_norm: None,
+            rope: None,
+        },
+        mlp_norm: norm(&at("norm2")),
+        mlp: FeedForwardNode {
+            gate: None,
+            up: linear(&at("up"), INNER, WIDTH, &at("mlp_in")),
+            down: linear(&at("down"), WIDTH, INNER, &at("down_in")),
+            activation: Activation::Gelu,
+        },
+        placement,
+    }))
+}
+
+fn graph(input: StageNode, placement: NormPlacement, head: Option<HeadNode>) -> Graph {
+    let blocks = (0..2).map(|index| block(index, placement));
+    Graph {
+        architecture: "tiny".to_owned(),
+        stages: [input]
+            .into_iter()
+            .chain(blocks)
+            .chain(head.map(StageNode::Head))
+            .collect(),
+        max_positions: None,
     }
 }
 
-fn block(index: usize, pre_norm: bool) -> Block {
-    let at = |part: &str| format!("block{index}.{part}");
-    let wide = |part: &str, point: &str| linear(&at(part), WIDTH, WIDTH, &at(point));
-    Block {
-        index,
-        query: wide("query", "attn_in"),
-        key: wide("key", "attn_in"),
-        value: wide("value", "attn_in"),
-        output: wide("output", "o_in"),
-        heads: HEADS,
-        head_dim: WIDTH / HEADS,
-        scale: 0.25,
-        attention_norm: norm(&at("norm1")),
-        up: linear(&at("up"), INNER, WIDTH, &at("mlp_in")),
-        down: linear(&at("down"), WIDTH, INNER, &at("down_in")),
-        activation: Activation::Gelu,
-        mlp_norm: norm(&at("norm2")),
-        pre_norm,
+fn words() -> StageNode {
+    let table = |name: &str, rows: usize| TensorSpec::new(name, [rows, WIDTH]);
+    StageNode::Tokens(TokenInputNode {
+        tokens: table("words", VOCABULARY),
+        positions: Some(table("positions", TOKENS)),
+        token_types: Some(table("types", 2)),
+        norm: Some(norm("embedding_norm")),
+    })
+}
+
+fn classifier(norm: Option<NormNode>, pooler: Option<LinearNode>) -> HeadNode {
+    HeadNode {
+        positions: Positions::First,
+        norm,
+        pooler,
+        projection: Some(Projection::Layer(linear(
+            "classifier",
+            3,
+            WIDTH,
+            "classifier_in",
+        ))),
     }
 }
 
 /// A text encoder with a classifier.
-pub(super) fn text() -> EncoderGraph {
-    EncoderGraph {
-        width: WIDTH,
-        input: Input::Text {
-            tokens: "words".to_owned(),
-            vocabulary: VOCABULARY,
-            positions: Some("positions".to_owned()),
-            token_types: Some("types".to_owned()),
-            max_tokens: TOKENS,
-            norm: Some(norm("embedding_norm")),
-        },
-        blocks: (0..2).map(|index| block(index, false)).collect(),
-        head: Head {
-            first_only: true,
-            norm: None,
-            pooler: Some(linear("pooler", WIDTH, WIDTH, "pooler_in")),
-            classifier: Some(linear("classifier", 3, WIDTH, "classifier_in")),
-        },
-    }
+pub(super) fn text() -> Graph {
+    let pooler = linear("pooler", WIDTH, WIDTH, "pooler_in");
+    let head = classifier(None, Some(pooler));
+    graph(words(), NormPlacement::AfterResidual, Some(head))
 }
 
 /// A text encoder that gives one embedding.
-pub(super) fn embedding() -> EncoderGraph {
-    EncoderGraph {
-        head: Head::default(),
-        ..text()
-    }
+pub(super) fn embedding() -> Graph {
+    graph(words(), NormPlacement::AfterResidual, None)
 }
 
 /// A vision transformer of four patches.
-pub(super) fn image() -> EncoderGraph {
-    EncoderGraph {
-        width: WIDTH,
-        input: Input::Image {
-            projection: "patches.weight".to_owned(),
-            bias: "patches.bias".to_owned(),
-            class_token: "class".to_owned(),
-            positions: "positions".to_owned(),
-            image: [3, 8, 8],
-            patch: 4,
-            input_point: "patches_in".to_owned(),
-        },
-        blocks: (0..2).map(|index| block(index, true)).collect(),
-        head: Head {
-            first_only: true,
-            norm: Some(norm("last_norm")),
-            pooler: None,
-            classifier: Some(linear("classifier", 3, WIDTH, "classifier_in")),
-        },
-    }
+pub(super) fn image() -> Graph {
+    let input = StageNode::Patches(PatchInputNode {
+        projection: TensorSpec::new("patches.weight", [WIDTH, 3, 4, 4]),
+        bias: TensorSpec::new("patches.bias", [WIDTH]),
+        class_token: TensorSpec::new("class", [1, 1, WIDTH]),
+        positions: TensorSpec::new("positions", [1, 5, WIDTH]),
+        image: [3, 8, 8],
+    });
+    let head = classifier(Some(norm("last_norm")), None);
+    graph(input, NormPlacement::Before, Some(head))
 }
 
 /// Random weights and activations of a graph.
@@ -212,7 +227,7 @@ impl Source for Random {
 
 /// Compiles `graph` with every slot of `family` (`auto` for a contest of all).
 pub(super) fn compiled(
-    graph: &EncoderGraph,
+    graph: &Graph,
     family: &str,
     bits: u8,
     attention_bits: u32,
@@ -227,16 +242,14 @@ pub(super) fn compiled(
         "fq-vit" if function == "gelu" => Choice::Named("exact".to_owned()),
         family => Choice::Named(family.to_owned()),
     };
-    let rows = match graph.input {
-        Input::Text { .. } => TOKENS,
-        Input::Image { .. } => 5,
-    };
+    let rows = graph.max_rows().unwrap();
+    let bare = !matches!(graph.stages.last(), Some(StageNode::Head(_)));
     let options = Options {
         gelu: choice("gelu"),
         softmax: choice("softmax"),
         layernorm: choice("layernorm"),
         attention_bits,
-        pooling: graph.head.classifier.is_none().then_some(Pooling::Mean),
+        pooling: bare.then_some(Pooling::Mean),
         ..Options::default()
     };
     compile(graph, &Random { rows, bits }, &options).unwrap()

@@ -2,7 +2,7 @@ use super::*;
 use crate::plan::tests::{decoder, encoder};
 use crate::plan::{ModelFacts, Plan};
 use crate::recipe::{Origin, Overrides, Recipe};
-use quantizers::integer::compile::Activation;
+use quantizers::graph::{Activation, StageNode};
 
 const TABLES: &str = "[nonlinear]\nsoftmax = \"auto\"\n[calibration]\ndata = \"synthetic\"\n";
 
@@ -111,7 +111,7 @@ fn decoders_and_other_formats_are_refused_before_any_work() {
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(
         cause,
-        "`llama` has no integer-only form: block 0 has causal attention"
+        "`llama` has no integer-only form: block 0 has causal attention (`model.layers.0.self_attn.o_proj`)"
     );
     let (message, hint) = refused(&format!(
         "{TABLES}[output]\nformat = \"compressed-tensors\"\n"
@@ -150,8 +150,10 @@ fn encoders_become_integer_programs_by_default() {
 fn plans_say_what_their_readers_must_know() {
     let notes = |toml: &str, activation: Activation| {
         let mut model = encoder();
-        if let Ok(graph) = &mut model.graph {
-            graph.blocks[0].activation = activation;
+        for stage in &mut model.graph.stages {
+            if let StageNode::Block(block) = stage {
+                block.mlp.activation = activation;
+            }
         }
         plan_of(toml, &model).unwrap().notes
     };

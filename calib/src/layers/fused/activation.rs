@@ -2,7 +2,8 @@
 
 use super::elementwise::{for_each_part, for_each_part_of_two};
 use super::host::{Host, HostOperation, apply, contiguous, shape, tensor, values};
-use crate::layers::Activation;
+use quantizers::graph::Activation;
+use crate::layers::activation::unfused;
 use crate::layers::kernels::activation as kernel;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
@@ -17,7 +18,7 @@ pub(in crate::layers) fn activate<const D: usize>(
             drop(x);
             apply(Activate(activation), [host])
         }
-        None => activation.unfused(x),
+        None => unfused(activation, x),
     }
 }
 
@@ -29,7 +30,7 @@ pub(in crate::layers) fn gate<const D: usize>(
 ) -> Tensor<D> {
     match (Host::of(&gate), Host::of(&up)) {
         (Some(gate), Some(up)) => apply(Gate(activation), [gate, up]),
-        _ => activation.unfused(gate) * up,
+        _ => unfused(activation, gate) * up,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::host::{Host, HostOperation, apply, tensor};
 use super::strided::{dims, heads, viewable};
-use crate::layers::Pattern;
+use quantizers::graph::Pattern;
 use crate::layers::kernels::attention::{self as kernel, Head};
 use crate::layers::kernels::attention_gradient::{Attended, HeadGradient, attend_gradient};
 use burn::backend::flex::FlexTensor;

@@ -6,7 +6,7 @@ use crate::layers::kernels::norm as kernel;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{Tensor, module};
 
-/// `LayerNorm` with a bias, `RMSNorm` without: see [`NormKind`](crate::layers::NormKind).
+/// `LayerNorm` with a bias, `RMSNorm` without: see [`NormKind`](quantizers::graph::NormKind).
 pub(in crate::layers) fn norm<const D: usize>(
     x: Tensor<D>,
     weight: &Tensor<1>,

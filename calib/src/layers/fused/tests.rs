@@ -4,7 +4,7 @@
 use super::{End, activate, add_squared_products, gate, linear, norm, probe, rotate};
 use crate::layers::attention::attend;
 use crate::layers::weight::Weight;
-use crate::layers::{Activation, Pattern};
+use quantizers::graph::{Activation, Pattern};
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// `D`-dimensional, the same on every device.

@@ -1,7 +1,7 @@
 //! Activation functions and gates, element by element.
 
 use super::exponential::{erf, exp, logistic};
-use crate::layers::Activation;
+use quantizers::graph::Activation;
 use multiversion::multiversion;
 use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 

@@ -3,7 +3,7 @@
 use super::exponential::exp;
 use super::lanes;
 use super::product::{Strided, multiply};
-use crate::layers::Pattern;
+use quantizers::graph::Pattern;
 use multiversion::multiversion;
 use std::ops::Range;
 

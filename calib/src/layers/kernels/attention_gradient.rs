@@ -3,7 +3,7 @@
 use super::attention::{Head, QUERIES, shifted, visible_to_block};
 use super::exponential::exp;
 use super::product::{Strided, multiply};
-use crate::layers::Pattern;
+use quantizers::graph::Pattern;
 use multiversion::multiversion;
 use std::ops::Range;
 

@@ -8,6 +8,7 @@ use super::graph::Block;
 use super::grids::{Channels, asymmetric, symmetric};
 use super::linear::Product;
 use super::statistics::Samples;
+use crate::graph::LinearNode;
 use crate::integer::operation::Kernel;
 use crate::integer::ops::attention::Attention;
 use crate::integer::ops::fused_attention::FusedAttention;
@@ -25,7 +26,7 @@ impl Builder<'_> {
     /// accumulators the caller adds to the residual.
     pub(super) fn attention(
         &mut self,
-        block: &Block,
+        block: &Block<'_>,
         input: &Tensor,
     ) -> Result<Product, CompileError> {
         let width = block.heads * block.head_dim;
@@ -41,9 +42,9 @@ impl Builder<'_> {
         let value_grid = self.at(&block.value.output_point(), |point| {
             point.signed_codes(self.options, &channels, bits)
         })?;
-        let query = self.projected(&block.query, input, "query", &query_grid, &query_channels)?;
-        let key = self.projected(&block.key, input, "key", &key_grid, &key_channels)?;
-        let value = self.projected(&block.value, input, "value", &value_grid, &channels)?;
+        let query = self.projected(block.query, input, "query", &query_grid, &query_channels)?;
+        let key = self.projected(block.key, input, "key", &key_grid, &key_channels)?;
+        let value = self.projected(block.value, input, "value", &value_grid, &channels)?;
 
         let scale = query_grid.scale(0) * key_grid.scale(0) * block.scale;
         let sequences = self.scores(block)?;
@@ -114,12 +115,12 @@ impl Builder<'_> {
             grid,
             channels,
         };
-        self.product(&block.output, &attended)
+        self.product(block.output, &attended)
     }
 
     fn projected(
         &mut self,
-        node: &super::graph::LinearNode,
+        node: &LinearNode,
         input: &Tensor,
         role: &str,
         grid: &Grid,
@@ -140,7 +141,7 @@ impl Builder<'_> {
 
     /// Factors that make the reach of a channel equal in queries and keys:
     /// `q k = (q / f) (k f)`, `f = sqrt(max|q| / max|k|)`.
-    fn balanced(&self, block: &Block) -> Result<(Channels, Channels), CompileError> {
+    fn balanced(&self, block: &Block<'_>) -> Result<(Channels, Channels), CompileError> {
         if !self.options.equalize {
             return Ok((Channels::default(), Channels::default()));
         }
@@ -172,10 +173,10 @@ impl Builder<'_> {
 
     /// The grid of attended values and the factors of their channels, which values share: they cost
     /// nothing, the requantization of the values has a factor for each channel anyway.
-    fn attended_grid(&self, block: &Block) -> Result<(Grid, Channels), CompileError> {
-        let weight = self.weight(&block.output)?;
+    fn attended_grid(&self, block: &Block<'_>) -> Result<(Grid, Channels), CompileError> {
+        let weight = self.weight(block.output)?;
         let point = &block.output.input_point;
-        let mut channels = self.equalized(point, &[&block.output])?;
+        let mut channels = self.equalized(point, &[block.output])?;
         // Published probabilities do not add up to one, so values cannot be centred.
         channels.offsets = Vec::new();
         channels.costs = costs(&weight, block.output.cols, &channels);
@@ -184,7 +185,7 @@ impl Builder<'_> {
     }
 
     /// Scores and probabilities of the kept sequences, head by head.
-    fn scores(&self, block: &Block) -> Result<Vec<Rows>, CompileError> {
+    fn scores(&self, block: &Block<'_>) -> Result<Vec<Rows>, CompileError> {
         let query = self.at(&block.query.output_point(), |p| p.samples().cloned())?;
         let key = self.at(&block.key.output_point(), |p| p.samples().cloned())?;
         let mut sequences = Vec::new();
@@ -205,7 +206,7 @@ impl Builder<'_> {
 
 /// Scores of one head over one sequence, and their softmax.
 fn head_scores(
-    block: &Block,
+    block: &Block<'_>,
     head: usize,
     query: &Samples,
     key: &Samples,

@@ -2,9 +2,9 @@
 
 use super::builder::{Builder, Tensor, requantization};
 use super::error::CompileError;
-use super::graph::{Input, LinearNode};
 use super::grids::{Channels, asymmetric};
 use super::weights::LayerCodes;
+use crate::graph::{PatchInputNode, TokenInputNode};
 use crate::integer::ops::class_token::ClassToken;
 use crate::integer::ops::patches::Patches;
 use crate::integer::ops::tokens::{MULTIPLIER_BITS, Table, Tokens};
@@ -18,27 +18,19 @@ impl Builder<'_> {
     /// Emits the embedding sum of a text model on `grid`.
     pub(super) fn tokens(
         &mut self,
-        input: &Input,
-        width: usize,
+        node: &TokenInputNode,
+        max_tokens: usize,
         grid: &Grid,
     ) -> Result<Tensor, CompileError> {
-        let Input::Text {
-            tokens,
-            vocabulary,
-            positions,
-            token_types,
-            max_tokens,
-            ..
-        } = input
-        else {
-            return Err(not_text());
-        };
+        let tokens = &node.tokens.name;
+        let (vocabulary, width) = (node.tokens.shape[0], node.tokens.shape[1]);
         let words = self.tensor(tokens, vocabulary * width)?;
-        let words = LayerCodes::rounded(&words, *vocabulary, width);
-        let places = match positions {
-            Some(name) => {
+        let words = LayerCodes::rounded(&words, vocabulary, width);
+        let places = match &node.positions {
+            Some(table) => {
+                let name = &table.name;
                 let table = self.tensor(name, max_tokens * width)?;
-                Some((name, LayerCodes::rounded(&table, *max_tokens, width)))
+                Some((name, LayerCodes::rounded(&table, max_tokens, width)))
             }
             None => None,
         };
@@ -49,8 +41,9 @@ impl Builder<'_> {
         let largest = largest.copied().fold(0.0, f64::max);
         // One scale for all rows, so fine that the largest row has a full multiplier.
         let fine = largest / f64::from((1 << MULTIPLIER_BITS) - 1);
-        let constant = match token_types {
-            Some(name) => {
+        let constant = match &node.token_types {
+            Some(table) => {
+                let name = &table.name;
                 // Every token is of type 0, whatever the number of types.
                 let types = self.source.tensor(name);
                 let types = types.map_err(|source| CompileError::Source {
@@ -85,50 +78,30 @@ impl Builder<'_> {
     /// Emits patches, their projection, class token and positions, on `grid`; says what pixels are.
     pub(super) fn patches(
         &mut self,
-        input: &Input,
-        width: usize,
+        node: &PatchInputNode,
         grid: &Grid,
     ) -> Result<(Tensor, ProgramInput), CompileError> {
-        let Input::Image {
-            projection,
-            bias,
-            class_token,
-            positions,
-            image,
-            patch,
-            input_point,
-        } = input
-        else {
-            return Err(not_text());
-        };
-        let [channels, height, across] = *image;
-        let cols = channels * patch * patch;
-        let count = (height / patch) * (across / patch);
+        let layer = node.layer();
+        let (width, cols) = (layer.rows, layer.cols);
+        let (image, patch, count) = (node.image, node.patch(), node.patches());
         // Pixels come from bytes: smallest to largest is the grid they are on already.
-        let (low, high) = self.at(input_point, |point| point.range("min_max"))?;
+        let (low, high) = self.at(&layer.input_point, |point| point.range("min_max"))?;
         let pixels = asymmetric(low, high, 255);
         let buffer = self.buffer("patches", cols, &pixels);
         self.push(Patches {
             output: buffer,
-            image: *image,
-            patch: *patch,
+            image,
+            patch,
         });
-        let node = LinearNode {
-            name: projection.trim_end_matches(".weight").to_owned(),
-            rows: width,
-            cols,
-            bias: true,
-            input_point: input_point.clone(),
-        };
-        let weight = self.tensor(projection, width * cols)?;
-        let bias = self.tensor(bias, width)?;
+        let weight = self.tensor(&node.projection.name, width * cols)?;
+        let bias = self.tensor(&node.bias.name, width)?;
         let pixels = Tensor::plain(buffer, pixels);
-        let product = self.product_of(&node, &weight, &bias, &pixels)?;
-        let fine = self.at(&node.output_point(), |point| point.fine(PATCH_BITS))?;
+        let product = self.product_of(&layer, &weight, &bias, &pixels)?;
+        let fine = self.at(&layer.output_point(), |point| point.fine(PATCH_BITS))?;
         let projected = self.buffer("projected", width, &fine);
         self.push(product.to(projected, &fine));
-        let class = self.tensor(class_token, width)?;
-        let mut rows = self.tensor(positions, (1 + count) * width)?;
+        let class = self.tensor(&node.class_token.name, width)?;
+        let mut rows = self.tensor(&node.positions.name, (1 + count) * width)?;
         for (value, class) in rows.iter_mut().zip(&class) {
             *value += class;
         }
@@ -144,9 +117,9 @@ impl Builder<'_> {
             requantize: requantization(&fine.scales, grid),
         });
         let program = ProgramInput::Pixels {
-            image: *image,
-            factors: vec![Dyadic::of(pixels.grid.scale(0)); channels],
-            zero_points: vec![pixels.grid.zero_point; channels],
+            image,
+            factors: vec![Dyadic::of(pixels.grid.scale(0)); image[0]],
+            zero_points: vec![pixels.grid.zero_point; image[0]],
         };
         let sum = Tensor {
             buffer: sum,
@@ -154,12 +127,6 @@ impl Builder<'_> {
             channels: Channels::default(),
         };
         Ok((sum, program))
-    }
-}
-
-fn not_text() -> CompileError {
-    CompileError::Graph {
-        what: "input of that kind".to_owned(),
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::builder::{Builder, Tensor};
 use super::error::CompileError;
-use super::graph::{Block, EncoderGraph, Input, LinearNode, NormNode};
+use super::graph::{Block, Encoder, Input};
 use super::norm::PlannedNorm;
 use super::source::{Compilation, Options, Source};
+use crate::graph::{Graph, LinearNode, NormNode};
 use crate::integer::buffer::Element;
 use crate::integer::{Program, ProgramInput};
 use crate::nonlinear::Grid;
@@ -12,19 +13,20 @@ use crate::nonlinear::Grid;
 /// Compiles `graph`.
 ///
 /// # Errors
-/// Weights or statistics that cannot be had, approximations that refuse, a result that could
+/// An operation that programs do not have, weights or statistics that cannot be had, approximations that refuse, a result that could
 /// overflow.
 pub fn compile(
-    graph: &EncoderGraph,
+    graph: &Graph,
     source: &dyn Source,
     options: &Options,
 ) -> Result<Compilation, CompileError> {
-    let max_rows = match &graph.input {
-        Input::Text { max_tokens, .. } => *max_tokens,
-        Input::Image { image, patch, .. } => 1 + (image[1] / patch) * (image[2] / patch),
+    let encoder = Encoder::of(graph)?;
+    let max_rows = match encoder.input {
+        Input::Tokens { max_tokens, .. } => max_tokens,
+        Input::Patches(node) => 1 + node.patches(),
     };
     let mut walk = Walk {
-        graph,
+        graph: &encoder,
         builder: Builder::new(source, options, max_rows),
     };
     let (states, input) = walk.input()?;
@@ -47,7 +49,7 @@ pub fn compile(
 }
 
 pub(super) struct Walk<'a> {
-    pub(super) graph: &'a EncoderGraph,
+    pub(super) graph: &'a Encoder<'a>,
     pub(super) builder: Builder<'a>,
 }
 
@@ -65,13 +67,12 @@ impl<'a> Walk<'a> {
     /// The layers that read the output of the norm before block `index`.
     fn readers(&self, index: usize) -> Vec<&'a LinearNode> {
         match self.graph.blocks.get(index) {
-            Some(block) => vec![&block.query, &block.key, &block.value],
+            Some(block) => vec![block.query, block.key, block.value],
             None => self
                 .graph
                 .head
                 .pooler
-                .as_ref()
-                .or(self.graph.head.classifier.as_ref())
+                .or(self.graph.head.classifier)
                 .into_iter()
                 .collect(),
         }
@@ -97,26 +98,20 @@ impl<'a> Walk<'a> {
     }
 
     fn input(&mut self) -> Result<(States<'a>, ProgramInput), CompileError> {
-        let width = self.graph.width;
         let graph = self.graph;
-        match &graph.input {
-            Input::Text {
-                vocabulary,
-                max_tokens,
-                norm,
-                ..
-            } => {
+        match graph.input {
+            Input::Tokens { node, max_tokens } => {
                 let input = ProgramInput::Tokens {
-                    vocabulary: *vocabulary,
-                    max_tokens: *max_tokens,
+                    vocabulary: node.tokens.shape[0],
+                    max_tokens,
                 };
                 let first = graph.blocks.first();
                 let pre_norm = first.is_some_and(|block| block.pre_norm);
-                let states = match (norm, first) {
+                let states = match (&node.norm, first) {
                     (Some(norm), _) if !pre_norm => {
                         let readers = self.readers(0);
                         let planned = self.planned(norm, &readers)?;
-                        let sum = self.builder.tokens(&graph.input, width, planned.input())?;
+                        let sum = self.builder.tokens(node, max_tokens, planned.input())?;
                         self.normed(planned, &sum)?
                     }
                     _ => {
@@ -127,14 +122,14 @@ impl<'a> Walk<'a> {
                 };
                 Ok((states, input))
             }
-            Input::Image { .. } => {
+            Input::Patches(node) => {
                 let next = self.next_norm(0)?;
                 let Some(planned) = next else {
                     return Err(CompileError::Graph {
                         what: "normalisation after its patches".to_owned(),
                     });
                 };
-                let (sum, input) = self.builder.patches(&graph.input, width, planned.input())?;
+                let (sum, input) = self.builder.patches(node, planned.input())?;
                 let states = States {
                     codes: None,
                     fine: sum,
@@ -148,8 +143,8 @@ impl<'a> Walk<'a> {
     /// The norm before block `index`, or the final one (pre-norm models).
     fn next_norm(&mut self, index: usize) -> Result<Option<PlannedNorm<'a>>, CompileError> {
         let node = match self.graph.blocks.get(index) {
-            Some(block) => Some(&block.attention_norm),
-            None => self.graph.head.norm.as_ref(),
+            Some(block) => Some(block.attention_norm),
+            None => self.graph.head.norm,
         };
         let readers = self.readers(index);
         node.map(|node| self.planned(node, &readers)).transpose()
@@ -187,19 +182,19 @@ impl<'a> Walk<'a> {
     fn post_norm(
         &mut self,
         index: usize,
-        block: &'a Block,
+        block: &'a Block<'a>,
         states: States<'a>,
     ) -> Result<States<'a>, CompileError> {
         let codes = states.codes.ok_or_else(|| no_codes(block))?;
         let attended = self.builder.attention(block, &codes)?;
-        let planned = self.planned(&block.attention_norm, &[&block.up])?;
+        let planned = self.planned(block.attention_norm, &[block.up])?;
         let sum = self.added(&attended, &states.fine, planned.input());
         let middle = self.builder.norm(planned, &sum, "middle", true)?;
         let (codes, fine) = (middle.codes, middle.fine);
         let (codes, fine) = codes.zip(fine).ok_or_else(|| no_codes(block))?;
         let inner = self.builder.feed_forward(block, &codes)?;
         let readers = self.readers(index + 1);
-        let planned = self.planned(&block.mlp_norm, &readers)?;
+        let planned = self.planned(block.mlp_norm, &readers)?;
         let sum = self.added(&inner, &fine, planned.input());
         self.normed(planned, &sum)
     }
@@ -208,14 +203,14 @@ impl<'a> Walk<'a> {
     fn pre_norm(
         &mut self,
         index: usize,
-        block: &'a Block,
+        block: &'a Block<'a>,
         states: States<'a>,
     ) -> Result<States<'a>, CompileError> {
         let planned = states.next.ok_or_else(|| no_codes(block))?;
         let normed = self.builder.norm(planned, &states.fine, "states", false)?;
         let codes = normed.codes.ok_or_else(|| no_codes(block))?;
         let attended = self.builder.attention(block, &codes)?;
-        let planned = self.planned(&block.mlp_norm, &[&block.up])?;
+        let planned = self.planned(block.mlp_norm, &[block.up])?;
         let sum = self.added(&attended, &states.fine, planned.input());
         let normed = self.builder.norm(planned, &sum, "middle", false)?;
         let codes = normed.codes.ok_or_else(|| no_codes(block))?;
@@ -256,7 +251,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn no_codes(block: &Block) -> CompileError {
+fn no_codes(block: &Block<'_>) -> CompileError {
     CompileError::Graph {
         what: format!("codes at `{}`", block.query.input_point),
     }

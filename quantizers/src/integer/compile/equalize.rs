@@ -7,9 +7,9 @@
 
 use super::builder::Builder;
 use super::error::CompileError;
-use super::graph::LinearNode;
 use super::grids::{Channels, Point};
 use super::statistics::PointStatistics;
+use crate::graph::LinearNode;
 
 /// Exponents tried; 0 moves nothing but the centres.
 const EXPONENTS: &[f64] = &[0.0, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];

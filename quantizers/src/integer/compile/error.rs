@@ -1,5 +1,6 @@
 //! A model that cannot be compiled.
 
+use super::graph::GraphError;
 use super::source::SourceError;
 use crate::integer::{Fault, ProgramError};
 use crate::nonlinear::Refusal;
@@ -25,6 +26,9 @@ pub enum CompileError {
         /// What is absent.
         statistic: &'static str,
     },
+    /// A model with an operation that programs do not have.
+    #[error(transparent)]
+    Encoder(#[from] GraphError),
     /// A graph without something a program needs.
     #[error("the graph of the model has no {what}")]
     Graph {

@@ -4,57 +4,30 @@ use super::builder::{Builder, Tensor, requantization};
 use super::choice::{Chosen, Contest, Rows};
 use super::equalize::costs;
 use super::error::CompileError;
-use super::graph::{Activation, Block};
+use super::graph::Block;
 use super::grids::{Channels, Point, symmetric};
 use super::linear::Product;
 use super::statistics::Samples;
 use crate::integer::operation::Kernel;
 use crate::nonlinear::{Approximation, Compiled, Grid, InputForm, Request};
 
-/// A float function.
-type Function = fn(f64) -> f64;
-
 /// Bits of the input of a table.
 const TABLE_BITS: u32 = 12;
-/// Below this GELU is zero at any output grid of 8 bits.
-const FLOOR: f64 = -6.0;
 /// Largest exponent of a factor between channels.
 const MOST_EXPONENT: i32 = 7;
 /// Sample rows a slot is measured on.
 const ROWS: usize = 1024;
-
-impl Activation {
-    /// Its float form.
-    fn float(self) -> Function {
-        match self {
-            Self::Gelu => crate::nonlinear::gelu,
-            Self::GeluTanh => crate::nonlinear::gelu_tanh,
-            Self::Silu => crate::nonlinear::silu,
-            Self::Relu => crate::nonlinear::relu,
-        }
-    }
-
-    /// Below this its outputs are zero at any grid of 8 bits.
-    fn floor(self) -> f64 {
-        match self {
-            Self::Relu => 0.0,
-            Self::Gelu | Self::GeluTanh => FLOOR,
-            // x sigmoid(x) fades more slowly: 2e-6 there.
-            Self::Silu => 2.75 * FLOOR,
-        }
-    }
-}
 
 impl Builder<'_> {
     /// Emits the feed-forward half of `block` over `input`; returns its second layer, whose
     /// accumulators the caller adds to the residual.
     pub(super) fn feed_forward(
         &mut self,
-        block: &Block,
+        block: &Block<'_>,
         input: &Tensor,
     ) -> Result<Product, CompileError> {
-        let up = self.product(&block.up, input)?;
-        let weight = self.weight(&block.down)?;
+        let up = self.product(block.up, input)?;
+        let weight = self.weight(block.down)?;
         let channels = Channels {
             costs: costs(&weight, block.down.cols, &Channels::default()),
             ..Channels::default()
@@ -62,7 +35,7 @@ impl Builder<'_> {
         let output = self.at(&block.down.input_point, |point| {
             point.codes(self.options, &channels)
         })?;
-        let function = block.activation.nonlinearity();
+        let function = block.activation.nonlinearity;
         let statistics = self.statistics(&block.up.output_point())?;
         let name = block.up.output_point();
         let samples = self.at(&name, |point| point.samples().cloned())?;
@@ -84,7 +57,7 @@ impl Builder<'_> {
                     symmetric: true,
                 } => symmetric((-low).max(high), bits),
                 InputForm::Codes { .. } | InputForm::PowerOfTwoFactor => {
-                    wide(low.max(block.activation.floor()), high, &output)
+                    wide(low.max(block.activation.floor), high, &output)
                 }
             };
             Ok(Request {
@@ -102,7 +75,7 @@ impl Builder<'_> {
             slot: format!("{}.{}", block.up.name, function.name()),
             function,
             request: &request,
-            sequences: &sequences(&samples, block.activation.float()),
+            sequences: &sequences(&samples, block.activation.float),
         })?;
         let (compiled, output, channels) = match self.by_channel(block, &chosen)? {
             Some(finer) => finer,
@@ -120,7 +93,7 @@ impl Builder<'_> {
             grid: output,
             channels,
         };
-        self.product(&block.down, &inner)
+        self.product(block.down, &inner)
     }
 }
 
@@ -132,14 +105,14 @@ impl Builder<'_> {
     /// every largest exponent is tried.
     fn by_channel(
         &self,
-        block: &Block,
+        block: &Block<'_>,
         chosen: &Chosen,
     ) -> Result<Option<(Compiled, Grid, Channels)>, CompileError> {
         let grid = &chosen.compiled.output;
         if chosen.approximation.published() || !self.options.equalize || grid.scales.len() != 1 {
             return Ok(None);
         }
-        let weight = self.weight(&block.down)?;
+        let weight = self.weight(block.down)?;
         let point = &block.down.input_point;
         let statistics = self.statistics(point)?;
         let reach = self.reach(point)?;
@@ -205,7 +178,7 @@ fn wide(low: f64, high: f64, output: &Grid) -> Grid {
     }
 }
 
-fn sequences(samples: &Samples, float: Function) -> Vec<Rows> {
+fn sequences(samples: &Samples, float: fn(f64) -> f64) -> Vec<Rows> {
     let mut kept = 0;
     let mut all = Vec::new();
     for sequence in samples.sequences() {

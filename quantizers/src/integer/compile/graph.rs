@@ -1,133 +1,66 @@
-//! What an encoder computes, as the compile step needs to know it: names, shapes, wiring.
-//!
-//! Activations are named by *points*. A linear layer has the point its input is seen at (layers
-//! with one input share it) and `NAME:out` for its output, bias included; a normalisation `NAME`
-//! has `NAME:in` and `NAME:out`.
+//! The part of a [`Graph`] that integer programs can be made of: encoders with a plain feed-forward
+//! half, borrowed from the graph node by node.
 
-use crate::nonlinear::Nonlinearity;
+use crate::graph::{
+    Activation, BlockNode, Graph, HeadNode, LinearNode, NormNode, NormPlacement, PatchInputNode,
+    Pattern, Positions, Projection, QkvNode, StageNode, TokenInputNode,
+};
+use crate::nonlinear::{self, Nonlinearity};
+use thiserror::Error;
 
-/// A linear layer, `y = W x + b`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinearNode {
-    /// Module name: `NAME.weight` `[rows, cols]`, `NAME.bias` `[rows]`.
-    pub name: String,
-    /// Output channels.
-    pub rows: usize,
-    /// Inputs.
-    pub cols: usize,
-    /// Whether there is a bias.
-    pub bias: bool,
-    /// Point of the input.
-    pub input_point: String,
-}
-
-impl LinearNode {
-    /// Point of the output.
-    pub fn output_point(&self) -> String {
-        format!("{}:out", self.name)
-    }
-}
-
-/// A normalisation over the last axis.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NormNode {
-    /// Module name, for points.
-    pub name: String,
-    /// Tensor of the factors, `[width]`.
-    pub weight: String,
-    /// Tensor of the offsets, `[width]`; absent for `RMSNorm`.
-    pub bias: Option<String>,
-    /// Added to the variance.
-    pub epsilon: f64,
-}
-
-impl NormNode {
-    /// Point of the input.
-    pub fn input_point(&self) -> String {
-        format!("{}:in", self.name)
-    }
-
-    /// Point of the output.
-    pub fn output_point(&self) -> String {
-        format!("{}:out", self.name)
-    }
+/// A model that has no integer-only form here: the first operation in the way.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{architecture}` has no integer-only form: {stage} {reason} (`{layer}`)")]
+pub struct GraphError {
+    /// Family of the model.
+    pub architecture: String,
+    /// Its stage, as in progress lines.
+    pub stage: String,
+    /// The layer or tensor that it happens at.
+    pub layer: String,
+    /// What is in the way, as a predicate of the stage: `has causal attention`.
+    pub reason: &'static str,
 }
 
 /// What becomes hidden states first.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Input<'a> {
     /// Token ids.
-    Text {
-        /// Tensor `[vocabulary, width]`.
-        tokens: String,
-        /// Size of the vocabulary.
-        vocabulary: usize,
-        /// Tensor `[positions, width]`.
-        positions: Option<String>,
-        /// Tensor `[types, width]`, of which row 0 is added.
-        token_types: Option<String>,
+    Tokens {
+        /// The tables.
+        node: &'a TokenInputNode,
         /// Longest sequence.
         max_tokens: usize,
-        /// Normalisation of the sum.
-        norm: Option<NormNode>,
     },
-    /// Square patches of an image, a class token in front.
-    Image {
-        /// Tensor `[width, channels, patch, patch]`.
-        projection: String,
-        /// Tensor `[width]`.
-        bias: String,
-        /// Tensor `[1, 1, width]`.
-        class_token: String,
-        /// Tensor `[1, 1 + patches, width]`.
-        positions: String,
-        /// `[channels, height, width]` of an image.
-        image: [usize; 3],
-        /// Side of a patch.
-        patch: usize,
-        /// Point of the pixels: `[patches, channels * patch * patch]`.
-        input_point: String,
-    },
+    /// Patches of an image.
+    Patches(&'a PatchInputNode),
 }
 
 /// The nonlinearity of a feed-forward half.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    /// `x Phi(x)`.
-    Gelu,
-    /// The tanh form of GELU.
-    GeluTanh,
-    /// `x sigmoid(x)`.
-    Silu,
-    /// `max(x, 0)`.
-    Relu,
+#[derive(Debug, Clone, Copy)]
+pub struct ActivationSlot {
+    /// The function that replaces it.
+    pub nonlinearity: Nonlinearity,
+    /// Its float form.
+    pub(super) float: fn(f64) -> f64,
+    /// Below this its outputs are zero at any grid of 8 bits.
+    pub(super) floor: f64,
 }
 
-impl Activation {
-    /// The function that replaces it.
-    pub fn nonlinearity(self) -> Nonlinearity {
-        match self {
-            Self::Gelu => Nonlinearity::Gelu,
-            Self::GeluTanh => Nonlinearity::GeluTanh,
-            Self::Silu => Nonlinearity::Silu,
-            Self::Relu => Nonlinearity::Relu,
-        }
-    }
-}
+/// Below this GELU is zero at any output grid of 8 bits.
+const FLOOR: f64 = -6.0;
 
 /// One block: attention and a plain feed-forward half.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Block {
-    /// Position among the blocks.
-    pub index: usize,
+#[derive(Debug, Clone, Copy)]
+pub struct Block<'a> {
     /// Queries.
-    pub query: LinearNode,
+    pub query: &'a LinearNode,
     /// Keys.
-    pub key: LinearNode,
+    pub key: &'a LinearNode,
     /// Values.
-    pub value: LinearNode,
+    pub value: &'a LinearNode,
     /// Output projection; its input point is the attended values.
-    pub output: LinearNode,
+    pub output: &'a LinearNode,
     /// Heads.
     pub heads: usize,
     /// Width of a head.
@@ -135,41 +68,216 @@ pub struct Block {
     /// Factor on `Q K^T`.
     pub scale: f64,
     /// Normalisation of the attention half.
-    pub attention_norm: NormNode,
+    pub attention_norm: &'a NormNode,
     /// First layer of the feed-forward half.
-    pub up: LinearNode,
+    pub up: &'a LinearNode,
     /// Second layer; its input point is the activation's output.
-    pub down: LinearNode,
+    pub down: &'a LinearNode,
     /// Between them.
-    pub activation: Activation,
+    pub activation: ActivationSlot,
     /// Normalisation of the feed-forward half.
-    pub mlp_norm: NormNode,
+    pub mlp_norm: &'a NormNode,
     /// `x + f(norm(x))` if true, `norm(x + f(x))` if not.
     pub pre_norm: bool,
 }
 
 /// What becomes of the last hidden states.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Head {
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Head<'a> {
     /// Only the first position goes on.
     pub first_only: bool,
     /// Final normalisation.
-    pub norm: Option<NormNode>,
+    pub norm: Option<&'a NormNode>,
     /// A linear layer followed by tanh; the tanh is seen at the classifier's input point.
-    pub pooler: Option<LinearNode>,
+    pub pooler: Option<&'a LinearNode>,
     /// To class logits.
-    pub classifier: Option<LinearNode>,
+    pub classifier: Option<&'a LinearNode>,
 }
 
 /// A whole encoder.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EncoderGraph {
+#[derive(Debug, Clone)]
+pub struct Encoder<'a> {
     /// Width of the hidden states.
     pub width: usize,
     /// First stage.
-    pub input: Input,
+    pub input: Input<'a>,
     /// Blocks, in order.
-    pub blocks: Vec<Block>,
+    pub blocks: Vec<Block<'a>>,
     /// Last stage.
-    pub head: Head,
+    pub head: Head<'a>,
+}
+
+/// The layer in the way and what it does, as a predicate of its stage.
+type Obstacle<'a> = (&'a str, &'static str);
+
+impl<'a> Encoder<'a> {
+    /// The encoder `graph` describes.
+    ///
+    /// # Errors
+    /// The first operation that integer programs do not have.
+    pub fn of(graph: &'a Graph) -> Result<Self, GraphError> {
+        let error = |stage: &str, (layer, reason): Obstacle<'_>| GraphError {
+            architecture: graph.architecture.clone(),
+            stage: stage.to_owned(),
+            layer: layer.to_owned(),
+            reason,
+        };
+        let mut parts = (None, Vec::new(), Head::default());
+        for stage in &graph.stages {
+            let added = add(graph, stage, &mut parts);
+            added.map_err(|obstacle| error(&stage.name(), obstacle))?;
+        }
+        let (input, blocks, head) = parts;
+        let (width, input) =
+            input.ok_or_else(|| error("the model", ("embedding", "has no such stage")))?;
+        Ok(Self {
+            width,
+            input,
+            blocks,
+            head,
+        })
+    }
+
+    /// Its linear layers, in execution order; the projection of patches is not among them.
+    pub fn linears(&self) -> impl Iterator<Item = &'a LinearNode> {
+        let blocks = self.blocks.iter().flat_map(|block| {
+            [
+                block.query,
+                block.key,
+                block.value,
+                block.output,
+                block.up,
+                block.down,
+            ]
+        });
+        blocks.chain(self.head.pooler).chain(self.head.classifier)
+    }
+
+    /// Its normalisations, in execution order.
+    pub fn norms(&self) -> impl Iterator<Item = &'a NormNode> {
+        let first = match self.input {
+            Input::Tokens { node, .. } => node.norm.as_ref(),
+            Input::Patches(_) => None,
+        };
+        let blocks = self
+            .blocks
+            .iter()
+            .flat_map(|block| [block.attention_norm, block.mlp_norm]);
+        first.into_iter().chain(blocks).chain(self.head.norm)
+    }
+}
+
+/// Width and input, blocks, head.
+type Parts<'a> = (Option<(usize, Input<'a>)>, Vec<Block<'a>>, Head<'a>);
+
+fn add<'a>(
+    graph: &'a Graph,
+    stage: &'a StageNode,
+    (input, blocks, last): &mut Parts<'a>,
+) -> Result<(), Obstacle<'a>> {
+    match stage {
+        StageNode::Tokens(node) => {
+            let tokens = &node.tokens;
+            let max_tokens = graph
+                .max_rows()
+                .ok_or((tokens.name.as_str(), "takes sequences of any length"))?;
+            *input = Some((tokens.shape[1], Input::Tokens { node, max_tokens }));
+        }
+        StageNode::Patches(node) => {
+            *input = Some((node.projection.shape[0], Input::Patches(node)));
+        }
+        StageNode::Block(node) => blocks.push(block(node)?),
+        StageNode::Head(node) => *last = head(node)?,
+        StageNode::Opaque { inventory, .. } => {
+            let first = inventory.linears.first();
+            let layer = first.map_or("stage", |layer| layer.name.as_str());
+            return Err((layer, "is of a kind of its own"));
+        }
+    }
+    Ok(())
+}
+
+fn block(node: &BlockNode) -> Result<Block<'_>, Obstacle<'_>> {
+    let attention = &node.attention;
+    let output = attention.output.name.as_str();
+    if attention.pattern != Pattern::Full {
+        return Err((output, "has causal attention"));
+    }
+    if attention.rope.is_some() {
+        return Err((output, "rotates queries and keys"));
+    }
+    for norm in [&attention.query_norm, &attention.key_norm] {
+        if let Some(norm) = norm {
+            return Err((&norm.name, "normalises query and key heads"));
+        }
+    }
+    if attention.kv_heads != attention.heads {
+        return Err((output, "shares key heads among query heads"));
+    }
+    let [query, key, value] = match &attention.qkv {
+        QkvNode::Separate { query, key, value } => [query, key, value],
+        QkvNode::Fused(layer) => {
+            let reason = "projects queries, keys and values with one layer";
+            return Err((&layer.name, reason));
+        }
+    };
+    let mlp = &node.mlp;
+    if let Some(gate) = &mlp.gate {
+        return Err((&gate.name, "has a gated feed-forward half"));
+    }
+    Ok(Block {
+        query: stored_by_row(query)?,
+        key: stored_by_row(key)?,
+        value: stored_by_row(value)?,
+        output: stored_by_row(&attention.output)?,
+        heads: attention.heads,
+        head_dim: attention.head_dim,
+        scale: attention.scale,
+        attention_norm: &node.attention_norm,
+        up: stored_by_row(&mlp.up)?,
+        down: stored_by_row(&mlp.down)?,
+        activation: slot(mlp.activation).map_err(|reason| (mlp.up.name.as_str(), reason))?,
+        mlp_norm: &node.mlp_norm,
+        pre_norm: node.placement == NormPlacement::Before,
+    })
+}
+
+fn head(node: &HeadNode) -> Result<Head<'_>, Obstacle<'_>> {
+    let classifier = match &node.projection {
+        Some(Projection::Layer(layer)) => Some(layer),
+        Some(Projection::Tied(table)) => {
+            return Err((&table.name, "predicts tokens with the token table"));
+        }
+        None => None,
+    };
+    Ok(Head {
+        first_only: node.positions == Positions::First,
+        norm: node.norm.as_ref(),
+        pooler: node.pooler.as_ref().map(stored_by_row).transpose()?,
+        classifier: classifier.map(stored_by_row).transpose()?,
+    })
+}
+
+fn stored_by_row(layer: &LinearNode) -> Result<&LinearNode, Obstacle<'_>> {
+    if layer.transposed {
+        return Err((&layer.name, "stores weights as `[in, out]`"));
+    }
+    Ok(layer)
+}
+
+fn slot(activation: Activation) -> Result<ActivationSlot, &'static str> {
+    let (nonlinearity, float, floor): (_, fn(f64) -> f64, f64) = match activation {
+        Activation::Gelu => (Nonlinearity::Gelu, nonlinear::gelu, FLOOR),
+        Activation::GeluTanh => (Nonlinearity::GeluTanh, nonlinear::gelu_tanh, FLOOR),
+        // x sigmoid(x) fades more slowly: 2e-6 there.
+        Activation::Silu => (Nonlinearity::Silu, nonlinear::silu, 2.75 * FLOOR),
+        Activation::Relu => (Nonlinearity::Relu, nonlinear::relu, 0.0),
+        Activation::GeluQuick => return Err("activates with `quick_gelu`"),
+        Activation::Tanh => return Err("activates with `tanh`"),
+    };
+    Ok(ActivationSlot {
+        nonlinearity,
+        float,
+        floor,
+    })
 }

@@ -3,9 +3,9 @@
 use super::builder::Tensor;
 use super::encoder::{States, Walk};
 use super::error::CompileError;
-use super::graph::LinearNode;
 use super::grids::{Channels, symmetric};
 use super::source::Pooling;
+use crate::graph::LinearNode;
 use crate::integer::buffer::Element;
 use crate::integer::operation::Kernel;
 use crate::integer::ops::first::First;
@@ -51,12 +51,12 @@ impl<'a> Walk<'a> {
                 fine = normed;
             }
         }
-        if let Some(classifier) = &head.classifier {
+        if let Some(classifier) = head.classifier {
             let missing = || CompileError::Graph {
                 what: format!("codes at `{}`", classifier.input_point),
             };
             let mut input = codes.ok_or_else(missing)?;
-            if let Some(pooler) = &head.pooler {
+            if let Some(pooler) = head.pooler {
                 input = self.pooled(pooler, &input, classifier)?;
             }
             return self.logits(classifier, &input);

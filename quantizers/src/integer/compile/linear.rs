@@ -2,8 +2,8 @@
 
 use super::builder::{Builder, Tensor, requantization};
 use super::error::CompileError;
-use super::graph::LinearNode;
 use super::weights::LayerCodes;
+use crate::graph::LinearNode;
 use crate::integer::ops::linear::{Linear, Residual};
 use crate::integer::weights::Weights;
 use crate::matrix::MatrixRef;

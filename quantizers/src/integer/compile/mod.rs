@@ -20,7 +20,7 @@ mod weights;
 
 pub use encoder::compile;
 pub use error::CompileError;
-pub use graph::{Activation, Block, EncoderGraph, Head, Input, LinearNode, NormNode};
+pub use graph::{ActivationSlot, Block, Encoder, GraphError, Head, Input};
 pub use source::{
     Candidate, Choice, Compilation, Options, Pooling, RangeRule, Slot, Source, SourceError,
 };

@@ -3,9 +3,9 @@
 use super::builder::{Builder, Tensor};
 use super::choice::{Chosen, Contest, Rows};
 use super::error::CompileError;
-use super::graph::NormNode;
 use super::grids::{Channels, symmetric};
 use super::statistics::Samples;
+use crate::graph::{NormKind, NormNode};
 use crate::integer::operation::Kernel;
 use crate::integer::ops::norm::{Norm, NormOutput};
 use crate::nonlinear::fq_vit::power_of_two_factor::power_of_two_factors;
@@ -48,14 +48,14 @@ impl Builder<'_> {
         width: usize,
         codes: Option<(Grid, Channels)>,
     ) -> Result<PlannedNorm<'n>, CompileError> {
-        let gamma = self.tensor(&node.weight, width)?;
-        let beta = match &node.bias {
-            Some(bias) => self.tensor(bias, width)?,
+        let gamma = self.tensor(&node.weight().name, width)?;
+        let beta = match node.bias() {
+            Some(bias) => self.tensor(&bias.name, width)?,
             None => vec![0.0; width],
         };
-        let function = match node.bias {
-            Some(_) => Nonlinearity::LayerNorm,
-            None => Nonlinearity::RmsNorm,
+        let function = match node.kind {
+            NormKind::Layer => Nonlinearity::LayerNorm,
+            NormKind::Rms => Nonlinearity::RmsNorm,
         };
         let statistics = self.statistics(&node.input_point())?;
         let samples = self.at(&node.input_point(), |point| point.samples().cloned())?;

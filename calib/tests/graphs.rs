@@ -1,0 +1,149 @@
+//! Models describe their wiring; integer programs are made of what is a plain encoder.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+
+#[path = "models/checkpoints.rs"]
+mod checkpoints;
+
+use calib::WeightSource;
+use checkpoints::{fixture, open};
+use quantizers::graph::{Graph, Positions, StageNode};
+use quantizers::integer::compile::{Encoder, Input};
+use quantizers::nonlinear::Nonlinearity;
+use std::path::{Path, PathBuf};
+
+fn assets() -> PathBuf {
+    PathBuf::from(std::env::var_os("QUENCH_ASSETS").expect("QUENCH_ASSETS names the assets"))
+}
+
+fn fixtures() -> Vec<PathBuf> {
+    let folder = fixture("gpt2").parent().unwrap().to_owned();
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.join("config.json").is_file())
+        .collect();
+    folders.sort();
+    folders
+}
+
+fn graph(folder: &Path) -> Graph {
+    open(folder).1.graph().clone()
+}
+
+#[test]
+fn every_tensor_of_a_graph_is_in_the_checkpoint_with_its_shape() {
+    assert!(fixtures().len() > 5);
+    for folder in fixtures() {
+        let (checkpoint, model) = open(&folder);
+        for stage in &model.graph().stages {
+            for tensor in stage.inventory().tensors {
+                assert_eq!(
+                    checkpoint.shape(&tensor.name),
+                    Some(tensor.shape),
+                    "{} of {}",
+                    tensor.name,
+                    folder.display()
+                );
+            }
+        }
+        let bias_free = model.graph().stages.iter().flat_map(|s| s.inventory().linears);
+        for layer in bias_free.filter(|layer| !layer.bias) {
+            assert!(!checkpoint.contains(&format!("{}.bias", layer.name)));
+        }
+    }
+}
+
+#[test]
+fn every_decoder_block_can_take_factors_or_says_why_not() {
+    let counts = |name: &str| -> Vec<usize> {
+        let graph = graph(&fixture(name));
+        let able = |scalings: Vec<Result<_, _>>| scalings.iter().filter(|s| s.is_ok()).count();
+        graph.blocks().map(|block| able(block.scalings())).collect()
+    };
+    assert_eq!(counts("llama-plain-v4"), [4, 4]);
+    // GELU between up and down.
+    assert_eq!(counts("gpt2"), [3, 3]);
+    assert_eq!(counts("vit-classifier-no-bias"), [3, 3]);
+    // Norms after the residual; ReLU lets factors through.
+    assert_eq!(counts("bert-classifier-relu"), [2, 2]);
+    assert_eq!(counts("bert-prefixed-greek"), [1, 1]);
+}
+
+#[test]
+fn plain_encoders_are_taken() {
+    let text = graph(&fixture("bert-classifier-relu"));
+    let encoder = Encoder::of(&text).unwrap();
+    let Input::Tokens { node, max_tokens } = encoder.input else {
+        panic!("a text model");
+    };
+    assert_eq!((encoder.width, max_tokens, node.tokens.shape[0]), (32, 48, 96));
+    assert_eq!(encoder.blocks.len(), 2);
+    let block = &encoder.blocks[1];
+    let names = [block.query, block.output, block.up, block.down].map(|layer| layer.name.as_str());
+    let expected = [
+        "attention.self.query",
+        "attention.output.dense",
+        "intermediate.dense",
+        "output.dense",
+    ]
+    .map(|name| format!("bert.encoder.layer.1.{name}"));
+    assert_eq!(names, expected.each_ref().map(String::as_str));
+    assert_eq!(block.activation.nonlinearity, Nonlinearity::Relu);
+    assert!(!block.pre_norm && encoder.head.first_only);
+    assert_eq!(encoder.head.classifier.unwrap().rows, 3);
+
+    let greek = graph(&fixture("bert-prefixed-greek"));
+    let encoder = Encoder::of(&greek).unwrap();
+    let norm = encoder.blocks[0].mlp_norm;
+    let bias = norm.bias().unwrap();
+    assert!(norm.weight().name.ends_with(".gamma") && bias.name.ends_with(".beta"));
+
+    let image = graph(&fixture("vit-classifier-no-bias"));
+    let encoder = Encoder::of(&image).unwrap();
+    let Input::Patches(node) = encoder.input else {
+        panic!("a vision model");
+    };
+    assert_eq!((node.patch(), node.patches(), node.image), (4, 16, [3, 16, 16]));
+    assert!(encoder.blocks[0].pre_norm && !encoder.blocks[0].query.bias);
+    assert!(encoder.blocks[0].output.bias);
+    let headless = graph(&fixture("vit-model"));
+    let head = Encoder::of(&headless).unwrap().head;
+    assert!(head.norm.is_some() && head.classifier.is_none() && !head.first_only);
+}
+
+#[test]
+#[ignore = "needs QUENCH_ASSETS"]
+fn real_encoders_are_taken() {
+    for (name, width, blocks) in [
+        ("minilm-l6-v2", 384, 6),
+        ("minilm-sst2", 384, 6),
+        ("vit-cifar10", 128, 6),
+    ] {
+        let graph = graph(&assets().join(name));
+        let encoder = Encoder::of(&graph).unwrap();
+        assert_eq!((encoder.width, encoder.blocks.len()), (width, blocks));
+    }
+}
+
+#[test]
+fn decoders_say_why_they_are_no_encoders() {
+    for (name, architecture, layer) in [
+        ("llama-plain-v4", "llama", "model.layers.0.self_attn.o_proj"),
+        ("mistral-window", "llama", "model.layers.0.self_attn.o_proj"),
+        ("gpt2", "gpt2", "transformer.h.0.attn.c_proj"),
+    ] {
+        let graph = graph(&fixture(name));
+        let error = Encoder::of(&graph).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "`{architecture}` has no integer-only form: block 0 has causal attention (`{layer}`)"
+            )
+        );
+        let Some(StageNode::Head(head)) = graph.stages.last() else {
+            panic!("decoders have heads");
+        };
+        assert_eq!(head.positions, Positions::All);
+    }
+}

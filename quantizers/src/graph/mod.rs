@@ -1,0 +1,30 @@
+//! The wiring of a model, described once: norms, linear layers, what reads what.
+//!
+//! Plain data that an architecture fills in. Stages are built from it, and everything that must know
+//! how layers hang together reads it: the integer compiler, block transforms, the allocator's ties.
+//! It holds no weights and says nothing about how a layer is quantized.
+
+mod tensors;
+mod linear;
+mod norm;
+mod activation;
+mod attention;
+mod block;
+mod ends;
+mod inventory;
+mod wiring;
+mod scaling;
+
+pub use activation::Activation;
+pub use attention::{AttentionNode, Pattern, QkvNode, RopeNode, RopeScaling};
+pub use block::{BlockNode, FeedForwardNode, NormPlacement};
+pub use ends::{HeadNode, PatchInputNode, Positions, Projection, TokenInputNode};
+pub use inventory::Inventory;
+pub use linear::{LinearNode, LinearRows, output_point};
+pub use norm::{NormKind, NormNode};
+pub use scaling::{Producer, Scaling, Unscalable};
+pub use tensors::{Point, TensorSpec};
+pub use wiring::{Graph, StageNode};
+
+#[cfg(test)]
+pub(crate) mod tests;
