@@ -206,10 +206,12 @@ fn block(node: &BlockNode) -> Result<Block<'_>, Obstacle<'_>> {
     if attention.rope.is_some() {
         return Err((output, "rotates queries and keys"));
     }
-    for norm in [&attention.query_norm, &attention.key_norm] {
-        if let Some(norm) = norm {
-            return Err((&norm.name, "normalises query and key heads"));
-        }
+    if let Some(norm) = attention
+        .query_norm
+        .as_ref()
+        .or(attention.key_norm.as_ref())
+    {
+        return Err((&norm.name, "normalises query and key heads"));
     }
     if attention.kv_heads != attention.heads {
         return Err((output, "shares key heads among query heads"));
