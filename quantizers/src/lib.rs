@@ -15,6 +15,7 @@ pub mod grid;
 pub mod pack;
 pub mod graph;
 pub mod methods;
+pub mod transforms;
 pub mod integer;
 pub mod nonlinear;
 pub mod formats;

@@ -81,6 +81,14 @@ pub static INPUT_ABS_MEAN: Statistic = Statistic {
     pass: Pass::Forward,
 };
 
+/// Largest |x| of every input.
+pub static INPUT_ABS_MAX: Statistic = Statistic {
+    name: "input_abs_max",
+    summary: "largest |x| of every input channel",
+    shape: StatisticShape::PerInput,
+    pass: Pass::Forward,
+};
+
 /// Mean x^2 of every input: the diagonal of the Hessian over the number of tokens.
 pub static INPUT_MEAN_SQUARE: Statistic = Statistic {
     name: "input_mean_square",
@@ -127,6 +135,7 @@ pub static STATISTICS: &[&Statistic] = &[
     &PERCENTILE,
     &MOVING_AVERAGE,
     &INPUT_ABS_MEAN,
+    &INPUT_ABS_MAX,
     &INPUT_MEAN_SQUARE,
     &HESSIAN,
     &CHANNEL_RANGE,

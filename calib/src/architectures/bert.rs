@@ -13,7 +13,10 @@
 
 use super::{Architecture, Config, StageSpec, StagedModel, block_count, divided, prefix};
 use crate::{Model, ModelError, Output, WeightSource};
-use quantizers::graph::{AttentionNode, BlockNode, FeedForwardNode, HeadNode, LinearNode, NormNode, NormPlacement, Pattern, Positions, Projection, QkvNode, TensorSpec, TokenInputNode};
+use quantizers::graph::{
+    AttentionNode, BlockNode, FeedForwardNode, HeadNode, LinearNode, NormNode, NormPlacement,
+    Pattern, Positions, Projection, QkvNode, TensorSpec, TokenInputNode,
+};
 use serde_json::{Value, json};
 
 /// The family's entry in the registry.

@@ -11,7 +11,10 @@
 use super::rope_parameters::rope;
 use super::{Architecture, Config, StageSpec, StagedModel, block_count, divided, prefix};
 use crate::{Model, ModelError, Output, WeightSource};
-use quantizers::graph::{Activation, AttentionNode, BlockNode, FeedForwardNode, HeadNode, LinearNode, NormNode, NormPlacement, Pattern, Positions, Projection, QkvNode, RopeNode, TensorSpec, TokenInputNode};
+use quantizers::graph::{
+    Activation, AttentionNode, BlockNode, FeedForwardNode, HeadNode, LinearNode, NormNode,
+    NormPlacement, Pattern, Positions, Projection, QkvNode, RopeNode, TensorSpec, TokenInputNode,
+};
 use serde_json::Value;
 
 /// The family's entry in the registry.

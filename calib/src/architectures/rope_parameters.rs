@@ -19,10 +19,7 @@ const ROPE_KEYS: &[&str] = &[
 
 /// Rotary parameters in the style of transformers 5 (`rope_parameters`) or 4 (`rope_theta` beside
 /// `rope_scaling`, whose kind is `rope_type` or `type`).
-pub(super) fn rope(
-    config: &Config<'_>,
-    max_positions: usize,
-) -> Result<RopeNode, ModelError> {
+pub(super) fn rope(config: &Config<'_>, max_positions: usize) -> Result<RopeNode, ModelError> {
     config.only("partial_rotary_factor", &json!(1.0))?;
     let theta = config.positive_or("rope_theta", 10_000.0)?;
     let parameters = match config.object("rope_scaling")? {

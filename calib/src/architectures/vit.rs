@@ -13,7 +13,10 @@
 
 use super::{Architecture, Config, StageSpec, StagedModel, block_count, divided, prefix};
 use crate::{Model, ModelError, Output, WeightSource};
-use quantizers::graph::{AttentionNode, BlockNode, FeedForwardNode, HeadNode, LinearNode, NormNode, NormPlacement, PatchInputNode, Pattern, Positions, Projection, QkvNode, TensorSpec};
+use quantizers::graph::{
+    AttentionNode, BlockNode, FeedForwardNode, HeadNode, LinearNode, NormNode, NormPlacement,
+    PatchInputNode, Pattern, Positions, Projection, QkvNode, TensorSpec,
+};
 use serde_json::Value;
 
 /// The family's entry in the registry.
@@ -83,11 +86,7 @@ impl Architecture for Vit {
     }
 }
 
-fn patches(
-    config: &Config<'_>,
-    prefix: &str,
-    width: usize,
-) -> Result<PatchInputNode, ModelError> {
+fn patches(config: &Config<'_>, prefix: &str, width: usize) -> Result<PatchInputNode, ModelError> {
     let channels = config.count_or("num_channels", 3)?;
     let patch = config.count_or("patch_size", 16)?;
     let side = config.count_or("image_size", 224)?;

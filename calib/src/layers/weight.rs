@@ -1,7 +1,7 @@
 //! A weight matrix in the layouts that products read without rearranging it each time.
 
-use super::kernels::transpose::transposed;
 use super::Loader;
+use super::kernels::transpose::transposed;
 use crate::SourceError;
 use burn::tensor::{Device, Tensor, TensorData};
 use quantizers::graph::TensorSpec;

@@ -18,7 +18,6 @@ pub struct TokenInputNode {
     pub norm: Option<NormNode>,
 }
 
-
 /// An image cut into square patches, each a vector, with a class token in front.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PatchInputNode {
@@ -87,4 +86,3 @@ pub struct HeadNode {
     /// To logits.
     pub projection: Option<Projection>,
 }
-

@@ -76,7 +76,6 @@ impl NormNode {
         (self.kind == NormKind::Layer).then(|| self.tensor(name))
     }
 
-
     fn tensor(&self, suffix: &str) -> TensorSpec {
         TensorSpec::new(format!("{}.{suffix}", self.name), [self.width])
     }

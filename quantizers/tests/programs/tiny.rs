@@ -226,12 +226,7 @@ impl Source for Random {
 }
 
 /// Compiles `graph` with every slot of `family` (`auto` for a contest of all).
-pub(super) fn compiled(
-    graph: &Graph,
-    family: &str,
-    bits: u8,
-    attention_bits: u32,
-) -> Compilation {
+pub(super) fn compiled(graph: &Graph, family: &str, bits: u8, attention_bits: u32) -> Compilation {
     let choice = |function: &str| match family {
         "auto" => Choice::Auto(
             ["exact", "i-bert", "i-vit", "fq-vit"]

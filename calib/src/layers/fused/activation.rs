@@ -2,11 +2,11 @@
 
 use super::elementwise::{for_each_part, for_each_part_of_two};
 use super::host::{Host, HostOperation, apply, contiguous, shape, tensor, values};
-use quantizers::graph::Activation;
 use crate::layers::activation::unfused;
 use crate::layers::kernels::activation as kernel;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
+use quantizers::graph::Activation;
 
 /// `f(x)`, element by element.
 pub(in crate::layers) fn activate<const D: usize>(

@@ -2,11 +2,11 @@
 
 use super::host::{Host, HostOperation, apply, tensor};
 use super::strided::{dims, heads, viewable};
-use quantizers::graph::Pattern;
 use crate::layers::kernels::attention::{self as kernel, Head};
 use crate::layers::kernels::attention_gradient::{Attended, HeadGradient, attend_gradient};
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{Shape, Tensor};
+use quantizers::graph::Pattern;
 use rayon::prelude::*;
 
 /// Attention of `[batch, heads, tokens, head_dim]` in host memory; `None` elsewhere.

@@ -4,8 +4,8 @@
 use super::{End, activate, add_squared_products, gate, linear, norm, probe, rotate};
 use crate::layers::attention::attend;
 use crate::layers::weight::Weight;
-use quantizers::graph::{Activation, Pattern};
 use burn::tensor::{Device, Tensor, TensorData};
+use quantizers::graph::{Activation, Pattern};
 
 /// `D`-dimensional, the same on every device.
 fn wave<const D: usize>(shape: [usize; D], frequency: f32, device: &Device) -> Tensor<D> {

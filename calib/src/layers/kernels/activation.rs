@@ -1,8 +1,8 @@
 //! Activation functions and gates, element by element.
 
 use super::exponential::{erf, exp, logistic};
-use quantizers::graph::Activation;
 use multiversion::multiversion;
+use quantizers::graph::Activation;
 use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 /// Slope of the logistic function in [`Activation::GeluQuick`].

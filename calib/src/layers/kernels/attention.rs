@@ -3,8 +3,8 @@
 use super::exponential::exp;
 use super::lanes;
 use super::product::{Strided, multiply};
-use quantizers::graph::Pattern;
 use multiversion::multiversion;
+use quantizers::graph::Pattern;
 use std::ops::Range;
 
 /// Queries per block.

@@ -3,8 +3,8 @@
 use super::attention::{Head, QUERIES, shifted, visible_to_block};
 use super::exponential::exp;
 use super::product::{Strided, multiply};
-use quantizers::graph::Pattern;
 use multiversion::multiversion;
+use quantizers::graph::Pattern;
 use std::ops::Range;
 
 /// One query head as the forward pass left it, and the gradient of its output.

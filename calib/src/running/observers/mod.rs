@@ -5,6 +5,7 @@
 //! Reductions are f64 and run in sequence order, so results do not depend on the thread count.
 
 mod input_abs_mean;
+mod input_abs_max;
 mod input_mean_square;
 mod hessian;
 mod moving_average;
@@ -23,6 +24,7 @@ pub static OBSERVERS: &[&dyn Observer] = &[
     &percentile::Percentile,
     &moving_average::MovingAverage,
     &input_abs_mean::AbsMean,
+    &input_abs_max::AbsMax,
     &input_mean_square::InputMeanSquare,
     &hessian::Hessian,
     &channel_range::ChannelRange,
@@ -121,6 +123,11 @@ mod tests {
             (mean[0] - 3.0).abs() < 1e-6 && (mean[1] - 6.5 / 3.0).abs() < 1e-6,
             "{mean:?}"
         );
+    }
+
+    #[test]
+    fn abs_max_is_per_channel_over_all_tokens() {
+        assert_eq!(run(&input_abs_max::AbsMax, BATCHES), (vec![2], vec![5.0, 4.0]));
     }
 
     #[test]

@@ -2,17 +2,16 @@
 //!
 //! `W x + b = (W f) ((x - m) / f) + (b + W m)`: with `f` and `m` folded into gamma and beta of the
 //! normalisation and into the weights, nothing changes but the grid the channels share. Centres
-//! take away what a common zero point cannot; factors are
-//! `max|x_c|^a / max|W_c|^(1-a)` (SmoothQuant), with the `a` of least predicted output error, or none.
+//! take away what a common zero point cannot; factors are those of the transform
+//! [`equalize`](crate::transforms::equalize), with the predicted error of the grids that will run.
 
 use super::builder::Builder;
 use super::error::CompileError;
 use super::grids::{Channels, Point};
 use super::statistics::PointStatistics;
 use crate::graph::LinearNode;
+use crate::transforms::equalize;
 
-/// Exponents tried; 0 moves nothing but the centres.
-const EXPONENTS: &[f64] = &[0.0, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
 /// Rows of the samples looked at.
 const ROWS: usize = 512;
 
@@ -65,28 +64,20 @@ impl Builder<'_> {
                 column.fold(1e-6_f64, |most, value| most.max(value.abs()))
             })
             .collect();
-        let mut best = (f64::INFINITY, plain);
-        for (at, &exponent) in EXPONENTS.iter().enumerate() {
-            let factors: Vec<f64> = reach
-                .iter()
-                .zip(&largest)
-                .map(|(reach, largest)| match at {
-                    0 => 1.0,
-                    _ => reach.powf(exponent) / largest.powf(1.0 - exponent),
-                })
-                .collect();
+        let moved = |factors: &[f64]| {
             let mut moved = Channels {
-                factors,
+                factors: factors.to_vec(),
                 offsets: offsets.clone(),
                 costs: Vec::new(),
             };
             moved.costs = costs(&matrix, width, &moved);
-            let error = self.predicted(point, &statistics, &matrix, &moved)?;
-            if error < best.0 {
-                best = (error, moved);
-            }
-        }
-        Ok(best.1)
+            moved
+        };
+        // Exponent 0 moves nothing but the centres.
+        let (_, factors) = equalize::least(&reach, &largest, |factors| {
+            self.predicted(point, &statistics, &matrix, &moved(factors))
+        })?;
+        Ok(moved(&factors))
     }
 
     /// Expected squared error of the outputs: rounding of the inputs through exact weights, and of
@@ -116,12 +107,17 @@ impl Builder<'_> {
             }
         }
         let mut total = error / f64::max(rows, 1.0);
-        for row in matrix.chunks_exact(width) {
-            let moved = |c: usize| row[c] * channels.factor(c);
-            let reach = (0..width).fold(0.0_f64, |most, c| most.max(moved(c).abs()));
-            // Rounding to 8 bits; fewer move the same weight between inputs and weights.
-            let noise = (reach / 127.0).powi(2) / 12.0;
-            total += noise * squares.iter().sum::<f64>() / f64::max(rows, 1.0);
+        let squares: f64 = squares.iter().sum();
+        // 8 bits; fewer move the same weight between inputs and weights.
+        let rounding = equalize::weight_rounding(
+            matrix,
+            width,
+            |c| channels.factor(c),
+            squares,
+            f64::max(rows, 1.0),
+        );
+        for error in rounding {
+            total += error;
         }
         Ok(total)
     }

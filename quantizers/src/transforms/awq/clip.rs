@@ -1,0 +1,111 @@
+//! The clip search: where the grid of each group ends.
+
+use super::product::dot;
+use crate::Granularity;
+use crate::graph::{BlockNode, LinearNode, QkvNode};
+use crate::transforms::edit::BlockEdit;
+use crate::transforms::error::TransformError;
+use crate::transforms::layer_weight::LayerWeight;
+use crate::transforms::runner::BlockRunner;
+use rayon::prelude::*;
+
+/// Tokens the outputs are compared on, at most.
+const TOKENS: usize = 512;
+/// Steps between the full range and none of it.
+const STEPS: u16 = 20;
+/// Steps tried, from the full range down: to just above half of it.
+const TRIED: u16 = 10;
+
+/// The layers of `block` that may be clipped: queries and keys are too sensitive.
+pub(super) fn layers(block: &BlockNode) -> Vec<&LinearNode> {
+    let mut layers = Vec::new();
+    if let QkvNode::Separate { value, .. } = &block.attention.qkv {
+        layers.push(value);
+    }
+    layers.push(&block.attention.output);
+    layers.extend(block.mlp.projections());
+    layers.push(&block.mlp.down);
+    layers
+}
+
+/// Clamps each group of `layer` in `edit` to the share of its largest weight at which the outputs lose
+/// least; nothing where the plan keeps the layer, or has one scale for all of it.
+pub(super) fn search(
+    layer: &LinearNode,
+    tokens: usize,
+    edit: &mut BlockEdit,
+    runner: &dyn BlockRunner,
+) -> Result<(), TransformError> {
+    let size = match runner.granularity(&layer.name) {
+        Some(Granularity::Group(size)) => size,
+        Some(Granularity::Channel) => layer.cols,
+        Some(Granularity::Tensor) | None => return Ok(()),
+    };
+    let point = layer.input_point.as_str();
+    let seen = runner.run(edit, &[point], tokens)?;
+    let inputs = sampled(&seen.into_iter().next().unwrap_or_default(), layer.cols);
+    let mut weight = LayerWeight::read(layer, edit, runner)?;
+    let exact = weight.values.clone();
+    let mut best = exact.clone();
+    let mut least = vec![f64::INFINITY; exact.len() / size];
+    for step in 0..TRIED {
+        let share = 1.0 - f32::from(step) / f32::from(STEPS);
+        weight.values = clamped(&exact, size, share);
+        let rounded = runner.quantize(&layer.name, weight.matrix(layer)?)?;
+        let errors = errors(&inputs, &exact, &rounded, layer.cols, size);
+        let groups = best.chunks_exact_mut(size).zip(least.iter_mut());
+        for ((group, least), (error, tried)) in
+            groups.zip(errors.iter().zip(weight.values.chunks_exact(size)))
+        {
+            if *error < *least {
+                *least = *error;
+                group.copy_from_slice(tried);
+            }
+        }
+    }
+    if best != exact {
+        weight.values = best;
+        weight.write(layer, edit);
+    }
+    Ok(())
+}
+
+/// Every group clamped to `share` of its largest magnitude.
+fn clamped(values: &[f32], size: usize, share: f32) -> Vec<f32> {
+    let mut clamped = values.to_vec();
+    for group in clamped.chunks_exact_mut(size) {
+        let most = group
+            .iter()
+            .fold(0.0_f32, |most, value| most.max(value.abs()))
+            * share;
+        for value in group {
+            *value = value.clamp(-most, most);
+        }
+    }
+    clamped
+}
+
+/// At most [`TOKENS`] rows, evenly spread.
+fn sampled(inputs: &[f32], cols: usize) -> Vec<f32> {
+    let rows = inputs.len() / cols.max(1);
+    let step = (rows / TOKENS).max(1);
+    let rows = inputs.chunks_exact(cols.max(1)).step_by(step).take(TOKENS);
+    rows.flatten().copied().collect()
+}
+
+/// Squared error of each group's share of its output, over all tokens.
+fn errors(inputs: &[f32], exact: &[f32], rounded: &[f32], cols: usize, size: usize) -> Vec<f64> {
+    exact
+        .par_chunks_exact(size)
+        .zip(rounded.par_chunks_exact(size))
+        .enumerate()
+        .map(|(group, (exact, rounded))| {
+            let first = group * size % cols;
+            let difference: Vec<f32> = rounded.iter().zip(exact).map(|(a, b)| a - b).collect();
+            inputs
+                .chunks_exact(cols)
+                .map(|input| f64::from(dot(&input[first..first + size], &difference)).powi(2))
+                .sum()
+        })
+        .collect()
+}
