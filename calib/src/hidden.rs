@@ -90,6 +90,12 @@ pub trait Tap {
         self.observe(point, &values);
         values
     }
+
+    /// Whether everything wanted has been seen: a block may then stop between its halves, and its result
+    /// means nothing.
+    fn done(&self) -> bool {
+        false
+    }
 }
 
 /// Looks at nothing.

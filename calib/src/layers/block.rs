@@ -47,11 +47,17 @@ impl Block {
             NormPlacement::Before => {
                 let normed = self.attention_norm.seen(x.clone(), tap);
                 let x = x + attend(normed, tap);
+                if tap.done() {
+                    return x;
+                }
                 let normed = self.mlp_norm.seen(x.clone(), tap);
                 x + self.mlp.forward(normed, tap)
             }
             NormPlacement::AfterResidual => {
                 let x = x.clone() + attend(x, tap);
+                if tap.done() {
+                    return x;
+                }
                 let x = self.attention_norm.seen(x, tap);
                 let x = x.clone() + self.mlp.forward(x, tap);
                 self.mlp_norm.seen(x, tap)

@@ -1,0 +1,246 @@
+//! Transforms on every architecture: without quantization, logits stay what they were.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+
+#[path = "models/checkpoints.rs"]
+mod checkpoints;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use calib::block_runner::{EditedSource, SearchGrid, StageRunner};
+use calib::{Hidden, Model, NoTap, Tap, WeightSource};
+use checkpoints::{fixture, open};
+use quantizers::transforms::{BlockEdit, BlockRunner, ConfiguredTransform, TRANSFORMS};
+use quantizers::{FloatType, Granularity, METHODS, Quantizer, Stat};
+use std::collections::BTreeMap;
+
+const MODELS: &[&str] = &[
+    "bert-classifier-relu",
+    "bert-prefixed-greek",
+    "gpt2",
+    "gpt2-bare-scaled",
+    "llama-plain-v4",
+    "llama-rope-llama3",
+    "llama-untied-biases",
+    "mistral-window",
+    "qwen2-window",
+    "qwen3-head-norms",
+    "vit-classifier-no-bias",
+    "vit-model",
+];
+
+fn batches(model: &dyn Model) -> Vec<Hidden> {
+    let device = Device::flex();
+    let Some(vocabulary) = model.vocabulary() else {
+        let values: Vec<f32> = (0..3 * 3 * 16 * 16_u16)
+            .map(|i| (f32::from(i) * 0.37).sin())
+            .collect();
+        let data = TensorData::new(values, [3, 3, 16, 16]);
+        return vec![Hidden::Pixels(Tensor::from_data(data, &device))];
+    };
+    let vocabulary = i32::try_from(vocabulary).unwrap();
+    [(2_usize, 7_usize), (1, 20)]
+        .into_iter()
+        .map(|(sequences, tokens)| {
+            let count = i32::try_from(sequences * tokens).unwrap();
+            let ids: Vec<i32> = (0..count).map(|i| (i * 31 + 5) % vocabulary).collect();
+            let data = TensorData::new(ids, [sequences, tokens]);
+            Hidden::Tokens(Tensor::<2, Int>::from_data(data, &device))
+        })
+        .collect()
+}
+
+/// Values seen at every point, `[tokens, width]`.
+#[derive(Default)]
+struct Seen(BTreeMap<String, (usize, Vec<f32>)>);
+
+impl Tap for Seen {
+    fn observe(&mut self, point: &str, values: &Tensor<3>) {
+        let width = values.dims()[2];
+        let entry = self
+            .0
+            .entry(point.to_owned())
+            .or_insert((width, Vec::new()));
+        let values = values.clone().into_data().try_to_vec::<f32>().unwrap();
+        entry.1.extend(values);
+    }
+}
+
+impl Seen {
+    fn statistics(&self) -> BTreeMap<(String, Stat), Vec<f32>> {
+        let mut all = BTreeMap::new();
+        for (point, (width, values)) in &self.0 {
+            let each = |fold: &dyn Fn(&mut dyn Iterator<Item = f32>) -> f32| -> Vec<f32> {
+                (0..*width)
+                    .map(|c| fold(&mut values.iter().skip(c).step_by(*width).copied()))
+                    .collect()
+            };
+            let count = (values.len() / width) as f32;
+            all.extend([
+                (
+                    (point.clone(), Stat::InputAbsMean),
+                    each(&|x| x.map(f32::abs).sum::<f32>() / count),
+                ),
+                (
+                    (point.clone(), Stat::InputMeanSquare),
+                    each(&|x| x.map(|x| x * x).sum::<f32>() / count),
+                ),
+                (
+                    (point.clone(), Stat::InputAbsMax),
+                    each(&|x| x.fold(0.0, |most, x| most.max(x.abs()))),
+                ),
+            ]);
+        }
+        all
+    }
+}
+
+fn logits(model: &dyn Model, source: &dyn WeightSource) -> Vec<f32> {
+    let device = Device::flex();
+    let mut states = batches(model);
+    for stage in 0..model.stages() {
+        let built = model.build(stage, source, &device).unwrap();
+        let next = states.into_iter().map(|x| built.forward(x, &mut NoTap));
+        states = next.collect::<Result<_, _>>().unwrap();
+    }
+    let values = states.into_iter().flat_map(|state| {
+        let Hidden::States(state) = state else {
+            panic!("a model ends in states");
+        };
+        state.into_data().try_to_vec::<f32>().unwrap()
+    });
+    values.collect()
+}
+
+/// Applies `transform` to every stage of `model`.
+fn rewritten(
+    model: &dyn Model,
+    source: &dyn WeightSource,
+    transform: &dyn ConfiguredTransform,
+    quantizer: &dyn Quantizer,
+) -> BlockEdit {
+    let device = Device::flex();
+    let grids: BTreeMap<String, SearchGrid> = model
+        .layers()
+        .iter()
+        .filter(|layer| layer.in_block)
+        .map(|layer| {
+            let grid = SearchGrid {
+                quantizer,
+                granularity: Granularity::Group(16),
+                scale_type: FloatType::F32,
+            };
+            (layer.name.clone(), grid)
+        })
+        .collect();
+    let mut edit = BlockEdit::default();
+    let mut states = batches(model);
+    for stage in 0..model.stages() {
+        let built = model.build(stage, source, &device).unwrap();
+        let mut seen = Seen::default();
+        let next: Vec<Hidden> = states
+            .iter()
+            .map(|x| built.forward(x.clone(), &mut seen).unwrap())
+            .collect();
+        let runner = StageRunner {
+            model,
+            stage,
+            source,
+            device: &device,
+            batches: &states,
+            statistics: &seen.statistics(),
+            grids: &grids,
+            float_type: &|_| FloatType::F32,
+        };
+        transform
+            .apply(model.graph(), stage, &mut edit, &runner)
+            .unwrap();
+        states = next;
+    }
+    edit
+}
+
+fn rtn() -> Box<dyn Quantizer> {
+    let method = METHODS
+        .iter()
+        .find(|method| method.name() == "rtn")
+        .unwrap();
+    let rule = "bits = 4\ngroup_size = 16".parse().unwrap();
+    method.configure(&rule).unwrap()
+}
+
+#[test]
+fn logits_stay_what_they_were_on_every_architecture() {
+    let quantizer = rtn();
+    for name in MODELS {
+        let (checkpoint, model) = open(&fixture(name));
+        let before = logits(model.as_ref(), &checkpoint);
+        for transform in TRANSFORMS {
+            let clips = transform.parameters().iter().any(|(key, _)| *key == "clip");
+            let parameters = if clips { "clip = false" } else { "" };
+            let configured = transform.configure(&parameters.parse().unwrap()).unwrap();
+            configured.plan(model.graph()).unwrap();
+            let edit = rewritten(
+                model.as_ref(),
+                &checkpoint,
+                configured.as_ref(),
+                quantizer.as_ref(),
+            );
+            assert!(!edit.is_empty(), "`{}` on {name}", transform.name());
+            let source = EditedSource {
+                edit: &edit,
+                below: &checkpoint,
+            };
+            let after = logits(model.as_ref(), &source);
+            let (mut distance, mut norm) = (0.0, 0.0);
+            for (a, b) in after.iter().zip(&before) {
+                distance += f64::from(a - b).powi(2);
+                norm += f64::from(*b).powi(2);
+            }
+            let change = (distance / norm).sqrt();
+            assert!(
+                change < 1e-4,
+                "`{}` on {name}: {change:e}",
+                transform.name()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_run_takes_whole_sequences_up_to_its_tokens_and_at_least_one() {
+    let (checkpoint, model) = open(&fixture("llama-plain-v4"));
+    let device = Device::flex();
+    let embedding = model.build(0, &checkpoint, &device).unwrap();
+    let states: Vec<Hidden> = batches(model.as_ref())
+        .into_iter()
+        .map(|x| embedding.forward(x, &mut NoTap).unwrap())
+        .collect();
+    let runner = StageRunner {
+        model: model.as_ref(),
+        stage: 1,
+        source: &checkpoint,
+        device: &device,
+        batches: &states,
+        statistics: &BTreeMap::new(),
+        grids: &BTreeMap::new(),
+        float_type: &|_| FloatType::F32,
+    };
+    let block = model.graph().block_at(1).unwrap();
+    let points = [
+        block.attention.output.input_point.as_str(),
+        &block.mlp.down.output_point(),
+    ];
+    let tokens = |most: usize, points: &[&str]| -> Vec<usize> {
+        let seen = runner.run(&BlockEdit::default(), points, most).unwrap();
+        let width = block.attention_norm.width;
+        seen.iter().map(|values| values.len() / width).collect()
+    };
+    assert_eq!(tokens(1, &points), [7, 7]);
+    assert_eq!(tokens(14, &points), [14, 14]);
+    assert_eq!(tokens(30, &points), [14, 14]);
+    assert_eq!(tokens(34, &points), [34, 34]);
+    // Stopping after the attention half sees the same values.
+    let whole = runner.run(&BlockEdit::default(), &points, 34).unwrap();
+    let half = runner.run(&BlockEdit::default(), &points[..1], 34).unwrap();
+    assert_eq!(whole[0], half[0]);
+}
