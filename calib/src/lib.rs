@@ -12,7 +12,6 @@ pub mod hidden;
 pub mod model;
 pub mod tape;
 pub mod checkpoint;
-pub mod block_runner;
 pub mod layers;
 pub mod architectures;
 pub mod load_report;

@@ -6,11 +6,14 @@
 mod checkpoints;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use calib::block_runner::{EditedSource, SearchGrid, StageRunner};
+use calib::running::block_runner::{SearchGrid, StageRunner};
+use calib::running::measured::{Entries, Entry, StageStatistics};
+use calib::running::overlay::Overlay;
 use calib::{Hidden, Model, NoTap, Tap, WeightSource};
 use checkpoints::{fixture, open};
+use quantizers::statistics::{INPUT_ABS_MAX, INPUT_ABS_MEAN, INPUT_MEAN_SQUARE};
 use quantizers::transforms::{BlockEdit, BlockRunner, ConfiguredTransform, TRANSFORMS};
-use quantizers::{FloatType, Granularity, METHODS, Quantizer, Stat};
+use quantizers::{FloatType, METHODS, Quantizer};
 use std::collections::BTreeMap;
 
 const MODELS: &[&str] = &[
@@ -66,29 +69,31 @@ impl Tap for Seen {
 }
 
 impl Seen {
-    fn statistics(&self) -> BTreeMap<(String, Stat), Vec<f32>> {
-        let mut all = BTreeMap::new();
+    fn statistics(&self) -> StageStatistics {
+        let mut all = StageStatistics::default();
         for (point, (width, values)) in &self.0 {
-            let each = |fold: &dyn Fn(&mut dyn Iterator<Item = f32>) -> f32| -> Vec<f32> {
-                (0..*width)
-                    .map(|c| fold(&mut values.iter().skip(c).step_by(*width).copied()))
-                    .collect()
+            let entries = |fold: &dyn Fn(&mut dyn Iterator<Item = f32>) -> f32| -> Entries {
+                let channel = |c| values.iter().skip(c).step_by(*width).copied();
+                let folded = (0..*width).map(|c| fold(&mut channel(c)));
+                let entry = Entry {
+                    shape: vec![*width],
+                    values: folded.collect(),
+                };
+                BTreeMap::from([(point.clone(), entry)])
             };
             let count = (values.len() / width) as f32;
-            all.extend([
-                (
-                    (point.clone(), Stat::InputAbsMean),
-                    each(&|x| x.map(f32::abs).sum::<f32>() / count),
-                ),
-                (
-                    (point.clone(), Stat::InputMeanSquare),
-                    each(&|x| x.map(|x| x * x).sum::<f32>() / count),
-                ),
-                (
-                    (point.clone(), Stat::InputAbsMax),
-                    each(&|x| x.fold(0.0, |most, x| most.max(x.abs()))),
-                ),
-            ]);
+            all.insert(
+                &INPUT_ABS_MEAN,
+                entries(&|x| x.map(f32::abs).sum::<f32>() / count),
+            );
+            all.insert(
+                &INPUT_MEAN_SQUARE,
+                entries(&|x| x.map(|x| x * x).sum::<f32>() / count),
+            );
+            all.insert(
+                &INPUT_ABS_MAX,
+                entries(&|x| x.fold(0.0, |most, x| most.max(x.abs()))),
+            );
         }
         all
     }
@@ -124,10 +129,10 @@ fn rewritten(
         .iter()
         .filter(|layer| layer.in_block)
         .map(|layer| {
+            let plan = quantizer.plan(layer.rows, layer.cols, FloatType::F32);
             let grid = SearchGrid {
                 quantizer,
-                granularity: Granularity::Group(16),
-                scale_type: FloatType::F32,
+                plan: plan.unwrap(),
             };
             (layer.name.clone(), grid)
         })
@@ -186,10 +191,10 @@ fn logits_stay_what_they_were_on_every_architecture() {
                 quantizer.as_ref(),
             );
             assert!(!edit.is_empty(), "`{}` on {name}", transform.name());
-            let source = EditedSource {
-                edit: &edit,
-                below: &checkpoint,
-            };
+            let mut source = Overlay::new(&checkpoint);
+            for (name, tensor) in edit.tensors() {
+                source.set(name, tensor.shape.clone(), tensor.values.clone());
+            }
             let after = logits(model.as_ref(), &source);
             let (mut distance, mut norm) = (0.0, 0.0);
             for (a, b) in after.iter().zip(&before) {
@@ -221,7 +226,7 @@ fn a_run_takes_whole_sequences_up_to_its_tokens_and_at_least_one() {
         source: &checkpoint,
         device: &device,
         batches: &states,
-        statistics: &BTreeMap::new(),
+        statistics: &StageStatistics::default(),
         grids: &BTreeMap::new(),
         float_type: &|_| FloatType::F32,
     };

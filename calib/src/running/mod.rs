@@ -6,6 +6,7 @@ pub mod measured;
 pub mod observers;
 pub mod forward;
 pub mod overlay;
+pub mod block_runner;
 pub mod walk;
 pub mod workers;
 pub mod stats_store;

@@ -12,15 +12,16 @@ use super::runner::BlockRunner;
 use super::scaling::{fold, shared_maxima, statistic};
 use super::smoothquant::column_maxima;
 use super::transform::{ConfiguredTransform, Transform};
+use crate::ParamError;
 use crate::graph::{Graph, Scaling};
 use crate::methods::parameters::Parameters;
-use crate::ParamError;
 use crate::statistics::{INPUT_ABS_MAX, INPUT_MEAN_SQUARE, Statistic};
 
 /// Exponents tried; 0 moves nothing.
 pub const EXPONENTS: &[f64] = &[0.0, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
 /// Smallest reach of activations and weights that is believed.
 const FLOOR: f64 = 1e-6;
+const NEEDS: &[&Statistic] = &[&INPUT_ABS_MAX, &INPUT_MEAN_SQUARE];
 /// Largest code of 8 bits.
 const CODES: f64 = 127.0;
 
@@ -99,7 +100,7 @@ struct Equalizer;
 
 impl ConfiguredTransform for Equalizer {
     fn needs(&self) -> &'static [&'static Statistic] {
-        &[&INPUT_ABS_MAX, &INPUT_MEAN_SQUARE]
+        NEEDS
     }
 
     fn runs(&self) -> bool {

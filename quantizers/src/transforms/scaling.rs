@@ -4,8 +4,8 @@ use super::edit::{BlockEdit, EditedTensor};
 use super::error::TransformError;
 use super::layer_weight::{LayerWeight, current};
 use super::runner::BlockRunner;
-use crate::graph::{LinearRows, NormNode, Producer, Scaling, TensorSpec};
 use crate::FloatType;
+use crate::graph::{LinearRows, NormNode, Producer, Scaling, TensorSpec};
 use crate::statistics::Statistic;
 
 /// The statistic `stat` at the input point of `scaling`, one value per input channel.

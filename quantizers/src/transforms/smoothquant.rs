@@ -13,9 +13,9 @@ use super::refusals;
 use super::runner::BlockRunner;
 use super::scaling::{fold, shared_maxima, statistic};
 use super::transform::{ConfiguredTransform, Transform};
+use crate::ParamError;
 use crate::graph::{Graph, Scaling};
 use crate::methods::parameters::Parameters;
-use crate::ParamError;
 use crate::statistics::{INPUT_ABS_MAX, Statistic};
 
 /// The registry entry.
@@ -23,6 +23,8 @@ pub(super) struct SmoothQuant;
 
 /// Smallest column maximum and smallest factor that are believed.
 const FLOOR: f32 = 1e-5;
+
+const NEEDS: &[&Statistic] = &[&INPUT_ABS_MAX];
 
 const PARAMETERS: &[(&str, &str)] = &[(
     "alpha",
@@ -55,7 +57,7 @@ struct Smoothing {
 
 impl ConfiguredTransform for Smoothing {
     fn needs(&self) -> &'static [&'static Statistic] {
-        &[&INPUT_ABS_MAX]
+        NEEDS
     }
 
     fn runs(&self) -> bool {

@@ -3,8 +3,8 @@
 use super::edit::BlockEdit;
 use super::error::TransformError;
 use super::runner::BlockRunner;
-use crate::graph::Graph;
 use crate::ParamError;
+use crate::graph::Graph;
 use crate::statistics::Statistic;
 
 /// A transform as recipes name it.

@@ -127,7 +127,10 @@ mod tests {
 
     #[test]
     fn abs_max_is_per_channel_over_all_tokens() {
-        assert_eq!(run(&input_abs_max::AbsMax, BATCHES), (vec![2], vec![5.0, 4.0]));
+        assert_eq!(
+            run(&input_abs_max::AbsMax, BATCHES),
+            (vec![2], vec![5.0, 4.0])
+        );
     }
 
     #[test]

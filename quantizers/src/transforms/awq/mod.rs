@@ -15,9 +15,9 @@ use super::error::TransformError;
 use super::refusals;
 use super::runner::BlockRunner;
 use super::transform::{ConfiguredTransform, Transform};
+use crate::ParamError;
 use crate::graph::Graph;
 use crate::methods::parameters::Parameters;
-use crate::ParamError;
 use crate::statistics::{INPUT_ABS_MEAN, Statistic};
 
 /// The registry entry.
@@ -27,6 +27,9 @@ pub(super) struct Awq;
 const RATIOS: usize = 20;
 /// Tokens the searches run the block on unless a recipe says otherwise.
 const SEARCH_TOKENS: usize = 8192;
+
+/// What the search reads.
+const NEEDS: &[&Statistic] = &[&INPUT_ABS_MEAN];
 
 const PARAMETERS: &[(&str, &str)] = &[
     (
@@ -78,7 +81,7 @@ struct Search {
 
 impl ConfiguredTransform for Search {
     fn needs(&self) -> &'static [&'static Statistic] {
-        &[&INPUT_ABS_MEAN]
+        NEEDS
     }
 
     fn runs(&self) -> bool {

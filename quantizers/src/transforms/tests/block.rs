@@ -4,8 +4,8 @@ use crate::graph::{
     Activation, BlockNode, Graph, LinearNode, NormKind, NormNode, NormPlacement, TensorSpec,
 };
 use crate::grid::Grid;
-use crate::transforms::{BlockEdit, BlockRunner, EditedTensor, TransformError};
 use crate::statistics::{INPUT_ABS_MAX, INPUT_ABS_MEAN, INPUT_MEAN_SQUARE, Statistic};
+use crate::transforms::{BlockEdit, BlockRunner, EditedTensor, TransformError};
 use crate::{FloatType, Granularity, MatrixRef};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

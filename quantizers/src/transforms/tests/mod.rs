@@ -8,9 +8,9 @@
 mod block;
 
 use super::{BlockEdit, BlockRunner, ConfiguredTransform, TRANSFORMS, find};
+use crate::FloatType;
 use crate::graph::tests::{decoder, fused, post_norm};
 use crate::graph::{Activation, Graph, StageNode};
-use crate::FloatType;
 use crate::statistics::INPUT_ABS_MAX;
 use block::ToyBlock;
 

@@ -1,12 +1,13 @@
 //! One stage with calibration data in front of it, as block transforms see it.
 
+use super::measured::StageStatistics;
+use super::overlay::Overlay;
 use crate::hidden::values;
-use crate::{Hidden, Model, SourceError, StageError, Tap, Tensor32, WeightSource};
+use crate::{Hidden, Model, StageError, Tap, WeightSource};
 use burn::tensor::{Device, Tensor};
 use quantizers::transforms::{BlockEdit, BlockRunner, EditedTensor, TransformError};
-use quantizers::{FloatType, Granularity, LayerStats, MatrixRef, Quantizer, Stat};
+use quantizers::{FloatType, Granularity, LayerPlan, LayerStats, MatrixRef, Quantizer, Statistic};
 use rayon::prelude::*;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::error::Error;
 
@@ -15,10 +16,8 @@ use std::error::Error;
 pub struct SearchGrid<'a> {
     /// Quantizes without statistics.
     pub quantizer: &'a dyn Quantizer,
-    /// Which weights share a scale.
-    pub granularity: Granularity,
-    /// How scales are stored.
-    pub scale_type: FloatType,
+    /// What it will do.
+    pub plan: LayerPlan,
 }
 
 /// A [`BlockRunner`] over one stage of a model; builds the stage anew from each edit.
@@ -34,7 +33,7 @@ pub struct StageRunner<'a> {
     /// What enters the stage, in batches of sequences of equal length.
     pub batches: &'a [Hidden],
     /// Statistics of inputs by point.
-    pub statistics: &'a BTreeMap<(String, Stat), Vec<f32>>,
+    pub statistics: &'a StageStatistics,
     /// Layers that will be quantized, by name.
     pub grids: &'a BTreeMap<String, SearchGrid<'a>>,
     /// The type each tensor is stored in.
@@ -82,9 +81,9 @@ impl BlockRunner for StageRunner<'_> {
         (self.float_type)(name)
     }
 
-    fn statistic(&self, point: &str, stat: Stat) -> Option<&[f32]> {
-        let known = self.statistics.get(&(point.to_owned(), stat));
-        known.map(Vec::as_slice)
+    fn statistic(&self, point: &str, stat: &'static Statistic) -> Option<&[f32]> {
+        let known = self.statistics.get(stat, point);
+        known.map(|entry| entry.values.as_slice())
     }
 
     fn run(
@@ -94,10 +93,12 @@ impl BlockRunner for StageRunner<'_> {
         max_tokens: usize,
     ) -> Result<Vec<Vec<f32>>, TransformError> {
         let name = self.model.stage_name(self.stage);
-        let source = EditedSource {
-            edit,
-            below: self.source,
-        };
+        let mut source = Overlay::new(self.source);
+        for tensor in self.model.tensors(self.stage) {
+            if let Some(changed) = edit.tensor(&tensor.name) {
+                source.set(&tensor.name, changed.shape.clone(), changed.values.clone());
+            }
+        }
         let stage = self.model.build(self.stage, &source, self.device);
         let stage = stage.map_err(|error| failed(&name, error))?;
         let batches: Vec<Vec<Vec<f32>>> = self
@@ -126,20 +127,19 @@ impl BlockRunner for StageRunner<'_> {
     }
 
     fn granularity(&self, layer: &str) -> Option<Granularity> {
-        self.grids.get(layer).map(|grid| grid.granularity)
+        self.grids
+            .get(layer)
+            .map(|grid| grid.plan.scheme.granularity)
     }
 
     fn quantize(&self, layer: &str, weight: MatrixRef<'_>) -> Result<Vec<f32>, TransformError> {
         let Some(grid) = self.grids.get(layer) else {
             return Ok(weight.data().to_vec());
         };
-        let stats = LayerStats {
-            name: layer,
-            ..LayerStats::default()
-        };
-        let quantized = grid.quantizer.quantize(weight, grid.scale_type, &stats);
+        let stats = LayerStats::new(layer, 0);
+        let quantized = grid.quantizer.quantize(weight, &grid.plan, &stats);
         let quantized = quantized.map_err(|error| failed(layer, error))?;
-        Ok(quantized.dequantize())
+        Ok(quantized.tensor.dequantize())
     }
 }
 
@@ -165,40 +165,5 @@ impl Tap for Wanted<'_> {
 
     fn done(&self) -> bool {
         self.seen.iter().all(Option::is_some)
-    }
-}
-
-/// The tensors of an edit, and all others from below.
-pub struct EditedSource<'a> {
-    /// What is changed.
-    pub edit: &'a BlockEdit,
-    /// Everything else.
-    pub below: &'a dyn WeightSource,
-}
-
-impl WeightSource for EditedSource<'_> {
-    fn tensor(&self, name: &str) -> Result<Tensor32<'_>, SourceError> {
-        match self.edit.tensor(name) {
-            Some(tensor) => Ok(Tensor32 {
-                shape: tensor.shape.clone(),
-                data: Cow::Borrowed(&tensor.values),
-            }),
-            None => self.below.tensor(name),
-        }
-    }
-
-    fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        match self.edit.tensor(name) {
-            Some(tensor) => Some(tensor.shape.clone()),
-            None => self.below.shape(name),
-        }
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.below.names()
-    }
-
-    fn release(&self, name: &str) {
-        self.below.release(name);
     }
 }
