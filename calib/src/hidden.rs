@@ -1,4 +1,4 @@
-//! What flows from stage to stage, and who may look at it.
+//! The value between two stages, and the tap that sees activations inside one.
 
 use crate::StageError;
 use burn::tensor::{Int, Tensor};
@@ -28,7 +28,7 @@ impl Hidden {
         }
     }
 
-    /// The token ids; `stage` names who asks.
+    /// The token ids; `stage` is the name of the stage that asks.
     ///
     /// # Errors
     /// Another kind of value.
@@ -39,7 +39,7 @@ impl Hidden {
         }
     }
 
-    /// The pixels; `stage` names who asks.
+    /// The pixels; `stage` is the name of the stage that asks.
     ///
     /// # Errors
     /// Another kind of value.
@@ -50,7 +50,7 @@ impl Hidden {
         }
     }
 
-    /// The hidden states; `stage` names who asks.
+    /// The hidden states; `stage` is the name of the stage that asks.
     ///
     /// # Errors
     /// Another kind of value.
@@ -80,12 +80,12 @@ impl Hidden {
 /// | `NAME_in`, `NAME:out` of a patch projection | patches `[batch, patches, channels * patch * patch]`, their vectors |
 ///
 /// Normalisations of single heads and a projection with the token table are not seen. Tensors are
-/// lent, never copied, so looking away costs nothing.
+/// borrowed, never copied, so a tap that ignores them costs nothing.
 pub trait Tap {
     /// `values` is `[batch, tokens, width]`, `point` a name like `model.layers.3.attn_in`.
     fn observe(&mut self, point: &str, values: &Tensor<3>);
 
-    /// The output of a linear layer; what is answered flows on. By default it is only looked at.
+    /// The output of a linear layer; what is returned goes on to the next layer. By default that is `values`, only looked at.
     fn pass(&mut self, point: &str, values: Tensor<3>) -> Tensor<3> {
         self.observe(point, &values);
         values

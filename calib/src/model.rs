@@ -2,7 +2,7 @@
 
 use crate::encoder_graph::GraphError;
 use crate::layers::{TensorSpec, output_point};
-use crate::{Hidden, Memory, NoTap, SourceError, Tap, WeightSource};
+use crate::{Hidden, KeyValueCache, NoTap, SourceError, StageError, Tap, WeightSource};
 use burn::tensor::Device;
 use quantizers::integer::compile::EncoderGraph;
 use quantizers::nearest::{closest_name, did_you_mean};
@@ -134,14 +134,14 @@ pub trait Stage: Send + Sync {
     /// An input of the wrong kind.
     fn forward(&self, hidden: Hidden, tap: &mut dyn Tap) -> Result<Hidden, StageError>;
     /// Runs the stage on the next token of each sequence, `[batch, 1]` or `[batch, 1, width]`, after
-    /// those in `memory`, which it joins; only for stages that never look ahead (decoders).
+    /// those in `cache`, which it joins; only for stages that never look ahead (decoders).
     ///
     /// The default runs the whole sequence again, which is right for every such stage.
     ///
     /// # Errors
     /// As [`Stage::forward`].
-    fn next(&self, hidden: Hidden, memory: &mut Memory) -> Result<Hidden, StageError> {
-        let all = self.forward(memory.with_input(hidden), &mut NoTap)?;
+    fn next(&self, hidden: Hidden, cache: &mut KeyValueCache) -> Result<Hidden, StageError> {
+        let all = self.forward(cache.with_input(hidden), &mut NoTap)?;
         Ok(match all {
             Hidden::States(states) => {
                 let last = states.dims()[1] - 1;
@@ -208,58 +208,6 @@ impl ModelError {
             Self::MissingTensors { nearest, .. } => nearest.as_deref().map(closest_name),
             Self::Config { .. } => None,
             Self::Source(error) => error.hint(),
-        }
-    }
-}
-
-/// A stage that cannot be built or run.
-#[derive(Debug, Error)]
-pub enum StageError {
-    /// A tensor could not be read.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// The wrong kind of input.
-    #[error("stage `{stage}` expects {expected}, found {found}")]
-    Input {
-        /// Stage name.
-        stage: String,
-        /// Kind needed.
-        expected: &'static str,
-        /// Kind given.
-        found: &'static str,
-    },
-    /// A token id outside the vocabulary.
-    #[error("token id {found}, expected 0..{vocabulary}")]
-    Token {
-        /// The id.
-        found: i64,
-        /// Size of the vocabulary.
-        vocabulary: usize,
-    },
-    /// Images of another size than the model was made for.
-    #[error("images of [channels, height, width] {found:?}, expected {expected:?}")]
-    ImageShape {
-        /// What the model takes.
-        expected: [usize; 3],
-        /// What came.
-        found: [usize; 3],
-    },
-    /// More tokens than the model has positions.
-    #[error("sequence of {found} tokens, expected at most {limit}")]
-    TooLong {
-        /// Tokens given.
-        found: usize,
-        /// Positions of the model.
-        limit: usize,
-    },
-}
-
-impl StageError {
-    /// What the user could do about it, in one line.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Source(error) => error.hint(),
-            _ => None,
         }
     }
 }

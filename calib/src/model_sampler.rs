@@ -1,7 +1,7 @@
 //! Text written by the model itself: one token at a time from the full distribution.
 
 use crate::data::{DataError, TokenSampler};
-use crate::memory::Memory;
+use crate::key_value_cache::KeyValueCache;
 use crate::sampling::{generator, unit};
 use crate::{Hidden, Model, Output, Stage, StageError, WeightSource};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -17,7 +17,7 @@ const BATCH: usize = 16;
 ///
 /// Every sequence starts with the begin-of-sequence token, or a token drawn uniformly where the model
 /// has none; after an end-of-sequence token the next document begins in the same way. All stages are
-/// in memory while it samples.
+/// in cache while it samples.
 pub struct ModelSampler<'a> {
     model: &'a dyn Model,
     source: &'a dyn WeightSource,
@@ -100,9 +100,10 @@ impl<'a> ModelSampler<'a> {
                 sequence
             })
             .collect();
-        let mut memories: Vec<Memory> = stages.iter().map(|_| Memory::default()).collect();
+        let mut caches: Vec<KeyValueCache> =
+            stages.iter().map(|_| KeyValueCache::default()).collect();
         for _ in 1..length {
-            let logits = self.logits(stages, &mut memories, &sequences)?;
+            let logits = self.logits(stages, &mut caches, &sequences)?;
             let rows = logits.chunks_exact(logits.len() / sequences.len());
             for ((sequence, generator), row) in sequences.iter_mut().zip(&mut generators).zip(rows)
             {
@@ -125,7 +126,7 @@ impl<'a> ModelSampler<'a> {
     fn logits(
         &self,
         stages: &[Box<dyn Stage>],
-        memories: &mut [Memory],
+        caches: &mut [KeyValueCache],
         sequences: &[Vec<u32>],
     ) -> Result<Vec<f32>, DataError> {
         let last: Vec<i32> = sequences
@@ -134,8 +135,8 @@ impl<'a> ModelSampler<'a> {
             .collect();
         let data = TensorData::new(last, [sequences.len(), 1]);
         let mut hidden = Hidden::Tokens(Tensor::<2, Int>::from_data(data, &self.device));
-        for (stage, memory) in stages.iter().zip(memories) {
-            hidden = stage.next(hidden, memory)?;
+        for (stage, cache) in stages.iter().zip(caches) {
+            hidden = stage.next(hidden, cache)?;
         }
         let logits = match hidden {
             Hidden::States(logits) => logits.into_data().convert::<f32>().try_to_vec::<f32>().ok(),

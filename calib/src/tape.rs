@@ -1,7 +1,7 @@
 //! One stage's forward pass, recorded so that a gradient can be sent back through it.
 //!
 //! Weights are no leaves of the tape. A linear layer's weight gradient is the product of what went
-//! into the layer and the loss gradient of what came out of it, so the tape answers these two
+//! into the layer and the loss gradient of what came out of it, so the tape returns these two
 //! ([`WeightGradient`]); whoever wants the sum of squared gradients multiplies tile by tile and never
 //! holds a gradient whole. It also keeps tapes apart: burn merges the graphs of tapes that share a
 //! leaf behind one lock.
@@ -25,7 +25,7 @@ pub struct WeightGradient {
     pub layer: String,
     /// What the layer was given, `[batch, tokens, cols]`.
     pub input: Tensor<3>,
-    /// Loss gradient of what it answered, `[batch, tokens, rows]`.
+    /// Loss gradient of what it returned, `[batch, tokens, rows]`.
     pub output_gradient: Tensor<3>,
     /// The checkpoint stores the weight as `[cols, rows]`.
     pub transposed: bool,
@@ -51,7 +51,7 @@ impl WeightGradient {
     }
 }
 
-/// What [`Tape::back`] answers: the vector-Jacobian products of the stage.
+/// What [`Tape::back`] returns: the vector-Jacobian products of the stage.
 #[derive(Debug)]
 pub struct Vjp {
     /// Loss gradient with respect to the stage's input, `[batch, tokens, width]`.
@@ -61,11 +61,11 @@ pub struct Vjp {
 }
 
 impl Tape {
-    /// Runs `stage`, built on an autodiff device, on `input` `[batch, tokens, width]`; answers its output off
+    /// Runs `stage`, built on an autodiff device, on `input` `[batch, tokens, width]`; returns its output off
     /// the tape, too. Weight gradients can be had of those of its linear layers that `layers` names.
     ///
     /// # Errors
-    /// As [`Stage::forward`]; a stage that answers something else than states.
+    /// As [`Stage::forward`]; a stage that returns something else than states.
     pub fn record<'l>(
         stage: &dyn Stage,
         layers: impl IntoIterator<Item = &'l LayerSpec>,

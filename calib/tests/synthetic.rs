@@ -6,7 +6,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use calib::data::{DataError, TokenSampler};
 use calib::model_sampler::ModelSampler;
 use calib::tokenizer::Tokenizer;
-use calib::{Checkpoint, Hidden, Memory, Model, NoTap, open_model};
+use calib::{Checkpoint, Hidden, KeyValueCache, Model, NoTap, open_model};
 use std::path::{Path, PathBuf};
 
 fn fixtures() -> PathBuf {
@@ -49,12 +49,12 @@ fn deviation(folder: &Path, tokens: &[i32]) -> f32 {
         hidden = stage.forward(hidden, &mut NoTap).unwrap();
     }
     let whole = values(hidden);
-    let mut memories: Vec<Memory> = stages.iter().map(|_| Memory::default()).collect();
+    let mut caches: Vec<KeyValueCache> = stages.iter().map(|_| KeyValueCache::default()).collect();
     let mut stepped = Vec::new();
     for token in tokens {
         let mut hidden = ids(&[*token], &device);
-        for (stage, memory) in stages.iter().zip(&mut memories) {
-            hidden = stage.next(hidden, memory).unwrap();
+        for (stage, cache) in stages.iter().zip(&mut caches) {
+            hidden = stage.next(hidden, cache).unwrap();
         }
         stepped.extend(values(hidden));
     }

@@ -11,12 +11,10 @@ mod jsonl;
 mod images;
 mod image_folder;
 mod image_tensors;
-mod embedded;
 mod synthetic;
 mod hub_file;
 
 pub use delimited::{CommaSeparated, TabSeparated};
-pub use embedded::Embedded;
 pub use error::DataError;
 pub use hub_file::HubFile;
 pub use image_folder::ImageFolder;
@@ -26,7 +24,7 @@ pub use jsonl::JsonLines;
 pub use spec::DataSpec;
 pub use synthetic::{NoSampler, Sampler, Synthetic, TokenSampler};
 pub use table::Table;
-pub use text::PlainText;
+pub use text::{Embedded, PlainText};
 
 use crate::hub::{FetchOptions, HubProgress};
 use std::path::Path;
@@ -68,7 +66,7 @@ pub struct Request<'a> {
     pub sampler: &'a mut dyn Sampler,
     /// How to reach the Hub.
     pub hub: &'a FetchOptions,
-    /// Who watches downloads.
+    /// Receives the progress of downloads.
     pub progress: &'a dyn HubProgress,
 }
 

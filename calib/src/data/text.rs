@@ -1,4 +1,4 @@
-//! Plain text.
+//! Plain text: files, and the text compiled into the program for the demo model.
 
 use super::{Content, DataError, DataSpec, Request, Source, read_text};
 
@@ -24,5 +24,30 @@ impl Source for PlainText {
 
     fn load(&self, spec: &DataSpec, _request: &mut Request<'_>) -> Result<Content, DataError> {
         read_text(spec).map(|(_, text)| Content::Text(text))
+    }
+}
+
+/// What the demo model wrote, with a seed that is not used for calibration.
+const TEXT: &str = include_str!("../../../tests/fixtures/text/sampled.txt");
+
+/// The source `demo`.
+#[derive(Debug, Clone, Copy)]
+pub struct Embedded;
+
+impl Source for Embedded {
+    fn name(&self) -> &'static str {
+        "demo"
+    }
+
+    fn summary(&self) -> &'static str {
+        "text the demo model wrote, compiled into the program"
+    }
+
+    fn accepts(&self, spec: &DataSpec) -> bool {
+        matches!(spec, DataSpec::Embedded)
+    }
+
+    fn load(&self, _spec: &DataSpec, _request: &mut Request<'_>) -> Result<Content, DataError> {
+        Ok(Content::Text(TEXT.to_owned()))
     }
 }

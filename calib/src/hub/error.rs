@@ -127,8 +127,8 @@ pub enum HubError {
         /// How long to wait, where the Hub says.
         retry_after: Option<Duration>,
     },
-    /// Any other answer that is no success.
-    #[error("the Hub answered {status} for `{id}`{}", words(.message.as_ref()))]
+    /// Any other response that is no success.
+    #[error("the Hub responded {status} for `{id}`{}", words(.message.as_ref()))]
     Server {
         /// The repository.
         id: String,
@@ -137,8 +137,8 @@ pub enum HubError {
         /// The Hub's own words.
         message: Option<String>,
     },
-    /// An answer that cannot be used.
-    #[error("cannot use the Hub's answer for `{id}`")]
+    /// A response that cannot be used.
+    #[error("cannot use the Hub's response for `{id}`")]
     Protocol {
         /// The repository.
         id: String,

@@ -1,4 +1,4 @@
-//! How to reach the Hub, and who watches.
+//! How to reach the Hub, and the receiver of download progress.
 
 use std::path::PathBuf;
 use std::time::Duration;

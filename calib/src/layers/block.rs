@@ -6,7 +6,7 @@ use super::self_attention::SelfAttention;
 use super::{Inventory, Loader, MlpSpec, NormSpec, SelfAttentionSpec};
 use crate::architectures::StageSpec;
 use crate::encoder_graph::{Inexpressible, Sketch};
-use crate::{Hidden, Memory, NoTap, Stage, StageError, Tap};
+use crate::{Hidden, KeyValueCache, NoTap, Stage, StageError, Tap};
 use burn::tensor::Tensor;
 use quantizers::integer::compile::graph;
 
@@ -128,10 +128,10 @@ impl Stage for Block {
         ))
     }
 
-    fn next(&self, hidden: Hidden, memory: &mut Memory) -> Result<Hidden, StageError> {
+    fn next(&self, hidden: Hidden, cache: &mut KeyValueCache) -> Result<Hidden, StageError> {
         let x = hidden.into_states(|| format!("block {}", self.index))?;
         Ok(Hidden::States(
-            self.run(x, &mut NoTap, |x, _| self.attention.next(x, memory)),
+            self.run(x, &mut NoTap, |x, _| self.attention.next(x, cache)),
         ))
     }
 }

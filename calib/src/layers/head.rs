@@ -6,7 +6,7 @@ use super::weight::Weight;
 use super::{Inventory, LinearSpec, Loader, NormSpec, TensorSpec, fused};
 use crate::architectures::StageSpec;
 use crate::encoder_graph::{Inexpressible, Sketch};
-use crate::{Hidden, Memory, NoTap, Stage, StageError, Tap};
+use crate::{Hidden, KeyValueCache, NoTap, Stage, StageError, Tap};
 use quantizers::integer::compile::graph;
 
 /// Which positions reach the head.
@@ -141,7 +141,7 @@ impl Stage for Head {
         Ok(Hidden::States(x))
     }
 
-    fn next(&self, hidden: Hidden, _memory: &mut Memory) -> Result<Hidden, StageError> {
+    fn next(&self, hidden: Hidden, _cache: &mut KeyValueCache) -> Result<Hidden, StageError> {
         // Each position on its own: the past changes nothing.
         self.forward(hidden, &mut NoTap)
     }

@@ -6,7 +6,7 @@ use super::norm::Norm;
 use super::rope::CachedRope;
 use super::{Inventory, LinearSpec, Loader, NormSpec, Pattern, Rope};
 use crate::encoder_graph::Inexpressible;
-use crate::{Memory, NoTap, SourceError, Tap};
+use crate::{KeyValueCache, NoTap, SourceError, Tap};
 use burn::tensor::Tensor;
 use std::sync::Arc;
 
@@ -163,10 +163,10 @@ impl SelfAttention {
         self.joined(attend(query, key, value, self.pattern, self.scale), tap)
     }
 
-    /// The next token `[batch, 1, width]` after those in `memory`, which it joins.
-    pub fn next(&self, input: Tensor<3>, memory: &mut Memory) -> Tensor<3> {
+    /// The next token `[batch, 1, width]` after those in `cache`, which it joins.
+    pub fn next(&self, input: Tensor<3>, cache: &mut KeyValueCache) -> Tensor<3> {
         let [query, key, value] = self.heads(input, &mut NoTap);
-        let position = memory.tokens();
+        let position = cache.tokens();
         let (query, key) = match &self.rope {
             Some(rope) => {
                 // Tables of a power of two: made anew a few times, not for every token.
@@ -180,7 +180,7 @@ impl SelfAttention {
             Pattern::Full | Pattern::Causal => usize::MAX,
             Pattern::Sliding { window } => window,
         };
-        let [keys, values] = memory.with_key_value(key, value, window);
+        let [keys, values] = cache.with_key_value(key, value, window);
         // What is remembered is what the token sees.
         let attended = attend(query, keys, values, Pattern::Full, self.scale);
         self.joined(attended, &mut NoTap)

@@ -1,6 +1,6 @@
 //! The same layer operations on tensors, fused where they live in host memory.
 //!
-//! Each function takes burn tensors and answers one. On the CPU backend it reads and writes slices
+//! Each function takes burn tensors and returns one. On the CPU backend it reads and writes slices
 //! through [`kernels`](super::kernels) in one pass, and records a single step with a hand-written
 //! gradient when the tensors are on a tape; on any other device it falls back to burn's operations.
 //! Only the gradients of activations are fused: a tracked weight or bias falls back as well.

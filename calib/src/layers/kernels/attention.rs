@@ -70,7 +70,7 @@ pub(super) fn shifted(keys: &Range<usize>, origin: usize) -> Range<usize> {
 
 /// Turns the scores `from..to` of a row into probabilities, the rest into zeros.
 ///
-/// Answers `scale · max + ln Σ exp(scale · (score - max))`.
+/// Returns `scale · max + ln Σ exp(scale · (score - max))`.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
 fn exponentials(row: &mut [f32], from: usize, to: usize, scale: f32) -> f32 {
     row[..from].fill(0.0);

@@ -8,7 +8,7 @@ use multiversion::multiversion;
 const LANES: usize = 16;
 
 /// Turns `logits` into the gradient of their cross entropy with `target`, divided by `count`:
-/// `(softmax - onehot) / count`; answers the cross entropy.
+/// `(softmax - onehot) / count`; returns the cross entropy.
 ///
 /// # Panics
 /// `target` is beyond the last logit.
@@ -22,7 +22,7 @@ pub fn cross_entropy_gradient(logits: &mut [f32], target: usize, count: usize) -
     sum.ln() + f64::from(highest) - score
 }
 
-/// `exp(logit - highest)` in place; answers the highest logit and the sum. The sum is f64: its rounding
+/// `exp(logit - highest)` in place; returns the highest logit and the sum. The sum is f64: its rounding
 /// would be common to all gradients of the position.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
 fn exponentials(logits: &mut [f32]) -> (f32, f64) {

@@ -84,7 +84,7 @@ fn rms_scale(x: &[f32], epsilon: f64) -> f32 {
     inverse_root(sum_of_products(x, x), x.len(), epsilon)
 }
 
-/// Writes `x - mean` and answers `1 / sqrt(variance + epsilon)`.
+/// Writes `x - mean` and returns `1 / sqrt(variance + epsilon)`.
 #[inline(always)]
 fn centre(x: &[f32], epsilon: f64, out: &mut [f32]) -> f32 {
     let mean = sum(x) / x.len() as f32;

@@ -1,26 +1,26 @@
-//! What a stage remembers of the tokens it has seen, to go on one token at a time.
+//! What a stage keeps of the tokens it has seen, so that it can continue one token at a time.
 
 use crate::Hidden;
 use burn::tensor::Tensor;
 
-/// The past of one batch of sequences at one stage.
+/// The tokens of one batch of sequences that one stage has seen.
 ///
-/// A stage uses one of two kinds: the inputs themselves (any stage can start over from them) or the
-/// keys and values of attention (all that a block needs).
+/// A stage keeps one of two things: the keys and values of attention (all that a block needs), or its
+/// inputs, from which any stage can start over.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub struct KeyValueCache {
     inputs: Option<Hidden>,
     keys_values: Option<[Tensor<4>; 2]>,
     tokens: usize,
 }
 
-impl Memory {
+impl KeyValueCache {
     /// Tokens seen so far.
     pub fn tokens(&self) -> usize {
         self.tokens
     }
 
-    /// Adds the input of the next token and answers the inputs of all tokens.
+    /// Adds the input of the next token and returns the inputs of all tokens.
     pub fn with_input(&mut self, next: Hidden) -> Hidden {
         let all = match (self.inputs.take(), next) {
             (Some(Hidden::Tokens(past)), Hidden::Tokens(next)) => {
@@ -36,8 +36,8 @@ impl Memory {
         all
     }
 
-    /// Adds the key and value `[batch, kv_heads, 1, head_dim]` of the next token and answers those of
-    /// the last `window` tokens; older ones are forgotten.
+    /// Adds the key and value `[batch, kv_heads, 1, head_dim]` of the next token and returns those of
+    /// the last `window` tokens; older ones are dropped.
     pub fn with_key_value(
         &mut self,
         key: Tensor<4>,
