@@ -51,23 +51,30 @@ pub fn open_model(
     config: &serde_json::Value,
     weights: &dyn WeightSource,
 ) -> Result<Box<dyn Model>, ModelError> {
+    open_model_from(ARCHITECTURES, config, weights)
+}
+
+/// As [`open_model`], with the families of `registry`.
+///
+/// # Errors
+/// As [`open_model`].
+pub fn open_model_from(
+    registry: &[&dyn Architecture],
+    config: &serde_json::Value,
+    weights: &dyn WeightSource,
+) -> Result<Box<dyn Model>, ModelError> {
     let found = config
         .get("model_type")
         .and_then(serde_json::Value::as_str)
         .unwrap_or("");
-    let Some(family) = ARCHITECTURES
+    let known = || registry.iter().flat_map(|family| family.model_types());
+    let Some(family) = registry
         .iter()
         .find(|family| family.model_types().contains(&found))
     else {
         return Err(ModelError::UnknownType {
             found: found.to_owned(),
-            nearest: nearest(
-                found,
-                ARCHITECTURES
-                    .iter()
-                    .flat_map(|family| family.model_types())
-                    .copied(),
-            ),
+            nearest: nearest(found, known().copied()),
         });
     };
     let model = family.open(config, weights)?;
