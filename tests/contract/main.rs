@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod architecture_page;
 mod circles;
 mod files;
 mod registries;
+mod toys;

@@ -5,7 +5,7 @@ use calib::architectures::{Architecture, StageSpec, StagedModel, open_model_from
 use calib::{
     Forward, Model, ModelError, Output, SourceError, Tensor32, WeightSource,
 };
-use quantizers::graph::{HeadNode, Positions, Projection, TensorSpec, TokenInputNode};
+use calib::layers::{HeadSpec, Positions, Projection, TensorSpec, TextEmbeddingSpec};
 use serde_json::{Value, json};
 
 /// Vocabulary of the toy.
@@ -30,13 +30,13 @@ impl Architecture for Echo {
     fn open(&self, _: &Value, _: &dyn WeightSource) -> Result<Box<dyn Model>, ModelError> {
         let tokens = TensorSpec::new("tokens.weight", [VOCABULARY, WIDTH]);
         let stages: Vec<Box<dyn StageSpec>> = vec![
-            Box::new(TokenInputNode {
+            Box::new(TextEmbeddingSpec {
                 tokens: tokens.clone(),
                 positions: None,
                 token_types: None,
                 norm: None,
             }),
-            Box::new(HeadNode {
+            Box::new(HeadSpec {
                 positions: Positions::All,
                 norm: None,
                 pooler: None,
