@@ -3,7 +3,6 @@
 //! Memory is the most that is resident in one of the phases of the road; each is a sum of what that phase holds,
 //! by the same constants and the same decisions (tapes kept, inputs kept, models held) that the road reads.
 
-use super::resolve::ACTIVATIONS;
 use super::{BlockOrder, ModelFacts, PlannedCalibration, PlannedLayer};
 use calib::running::fisher::{StageSize, TapedStages};
 use calib::running::walk::SAMPLE_VALUES;
@@ -11,6 +10,9 @@ use quantizers::Stat;
 use quantizers::statistics::{Pass, StatisticShape};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// What integer programs are calibrated with: ranges and samples of every activation.
+pub(super) const ACTIVATIONS: &str = "activations";
 
 /// Predicted memory, disk and time of the whole road.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

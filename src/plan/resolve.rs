@@ -1,6 +1,7 @@
 //! Recipe and model headers to a [`Plan`].
 
 use super::choose::{Choice, choose};
+use super::estimate::ACTIVATIONS;
 use super::integer::{self, PlannedInteger};
 use super::{
     BlockOrder, ModelFacts, Plan, PlanError, PlannedCalibration, PlannedLayer, PlannedModel,
@@ -20,8 +21,6 @@ const ENCODER_SEQUENCE_LENGTH: usize = 128;
 const KEPT_INPUT_BYTES: u64 = 64 << 20;
 /// Memory that is spent on running blocks once instead of twice.
 const TAPE_BYTES: u64 = 1 << 30;
-/// What integer programs are calibrated with: ranges and samples of every activation.
-pub(super) const ACTIVATIONS: &str = "activations";
 
 impl Recipe {
     /// The recipe used where none is named: `int8-integer-only` for encoders, `w4` for decoders, `w8`

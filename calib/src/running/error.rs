@@ -1,7 +1,8 @@
 //! Calibration that could not be carried through.
 
-use super::stats_store::StoreError;
 use crate::StageError;
+use std::io;
+use std::path::PathBuf;
 use thiserror::Error;
 
 /// Calibration that could not be carried through.
@@ -39,5 +40,21 @@ pub enum CollectError {
         layer: String,
         /// Why not.
         reason: &'static str,
+    },
+}
+
+/// Statistics that cannot be written or read.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// Reading, writing or creating a file failed; the message names it.
+    #[error("cannot use the statistics cache")]
+    Io(#[from] io::Error),
+    /// A file of the store is not what this program wrote.
+    #[error("`{file}` is damaged: {reason}")]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
 }

@@ -1,9 +1,7 @@
 //! Running the stages of a model over many batches, with one block in memory or all of them.
 
-use super::walk::StageWalk;
-use crate::{Hidden, Model, Stage, StageError, WeightSource};
+use crate::{Model, Stage, StageError, WeightSource};
 use burn::tensor::Device;
-use std::ops::Range;
 
 /// A model, the source of its weights and the device they run on.
 ///
@@ -51,30 +49,6 @@ impl<'a> Forward<'a> {
     /// The device stages are built on.
     pub fn device(&self) -> &Device {
         &self.device
-    }
-
-    /// Walks `batches` through `stages`, batches in parallel; keeps their order.
-    ///
-    /// # Errors
-    /// The first error of a build or a forward pass.
-    pub fn run(
-        &self,
-        stages: Range<usize>,
-        batches: Vec<Hidden>,
-    ) -> Result<Vec<Hidden>, StageError> {
-        let mut walk = StageWalk::at(self.model, stages.start, batches);
-        for _ in stages {
-            walk.advance(self)?;
-        }
-        Ok(walk.into_hidden())
-    }
-
-    /// Runs all stages but the last: what enters the head.
-    ///
-    /// # Errors
-    /// As [`Forward::run`].
-    pub fn before_head(&self, batches: Vec<Hidden>) -> Result<Vec<Hidden>, StageError> {
-        self.run(0..self.model.stages() - 1, batches)
     }
 
     /// Lends one stage to `body`, building it unless it is resident.

@@ -1,8 +1,9 @@
 //! Statistics on their way from the cache to the integer-only compile step.
 
+use super::error::StoreError;
 use super::measured::{Entries, Entry, StageStatistics};
 use super::observers::{LENGTHS, OBSERVERS};
-use super::stats_store::{StatsStore, StoreError};
+use super::stats_store::StatsStore;
 use quantizers::Statistic;
 use quantizers::integer::compile::{ChannelRanges, PointStatistics, Samples};
 use quantizers::statistics::StatisticShape;

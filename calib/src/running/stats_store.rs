@@ -5,6 +5,7 @@
 //! second recipe on the same model and data reads instead of computing. Files appear whole: they are
 //! written as `.partial`, synced and renamed.
 
+use super::error::StoreError;
 use super::measured::{Entries, Entry};
 use fs_err as fs;
 use quantizers::Statistic;
@@ -14,7 +15,6 @@ use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use std::borrow::Cow;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use thiserror::Error;
 
 /// A longer header is no file of ours.
 const MAX_HEADER_BYTES: u64 = 100 << 20;
@@ -23,22 +23,6 @@ const MAX_HEADER_BYTES: u64 = 100 << 20;
 #[derive(Debug, Clone)]
 pub struct StatsStore {
     folder: PathBuf,
-}
-
-/// Statistics that cannot be written or read.
-#[derive(Debug, Error)]
-pub enum StoreError {
-    /// Reading, writing or creating a file failed; the message names it.
-    #[error("cannot use the statistics cache")]
-    Io(#[from] io::Error),
-    /// A file of the store is not what this program wrote.
-    #[error("`{file}` is damaged: {reason}")]
-    Damaged {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
 }
 
 impl StatsStore {

@@ -7,6 +7,7 @@ use super::observers::Batch;
 use crate::{Hidden, Model, Stage, StageError, Tap};
 use burn::tensor::Tensor;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Values kept verbatim at the widest point of a model, about: 8 MiB.
 pub const SAMPLE_VALUES: usize = 1 << 21;
@@ -260,5 +261,31 @@ impl Sample {
 
     fn kept(&self, index: usize) -> usize {
         self.kept.get(index).copied().unwrap_or(0)
+    }
+}
+
+impl Forward<'_> {
+    /// Walks `batches` through `stages`, batches in parallel; keeps their order.
+    ///
+    /// # Errors
+    /// The first error of a build or a forward pass.
+    pub fn run(
+        &self,
+        stages: Range<usize>,
+        batches: Vec<Hidden>,
+    ) -> Result<Vec<Hidden>, StageError> {
+        let mut walk = StageWalk::at(self.model(), stages.start, batches);
+        for _ in stages {
+            walk.advance(self)?;
+        }
+        Ok(walk.into_hidden())
+    }
+
+    /// Runs all stages but the last: what enters the head.
+    ///
+    /// # Errors
+    /// As [`Forward::run`].
+    pub fn before_head(&self, batches: Vec<Hidden>) -> Result<Vec<Hidden>, StageError> {
+        self.run(0..self.model().stages() - 1, batches)
     }
 }

@@ -5,6 +5,7 @@
 //! no engine opens a folder, is renamed last.
 
 use super::floats::{decode_floats, encode_floats, float_type_of};
+use super::model_files::{file_names, index, is_model_file, remove, sync_folder, write_synced};
 use super::shard::partial;
 use super::spool::{Arrival, Shard, Spool};
 use super::verification::Expected;
@@ -347,61 +348,4 @@ impl ArtifactWriter {
         self.names.insert(name);
         Ok(())
     }
-}
-
-/// `model.safetensors.index.json`.
-fn index(shards: &[Shard]) -> Vec<u8> {
-    let pairs = shards.iter().flat_map(|shard| {
-        shard
-            .tensors
-            .iter()
-            .map(|tensor| (tensor.name.as_str(), shard.name.as_str()))
-    });
-    let weight_map: BTreeMap<&str, &str> = pairs.collect();
-    let tensors = shards.iter().flat_map(|shard| &shard.tensors);
-    let total_size: u64 = tensors.map(|tensor| tensor.bytes).sum();
-    let index = json!({ "metadata": { "total_size": total_size }, "weight_map": weight_map });
-    format!("{index:#}\n").into_bytes()
-}
-
-/// Weights, their index, an integer program and the configuration: what makes a folder a model.
-fn is_model_file(name: &str) -> bool {
-    let weights = name.starts_with("model") && name.ends_with(".safetensors");
-    ["config.json", SINGLE_FILE, INDEX_FILE, PROGRAM_FILE].contains(&name) || weights
-}
-
-fn file_names(folder: &Path) -> Result<Vec<String>, FormatError> {
-    let io = |source| FormatError::io("read", folder, source);
-    let mut names = Vec::new();
-    for entry in fs_err::read_dir(folder).map_err(io)? {
-        let entry = entry.map_err(io)?;
-        if entry.path().is_file() {
-            names.extend(entry.file_name().into_string());
-        }
-    }
-    // The configuration first: without it a folder is no model.
-    names.sort_by_key(|name| (name != "config.json", name.clone()));
-    Ok(names)
-}
-
-fn remove(path: &Path) -> Result<(), FormatError> {
-    fs_err::remove_file(path).map_err(|source| FormatError::io("remove", path, source))
-}
-
-fn write_synced(path: &Path, content: &[u8]) -> Result<(), FormatError> {
-    let write = || {
-        let mut file = fs_err::File::create(path)?;
-        std::io::Write::write_all(&mut file, content)?;
-        file.sync_all()
-    };
-    write().map_err(|source| FormatError::io("write", path, source))
-}
-
-/// Makes the renames last. Only Unix can open a folder for that.
-fn sync_folder(folder: &Path) -> Result<(), FormatError> {
-    if cfg!(unix) {
-        let synced = fs_err::File::open(folder).and_then(|folder| folder.sync_all());
-        synced.map_err(|source| FormatError::io("write", folder, source))?;
-    }
-    Ok(())
 }

@@ -19,14 +19,13 @@
 //! `input`, a code of the result into a real number by the factor of its `output`.
 
 use super::layer_files::type_error;
+use super::tensor_folder::PROGRAM_FILE;
 use super::{ArtifactReader, ArtifactWriter, Dtype, FormatError};
 use crate::integer::{IntegerData, IntegerTensor, Program, ProgramError};
 use crate::tensor::Encoding;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// Name of the program in an artifact.
-pub const PROGRAM_FILE: &str = "integer_program.json";
 /// Its key in `quantization_config`.
 const PROGRAM_KEY: &str = "integer_program";
 /// Key of the shapes of tensors the program replaces.

@@ -16,6 +16,7 @@ mod error;
 mod floats;
 pub mod integer_program;
 mod layer_files;
+mod model_files;
 mod quench;
 mod shard;
 mod side_files;
@@ -28,9 +29,8 @@ pub use artifact_reader::ArtifactReader;
 pub use artifact_writer::{ArtifactWriter, StoredSize, WriterOptions, Written};
 pub use entry::Entry;
 pub use error::{FormatError, OUTPUT_EXISTS_HINT, Unsupported};
-pub use integer_program::PROGRAM_FILE;
 pub use safetensors::Dtype;
-pub use tensor_folder::{INDEX_FILE, SINGLE_FILE, TensorFolder, TensorInfo};
+pub use tensor_folder::{INDEX_FILE, PROGRAM_FILE, SINGLE_FILE, TensorFolder, TensorInfo};
 pub use verification::{Expected, Verified, verify};
 
 use crate::tensor::{FloatType, QuantizedTensor, Scheme};

@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 pub const SINGLE_FILE: &str = "model.safetensors";
 /// Name of the file that says which shard holds which tensor.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
+/// Name of the integer program of an artifact that has one.
+pub const PROGRAM_FILE: &str = "integer_program.json";
 
 /// What a header says about one tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]

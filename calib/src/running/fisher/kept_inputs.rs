@@ -1,7 +1,7 @@
 //! Block inputs kept from the forward pass: in memory within a budget, the rest in a scratch file.
 
 use crate::hidden::values;
-use crate::running::stats_store::StoreError;
+use crate::running::error::StoreError;
 use crate::{Hidden, StageError};
 use burn::tensor::{Device, Tensor, TensorData};
 use std::collections::BTreeMap;
