@@ -7,14 +7,11 @@
 use super::floats::{decode_floats, encode_floats, float_type_of};
 use super::model_files::{file_names, index, is_model_file, remove, sync_folder, write_synced};
 use super::shard::partial;
-use super::spool::{Arrival, Shard, Spool};
+use super::spool::{Arrival, Spool};
 use super::verification::Expected;
-use super::{
-    Dtype, Entry, Format, FormatError, INDEX_FILE, PROGRAM_FILE, SINGLE_FILE, StoredLayer,
-    side_files,
-};
+use super::{Dtype, Entry, Format, FormatError, INDEX_FILE, StoredLayer, side_files};
 use crate::tensor::{QuantizedTensor, Scheme};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
