@@ -169,7 +169,7 @@ fn rtn() -> Box<dyn Quantizer> {
         .iter()
         .find(|method| method.name() == "rtn")
         .unwrap();
-    let rule = "bits = 4\ngroup_size = 16".parse().unwrap();
+    let rule = "bits = 4\ngroup_size = 8".parse().unwrap();
     method.configure(&rule).unwrap()
 }
 

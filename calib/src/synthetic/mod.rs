@@ -39,10 +39,11 @@ pub fn sampler<'a>(
             tokenizer.map_or_else(Vec::new, |tokenizer| tokenizer.ends().to_vec()),
         )
     };
-    if model.output() == Output::TokenLogits {
+    let graph = model.graph();
+    // Words without context suit only those that look at a text from both sides.
+    if model.output() == Output::TokenLogits || graph.is_causal() {
         return Box::new(from_model());
     }
-    let graph = model.graph();
     match (graph.stages.first(), graph.max_rows()) {
         (Some(StageNode::Tokens(input)), Some(max_tokens)) => {
             let tokens = input.tokens.name.clone();

@@ -1,5 +1,6 @@
 //! A model as the list of its stages, and which layers read what.
 
+use super::attention::Pattern;
 use super::block::BlockNode;
 use super::ends::{HeadNode, PatchInputNode, TokenInputNode};
 use super::inventory::Inventory;
@@ -70,6 +71,12 @@ impl Graph {
             StageNode::Block(block) => Some(block.as_ref()),
             _ => None,
         })
+    }
+
+    /// Whether positions see only those before them.
+    pub fn is_causal(&self) -> bool {
+        self.blocks()
+            .any(|block| block.attention.pattern != Pattern::Full)
     }
 
     /// The block at stage `stage`; `None` where that stage is another kind.

@@ -35,6 +35,7 @@ pub struct NotPositive {
 pub fn unit_upper<T: Scalar>(matrix: &mut [T], size: usize) -> Result<Vec<T>, NotPositive> {
     assert_eq!(matrix.len(), size * size, "a square matrix");
     let mut diagonal = vec![T::ZERO; size];
+    let before: Vec<T> = (0..size).map(|i| matrix[i * size + i]).collect();
     let mut panel = vec![T::ZERO; size * BLOCK];
     let mut end = size;
     while end > 0 {
@@ -45,7 +46,8 @@ pub fn unit_upper<T: Scalar>(matrix: &mut [T], size: usize) -> Result<Vec<T>, No
             .flat_map(|row| &matrix[row * size + start..row * size + end])
             .copied()
             .collect();
-        factor_corner(&mut corner, width).map_err(|row| NotPositive { row: start + row })?;
+        factor_corner(&mut corner, &before[start..end])
+            .map_err(|row| NotPositive { row: start + row })?;
         let inverse = invert_upper(&corner, width);
         let panel = &mut panel[..start * width];
         columns_left(matrix, size, (start, end), &inverse, panel);
@@ -96,12 +98,15 @@ pub fn invert_upper<T: Scalar>(upper: &[T], size: usize) -> Vec<T> {
 }
 
 /// Replaces the upper triangle of a small matrix by `R` of `R R^T`, column by column from the last;
-/// the row of a bad pivot otherwise.
-fn factor_corner<T: Scalar>(corner: &mut [T], width: usize) -> Result<(), usize> {
+/// the row of a bad pivot otherwise: one that is no more than rounding leaves of `before`, the diagonal of the
+/// whole matrix there.
+fn factor_corner<T: Scalar>(corner: &mut [T], before: &[T]) -> Result<(), usize> {
+    let width = before.len();
     let mut column = vec![T::ZERO; width];
     for pivot in (0..width).rev() {
         let square = corner[pivot * width + pivot];
-        if !(square.finite() && square > T::ZERO) {
+        let least = before[pivot] * T::NEGLIGIBLE;
+        if !(square.finite() && square > T::ZERO && square > least) {
             return Err(pivot);
         }
         let root = square.root();

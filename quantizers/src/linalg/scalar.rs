@@ -20,6 +20,8 @@ pub trait Scalar:
     const ONE: Self;
     /// Minus one.
     const MINUS_ONE: Self;
+    /// What rounding leaves of a value that is zero, relative to what it was taken from: four units.
+    const NEGLIGIBLE: Self;
     /// The square root.
     #[must_use]
     fn root(self) -> Self;
@@ -31,6 +33,7 @@ impl Scalar for f32 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
     const MINUS_ONE: Self = -1.0;
+    const NEGLIGIBLE: Self = 4.0 * Self::EPSILON;
 
     fn root(self) -> Self {
         self.sqrt()
@@ -45,6 +48,7 @@ impl Scalar for f64 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
     const MINUS_ONE: Self = -1.0;
+    const NEGLIGIBLE: Self = 4.0 * Self::EPSILON;
 
     fn root(self) -> Self {
         self.sqrt()
