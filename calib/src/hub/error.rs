@@ -1,5 +1,6 @@
 //! Why something could not be had from the Hub.
 
+use quantizers::nearest::closest_name;
 use std::path::PathBuf;
 use std::time::Duration;
 use thiserror::Error;
@@ -176,7 +177,7 @@ impl HubError {
                 nearest: Some(name),
                 ..
             } => {
-                return Some(format!("closest name is `{name}`"));
+                return Some(closest_name(name));
             }
             Self::NoSafetensors { .. } => {
                 "convert it: `AutoModel.from_pretrained(x).save_pretrained(folder)`"
