@@ -1,7 +1,7 @@
 //! Scales of a head as the integers of [`HeadAttention`].
 
 use super::checks::{FAMILY, dyadic_of_bits, usable};
-use super::softmax::exponential;
+use super::exponential::exponential;
 use crate::integer::attention::{AttentionOutput, Decay, HeadAttention, POSITION_BITS};
 use crate::integer::kernels::exact::exponential::{DEGREE_3, DEGREE_4};
 use crate::nonlinear::{ApproximationError, AttentionRequest, Nonlinearity};

@@ -9,6 +9,7 @@ pub mod functions;
 pub mod minimax;
 mod channel_tables;
 mod elementwise;
+pub mod exponential;
 pub mod pointwise;
 pub mod softmax;
 pub mod norm;

@@ -1,15 +1,14 @@
 //! Softmax to the resolution of its outputs.
 
 use super::checks::{FAMILY, checked, refuse, usable};
-use crate::integer::Dyadic;
+use super::exponential::exponential;
 use crate::integer::attention::HeadAttention;
-use crate::integer::kernels::exact::exponential::{DEGREE_3, DEGREE_4, POSITION_BITS};
-use crate::integer::kernels::exact::{Exponential, Softmax as Polynomial, TableSoftmax};
+use crate::integer::kernels::exact::exponential::{DEGREE_3, DEGREE_4};
+use crate::integer::kernels::exact::{Softmax as Polynomial, TableSoftmax};
 use crate::nonlinear::{
     About, Approximation, ApproximationError, AttentionRequest, Compiled, Grid, InputForm,
     Nonlinearity, Request,
 };
-use std::f64::consts::LOG2_E;
 
 /// `e^(x - max) / sum`, rounded: a table of exponentials for codes of 8 bits, `2^-z P(f)` for wider
 /// scores, and one rounded division a value.
@@ -84,22 +83,4 @@ impl Approximation for Softmax {
 pub(super) fn table(scale: f64, last: i32, bits: i32) -> Vec<i64> {
     let value = |d: i32| (2.0_f64.powi(bits) * (-f64::from(d) * scale).exp()).round() as i64;
     (0..=last).map(value).collect()
-}
-
-/// `d -> 2^30 e^(-d scale)`; none for scales it has no shift for.
-pub fn exponential(scale: f64, polynomial: &[i64]) -> Option<Exponential> {
-    let factor = scale * LOG2_E;
-    if !factor.is_finite() || factor <= 0.0 || factor >= 32.0 {
-        return None;
-    }
-    let Dyadic { multiplier, shift } = Dyadic::of(factor);
-    let position = Dyadic {
-        multiplier,
-        shift: shift - i32::try_from(POSITION_BITS).ok()?,
-    };
-    Some(Exponential {
-        position,
-        clip: Exponential::clip_of(position),
-        coefficients: polynomial.to_vec(),
-    })
 }

@@ -7,8 +7,8 @@ use super::samples::{
 use crate::integer::Wrapping;
 use crate::integer::kernels::exact::exponential::DEGREE_3;
 use crate::integer::kernels::exact::{Norm, Segments};
+use crate::nonlinear::exact::exponential::exponential;
 use crate::nonlinear::exact::functions::{gelu, gelu_tanh, relu, silu};
-use crate::nonlinear::exact::softmax::exponential;
 use crate::nonlinear::{Grid, Nonlinearity, Request};
 use rand::RngExt;
 

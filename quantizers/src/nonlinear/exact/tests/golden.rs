@@ -4,8 +4,9 @@ use super::samples::{compiled, request, symmetric};
 use crate::integer::kernels::exact::exponential::{DEGREE_3, DEGREE_4};
 use crate::integer::kernels::exact::{Norm, Segments, TableSoftmax};
 use crate::integer::{Dyadic, Wrapping};
+use crate::nonlinear::exact::exponential::exponential;
 use crate::nonlinear::exact::minimax::GELU_16;
-use crate::nonlinear::exact::softmax::{exponential, table};
+use crate::nonlinear::exact::softmax::table;
 use crate::nonlinear::{Grid, Nonlinearity};
 use serde_json::Value;
 
