@@ -15,6 +15,7 @@ mod request;
 mod resolve;
 mod size;
 mod table;
+mod transforms;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -23,12 +24,14 @@ pub use estimate::Estimate;
 pub(crate) use estimate::RESIDENT_BYTES;
 pub use eval::kind::ModelKind;
 pub(crate) use evaluations::evaluations;
+pub(crate) use facts::float_type;
 pub use facts::{ModelFacts, StageFacts, dtype_name};
 pub use integer::PlannedInteger;
 pub(crate) use integer::SYNTHETIC;
 pub use request::{EvaluateRequest, QuantizeRequest};
 pub use size::PredictedSize;
 pub use table::render;
+pub use transforms::PlannedTransform;
 
 use calib::sampling::{Selection, TextMode};
 use eval::tasks::TaskSpec;
@@ -47,6 +50,9 @@ pub struct Plan {
     pub seed: u64,
     /// What is measured before quantizing; absent where no method asks for anything.
     pub calibration: Option<PlannedCalibration>,
+    /// How blocks are rewritten before their layers are quantized, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transforms: Vec<PlannedTransform>,
     /// Quantized layers, in execution order.
     pub layers: Vec<PlannedLayer>,
     /// Linear layers that stay as they are, and why.

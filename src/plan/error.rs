@@ -68,6 +68,16 @@ pub enum PlanError {
         /// The statistics that need data.
         statistics: Vec<String>,
     },
+    /// A transform that cannot rewrite the model, or not beside these methods.
+    #[error("line {line}: transform `{transform}`: {reason}")]
+    Transform {
+        /// Line of its table.
+        line: usize,
+        /// Registry name.
+        transform: String,
+        /// Why not.
+        reason: String,
+    },
     /// An integer-only recipe for a model that has no such form.
     #[error("line {line}: integer-only programs are for encoders: text and vision transformers")]
     NoGraph {

@@ -126,7 +126,8 @@ impl ModelFacts {
     }
 }
 
-fn float_type(dtype: Dtype) -> Option<FloatType> {
+/// The float type of stored values; none for other types.
+pub(crate) fn float_type(dtype: Dtype) -> Option<FloatType> {
     match dtype {
         Dtype::F32 => Some(FloatType::F32),
         Dtype::F16 => Some(FloatType::F16),

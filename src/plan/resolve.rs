@@ -5,7 +5,7 @@ use super::estimate::ACTIVATIONS;
 use super::integer::{self, PlannedInteger};
 use super::{
     BlockOrder, ModelFacts, Plan, PlanError, PlannedCalibration, PlannedLayer, PlannedModel,
-    PlannedRecipe, data, estimate, evaluations, formats, size,
+    PlannedRecipe, data, estimate, evaluations, formats, size, transforms,
 };
 use crate::recipe::{Overrides, Recipe, builtin};
 use quantizers::integer::compile::Encoder;
@@ -77,7 +77,15 @@ impl Recipe {
         for layer in &mut layers {
             size::fill(layer, format.format);
         }
-        let calibration = self.calibration_plan(model, &layers, &needs)?;
+        let transforms = transforms::plan(self, model, &needs, &mut notes)?;
+        let mut measured = needs;
+        measured.extend(
+            transforms
+                .iter()
+                .flat_map(|planned| planned.needs.iter().copied()),
+        );
+        let runs = !transforms.is_empty();
+        let calibration = self.calibration_plan(model, &layers, &measured, runs)?;
         if let Some(asked) = &self.integer {
             let encoder = integer::encoder(asked, model)?;
             notes.extend(integer::notes(asked, &encoder, &self.calibration.data));
@@ -115,6 +123,7 @@ impl Recipe {
             }
             .estimate(),
             calibration,
+            transforms,
             layers,
             kept,
             integer: self.integer.as_ref().map(PlannedInteger::new),
@@ -144,8 +153,9 @@ impl Recipe {
         model: &ModelFacts,
         layers: &[PlannedLayer],
         needs: &BTreeSet<Stat>,
+        transformed: bool,
     ) -> Result<Option<PlannedCalibration>, PlanError> {
-        if needs.is_empty() && self.integer.is_none() {
+        if needs.is_empty() && self.integer.is_none() && !transformed {
             return Ok(None);
         }
         let mut statistics: Vec<String> = needs.iter().map(|stat| stat.0.name.to_owned()).collect();

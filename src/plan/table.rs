@@ -62,6 +62,15 @@ fn header(text: &mut String, plan: &Plan) {
     if let Some(integer) = &plan.integer {
         text.push_str(&integer.lines());
     }
+    for transform in &plan.transforms {
+        let parameters = transform.parameters.to_string().replace('\n', "; ");
+        let _ = writeln!(
+            text,
+            "transform    {} {}",
+            transform.method,
+            parameters.trim_end_matches("; ")
+        );
+    }
     if let Some(calibration) = &plan.calibration {
         let _ = write!(
             text,

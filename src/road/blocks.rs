@@ -16,21 +16,22 @@ use crate::progress::{Progress, Track};
 use calib::running::error::CollectError;
 use calib::running::fisher::walk_backward;
 use calib::running::measured::{StageStatistics, Wants};
-use calib::running::overlay::Overlay;
+use calib::running::overlay::{Changed, Overlay};
 use calib::running::walk::StageWalk;
 use calib::{Forward, LayerSpec, WeightSource};
 use eval::report::{LayerFacts, WeightHistogram};
 use quantizers::formats::ArtifactWriter;
+use quantizers::transforms::ConfiguredTransform;
 use quantizers::{Quantizer, Sequential};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 /// Quantizes the layers of one model, stage by stage, into a writer.
 pub(super) struct Blocks<'a> {
-    model: &'a OpenModel,
-    request: &'a QuantizeRequest,
+    pub(super) model: &'a OpenModel,
+    pub(super) request: &'a QuantizeRequest,
     progress: &'a Progress,
-    layers: Vec<Layer<'a>>,
+    pub(super) layers: Vec<Layer<'a>>,
     writer: ArtifactWriter,
     /// Rows of the report, by planned layer.
     facts: BTreeMap<usize, LayerFacts>,
@@ -38,13 +39,16 @@ pub(super) struct Blocks<'a> {
     track: Track,
     /// Seconds spent quantizing and writing; the rest of the loop is calibration.
     quantizing: f64,
+    pub(super) transforms: Vec<Box<dyn ConfiguredTransform>>,
+    pub(super) edited: BTreeMap<String, Changed>,
+    pub(super) notes: Vec<String>,
 }
 
 /// One planned layer.
-struct Layer<'a> {
-    planned: &'a PlannedLayer,
-    spec: &'a LayerSpec,
-    quantizer: Box<dyn Quantizer>,
+pub(super) struct Layer<'a> {
+    pub(super) planned: &'a PlannedLayer,
+    pub(super) spec: &'a LayerSpec,
+    pub(super) quantizer: Box<dyn Quantizer>,
     /// Shared by all layers with the same outlier target.
     outlier_factor: Option<f64>,
 }
@@ -58,6 +62,10 @@ pub(super) struct Finished {
     pub(super) histograms: Vec<WeightHistogram>,
     /// Seconds of the loop that went into quantizing and writing.
     pub(super) quantizing: f64,
+    /// Tensors besides those layers that transforms changed.
+    pub(super) edited: BTreeMap<String, Changed>,
+    /// What transforms say of blocks.
+    pub(super) notes: Vec<String>,
 }
 
 impl<'a> Blocks<'a> {
@@ -92,6 +100,12 @@ impl<'a> Blocks<'a> {
                 outlier_factor: *factor,
             })
         });
+        let transforms = request.plan.transforms.iter().map(|planned| {
+            planned.configured().map_err(|error| {
+                let message = "the plan does not configure its own transforms".to_owned();
+                bug(message, Some(error.into()))
+            })
+        });
         Ok(Self {
             model,
             request,
@@ -102,6 +116,9 @@ impl<'a> Blocks<'a> {
             histograms: WorstLayers::default(),
             track: progress.stage("quantize", planned.len()),
             quantizing: 0.0,
+            transforms: transforms.collect::<Result<_, Error>>()?,
+            edited: BTreeMap::new(),
+            notes: Vec::new(),
         })
     }
 
@@ -132,6 +149,8 @@ impl<'a> Blocks<'a> {
             layers: self.facts.into_values().collect(),
             histograms: self.histograms.into_inner(),
             quantizing: self.quantizing,
+            edited: self.edited,
+            notes: self.notes,
         })
     }
 
@@ -180,9 +199,11 @@ impl<'a> Blocks<'a> {
             StoredStatistics::measure(model, forward, calibration, plan, &wants, self.progress)?;
         let stages = model.model.stages();
         let sequential = planned.sequential != Sequential::No;
-        let is_observed = |stage: &usize| !wants.of_stage(model.model.as_ref(), *stage).no_points();
+        let rewritten = !self.transforms.is_empty();
+        let is_observed =
+            |stage: &usize| rewritten || !wants.of_stage(model.model.as_ref(), *stage).no_points();
         let observed = match (0..stages).rfind(is_observed) {
-            Some(last) if sequential || !planned.keep_statistics => last + 1,
+            Some(last) if sequential || rewritten || !planned.keep_statistics => last + 1,
             _ => 0,
         };
         let calibrating = self.progress.stage("calibrate", observed);
@@ -194,8 +215,8 @@ impl<'a> Blocks<'a> {
                 self.stage(stage, &waiting)?;
                 continue;
             }
-            if sequential {
-                self.sequential_stage(&mut walk, forward, &mut overlay, &waiting)?;
+            if sequential || rewritten {
+                self.overlaid_stage(&mut walk, forward, &mut overlay, &waiting)?;
             } else {
                 let mut statistics = walk.observe_and_advance(forward, &wants).map_err(failed)?;
                 statistics.extend(waiting);
@@ -206,9 +227,9 @@ impl<'a> Blocks<'a> {
         Ok(())
     }
 
-    /// One stage of a sequential method: measured with the quantized weights of everything before, then run
-    /// with its own.
-    fn sequential_stage<'w>(
+    /// One stage whose weights change on the way: rewritten by transforms, measured with what everything
+    /// before has become, quantized, and run as it is now.
+    fn overlaid_stage<'w>(
         &mut self,
         walk: &mut StageWalk,
         forward: &Forward<'_>,
@@ -218,7 +239,7 @@ impl<'a> Blocks<'a> {
         let model = self.model;
         let failed = |error: CollectError| calibration::failed(model, error);
         let stage = walk.stage();
-        let mut changed = Vec::new();
+        let mut changed = self.transform(walk, forward, overlay)?;
         for group in self.groups(stage) {
             let wants = self.wants_of(&group);
             let current = Forward::new(forward.model(), &*overlay, forward.device().clone());
@@ -226,17 +247,23 @@ impl<'a> Blocks<'a> {
             drop(current);
             statistics.extend(waiting.clone());
             for index in group {
-                let result = self.quantize(index, model.weights(), &statistics)?;
+                let result = self.quantize(index, &*overlay, &statistics)?;
                 let layer = &self.layers[index];
                 let (shape, values) = result.into_checkpoint_layout(layer.planned);
                 overlay.set(&layer.spec.weight_name(), shape, values);
                 changed.push(layer.spec.weight_name());
             }
         }
-        let current = Forward::new(forward.model(), &*overlay, forward.device().clone());
-        walk.advance(&current)
-            .map_err(|error| failed(error.into()))?;
-        drop(current);
+        let sequential =
+            |index: &usize| self.layers[*index].planned.plan.sequential != Sequential::No;
+        if self.layers_of(stage).iter().any(sequential) {
+            let current = Forward::new(forward.model(), &*overlay, forward.device().clone());
+            walk.advance(&current)
+        } else {
+            // A rewritten block computes what it did before.
+            walk.advance(forward)
+        }
+        .map_err(|error| failed(error.into()))?;
         for name in changed {
             overlay.unset(&name);
         }
@@ -263,7 +290,8 @@ impl<'a> Blocks<'a> {
         groups
     }
 
-    fn layers_of(&self, stage: usize) -> Vec<usize> {
+    /// Positions of the planned layers of a stage.
+    pub(super) fn layers_of(&self, stage: usize) -> Vec<usize> {
         let layers = self.layers.iter().enumerate();
         layers
             .filter(|(_, layer)| layer.planned.stage == stage)

@@ -10,6 +10,7 @@ mod layer_source;
 mod report;
 mod statistics;
 mod survey;
+mod transform;
 mod synthetic_ranges;
 mod write;
 pub mod evaluate;

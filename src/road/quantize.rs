@@ -35,10 +35,12 @@ pub fn run(
         layers,
         histograms,
         quantizing,
+        edited,
+        notes,
     } = clock.stage("calibrate", || blocks.run(&forward))?;
     clock.move_to("calibrate", "quantize", quantizing);
     calib::heap::give_back_freed_memory();
-    let written = clock.stage("write", || write::finish(writer, model, request))?;
+    let written = clock.stage("write", || write::finish(writer, model, request, &edited))?;
     clock.stage("verify", || {
         verify(&request.output, &written.expected)
             .map(drop)
@@ -54,5 +56,6 @@ pub fn run(
     };
     let mut made = report::of_quantize(model, request, &written, layers, scores, progress);
     made.histograms = histograms;
+    made.warnings.extend(notes);
     report::complete(made, request, &clock)
 }

@@ -3,8 +3,9 @@
 use crate::Error;
 use crate::model::OpenModel;
 use crate::plan::QuantizeRequest;
+use calib::running::overlay::Changed;
 use quantizers::formats::{self, ArtifactWriter, FormatError, WriterOptions, Written};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Begins the output folder.
 ///
@@ -26,7 +27,7 @@ pub(super) fn begin(request: &QuantizeRequest) -> Result<ArtifactWriter, Error> 
     ArtifactWriter::create(&request.output, options).map_err(|error| failed(request, error))
 }
 
-/// Copies what is not quantized, unchanged, and gives the folder its final names.
+/// Copies what is not quantized, unchanged but for `edited`, and gives the folder its final names.
 ///
 /// # Errors
 /// A tensor that cannot be read, a full disk.
@@ -34,6 +35,7 @@ pub(super) fn finish(
     mut writer: ArtifactWriter,
     model: &OpenModel,
     request: &QuantizeRequest,
+    edited: &BTreeMap<String, Changed>,
 ) -> Result<Written, Error> {
     let failed = |error| failed(request, error);
     let quantized: BTreeSet<String> = request
@@ -45,6 +47,12 @@ pub(super) fn finish(
     let tensors = model.checkpoint.tensors();
     for (name, info) in tensors.tensors() {
         if quantized.contains(name) {
+            continue;
+        }
+        if let Some(changed) = edited.get(name) {
+            writer
+                .changed(name, info.dtype, &changed.shape, &changed.values)
+                .map_err(failed)?;
             continue;
         }
         let bytes = tensors.bytes(name).map_err(failed)?;

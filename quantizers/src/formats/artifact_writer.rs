@@ -196,6 +196,27 @@ impl ArtifactWriter {
         Ok(size)
     }
 
+    /// Writes a tensor that is not quantized and has new `values`, as `dtype`.
+    ///
+    /// # Errors
+    /// As [`Self::passthrough`]; a type that is no float.
+    pub fn changed(
+        &mut self,
+        name: &str,
+        dtype: Dtype,
+        shape: &[usize],
+        values: &[f32],
+    ) -> Result<(), FormatError> {
+        let Some(float_type) = float_type_of(dtype) else {
+            return Err(FormatError::TensorType {
+                name: name.to_owned(),
+                found: dtype,
+                expected: "F32, F16 or BF16",
+            });
+        };
+        self.passthrough(name, dtype, shape, &encode_floats(float_type, values))
+    }
+
     /// Writes a tensor that is not quantized; dense formats convert floats to their type.
     ///
     /// # Errors

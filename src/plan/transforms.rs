@@ -1,0 +1,80 @@
+//! Which transforms rewrite the blocks before their layers are quantized.
+
+use super::{ModelFacts, PlanError};
+use crate::recipe::Recipe;
+use quantizers::ParamError;
+use quantizers::statistics::{Pass, Stat};
+use quantizers::transforms::{ConfiguredTransform, find};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// One transform, in the order it is applied.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedTransform {
+    /// Registry name.
+    pub method: String,
+    /// Its parameters.
+    pub parameters: toml::Table,
+    /// Statistics it reads at the input points of every block.
+    pub needs: Vec<Stat>,
+}
+
+impl PlannedTransform {
+    /// The configured transform.
+    ///
+    /// # Errors
+    /// Parameters it cannot take; never for a plan made by this version.
+    pub fn configured(&self) -> Result<Box<dyn ConfiguredTransform>, ParamError> {
+        match find(&self.method) {
+            Some(transform) => transform.configure(&self.parameters),
+            None => Err(ParamError::BadValue {
+                method: "plan",
+                key: "method".to_owned(),
+                expected: "a transform of this version".to_owned(),
+                found: format!("`{}`", self.method),
+            }),
+        }
+    }
+}
+
+/// The transforms of `recipe`, each asked what it will leave as it is. `needs` is what the layers read.
+pub(super) fn plan(
+    recipe: &Recipe,
+    model: &ModelFacts,
+    needs: &BTreeSet<Stat>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<PlannedTransform>, PlanError> {
+    let gradients = needs.iter().find(|stat| stat.0.pass == Pass::Backward);
+    let mut planned = Vec::new();
+    for rule in &recipe.transforms {
+        let refused = |reason: String| PlanError::Transform {
+            line: rule.line,
+            transform: rule.method.clone(),
+            reason,
+        };
+        if recipe.integer.is_some() {
+            let reason = "integer-only programs have their own `[activations] equalize`";
+            return Err(refused(reason.to_owned()));
+        }
+        if let Some(stat) = gradients {
+            return Err(refused(format!(
+                "`{}` is measured before blocks are rewritten and would be of other weights",
+                stat.0.name
+            )));
+        }
+        let transform = rule.configured()?;
+        let left = transform.plan(&model.graph);
+        let left = left.map_err(|error| refused(error.to_string()))?;
+        notes.extend(
+            left.into_iter()
+                .map(|note| format!("{}: {note}", rule.method)),
+        );
+        planned.push(PlannedTransform {
+            method: rule.method.clone(),
+            parameters: rule.parameters.clone(),
+            needs: transform.needs().iter().copied().map(Stat).collect(),
+        });
+    }
+    Ok(planned)
+}
