@@ -2,10 +2,8 @@
 
 use burn::tensor::Device;
 use calib::architectures::{Architecture, StageSpec, StagedModel, open_model_from};
-use calib::{
-    Forward, Model, ModelError, Output, SourceError, Tensor32, WeightSource,
-};
-use calib::layers::{HeadSpec, Positions, Projection, TensorSpec, TextEmbeddingSpec};
+use calib::{Forward, Model, ModelError, Output, SourceError, Tensor32, WeightSource};
+use quantizers::graph::{HeadNode, Positions, Projection, TensorSpec, TokenInputNode};
 use serde_json::{Value, json};
 
 /// Vocabulary of the toy.
@@ -30,13 +28,13 @@ impl Architecture for Echo {
     fn open(&self, _: &Value, _: &dyn WeightSource) -> Result<Box<dyn Model>, ModelError> {
         let tokens = TensorSpec::new("tokens.weight", [VOCABULARY, WIDTH]);
         let stages: Vec<Box<dyn StageSpec>> = vec![
-            Box::new(TextEmbeddingSpec {
+            Box::new(TokenInputNode {
                 tokens: tokens.clone(),
                 positions: None,
                 token_types: None,
                 norm: None,
             }),
-            Box::new(HeadSpec {
+            Box::new(HeadNode {
                 positions: Positions::All,
                 norm: None,
                 pooler: None,
@@ -91,7 +89,10 @@ fn an_architecture_is_one_file() {
     let outputs = forward
         .run(0..2, vec![tokens.batch(&[0], &Device::flex())])
         .unwrap();
-    let logits = outputs[0].clone().into_states(|| "head".to_owned()).unwrap();
+    let logits = outputs[0]
+        .clone()
+        .into_states(|| "head".to_owned())
+        .unwrap();
     let logits = calib::hidden::values(logits);
     for (row, token) in logits.chunks_exact(VOCABULARY).zip([3_usize, 1, 4]) {
         assert!(row.iter().all(|logit| *logit <= row[token]));

@@ -94,5 +94,9 @@ fn a_method_is_one_file() {
     let format = quantizers::formats::find("quench").unwrap();
     format.accepts(&plan.scheme, 2, 4).unwrap();
     let entries = format.encode(&tensor, &plan.scheme).unwrap();
-    assert!(entries.iter().any(|entry| entry.suffix == "weight_codebook"));
+    assert!(
+        entries
+            .iter()
+            .any(|entry| entry.suffix == "weight_codebook")
+    );
 }
