@@ -22,6 +22,10 @@ pub static BUILTIN: &[BuiltinRecipe] = &[
         text: include_str!("../../recipes/w4.toml"),
     },
     BuiltinRecipe {
+        name: "w4-awq",
+        text: include_str!("../../recipes/w4-awq.toml"),
+    },
+    BuiltinRecipe {
         name: "w3",
         text: include_str!("../../recipes/w3.toml"),
     },

@@ -44,7 +44,7 @@ struct Measured {
 }
 
 struct Stage {
-    stage: usize,
+    index: usize,
     points: BTreeMap<String, PointStatistics>,
     hessians: Entries,
 }
@@ -152,7 +152,7 @@ impl<'a> Activations<'a> {
             return Ok(None);
         };
         let mut measured = self.measured.borrow_mut();
-        let is_wanted = |stage: &&Stage| stage.stage == wanted;
+        let is_wanted = |stage: &&Stage| stage.index == wanted;
         if let Some(stage) = measured.resident.iter().find(is_wanted) {
             return Ok(read(stage));
         }
@@ -196,7 +196,7 @@ impl<'a> Activations<'a> {
             }
         }
         measured.resident.push_back(Stage {
-            stage,
+            index: stage,
             points,
             hessians,
         });

@@ -229,11 +229,11 @@ impl<'a> Blocks<'a> {
 
     /// One stage whose weights change on the way: rewritten by transforms, measured with what everything
     /// before has become, quantized, and run as it is now.
-    fn overlaid_stage<'w>(
+    fn overlaid_stage(
         &mut self,
         walk: &mut StageWalk,
         forward: &Forward<'_>,
-        overlay: &mut Overlay<'w>,
+        overlay: &mut Overlay<'_>,
         waiting: &StageStatistics,
     ) -> Result<(), Error> {
         let model = self.model;

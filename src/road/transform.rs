@@ -92,7 +92,6 @@ impl Blocks<'_> {
                     .map(|note| format!("{}: {note}", planned.method)),
             );
         }
-        drop(runner);
         self.notes.extend(notes);
         let quantized: BTreeSet<String> = self
             .layers_of(stage)

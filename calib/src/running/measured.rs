@@ -183,8 +183,11 @@ impl LayerValues<'_> {
 /// Accumulators of the wanted statistics of one stage.
 pub(crate) struct Measurement<'w> {
     wants: &'w Wants,
-    accumulators: BTreeMap<String, Vec<(Stat, Box<dyn Accumulator>)>>,
+    accumulators: BTreeMap<String, Accumulators>,
 }
+
+/// Those of one point.
+type Accumulators = Vec<(Stat, Box<dyn Accumulator>)>;
 
 impl<'w> Measurement<'w> {
     /// Nothing measured yet.

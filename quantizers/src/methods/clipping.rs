@@ -83,6 +83,12 @@ pub(super) fn quantize(
     }
 }
 
+/// The grid of one group; `inputs` as for [`best`].
+pub(super) fn fit(grid: Grid, weights: &[f32], inputs: Option<(&[f32], usize)>) -> Point {
+    let (mut codes, mut trial) = (vec![0; weights.len()], vec![0; weights.len()]);
+    best(grid, weights, inputs, &mut codes, &mut trial)
+}
+
 /// The grid of one group and its codes on it; `inputs` are the weights of all columns and the
 /// column of the first value.
 fn best(

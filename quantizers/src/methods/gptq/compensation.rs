@@ -4,6 +4,7 @@ use super::columns::Columns;
 use super::feedback::Feedback;
 use super::groups::Groups;
 use crate::grid::Grid;
+use crate::methods::clipping::Clip;
 use crate::methods::{QuantizeError, require_finite};
 use crate::{Granularity, MatrixRef, Uniform};
 
@@ -46,6 +47,19 @@ impl Compensation {
         weight: MatrixRef<'_>,
         hessian: MatrixRef<'_>,
     ) -> Result<Compensated, QuantizeError> {
+        self.quantize_clipped(grid, granularity, weight, hessian, Clip::Nothing)
+    }
+
+    /// [`Self::quantize`] on grids of the original weights that end where `clip` says; groups of current
+    /// weights are never clipped.
+    pub(super) fn quantize_clipped(
+        &self,
+        grid: Grid,
+        granularity: Granularity,
+        weight: MatrixRef<'_>,
+        hessian: MatrixRef<'_>,
+        clip: Clip,
+    ) -> Result<Compensated, QuantizeError> {
         require_finite(weight)?;
         let cols = weight.cols();
         assert_eq!(
@@ -56,7 +70,7 @@ impl Compensation {
         let feedback = Feedback::new(hessian, self.damping, self.act_order)?;
         let groups = match granularity {
             Granularity::Group(size) if !self.static_groups => Groups::current(size, &feedback),
-            _ => Groups::original(grid, weight, granularity, &feedback),
+            _ => Groups::original(grid, weight, granularity, &feedback, (clip, hessian)),
         };
         let mut rounded = Columns::new(grid, &feedback, &groups, self.block_size).round(weight);
         let points = granularity.scale_count(weight.rows(), cols);

@@ -4,6 +4,7 @@ use super::feedback::Feedback;
 use crate::grid::{Grid, Point};
 use crate::linalg::factor::invert_upper;
 use crate::linalg::product::{Strided, multiply};
+use crate::methods::clipping::{self, Clip};
 use crate::{Granularity, MatrixRef};
 
 /// Who shares a grid, and what it is fitted to.
@@ -19,6 +20,10 @@ pub(super) enum Groups {
         count: usize,
         /// One grid for the whole matrix.
         whole: Option<Point>,
+        /// What the ends of the grids are chosen by.
+        clip: Clip,
+        /// Mean squares of the inputs up to a factor, `[cols]`.
+        inputs: Vec<f32>,
     },
     /// Fitted to the weights as the errors before the group have moved them: the columns of a group
     /// are neighbours in the order.
@@ -39,8 +44,10 @@ impl Groups {
         weight: MatrixRef<'_>,
         granularity: Granularity,
         feedback: &Feedback,
+        (clip, hessian): (Clip, MatrixRef<'_>),
     ) -> Self {
         let cols = weight.cols();
+        let inputs: Vec<f32> = (0..cols).map(|col| hessian.row(col)[col]).collect();
         let size = match granularity {
             Granularity::Group(size) => size,
             Granularity::Tensor | Granularity::Channel => cols,
@@ -49,7 +56,10 @@ impl Groups {
             of: feedback.order.iter().map(|col| col / size).collect(),
             size,
             count: granularity.groups_per_row(cols),
-            whole: (granularity == Granularity::Tensor).then(|| grid.fit_values(weight.data())),
+            whole: (granularity == Granularity::Tensor)
+                .then(|| fitted(grid, weight.data(), clip, (&inputs, 0))),
+            clip,
+            inputs,
         }
     }
 
@@ -123,15 +133,32 @@ impl Groups {
             scales: vec![0.0; count * rows],
             zero_points: (!grid.symmetric).then(|| vec![0.0; count * rows]),
         };
-        if let Self::Original { size, whole, .. } = self {
+        if let Self::Original {
+            size,
+            whole,
+            clip,
+            inputs,
+            ..
+        } = self
+        {
             for row in 0..rows {
                 for (group, weights) in weight.row(first + row).chunks(*size).enumerate() {
-                    let point = whole.unwrap_or_else(|| grid.fit_values(weights));
+                    let inputs = (inputs.as_slice(), group * size);
+                    let point = whole.unwrap_or_else(|| fitted(grid, weights, *clip, inputs));
                     points.set(group, row, point);
                 }
             }
         }
         points
+    }
+}
+
+/// The grid of a group of original weights.
+fn fitted(grid: Grid, weights: &[f32], clip: Clip, inputs: (&[f32], usize)) -> Point {
+    match clip {
+        Clip::Nothing => grid.fit_values(weights),
+        Clip::Mse => clipping::fit(grid, weights, None),
+        Clip::InputMse => clipping::fit(grid, weights, Some(inputs)),
     }
 }
 

@@ -23,6 +23,7 @@ mod groups;
 pub use compensation::{Compensated, Compensation};
 pub use feedback::Feedback;
 
+use crate::methods::clipping::Clip;
 use crate::methods::grid_parameters::{GRID_PARAMETERS, GridParameters, beside_grid};
 use crate::methods::parameters::Parameters;
 use crate::methods::{
@@ -43,7 +44,7 @@ const STRIP_BYTES: usize = 9;
 pub(super) struct Gptq;
 
 /// The keys of every grid, and how columns are taken.
-static PARAMETERS: [(&str, &str); GRID_PARAMETERS.len() + 6] = beside_grid(&[
+static PARAMETERS: [(&str, &str); GRID_PARAMETERS.len() + 7] = beside_grid(&[
     (
         "damping",
         "share of the mean diagonal of the Hessian added to its diagonal, 0 to 1; 0.01 unless given, raised where that is too little",
@@ -55,6 +56,10 @@ static PARAMETERS: [(&str, &str); GRID_PARAMETERS.len() + 6] = beside_grid(&[
     (
         "static_groups",
         "`true`: group scales of the original weights, so that `act_order` needs no group index; `false` (default): of the weights as compensated so far",
+    ),
+    (
+        "clip",
+        "`mse`, `input_mse`: as for `rtn`, each grid of the original weights ends where it loses least; `none` (default): at the largest weight",
     ),
     (
         "block_size",
@@ -97,8 +102,15 @@ impl Method for Gptq {
                 return Err(parameters.refuse("sequential", "`true` beside `true_sequential`"));
             }
         };
+        let grid = GridParameters::read(&parameters)?;
+        let clip = parameters.choice("clip", &Clip::CHOICES)?;
+        let clip = clip.unwrap_or(Clip::Nothing);
+        let current = matches!(grid.granularity, Granularity::Group(_));
+        if clip != Clip::Nothing && current && !flag("static_groups", false)? {
+            return Err(parameters.refuse("clip", "`static_groups = true` beside it"));
+        }
         Ok(Box::new(GptqQuantizer {
-            grid: GridParameters::read(&parameters)?,
+            grid,
             compensation: Compensation {
                 damping: parameters.number("damping", 0.0..=1.0)?.unwrap_or(0.01),
                 act_order: flag("act_order", false)?,
@@ -107,6 +119,7 @@ impl Method for Gptq {
                     .map_err(|_| parameters.refuse("block_size", "a whole number"))?,
             },
             sequential,
+            clip,
         }))
     }
 }
@@ -116,6 +129,7 @@ struct GptqQuantizer {
     grid: GridParameters,
     compensation: Compensation,
     sequential: Sequential,
+    clip: Clip,
 }
 
 impl Quantizer for GptqQuantizer {
@@ -156,9 +170,9 @@ impl Quantizer for GptqQuantizer {
         let hessian = stats.hessian(weight.cols())?;
         let grid = self.grid.grid(plan.weight_type);
         let granularity = plan.scheme.granularity;
-        let found = self
-            .compensation
-            .quantize(grid, granularity, weight, hessian)?;
+        let found =
+            self.compensation
+                .quantize_clipped(grid, granularity, weight, hessian, self.clip)?;
         let mut notes = Vec::new();
         if found.damping > self.compensation.damping {
             notes.push(format!(
