@@ -1,12 +1,11 @@
 //! What planning knows of a model: names, shapes and stored types, from headers alone.
 
-use super::integer;
 use calib::running::fisher::{StageSize, stage_sizes};
 use calib::{LayerSpec, Model, WeightSource};
 use eval::kind::ModelKind;
 use quantizers::FloatType;
 use quantizers::formats::{Dtype, TensorFolder};
-use quantizers::graph::Graph;
+use quantizers::graph::{Graph, StageNode};
 use std::collections::BTreeMap;
 
 /// A model as planning sees it.
@@ -98,7 +97,7 @@ impl ModelFacts {
         let kind = ModelKind::of(model);
         // Tokens in a row of known length, or images; a decoder writes its own text.
         let synthetic = graph.max_rows().is_some() || kind == ModelKind::Decoder;
-        let patches = integer::patches(&graph);
+        let patches = patches(&graph);
         let mut layer_bytes = BTreeMap::new();
         let mut float_types = BTreeMap::new();
         for layer in layers.iter().chain(&patches) {
@@ -139,4 +138,12 @@ pub(crate) fn float_type(dtype: Dtype) -> Option<FloatType> {
 /// Name of a stored type as people write it.
 pub fn dtype_name(dtype: Dtype) -> String {
     format!("{dtype:?}").to_lowercase()
+}
+
+/// The projection of patches as a layer `[width, channels * patch * patch]`.
+pub(super) fn patches(graph: &Graph) -> Option<LayerSpec> {
+    match graph.stages.first() {
+        Some(StageNode::Patches(input)) => Some(LayerSpec::new(input.layer(), 0)),
+        _ => None,
+    }
 }

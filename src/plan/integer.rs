@@ -1,10 +1,11 @@
 //! Integer-only plans: every linear layer of an encoder, with weights an integer product can take.
 
+use super::facts::patches;
 use super::{ModelFacts, PlanError, PlannedLayer};
 use crate::recipe::integer::{Activations, Nonlinear};
 use crate::recipe::{Integer, Pattern, Recipe, RecipeError, Rule};
 use calib::LayerSpec;
-use quantizers::graph::{Graph, StageNode};
+use quantizers::graph::Graph;
 use quantizers::integer::compile::{Encoder, Input};
 use quantizers::nonlinear::Nonlinearity;
 use quantizers::statistics::{HESSIAN, INPUT_MEAN_SQUARE};
@@ -126,14 +127,6 @@ pub(super) fn layers(graph: &Graph, known: &[LayerSpec]) -> Vec<LayerSpec> {
     let mut layers: Vec<LayerSpec> = patches(graph).into_iter().collect();
     layers.extend(known.iter().cloned());
     layers
-}
-
-/// The projection of patches as a layer `[width, channels * patch * patch]`.
-pub(super) fn patches(graph: &Graph) -> Option<LayerSpec> {
-    match graph.stages.first() {
-        Some(StageNode::Patches(input)) => Some(LayerSpec::new(input.layer(), 0)),
-        _ => None,
-    }
 }
 
 /// The rule for layers that none of the recipe names.

@@ -56,7 +56,12 @@ fn describe(circle: &BTreeSet<&String>, arrows: &Arrows) -> String {
 fn no_two_files_need_each_other() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = String::new();
-    for (name, folder) in [("eval", "eval/src")] {
+    for (name, folder) in [
+        ("quantizers", "quantizers/src"),
+        ("calib", "calib/src"),
+        ("eval", "eval/src"),
+        ("quench", "src"),
+    ] {
         let arrows = arrows::of_crate(root, name, folder);
         assert!(arrows.len() > 10, "the files of {name} are found");
         for circle in circles(&arrows) {

@@ -153,3 +153,19 @@ fn divide(
     edit.set(spec.name.clone(), tensor);
     Ok(())
 }
+
+/// Largest magnitude of a weight in the columns of each factor, over all consumers.
+pub(super) fn column_maxima(
+    scaling: &Scaling<'_>,
+    edit: &BlockEdit,
+    runner: &dyn BlockRunner,
+) -> Result<Vec<f32>, TransformError> {
+    let mut largest = vec![0.0_f32; scaling.sources.len()];
+    for layer in &scaling.consumers {
+        let weight = LayerWeight::read(layer, edit, runner)?;
+        for (most, value) in largest.iter_mut().zip(weight.column_maxima()) {
+            *most = most.max(value);
+        }
+    }
+    Ok(shared_maxima(scaling, &largest))
+}

@@ -8,10 +8,9 @@
 use super::edit::BlockEdit;
 use super::equalize;
 use super::error::TransformError;
-use super::layer_weight::LayerWeight;
 use super::refusals;
 use super::runner::BlockRunner;
-use super::scaling::{fold, shared_maxima, statistic};
+use super::scaling::{column_maxima, fold, shared_maxima, statistic};
 use super::transform::{ConfiguredTransform, Transform};
 use crate::ParamError;
 use crate::graph::{Graph, Scaling};
@@ -105,20 +104,4 @@ impl Smoothing {
             })
             .collect())
     }
-}
-
-/// Largest magnitude of a weight in the columns of each factor, over all consumers.
-pub(super) fn column_maxima(
-    scaling: &Scaling<'_>,
-    edit: &BlockEdit,
-    runner: &dyn BlockRunner,
-) -> Result<Vec<f32>, TransformError> {
-    let mut largest = vec![0.0_f32; scaling.sources.len()];
-    for layer in &scaling.consumers {
-        let weight = LayerWeight::read(layer, edit, runner)?;
-        for (most, value) in largest.iter_mut().zip(weight.column_maxima()) {
-            *most = most.max(value);
-        }
-    }
-    Ok(shared_maxima(scaling, &largest))
 }

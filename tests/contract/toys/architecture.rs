@@ -51,7 +51,13 @@ pub(super) struct Weights(Vec<f32>);
 
 impl Weights {
     pub(super) fn new() -> Self {
-        let at = |index: usize| if index.is_multiple_of(WIDTH + 1) { 10.0 } else { 0.0 };
+        let at = |index: usize| {
+            if index.is_multiple_of(WIDTH + 1) {
+                10.0
+            } else {
+                0.0
+            }
+        };
         Self((0..VOCABULARY * WIDTH).map(at).collect())
     }
 }
