@@ -245,18 +245,24 @@ impl Subject<'_> {
 
     fn evaluating(&self) -> Phase {
         let models = 2;
-        let weights = 4 * self.facts.parameters;
-        let weights = if weights <= RESIDENT_BYTES {
-            weights
+        // A table that is tied to the head is held by both ends.
+        let stages = self.facts.stages.iter();
+        let all: u64 = stages.map(|stage| 4 * stage.parameters).sum();
+        let weights = if 4 * self.facts.parameters <= RESIDENT_BYTES {
+            all
         } else {
             self.largest_stage(false)
         };
+        let logits = EVALUATION_LOGIT_BYTES * self.threads as u64;
+        // What the allocator keeps between blocks of many sizes.
+        let gaps = (models * weights + logits) / 9;
         Phase::new(
             "evaluate",
             &[
                 ("program", self.program()),
                 ("weights of both models", models * weights),
-                ("logits", EVALUATION_LOGIT_BYTES * self.threads as u64),
+                ("logits", logits),
+                ("gaps", gaps),
             ],
         )
     }

@@ -7,6 +7,7 @@ mod integer;
 mod readme;
 mod road;
 mod squeezellm;
+mod transforms;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
