@@ -42,8 +42,8 @@ const VOCABULARY_ENTRY_BYTES: u64 = 1200;
 const FLOPS_PER_THREAD: f64 = 20e9;
 /// Weights written and read back, per second.
 const FILE_WEIGHTS_PER_SECOND: f64 = 100e6;
-/// Logits of one sequence alive at once while the loss is sent back: themselves and their gradient.
-const LOGIT_COPIES: u64 = 2;
+/// Share of what a tap sees in a stage that its tapes hold, in tenths.
+const TAPE_TENTHS: u64 = 9;
 /// Blocks whose activations the compile step of integer programs has in memory.
 const STAGES_TOGETHER: u64 = 3;
 /// Logits an evaluating thread holds.
@@ -201,10 +201,11 @@ impl Subject<'_> {
         let all_inputs = self.hidden() * self.facts.stages.len() as u64;
         let inputs = all_inputs.min(calibration.kept_input_bytes);
         let logits = 4 * (self.facts.vocabulary.unwrap_or(0) as u64 * self.sequence());
-        let logits = logits * LOGIT_COPIES * self.threads as u64;
-        // Weights of the head or of a block in the layouts of both directions, and as they are stored.
+        let logits = logits * self.threads as u64;
+        // Weights are held in the layouts of both directions; while a stage is built, also as they are read.
         let head = self.facts.stages.last().map_or(0, |stage| stage.parameters);
-        let head = 2 * 4 * head + self.stored(head);
+        let built = 3 * 4 * head + self.stored(head);
+        let head = built.max(2 * 4 * head + logits);
         let block = 2 * self.largest_stage(true)
             + self.in_flight()
             + self.stage_statistics(Pass::Backward)
@@ -217,10 +218,7 @@ impl Subject<'_> {
         ];
         let with = |name, parts: &[(&str, u64)]| Phase::new(name, &[&common, parts].concat());
         vec![
-            with(
-                "loss and its gradient",
-                &[("head", head), ("logits", logits)],
-            ),
+            with("loss and its gradient", &[("head and logits", head)]),
             with(
                 "gradients and quantize",
                 &[
@@ -240,7 +238,8 @@ impl Subject<'_> {
         let first = backward.map(|(layer, _)| layer.stage).min().unwrap_or(0);
         let count = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         let (samples, tokens) = (count(self.samples()), count(self.tokens()));
-        TapedStages::within(&sizes, first, samples, tokens, calibration.tape_bytes).bytes
+        let budget = calibration.tape_bytes;
+        TapedStages::within(&sizes, first, samples, tokens, budget).bytes / 10 * TAPE_TENTHS
     }
 
     fn evaluating(&self) -> Phase {
