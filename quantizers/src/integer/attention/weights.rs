@@ -27,7 +27,7 @@ impl HeadAttention {
     }
 
     /// Weights of one query of 15 bits, `128 high + low`, `[keys]` each, and their sum: two products
-    /// with the values then give the sums of [`Sums::planes`].
+    /// with the values then give the sums of `Sums::planes`.
     ///
     /// # Panics
     /// When the lengths differ, weights do not have 15 bits or more keys come than declared.

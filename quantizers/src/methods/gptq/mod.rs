@@ -2,7 +2,7 @@
 //!
 //! The error of a layer's output over the calibration tokens is `tr(D H D^T)`, `D` the error of the
 //! weights and `H = X^T X`. Once some columns are rounded, the others have a best value that is not
-//! the original one ([`feedback`]); each column in turn is rounded from there.
+//! the original one (`feedback.rs`); each column in turn is rounded from there.
 //!
 //! * Damping: `damping` times the mean of the diagonal (of the inputs that are ever non-zero) is
 //!   added to it, and more where the factorisation needs more.
