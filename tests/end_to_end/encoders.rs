@@ -47,7 +47,7 @@ fn scores(home: &Path, encoder: &Encoder, recipe: &str) -> BTreeMap<String, f64>
             &path(&data, encoder.calibration),
             "--eval-data",
             &path(&data, encoder.evaluation),
-            "--out",
+            "--output",
             "out",
         ],
     );

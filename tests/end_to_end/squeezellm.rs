@@ -57,7 +57,7 @@ fn found(home: &Path, decoder: &Decoder, bits: u8, is_sparse: bool) -> Damage {
         "recipe.toml",
         "--force",
         "--json",
-        "--out",
+        "--output",
         "out",
     ];
     let arguments = [&["quantize", &model], &arguments[..]].concat();
