@@ -188,7 +188,13 @@ impl Recipe {
         // Blocks can be quantized as the backward pass leaves them where nobody has to wait for the blocks
         // before, and nothing is kept.
         let keeps = calibration.keep_statistics;
-        let order = if gradients && sequential == Sequential::No && !keeps {
+        // The backward pass sees the inputs of the layers whose gradients it takes, and of no others.
+        let others_read_nothing = layers.iter().all(|layer| {
+            let needs = &layer.plan.needs;
+            needs.is_empty() || needs.iter().any(|stat| stat.0.pass == Pass::Backward)
+        });
+        let alone = sequential == Sequential::No && others_read_nothing;
+        let order = if gradients && alone && !keeps {
             BlockOrder::LastToFirst
         } else {
             BlockOrder::FirstToLast
