@@ -281,10 +281,10 @@ pub struct InspectArgs {
 /// `quench report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// A folder with a report.json
-    #[arg(value_name = "FOLDER")]
-    pub folder: PathBuf,
-    /// Write the report into this folder instead of the one it was read from
+    /// A folder with a report.json; several of one model are compared in one table
+    #[arg(value_name = "FOLDER", required = true)]
+    pub folders: Vec<PathBuf>,
+    /// Write the report into this folder instead of the one it was read from; a comparison is written only there
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     /// Replace an existing output folder

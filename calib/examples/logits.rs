@@ -9,7 +9,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use calib::artifact::Artifact;
-use calib::{Checkpoint, Forward, Hidden, Output, open_model};
+use calib::{Checkpoint, Forward, Hidden, ModelOutput, open_model};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::Dtype;
@@ -41,12 +41,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     // Class logits are [batch, 1, classes] here and [batch, classes] elsewhere.
     let shape = match model.output() {
-        Output::ClassLogits => vec![answer.dims()[0], answer.dims()[2]],
-        Output::TokenLogits | Output::HiddenStates => answer.dims().to_vec(),
+        ModelOutput::ClassLogits => vec![answer.dims()[0], answer.dims()[2]],
+        ModelOutput::TokenLogits | ModelOutput::HiddenStates => answer.dims().to_vec(),
     };
     let name = match model.output() {
-        Output::ClassLogits | Output::TokenLogits => "logits",
-        Output::HiddenStates => "hidden",
+        ModelOutput::ClassLogits | ModelOutput::TokenLogits => "logits",
+        ModelOutput::HiddenStates => "hidden",
     };
     let values = calib::hidden::values(answer);
     let views = [

@@ -2,6 +2,7 @@
 
 use crate::{SourceError, Tensor32, WeightSource};
 use quantizers::formats::{ArtifactReader, FormatError};
+use quantizers::grid::InputQuantizer;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
@@ -103,6 +104,11 @@ impl WeightSource for Artifact {
 
     fn names(&self) -> Vec<String> {
         self.reader.names()
+    }
+
+    fn input_quantizer(&self, layer: &str) -> Result<Option<InputQuantizer>, SourceError> {
+        let found = self.reader.input_quantizer(layer);
+        found.map_err(|error| self.source_error(error))
     }
 }
 

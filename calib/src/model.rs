@@ -54,7 +54,7 @@ impl LayerSpec {
 
 /// What the last stage returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Output {
+pub enum ModelOutput {
     /// Next-token logits `[batch, tokens, vocabulary]`; the last stage works position by position.
     TokenLogits,
     /// Class logits `[batch, 1, classes]`.
@@ -74,7 +74,7 @@ pub trait Model: Send + Sync {
     /// Short name of a stage for progress: `embedding`, `block 3`, `head`.
     fn stage_name(&self, stage: usize) -> String;
     /// What the last stage returns.
-    fn output(&self) -> Output;
+    fn output(&self) -> ModelOutput;
     /// Every tensor a stage reads, for missing/unused checks and for copying.
     fn tensors(&self, stage: usize) -> &[TensorSpec];
     /// The names of [`Model::tensors`].

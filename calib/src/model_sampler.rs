@@ -3,7 +3,7 @@
 use crate::data::{DataError, TokenSampler};
 use crate::key_value_cache::KeyValueCache;
 use crate::sampling::{generator, unit};
-use crate::{Hidden, Model, Output, Stage, StageError, WeightSource};
+use crate::{Hidden, Model, ModelOutput, Stage, StageError, WeightSource};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
@@ -49,9 +49,9 @@ impl<'a> ModelSampler<'a> {
     /// Size of the vocabulary, for models that predict tokens and have room for `length` of them.
     fn check(&self, length: usize) -> Result<u32, DataError> {
         let found = match self.model.output() {
-            Output::TokenLogits => None,
-            Output::ClassLogits => Some("predicts classes"),
-            Output::HiddenStates => Some("returns hidden states"),
+            ModelOutput::TokenLogits => None,
+            ModelOutput::ClassLogits => Some("predicts classes"),
+            ModelOutput::HiddenStates => Some("returns hidden states"),
         };
         if let Some(found) = found {
             return Err(DataError::NotADecoder { found });

@@ -1,5 +1,6 @@
 //! "Give me tensor NAME as f32": the only way weights reach a model.
 
+use quantizers::grid::InputQuantizer;
 use quantizers::nearest::closest_name;
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -29,6 +30,14 @@ pub trait WeightSource: Send + Sync {
     }
     /// All tensor names, sorted.
     fn names(&self) -> Vec<String>;
+    /// How the inputs of the linear layer `layer` are rounded when the model runs; nothing where they stay
+    /// floats.
+    ///
+    /// # Errors
+    /// A stored scale that cannot be read.
+    fn input_quantizer(&self, _layer: &str) -> Result<Option<InputQuantizer>, SourceError> {
+        Ok(None)
+    }
     /// Says that `name` is not needed for now: a mapped file may give its pages back. Reading it
     /// again stays valid.
     fn release(&self, _name: &str) {}

@@ -12,7 +12,7 @@
 mod compare;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use calib::{Checkpoint, Hidden, LayerSpec, LoadReport, Model, NoTap, Output, Tap, Tape};
+use calib::{Checkpoint, Hidden, LayerSpec, LoadReport, Model, ModelOutput, NoTap, Tap, Tape};
 use compare::{Deviations, Expected, open, outputs, tokens};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -71,7 +71,7 @@ fn check_outputs(
         "{name}: worst {:e} at {}",
         deviations.worst.0, deviations.worst.1
     );
-    if model.output() == Output::TokenLogits {
+    if model.output() == ModelOutput::TokenLogits {
         check_head_by_position(model, checkpoint, expected, device);
     }
 }

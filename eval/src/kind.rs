@@ -1,6 +1,6 @@
 //! What a model is for: decides which tasks judge it.
 
-use calib::{Model, Output};
+use calib::{Model, ModelOutput};
 use serde::{Deserialize, Serialize};
 
 /// What a model is for, from what it takes and returns.
@@ -24,11 +24,11 @@ impl ModelKind {
     pub fn of(model: &dyn Model) -> Self {
         let text = model.vocabulary().is_some();
         match model.output() {
-            Output::TokenLogits => Self::Decoder,
-            Output::ClassLogits if text => Self::TextClassifier,
-            Output::ClassLogits => Self::ImageClassifier,
-            Output::HiddenStates if text => Self::TextEncoder,
-            Output::HiddenStates => Self::ImageEncoder,
+            ModelOutput::TokenLogits => Self::Decoder,
+            ModelOutput::ClassLogits if text => Self::TextClassifier,
+            ModelOutput::ClassLogits => Self::ImageClassifier,
+            ModelOutput::HiddenStates if text => Self::TextEncoder,
+            ModelOutput::HiddenStates => Self::ImageEncoder,
         }
     }
 

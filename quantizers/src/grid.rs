@@ -14,6 +14,10 @@
 //! The library computes in the model's own type: for a bf16 model the result of EVERY step above is
 //! rounded to bf16, which moves codes of 8-bit grids. [`Grid::arithmetic`] says which type it is.
 
+mod inputs;
+
+pub use inputs::InputQuantizer;
+
 use crate::{FloatType, Granularity, MatrixRef, Uniform};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};

@@ -50,84 +50,74 @@ pub enum Pass {
 }
 
 /// Lowest and highest input.
-pub static MIN_MAX: Statistic = Statistic {
-    name: "min_max",
-    summary: "smallest and largest input over all calibration tokens",
-    shape: StatisticShape::Range,
-    pass: Pass::Forward,
-};
+pub static MIN_MAX: Statistic = Statistic::forward(
+    "min_max",
+    "smallest and largest input over all calibration tokens",
+    StatisticShape::Range,
+);
 
 /// Range that rare extremes do not widen.
-pub static PERCENTILE: Statistic = Statistic {
-    name: "percentile",
-    summary: "0.01th and 99.99th percentile of the inputs, relative resolution 1/64",
-    shape: StatisticShape::Range,
-    pass: Pass::Forward,
-};
+pub static PERCENTILE: Statistic = Statistic::forward(
+    "percentile",
+    "0.01th and 99.99th percentile of the inputs, relative resolution 1/64",
+    StatisticShape::Range,
+);
 
 /// Exponential moving average of the range of each batch.
-pub static MOVING_AVERAGE: Statistic = Statistic {
-    name: "moving_average",
-    summary: "exponential moving average (0.95) of each sequence's smallest and largest input",
-    shape: StatisticShape::Range,
-    pass: Pass::Forward,
-};
+pub static MOVING_AVERAGE: Statistic = Statistic::forward(
+    "moving_average",
+    "exponential moving average (0.95) of each sequence's smallest and largest input",
+    StatisticShape::Range,
+);
 
 /// Mean |x| of every input.
-pub static INPUT_ABS_MEAN: Statistic = Statistic {
-    name: "input_abs_mean",
-    summary: "mean |x| of every input channel",
-    shape: StatisticShape::PerInput,
-    pass: Pass::Forward,
-};
+pub static INPUT_ABS_MEAN: Statistic = Statistic::forward(
+    "input_abs_mean",
+    "mean |x| of every input channel",
+    StatisticShape::PerInput,
+);
 
 /// Largest |x| of every input.
-pub static INPUT_ABS_MAX: Statistic = Statistic {
-    name: "input_abs_max",
-    summary: "largest |x| of every input channel",
-    shape: StatisticShape::PerInput,
-    pass: Pass::Forward,
-};
+pub static INPUT_ABS_MAX: Statistic = Statistic::forward(
+    "input_abs_max",
+    "largest |x| of every input channel",
+    StatisticShape::PerInput,
+);
 
 /// Mean x^2 of every input: the diagonal of the Hessian over the number of tokens.
-pub static INPUT_MEAN_SQUARE: Statistic = Statistic {
-    name: "input_mean_square",
-    summary: "mean x^2 of every input channel",
-    shape: StatisticShape::PerInput,
-    pass: Pass::Forward,
-};
+pub static INPUT_MEAN_SQUARE: Statistic = Statistic::forward(
+    "input_mean_square",
+    "mean x^2 of every input channel",
+    StatisticShape::PerInput,
+);
 
 /// `X^T X` over all calibration tokens: no factor, no averaging, no damping.
-pub static HESSIAN: Statistic = Statistic {
-    name: "hessian",
-    summary: "X^T X over all calibration tokens",
-    shape: StatisticShape::InputByInput,
-    pass: Pass::Forward,
-};
+pub static HESSIAN: Statistic = Statistic::forward(
+    "hessian",
+    "X^T X over all calibration tokens",
+    StatisticShape::InputByInput,
+);
 
 /// Minimum, maximum, mean and mean square of every channel.
-pub static CHANNEL_RANGE: Statistic = Statistic {
-    name: "channel_range",
-    summary: "minimum, maximum, mean and mean square of every channel",
-    shape: StatisticShape::Channels,
-    pass: Pass::Forward,
-};
+pub static CHANNEL_RANGE: Statistic = Statistic::forward(
+    "channel_range",
+    "minimum, maximum, mean and mean square of every channel",
+    StatisticShape::Channels,
+);
 
 /// Whole sequences, verbatim.
-pub static SEQUENCE_SAMPLES: Statistic = Statistic {
-    name: "sequence_samples",
-    summary: "every value of the first calibration sequences, the same sequences at every point",
-    shape: StatisticShape::Samples,
-    pass: Pass::Forward,
-};
+pub static SEQUENCE_SAMPLES: Statistic = Statistic::forward(
+    "sequence_samples",
+    "every value of the first calibration sequences, the same sequences at every point",
+    StatisticShape::Samples,
+);
 
 /// Diagonal Fisher: sum over sequences of the squared gradient of the sequence's mean token loss.
-pub static FISHER: Statistic = Statistic {
-    name: "fisher",
-    summary: "diagonal Fisher: squared gradients of the loss, summed over sequences",
-    shape: StatisticShape::PerWeight,
-    pass: Pass::Backward,
-};
+pub static FISHER: Statistic = Statistic::backward(
+    "fisher",
+    "diagonal Fisher: squared gradients of the loss, summed over sequences",
+    StatisticShape::PerWeight,
+);
 
 /// Every statistic.
 pub static STATISTICS: &[&Statistic] = &[
@@ -144,6 +134,25 @@ pub static STATISTICS: &[&Statistic] = &[
 ];
 
 impl Statistic {
+    /// Measured in the forward pass.
+    const fn forward(name: &'static str, summary: &'static str, shape: StatisticShape) -> Self {
+        let pass = Pass::Forward;
+        Self {
+            name,
+            summary,
+            shape,
+            pass,
+        }
+    }
+
+    /// Measured in the backward pass.
+    const fn backward(name: &'static str, summary: &'static str, shape: StatisticShape) -> Self {
+        Self {
+            pass: Pass::Backward,
+            ..Self::forward(name, summary, shape)
+        }
+    }
+
     /// The statistic called `name`.
     pub fn find(name: &str) -> Option<&'static Self> {
         STATISTICS

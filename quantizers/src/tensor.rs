@@ -18,7 +18,7 @@ pub use codebook::Codebook;
 pub use digest::Digest;
 pub use invalid::InvalidTensor;
 pub use matrix::{Encoding, QuantizedTensor};
-pub use scheme::{Activations, Scheme, SchemeKind};
+pub use scheme::{InputGrid, Scheme, SchemeKind};
 pub use sparse::Csr;
 pub use storage::{FloatType, Granularity};
 pub use uniform::Uniform;

@@ -56,7 +56,7 @@ impl Case {
         let mut scheme = plan.scheme.clone();
         if self.scheme["format"] == "int-quantized" {
             let inputs = &self.scheme["input_activations"];
-            scheme.activations = Some(quantizers::tensor::Activations {
+            scheme.inputs = Some(quantizers::tensor::InputGrid {
                 bits: 8,
                 symmetric: inputs["symmetric"] == true,
                 dynamic: inputs["dynamic"] == true,
@@ -204,7 +204,7 @@ fn models_of_the_library_open_with_patterns_classes_and_mixed_formats() {
         assert_eq!(query.scheme.symmetric, symmetric);
         let down = &reader.layers()["model.layers.0.mlp.down_proj"];
         assert_eq!((down.rows, down.cols, down.scheme.bits), (64, 128, 8));
-        assert!(down.scheme.activations.is_some_and(|inputs| inputs.dynamic));
+        assert!(down.scheme.inputs.is_some_and(|inputs| inputs.dynamic));
         assert!(
             reader
                 .names()
@@ -227,7 +227,7 @@ fn models_of_the_library_open_with_patterns_classes_and_mixed_formats() {
         for (layer, stored) in reader.layers() {
             let tensor = reader.layer(layer).unwrap();
             assert!(matches!(tensor.encoding, Encoding::Uniform(_)));
-            if stored.scheme.activations.is_some() && !symmetric {
+            if stored.scheme.inputs.is_some() && !symmetric {
                 continue;
             }
             for entry in format.encode(&tensor, &stored.scheme).unwrap() {

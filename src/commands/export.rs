@@ -8,8 +8,8 @@ use ::eval::report::figures;
 use calib::artifact::Artifact;
 use calib::open_model;
 use quantizers::formats::{
-    ArtifactReader, ArtifactWriter, FORMATS, Format, FormatError, WriterOptions, Written, find,
-    verify,
+    ArtifactReader, ArtifactWriter, FORMATS, Format, FormatError, StoredLayer, WriterOptions,
+    Written, find, verify,
 };
 use quantizers::nearest::{did_you_mean, nearest};
 use serde_json::{Map, Value, json};
@@ -46,6 +46,12 @@ pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<(), Err
                 )
                 .with_hint("`--format dense` holds everything")
             })?;
+    }
+    let rounded = |layer: &StoredLayer| layer.scheme.inputs.is_some();
+    if format.decoder().is_none() && reader.layers().values().any(rounded) {
+        progress.warn(
+            "the inputs of layers are quantized too when this model runs; a dense file cannot say so, and what reads it gives other scores",
+        );
     }
     let written = write(args, &reader, format, progress)?;
     verify(&args.output, &written.expected).map_err(|error| Error::Verification {

@@ -170,7 +170,11 @@ fn scheme(stored: &StoredLayer) -> String {
         }
     };
     let sparse = if scheme.outliers { " + sparse" } else { "" };
-    format!("{} {}b {dense}{sparse}", scheme.method, scheme.bits)
+    let inputs = match scheme.inputs {
+        Some(inputs) => format!(", inputs {}b", inputs.bits),
+        None => String::new(),
+    };
+    format!("{} {}b {dense}{sparse}{inputs}", scheme.method, scheme.bits)
 }
 
 fn one(open: &OpenModel, name: &str, json: bool) -> Result<(), Error> {

@@ -1,16 +1,26 @@
-//! `quench report`: renders report.md and report.html again from report.json.
+//! `quench report`: renders report.md and report.html again from report.json, or compares several artifacts of
+//! one model.
 
-use super::{print, print_json, summary, write_report};
+use super::{check_output, print, print_json, summary, write_report};
 use crate::Error;
 use crate::args::ReportArgs;
-use eval::report;
+use eval::report::{self, Comparison, Report};
+use std::path::Path;
 
-/// Reads report.json, renders the other two files and prints the report.
+/// Reads report.json, renders the other two files and prints the report; of several folders prints one table,
+/// and writes it where `-o` says.
 ///
 /// # Errors
-/// A folder without a readable report, or one that cannot be written.
+/// A folder without a readable report, reports of different models, a folder that cannot be written.
 pub fn run(args: &ReportArgs, json: bool) -> Result<(), Error> {
-    let path = args.folder.join(report::JSON_FILE);
+    match &args.folders[..] {
+        [folder] => render(folder, args, json),
+        folders => compare(folders, args, json),
+    }
+}
+
+fn read(folder: &Path) -> Result<Report, Error> {
+    let path = folder.join(report::JSON_FILE);
     if !path.is_file() {
         return Err(Error::NotFound {
             what: "report",
@@ -18,23 +28,49 @@ pub fn run(args: &ReportArgs, json: bool) -> Result<(), Error> {
             hint: Some("`quench quantize`, and `quench eval` with `-o`, write one".to_owned()),
         });
     }
-    let read = report::read(&path)
-        .map_err(|error| Error::io(format!("cannot read report `{}`", path.display()), error))?;
+    report::read(&path)
+        .map_err(|error| Error::io(format!("cannot read report `{}`", path.display()), error))
+}
+
+fn render(folder: &Path, args: &ReportArgs, json: bool) -> Result<(), Error> {
+    let read = read(folder)?;
     let output = if let Some(output) = &args.output {
         write_report(&read, output, args.force)?;
         output
     } else {
-        report::write_renderings(&read, &args.folder).map_err(|error| {
+        report::write_renderings(&read, folder).map_err(|error| {
             Error::io(
-                format!("cannot write the report to `{}`", args.folder.display()),
+                format!("cannot write the report to `{}`", folder.display()),
                 error,
             )
         })?;
-        &args.folder
+        folder
     };
     if json {
         print_json(&read)
     } else {
         print(&summary::render(&read, Some(output)))
     }
+}
+
+fn compare(folders: &[std::path::PathBuf], args: &ReportArgs, json: bool) -> Result<(), Error> {
+    let mut reports = Vec::new();
+    for folder in folders {
+        reports.push((folder.display().to_string(), read(folder)?));
+    }
+    let comparison = Comparison::of(reports)
+        .map_err(|error| Error::mismatch("these reports cannot be compared", error))?;
+    if let Some(output) = &args.output {
+        check_output(output, args.force)?;
+        let failed = |error| {
+            let message = format!("cannot write the comparison to `{}`", output.display());
+            Error::io(message, error)
+        };
+        fs_err::create_dir_all(output).map_err(|error| failed(error.into()))?;
+        report::write_comparison(&comparison, output).map_err(failed)?;
+    }
+    if json {
+        return print_json(&comparison);
+    }
+    print(&summary::table(&comparison.table(), 1))
 }

@@ -63,29 +63,35 @@ fn scores(text: &mut String, scores: &[Score]) {
         "95 % interval",
         "samples",
     ];
-    let mut rows: Vec<[String; 7]> = vec![head.map(str::to_owned)];
-    rows.extend(scores.iter().map(row));
-    let widths: Vec<usize> = (0..head.len())
-        .map(|column| {
-            rows.iter()
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
-    for row in &rows {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(&widths)
-            .enumerate()
-            .map(|(column, (cell, width))| match column {
-                0 | 1 => format!("{cell:<width$}"),
-                _ => format!("{cell:>width$}"),
+    let mut rows: Vec<Vec<String>> = vec![head.map(str::to_owned).into()];
+    rows.extend(scores.iter().map(|score| row(score).into()));
+    text.push_str(&table(&rows, 2));
+    text.push('\n');
+}
+
+/// `rows` in columns as wide as they must be, the first `left` of them aligned left.
+pub(super) fn table(rows: &[Vec<String>], left: usize) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).enumerate();
+        let cells: Vec<String> = cells
+            .map(|(column, (cell, width))| {
+                if column < left {
+                    format!("{cell:<width$}")
+                } else {
+                    format!("{cell:>width$}")
+                }
             })
             .collect();
         let _ = writeln!(text, "{}", cells.join("  ").trim_end());
     }
-    text.push('\n');
+    text
 }
 
 fn row(score: &Score) -> [String; 7] {

@@ -161,9 +161,10 @@ impl PlanError {
                 "without `[nonlinear]` and `[activations]` the rules quantize weights only"
                     .to_owned(),
             ),
-            Self::IntegerLayer { .. } => {
-                Some("`method = \"rtn\"` without `group_size` gives that".to_owned())
-            }
+            Self::IntegerLayer { .. } => Some(
+                "`method = \"rtn\"` without `group_size` and `activation_bits` gives that"
+                    .to_owned(),
+            ),
             Self::IntegerFormat { .. } => Some("`format = \"quench\"` does".to_owned()),
             Self::Evaluation { hint, .. } => hint.clone(),
             Self::Data { .. } => Some(

@@ -184,6 +184,12 @@ pub(super) fn check_rule(
     if scheme.outliers {
         return refuse("outlier_fraction", "outliers".to_owned());
     }
+    if scheme.inputs.is_some() {
+        return refuse(
+            "activation_bits",
+            "a grid of its own for its inputs".to_owned(),
+        );
+    }
     if !scheme.symmetric {
         return refuse("symmetric", "zero points".to_owned());
     }

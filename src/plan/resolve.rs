@@ -9,7 +9,7 @@ use super::{
 };
 use crate::recipe::{Overrides, Recipe, builtin};
 use quantizers::integer::compile::Encoder;
-use quantizers::statistics::{HESSIAN, INPUT_MEAN_SQUARE, Pass};
+use quantizers::statistics::{FISHER, HESSIAN, INPUT_MEAN_SQUARE, Pass};
 use quantizers::{Sequential, Stat};
 use std::collections::BTreeSet;
 
@@ -86,6 +86,11 @@ impl Recipe {
         );
         let runs = !transforms.is_empty();
         let calibration = self.calibration_plan(model, &layers, &measured, runs)?;
+        notes.extend(
+            calibration
+                .as_ref()
+                .and_then(|planned| not_kept(planned, runs)),
+        );
         if let Some(asked) = &self.integer {
             let encoder = integer::encoder(asked, model)?;
             notes.extend(integer::notes(asked, &encoder, &self.calibration.data));
@@ -214,4 +219,21 @@ impl Recipe {
             statistics,
         }))
     }
+}
+
+/// What `keep_statistics` cannot keep: statistics of weights that change on the way are of no use to another
+/// run.
+fn not_kept(planned: &PlannedCalibration, rewritten: bool) -> Option<String> {
+    let changing = rewritten || planned.sequential != Sequential::No;
+    let gradients = planned.statistics.iter().any(|name| name == FISHER.name);
+    let kept = if gradients {
+        "only `fisher`"
+    } else {
+        "nothing"
+    };
+    (planned.keep_statistics && changing).then(|| {
+        format!(
+            "`keep_statistics` keeps {kept}: the rest is measured with weights that this run changes"
+        )
+    })
 }

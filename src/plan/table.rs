@@ -133,7 +133,7 @@ fn layers(text: &mut String, layers: &[PlannedLayer]) {
     }
 }
 
-/// `group 128`, `channel`, `codebook`, with `+ sparse`.
+/// `group 128`, `channel`, `codebook`, with `+csr` for a sparse part and `a8` for inputs on a grid of 8 bits.
 fn scheme(layer: &PlannedLayer) -> String {
     let dense = match (layer.plan.scheme.kind, layer.plan.scheme.granularity) {
         (SchemeKind::Codebook, _) => "codebook".to_owned(),
@@ -141,11 +141,16 @@ fn scheme(layer: &PlannedLayer) -> String {
         (SchemeKind::Uniform, Granularity::Channel) => "channel".to_owned(),
         (SchemeKind::Uniform, Granularity::Group(size)) => format!("group {size}"),
     };
-    if layer.plan.scheme.outliers {
-        format!("{dense}+csr")
+    let sparse = if layer.plan.scheme.outliers {
+        "+csr"
     } else {
-        dense
-    }
+        ""
+    };
+    let inputs = match layer.plan.scheme.inputs {
+        Some(inputs) => format!(" a{}", inputs.bits),
+        None => String::new(),
+    };
+    format!("{dense}{sparse}{inputs}")
 }
 
 fn footer(text: &mut String, plan: &Plan) {

@@ -212,3 +212,22 @@ fn a_task_for_another_kind_of_model_is_refused() {
     );
     assert_eq!(hint, "task `perplexity` does");
 }
+
+#[test]
+fn what_cannot_be_kept_is_said() {
+    let told = |rule: &str| {
+        let text = format!("[calibration]\nkeep_statistics = true\n{rule}");
+        let notes = plan(&text).unwrap().notes;
+        notes
+            .into_iter()
+            .find(|note| note.starts_with("`keep_statistics`"))
+    };
+    let rule = "[[layers]]\nmatch = \"*\"\nmethod = \"gptq\"\nbits = 4\n";
+    let nothing = told(rule).unwrap();
+    assert!(
+        nothing.starts_with("`keep_statistics` keeps nothing"),
+        "{nothing}"
+    );
+    let rule = "[[layers]]\nmatch = \"*\"\nmethod = \"squeezellm\"\nbits = 4\n";
+    assert_eq!(told(rule), None);
+}

@@ -11,48 +11,29 @@ pub struct BuiltinRecipe {
     pub text: &'static str,
 }
 
+/// The file `recipes/NAME.toml`.
+macro_rules! recipe {
+    ($name:literal) => {
+        BuiltinRecipe {
+            name: $name,
+            text: include_str!(concat!("../../recipes/", $name, ".toml")),
+        }
+    };
+}
+
 /// Every built-in recipe, in the order `quench list recipes` prints them.
 pub static BUILTIN: &[BuiltinRecipe] = &[
-    BuiltinRecipe {
-        name: "w8",
-        text: include_str!("../../recipes/w8.toml"),
-    },
-    BuiltinRecipe {
-        name: "w4",
-        text: include_str!("../../recipes/w4.toml"),
-    },
-    BuiltinRecipe {
-        name: "w4-awq",
-        text: include_str!("../../recipes/w4-awq.toml"),
-    },
-    BuiltinRecipe {
-        name: "w3",
-        text: include_str!("../../recipes/w3.toml"),
-    },
-    BuiltinRecipe {
-        name: "squeeze-4",
-        text: include_str!("../../recipes/squeeze-4.toml"),
-    },
-    BuiltinRecipe {
-        name: "squeeze-3",
-        text: include_str!("../../recipes/squeeze-3.toml"),
-    },
-    BuiltinRecipe {
-        name: "squeeze-3-sparse",
-        text: include_str!("../../recipes/squeeze-3-sparse.toml"),
-    },
-    BuiltinRecipe {
-        name: "squeeze-2-sparse",
-        text: include_str!("../../recipes/squeeze-2-sparse.toml"),
-    },
-    BuiltinRecipe {
-        name: "int8-integer-only",
-        text: include_str!("../../recipes/int8-integer-only.toml"),
-    },
-    BuiltinRecipe {
-        name: "w4a8-integer-only",
-        text: include_str!("../../recipes/w4a8-integer-only.toml"),
-    },
+    recipe!("w8"),
+    recipe!("w4"),
+    recipe!("w4-awq"),
+    recipe!("w3"),
+    recipe!("w8a8"),
+    recipe!("squeeze-4"),
+    recipe!("squeeze-3"),
+    recipe!("squeeze-3-sparse"),
+    recipe!("squeeze-2-sparse"),
+    recipe!("int8-integer-only"),
+    recipe!("w4a8-integer-only"),
 ];
 
 impl BuiltinRecipe {

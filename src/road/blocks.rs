@@ -21,6 +21,7 @@ use calib::running::walk::StageWalk;
 use calib::{Forward, LayerSpec, WeightSource};
 use eval::report::{LayerFacts, WeightHistogram};
 use quantizers::formats::ArtifactWriter;
+use quantizers::grid::InputQuantizer;
 use quantizers::transforms::ConfiguredTransform;
 use quantizers::{Quantizer, Sequential};
 use std::collections::{BTreeMap, BTreeSet};
@@ -251,6 +252,9 @@ impl<'a> Blocks<'a> {
                 let layer = &self.layers[index];
                 let (shape, values) = result.into_checkpoint_layout(layer.planned);
                 overlay.set(&layer.spec.weight_name(), shape, values);
+                if let Some(inputs) = layer.planned.plan.scheme.inputs {
+                    overlay.round_inputs(&layer.spec.name, InputQuantizer::per_token(inputs));
+                }
                 changed.push(layer.spec.weight_name());
             }
         }

@@ -1,13 +1,13 @@
 //! The road of integer-only models: calibrate every activation, compile, write the program.
 
-use super::activations::Activations;
+use super::calibration_inputs::CalibrationInputs;
 use super::layer_source::LayerSource;
 use super::{Clock, evaluate, report, synthetic_ranges, write};
 use crate::Error;
 use crate::model::OpenModel;
 use crate::plan::{PlannedInteger, QuantizeRequest};
 use crate::progress::Progress;
-use calib::{Forward, Output};
+use calib::{Forward, ModelOutput};
 use eval::report::{CandidateFacts, LayerFacts, Report, SlotFacts};
 use eval::runner::Pooling;
 use eval::subject::InputFiles;
@@ -30,7 +30,7 @@ pub(super) fn run(
     let device = request.machine.device.open()?;
     let forward = Forward::new(model.model.as_ref(), model.weights(), device);
     let activations = clock.stage("calibrate", || {
-        Activations::prepare(model, &forward, request, progress)
+        CalibrationInputs::prepare(model, &forward, request, progress)
     })?;
     let options = Options {
         pooling: pooling(model)?,
@@ -86,7 +86,7 @@ fn compile_with(
 /// How an embedding is made of the states, where the folder says so (sentence-transformers); a bare
 /// encoder returns its states.
 fn pooling(model: &OpenModel) -> Result<Option<compile::Pooling>, Error> {
-    let is_embedding = model.model.output() == Output::HiddenStates
+    let is_embedding = model.model.output() == ModelOutput::HiddenStates
         && model.model.vocabulary().is_some()
         && model.folder.join("modules.json").is_file();
     if !is_embedding {

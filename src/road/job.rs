@@ -156,6 +156,7 @@ impl LayerResult {
                 Granularity::Group(size) => Some(size),
                 Granularity::Tensor | Granularity::Channel => None,
             },
+            input_bits: planned.plan.scheme.inputs.map(|inputs| inputs.bits),
             damage_share: None,
         }
     }

@@ -1,6 +1,6 @@
 //! What the compile step asks for: tensors of the checkpoint, statistics, quantized weights.
 
-use super::activations::Activations;
+use super::calibration_inputs::CalibrationInputs;
 use super::job::{LayerResult, layer_seed};
 use super::report::WorstLayers;
 use crate::Error;
@@ -21,7 +21,7 @@ use std::time::Instant;
 pub(super) struct LayerSource<'a> {
     model: &'a OpenModel,
     request: &'a QuantizeRequest,
-    activations: &'a Activations<'a>,
+    activations: &'a CalibrationInputs<'a>,
     quantizers: Vec<Box<dyn Quantizer>>,
     progress: &'a Progress,
     track: Track,
@@ -39,7 +39,7 @@ impl<'a> LayerSource<'a> {
     pub(super) fn new(
         model: &'a OpenModel,
         request: &'a QuantizeRequest,
-        activations: &'a Activations<'a>,
+        activations: &'a CalibrationInputs<'a>,
         progress: &'a Progress,
     ) -> Result<Self, Error> {
         let plan = &request.plan;

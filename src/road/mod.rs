@@ -1,6 +1,6 @@
 //! The road a checkpoint travels, one file per stage.
 
-mod activations;
+mod calibration_inputs;
 mod blocks;
 mod calibration;
 mod data;

@@ -18,15 +18,52 @@ use quantizers::formats::Written;
 /// Layers whose histograms the report shows.
 const SHOWN: usize = 3;
 
-/// The layers with the lowest weight SQNR, worst first.
+/// The layers that lost most, worst first: by share of the damage where every layer has one, else by the
+/// SQNR of the weight.
 #[derive(Default)]
-pub(super) struct WorstLayers(Vec<(f64, WeightHistogram)>);
+pub(super) struct WorstLayers {
+    /// By weighted error.
+    damage: Worst,
+    /// By SQNR.
+    noise: Worst,
+    /// A layer without a weighted error came by.
+    incomplete: bool,
+}
+
+/// The layers of the lowest figures.
+#[derive(Default)]
+struct Worst(Vec<(f64, WeightHistogram)>);
 
 impl WorstLayers {
     /// Takes a layer in if it is among the worst.
     pub(super) fn offer(&mut self, planned: &PlannedLayer, done: &LayerResult) {
-        let Some(sqnr) = done.sqnr_db else { return };
-        let place = self.0.partition_point(|(other, _)| *other <= sqnr);
+        self.incomplete |= done.weighted_error.is_none();
+        if let Some(error) = done.weighted_error {
+            self.damage.offer(-error, planned, done);
+        }
+        if let Some(sqnr) = done.sqnr_db {
+            self.noise.offer(sqnr, planned, done);
+        }
+    }
+
+    /// The histograms, worst first.
+    pub(super) fn into_inner(self) -> Vec<WeightHistogram> {
+        let worst = if self.incomplete {
+            self.noise
+        } else {
+            self.damage
+        };
+        worst
+            .0
+            .into_iter()
+            .map(|(_, histogram)| histogram)
+            .collect()
+    }
+}
+
+impl Worst {
+    fn offer(&mut self, figure: f64, planned: &PlannedLayer, done: &LayerResult) {
+        let place = self.0.partition_point(|(other, _)| *other <= figure);
         if place >= SHOWN {
             return;
         }
@@ -34,14 +71,9 @@ impl WorstLayers {
         if let Some(histogram) =
             WeightHistogram::worst_row(&planned.name, &done.weight, &done.decoded, rows)
         {
-            self.0.insert(place, (sqnr, histogram));
+            self.0.insert(place, (figure, histogram));
             self.0.truncate(SHOWN);
         }
-    }
-
-    /// The histograms, worst first.
-    pub(super) fn into_inner(self) -> Vec<WeightHistogram> {
-        self.0.into_iter().map(|(_, histogram)| histogram).collect()
     }
 }
 

@@ -47,7 +47,9 @@ impl<'a> StoredStatistics<'a> {
             let store = StatsStore::open(scratch.path(), &Key::default());
             (store.map_err(|error| failed(error.into()))?, Some(scratch))
         };
-        if planned.keep_statistics && planned.sequential == Sequential::No {
+        // Of weights that change on the way nothing is kept.
+        let fixed = planned.sequential == Sequential::No && request.plan.transforms.is_empty();
+        if planned.keep_statistics && fixed {
             watched(progress, "calibrate", |report| {
                 collect(forward, calibration.batches(), wants, &store, report)
             })

@@ -1,7 +1,7 @@
 //! How far synthetic data reaches beside the data a program is calibrated on.
 
-use super::activations::{Activations, walked_magnitudes};
 use super::calibration::{self, Calibration};
+use super::calibration_inputs::{CalibrationInputs, walked_magnitudes};
 use crate::Error;
 use crate::model::OpenModel;
 use crate::plan::{PlannedCalibration, QuantizeRequest, SYNTHETIC};
@@ -21,7 +21,7 @@ const SAMPLES: usize = 128;
 pub(super) fn compare(
     model: &OpenModel,
     forward: &Forward<'_>,
-    activations: &Activations<'_>,
+    activations: &CalibrationInputs<'_>,
     request: &QuantizeRequest,
     progress: &Progress,
 ) -> Result<CalibrationFacts, Error> {

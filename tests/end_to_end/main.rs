@@ -2,11 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod compensation;
 mod encoders;
+mod inputs;
 mod integer;
 mod readme;
+mod reference;
 mod road;
 mod squeezellm;
+mod statistics;
 mod transforms;
 
 use std::path::{Path, PathBuf};

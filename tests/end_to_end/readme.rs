@@ -11,9 +11,11 @@ const ENCODERS_END: &str = "<!-- encoders: end -->";
 const INTEGER_RECIPES: [&str; 2] = ["int8-integer-only", "w4a8-integer-only"];
 const SMOLLM2_BEGIN: &str = "<!-- smollm2: begin -->";
 const SMOLLM2_END: &str = "<!-- smollm2: end -->";
-const RECIPES: [&str; 7] = [
+const RECIPES: [&str; 9] = [
     "w8",
+    "w8a8",
     "w4",
+    "w4-awq",
     "w3",
     "squeeze-4",
     "squeeze-3",
@@ -21,9 +23,11 @@ const RECIPES: [&str; 7] = [
     "squeeze-2-sparse",
 ];
 /// The same without the recipe that is for study only: at this size its output is noise.
-const SMOLLM2_RECIPES: [&str; 6] = [
+const SMOLLM2_RECIPES: [&str; 8] = [
     "w8",
+    "w8a8",
     "w4",
+    "w4-awq",
     "w3",
     "squeeze-4",
     "squeeze-3",

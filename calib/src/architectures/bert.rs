@@ -12,7 +12,7 @@
 //! pooler in the checkpoint goes unused.
 
 use super::{Architecture, Config, StageSpec, StagedModel, block_count, divided, prefix};
-use crate::{Model, ModelError, Output, WeightSource};
+use crate::{Model, ModelError, ModelOutput, WeightSource};
 use quantizers::graph::{
     AttentionNode, BlockNode, FeedForwardNode, HeadNode, LinearNode, NormNode, NormPlacement,
     Pattern, Positions, Projection, QkvNode, TensorSpec, TokenInputNode,
@@ -95,9 +95,9 @@ impl Architecture for Bert {
             }));
         }
         let output = if classifies {
-            Output::ClassLogits
+            ModelOutput::ClassLogits
         } else {
-            Output::HiddenStates
+            ModelOutput::HiddenStates
         };
         let model = StagedModel::new(self.name(), output, stages);
         Ok(Box::new(model.with_text(vocabulary, positions)))

@@ -8,7 +8,7 @@
 //! | final norm, head | `ln_f`, `lm_head` (or the token table) |
 
 use super::{Architecture, Config, StageSpec, StagedModel, block_count, divided, prefix};
-use crate::{Model, ModelError, Output, WeightSource};
+use crate::{Model, ModelError, ModelOutput, WeightSource};
 use quantizers::graph::{
     AttentionNode, BlockNode, FeedForwardNode, HeadNode, LinearNode, NormNode, NormPlacement,
     Pattern, Positions, Projection, QkvNode, TensorSpec, TokenInputNode,
@@ -82,9 +82,9 @@ impl Architecture for Gpt2 {
             projection,
         }));
         let output = if base {
-            Output::HiddenStates
+            ModelOutput::HiddenStates
         } else {
-            Output::TokenLogits
+            ModelOutput::TokenLogits
         };
         let model = StagedModel::new(self.name(), output, stages);
         Ok(Box::new(model.with_text(vocabulary, positions)))

@@ -10,7 +10,7 @@
 
 use super::rope_parameters::rope;
 use super::{Architecture, Config, StageSpec, StagedModel, block_count, divided, prefix};
-use crate::{Model, ModelError, Output, WeightSource};
+use crate::{Model, ModelError, ModelOutput, WeightSource};
 use quantizers::graph::{
     Activation, AttentionNode, BlockNode, FeedForwardNode, HeadNode, LinearNode, NormNode,
     NormPlacement, Pattern, Positions, Projection, QkvNode, RopeNode, TensorSpec, TokenInputNode,
@@ -67,8 +67,8 @@ impl Architecture for Llama {
             projection: shape.head(),
         }));
         let output = match shape.head {
-            Head::None => Output::HiddenStates,
-            Head::Own | Head::Tied => Output::TokenLogits,
+            Head::None => ModelOutput::HiddenStates,
+            Head::Own | Head::Tied => ModelOutput::TokenLogits,
         };
         let model = StagedModel::new(self.name(), output, stages);
         Ok(Box::new(

@@ -1,7 +1,7 @@
 //! The one implementation of [`Model`]: a list of stage specifications.
 
 use crate::layers::Loader;
-use crate::model::{Output, Point};
+use crate::model::{ModelOutput, Point};
 use crate::{LayerSpec, Model, Stage, StageError, WeightSource};
 use burn::tensor::Device;
 use quantizers::graph::{Graph, StageNode, TensorSpec};
@@ -25,7 +25,7 @@ pub struct StagedModel {
     tensors: Vec<Vec<TensorSpec>>,
     layers: Vec<LayerSpec>,
     points: Vec<Vec<Point>>,
-    output: Output,
+    output: ModelOutput,
     vocabulary: Option<usize>,
 }
 
@@ -33,7 +33,7 @@ impl StagedModel {
     /// The model of family `architecture` that runs `stages` one after the other.
     pub fn new(
         architecture: &'static str,
-        output: Output,
+        output: ModelOutput,
         stages: Vec<Box<dyn StageSpec>>,
     ) -> Self {
         let mut tensors = Vec::with_capacity(stages.len());
@@ -94,7 +94,7 @@ impl Model for StagedModel {
         self.graph.stages[stage].name()
     }
 
-    fn output(&self) -> Output {
+    fn output(&self) -> ModelOutput {
         self.output
     }
 

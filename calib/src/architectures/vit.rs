@@ -12,7 +12,7 @@
 //! Without a classifier the final norm's output is the result, and a pooler goes unused.
 
 use super::{Architecture, Config, StageSpec, StagedModel, block_count, divided, prefix};
-use crate::{Model, ModelError, Output, WeightSource};
+use crate::{Model, ModelError, ModelOutput, WeightSource};
 use quantizers::graph::{
     AttentionNode, BlockNode, FeedForwardNode, HeadNode, LinearNode, NormNode, NormPlacement,
     PatchInputNode, Pattern, Positions, Projection, QkvNode, TensorSpec,
@@ -78,9 +78,9 @@ impl Architecture for Vit {
             projection,
         }));
         let output = if classifies {
-            Output::ClassLogits
+            ModelOutput::ClassLogits
         } else {
-            Output::HiddenStates
+            ModelOutput::HiddenStates
         };
         Ok(Box::new(StagedModel::new(self.name(), output, stages)))
     }

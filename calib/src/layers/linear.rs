@@ -1,10 +1,11 @@
-//! A linear layer: `y = x Wᵀ + b`.
+//! A linear layer: `y = x Wᵀ + b`, with `x` rounded first where the source of the weights says so.
 
 use super::weight::Weight;
 use super::{Loader, fused};
 use crate::{SourceError, Tap};
 use burn::tensor::Tensor;
 use quantizers::graph::LinearNode;
+use quantizers::grid::InputQuantizer;
 
 /// A linear layer with its weights.
 #[derive(Debug, Clone)]
@@ -13,6 +14,7 @@ pub struct Linear {
     output_point: String,
     weight: Weight,
     bias: Option<Tensor<1>>,
+    inputs: Option<InputQuantizer>,
 }
 
 impl Linear {
@@ -27,16 +29,21 @@ impl Linear {
             bias: bias.map(|bias| loader.read(&bias)).transpose()?,
             input_point: node.input_point.clone(),
             output_point: node.output_point(),
+            inputs: loader.input_quantizer(&node.name)?,
         })
     }
 
-    /// Shows `input` to `tap` at this layer's input point. Called once for layers that share it.
+    /// Shows `input` to `tap` at this layer's input point, before any rounding. Called once for layers that share it.
     pub fn observe(&self, input: &Tensor<3>, tap: &mut dyn Tap) {
         tap.observe(&self.input_point, input);
     }
 
-    /// `[batch, tokens, cols]` to `[batch, tokens, rows]`, shown to `tap` at this layer's output point.
+    /// `[batch, tokens, cols]` to `[batch, tokens, rows]`; the output is shown to `tap` at this layer's output point.
     pub fn forward(&self, input: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
+        let input = match self.inputs {
+            Some(quantizer) => fused::round_inputs(quantizer, input),
+            None => input,
+        };
         let output = fused::linear(input, &self.weight, self.bias.as_ref());
         tap.pass(&self.output_point, output)
     }

@@ -4,6 +4,7 @@ use crate::weight_source::Tensor32;
 use crate::{SourceError, WeightSource};
 use burn::tensor::{Device, Tensor, TensorData};
 use quantizers::graph::TensorSpec;
+use quantizers::grid::InputQuantizer;
 
 /// Reads the tensors of one stage onto a device.
 #[derive(Clone, Copy)]
@@ -21,6 +22,14 @@ impl<'a> Loader<'a> {
     /// The device tensors are read onto.
     pub fn device(&self) -> &'a Device {
         self.device
+    }
+
+    /// How the inputs of the linear layer `layer` are rounded.
+    ///
+    /// # Errors
+    /// A stored scale that cannot be read.
+    pub fn input_quantizer(&self, layer: &str) -> Result<Option<InputQuantizer>, SourceError> {
+        self.source.input_quantizer(layer)
     }
 
     /// Reads a tensor of `D` dimensions; no gradient is tracked for it.

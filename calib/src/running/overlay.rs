@@ -2,6 +2,7 @@
 //! the checkpoint.
 
 use crate::{SourceError, Tensor32, WeightSource};
+use quantizers::grid::InputQuantizer;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub struct Changed {
 pub struct Overlay<'a> {
     base: &'a dyn WeightSource,
     changed: BTreeMap<String, Changed>,
+    inputs: BTreeMap<String, InputQuantizer>,
 }
 
 impl<'a> Overlay<'a> {
@@ -28,6 +30,7 @@ impl<'a> Overlay<'a> {
         Self {
             base,
             changed: BTreeMap::new(),
+            inputs: BTreeMap::new(),
         }
     }
 
@@ -41,6 +44,11 @@ impl<'a> Overlay<'a> {
     /// Takes a change back; returns it.
     pub fn unset(&mut self, name: &str) -> Option<Changed> {
         self.changed.remove(name)
+    }
+
+    /// Rounds the inputs of `layer` from now on.
+    pub fn round_inputs(&mut self, layer: &str, quantizer: InputQuantizer) {
+        self.inputs.insert(layer.to_owned(), quantizer);
     }
 
     /// What is changed, by name.
@@ -71,6 +79,13 @@ impl WeightSource for Overlay<'_> {
 
     fn names(&self) -> Vec<String> {
         self.base.names()
+    }
+
+    fn input_quantizer(&self, layer: &str) -> Result<Option<InputQuantizer>, SourceError> {
+        match self.inputs.get(layer) {
+            Some(quantizer) => Ok(Some(*quantizer)),
+            None => self.base.input_quantizer(layer),
+        }
     }
 
     fn release(&self, name: &str) {

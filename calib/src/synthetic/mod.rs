@@ -19,7 +19,7 @@ pub use words::WordSampler;
 use crate::data::Sampler;
 use crate::model_sampler::ModelSampler;
 use crate::tokenizer::Tokenizer;
-use crate::{Forward, Output};
+use crate::{Forward, ModelOutput};
 use quantizers::graph::StageNode;
 
 /// What makes data for the model of `forward`; `tokenizer` is its own, absent for vision models.
@@ -41,7 +41,7 @@ pub fn sampler<'a>(
     };
     let graph = model.graph();
     // Words without context suit only those that look at a text from both sides.
-    if model.output() == Output::TokenLogits || graph.is_causal() {
+    if model.output() == ModelOutput::TokenLogits || graph.is_causal() {
         return Box::new(from_model());
     }
     match (graph.stages.first(), graph.max_rows()) {

@@ -90,6 +90,19 @@ pub fn difference(value: f64, unit: Unit) -> String {
     }
 }
 
+/// What stands where there is no number.
+pub(super) const ABSENT: &str = "\u{2013}";
+
+/// The last three parts of a long path; anything else as it is.
+pub fn short_path(text: &str) -> String {
+    const PARTS: usize = 3;
+    let starts = text.rmatch_indices('/').nth(PARTS - 1);
+    match starts {
+        Some((at, _)) if at > 0 && !text.contains("://") => format!("\u{2026}{}", &text[at..]),
+        _ => text.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,5 +128,22 @@ mod tests {
         assert_eq!(difference(-0.0046, Unit::Share), "\u{2212}0.46 pt");
         assert_eq!(difference(0.5, Unit::Plain(4)), "+0.5000");
         assert_eq!(difference(-0.000_01, Unit::Plain(3)), "0.000");
+    }
+
+    #[test]
+    fn long_paths_are_shortened_to_their_last_parts() {
+        assert_eq!(
+            short_path("/data/sets/wikitext2/raw/test.txt"),
+            "\u{2026}/wikitext2/raw/test.txt"
+        );
+        for whole in [
+            "org/name",
+            "a/b/c",
+            "/a/b/c",
+            "hub:a/b",
+            "https://a/b/c/d/e",
+        ] {
+            assert_eq!(short_path(whole), whole);
+        }
     }
 }

@@ -7,6 +7,8 @@ use minijinja::value::Serde;
 use minijinja::{Environment, context};
 
 const NAME: &str = "report.html";
+/// Shared by all pages.
+pub(super) const STYLE: &str = include_str!("style.css");
 const TEMPLATE: &str = include_str!("report.html.j2");
 
 /// The report as a page.
@@ -30,7 +32,7 @@ pub fn html(report: &Report) -> Result<String, ReportError> {
     environment.set_syntax(syntax().map_err(error)?);
     environment.add_template(NAME, TEMPLATE).map_err(error)?;
     let template = environment.get_template(NAME).map_err(error)?;
-    template.render(context! { view => Serde(View::of(report)), wide => Serde(wide), histograms => Serde(histograms) }).map_err(error)
+    template.render(context! { style => STYLE, view => Serde(View::of(report)), wide => Serde(wide), histograms => Serde(histograms) }).map_err(error)
 }
 
 #[cfg(test)]

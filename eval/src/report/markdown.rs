@@ -28,7 +28,7 @@ pub fn markdown(report: &Report) -> Result<String, ReportError> {
 }
 
 /// Text inside a table: no column or line may end early, no tag may open.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('|', "\\|")
         .replace('<', "&lt;")

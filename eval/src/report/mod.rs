@@ -1,16 +1,19 @@
 //! The report of a run: json for programs, markdown as the model card, html with plots.
 
 pub mod calibration;
+mod comparison;
 pub mod model;
 pub mod figures;
 mod html;
 mod json;
 mod markdown;
 mod plots;
+mod scores;
 pub mod slots;
 mod view;
 
 pub use calibration::{CalibrationFacts, PointRatio, SyntheticRanges};
+pub use comparison::{COMPARISON_HTML, COMPARISON_JSON, COMPARISON_MARKDOWN, Comparison};
 pub use html::html;
 pub use json::{read, to_json};
 pub use markdown::markdown;
@@ -45,6 +48,20 @@ pub enum ReportError {
         path: PathBuf,
         /// Its schema.
         found: u32,
+    },
+    /// Artifacts that cannot be compared.
+    #[error("{first}, {other}: expected artifacts of one model")]
+    OtherModel {
+        /// The first one.
+        first: String,
+        /// The one that differs.
+        other: String,
+    },
+    /// A report of an evaluation, which has no size.
+    #[error("`{path}` holds the report of a model, expected one of a quantized folder")]
+    NoArtifact {
+        /// The folder.
+        path: String,
     },
     /// A template that does not render.
     #[error("cannot render `{template}`")]
@@ -90,6 +107,16 @@ fn syntax() -> Result<minijinja::syntax::SyntaxConfig, minijinja::Error> {
         .lstrip_blocks(true)
         .keep_trailing_newline(true);
     syntax.build()
+}
+
+/// Writes the files of a comparison into `folder`.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn write_comparison(comparison: &Comparison, folder: &Path) -> Result<(), ReportError> {
+    replace(&folder.join(COMPARISON_JSON), &comparison.to_json())?;
+    replace(&folder.join(COMPARISON_MARKDOWN), &comparison.markdown())?;
+    replace(&folder.join(COMPARISON_HTML), &comparison.html()?)
 }
 
 fn replace(path: &Path, text: &str) -> Result<(), ReportError> {

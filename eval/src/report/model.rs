@@ -113,6 +113,9 @@ pub struct LayerFacts {
     /// Weights per scale, where grouped.
     #[serde(default)]
     pub group_size: Option<usize>,
+    /// Width of the codes of its inputs, where they are quantized too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_bits: Option<u8>,
     /// Share of the whole damage, where it was estimated.
     #[serde(default)]
     pub damage_share: Option<f64>,

@@ -49,7 +49,15 @@ struct SlotRow {
     function: String,
     chosen: String,
     /// One for each family.
-    cells: Vec<String>,
+    cells: Vec<Cell>,
+}
+
+/// What one family does in one slot.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Cell {
+    text: String,
+    /// The slot runs it.
+    chosen: bool,
 }
 
 impl SlotTable {
@@ -83,7 +91,11 @@ impl SlotTable {
                     .iter()
                     .map(|family| {
                         let found = slot.candidates.iter().find(|c| c.name == *family);
-                        found.map_or_else(|| absent.to_owned(), |found| cell(found, absent))
+                        Cell {
+                            text: found
+                                .map_or_else(|| absent.to_owned(), |found| cell(found, absent)),
+                            chosen: slot.chosen == *family,
+                        }
                     })
                     .collect(),
             })
@@ -150,11 +162,21 @@ mod tests {
     fn a_row_per_slot_a_column_per_family_and_reasons_once() {
         let table = SlotTable::of(&sample::slots(), "-").unwrap();
         assert_eq!(table.families, ["exact", "i-bert", "fq-vit"]);
+        let texts: Vec<&str> = table.rows[0]
+            .cells
+            .iter()
+            .map(|cell| &cell.text[..])
+            .collect();
         assert_eq!(
-            table.rows[0].cells,
+            texts,
             ["34.1 \u{2192} 33.9 (0.2)", "52.0 \u{2192} 20.4 (31.6)", "-"]
         );
-        assert_eq!(table.rows[1].cells[2], "refused");
+        for row in &table.rows {
+            let chosen = row.cells.iter().position(|cell| cell.chosen).unwrap();
+            assert_eq!(table.families[chosen], row.chosen);
+            assert_eq!(row.cells.iter().filter(|cell| cell.chosen).count(), 1);
+        }
+        assert_eq!(table.rows[1].cells[2].text, "refused");
         assert_eq!(table.counts, ["gelu: exact 1", "layernorm: i-bert 2"]);
         assert_eq!(table.refusals.len(), 1);
         assert!(SlotTable::of(&[], "-").is_none());

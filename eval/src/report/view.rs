@@ -1,12 +1,11 @@
 //! A report as rows of text: what both templates print.
 
 use super::calibration::CalibrationTable;
-use super::figures;
+use super::figures::{self, ABSENT};
 use super::model::{LayerFacts, Report};
+use super::scores::{ScoreRow, ratio, score_row, unit_of};
 use super::slots::SlotTable;
 use crate::gate::GateResult;
-use crate::score::{Metric, Score, Unit};
-use crate::tasks::metric;
 use serde::Serialize;
 
 /// Everything the templates print, already in words.
@@ -20,6 +19,7 @@ pub(super) struct View {
     command: String,
     scores: Vec<ScoreRow>,
     has_quantized: bool,
+    has_ratio: bool,
     gates: Vec<GateRow>,
     size: Vec<[String; 2]>,
     /// Largest claims first, for the tiles of the page.
@@ -27,6 +27,8 @@ pub(super) struct View {
     /// Headings of the columns of [`LayerRow::output_sqnr`]: what was measured on any layer.
     output_columns: Vec<&'static str>,
     layers: Vec<LayerRow>,
+    /// By what the layers with histograms are the worst.
+    worst_by: &'static str,
     /// Nonlinear slots of an integer program.
     slots: Option<SlotTable>,
     /// Ranges of synthetic data beside those of the calibration data.
@@ -34,18 +36,6 @@ pub(super) struct View {
     stages: Vec<[String; 2]>,
     warnings: Vec<String>,
     loading: Vec<Loading>,
-}
-
-#[derive(Debug, Serialize)]
-struct ScoreRow {
-    metric: String,
-    summary: String,
-    data: String,
-    original: String,
-    quantized: String,
-    delta: String,
-    interval: String,
-    samples: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -82,19 +72,20 @@ struct Loading {
     language: &'static str,
 }
 
-/// What stands where there is no number.
-const ABSENT: &str = "\u{2013}";
-
 impl View {
     pub(super) fn of(report: &Report) -> Self {
         let recipe = report.recipe.as_ref().map(|recipe| recipe.name.as_str());
         let name = &report.model.name;
         Self {
-            title: recipe.map_or_else(|| name.clone(), |recipe| format!("{name} \u{b7} {recipe}")),
+            title: match recipe {
+                Some(recipe) => format!("{} \u{b7} {recipe}", figures::short_path(name)),
+                None => figures::short_path(name),
+            },
             base_model: report.model.revision.as_ref().map(|_| name.clone()),
             facts: facts(report),
             command: report.run.command.clone(),
             scores: report.scores.iter().map(score_row).collect(),
+            has_ratio: report.scores.iter().any(|score| ratio(score).is_some()),
             has_quantized: report.scores.iter().any(|score| score.quantized.is_some()),
             gates: report.gates.iter().map(gate_row).collect(),
             size: size(report),
@@ -103,6 +94,14 @@ impl View {
                 .map(|(heading, _)| heading)
                 .collect(),
             layers: layer_rows(&report.layers),
+            worst_by: match report
+                .layers
+                .iter()
+                .all(|layer| layer.damage_share.is_some())
+            {
+                true => "The layers with the largest share of the damage.",
+                false => "The layers with the lowest signal to noise ratio of their weights.",
+            },
             slots: SlotTable::of(&report.nonlinear, ABSENT),
             calibration: CalibrationTable::of(report.calibration.as_ref()),
             stages: report
@@ -121,7 +120,7 @@ fn facts(report: &Report) -> Vec<[String; 2]> {
     let mut facts: Vec<[String; 2]> = Vec::new();
     let mut add = |name: &str, value: String| facts.push([name.to_owned(), value]);
     let (model, run) = (&report.model, &report.run);
-    add("Model", model.name.clone());
+    add("Model", figures::short_path(&model.name));
     if let Some(revision) = &model.revision {
         add("Revision", revision.clone());
     }
@@ -140,50 +139,6 @@ fn facts(report: &Report) -> Vec<[String; 2]> {
     add("Wall time", figures::seconds(run.seconds));
     add("Peak memory", figures::bytes(run.peak_memory_bytes));
     facts
-}
-
-fn unit_of(score: &Score) -> (Option<&'static Metric>, Unit) {
-    let known = metric(&score.metric);
-    (
-        known,
-        known.map_or(Unit::Significant(6), |metric| metric.unit),
-    )
-}
-
-fn score_row(score: &Score) -> ScoreRow {
-    let (known, unit) = unit_of(score);
-    let figure = |value: Option<f64>| {
-        value.map_or_else(|| ABSENT.to_owned(), |value| figures::figure(value, unit))
-    };
-    // The interval bounds the difference, or the comparison itself.
-    let end = |value| match score.delta {
-        Some(_) => figures::difference(value, unit),
-        None => figures::figure(value, unit),
-    };
-    let mut interval = score.ci95.map_or_else(
-        || ABSENT.to_owned(),
-        |[low, high]| format!("{} to {}", end(low), end(high)),
-    );
-    if let Some(p) = score.p_value {
-        interval = format!("{interval}; p = {}", figures::significant(p, 2));
-    }
-    let mut samples = figures::count(score.samples);
-    if let Some(tokens) = score.tokens {
-        samples = format!("{samples} ({} tokens)", figures::count(tokens));
-    }
-    ScoreRow {
-        metric: known.map_or_else(|| score.metric.clone(), |metric| metric.label.to_owned()),
-        summary: known.map_or_else(String::new, |metric| metric.summary.to_owned()),
-        data: score.data.clone(),
-        original: figure(score.original),
-        quantized: figure(score.quantized),
-        delta: score.delta.map_or_else(
-            || ABSENT.to_owned(),
-            |delta| figures::difference(delta, unit),
-        ),
-        interval,
-        samples,
-    }
 }
 
 fn gate_row(result: &GateResult) -> GateRow {
@@ -274,7 +229,10 @@ fn layer_row(layer: &LayerFacts, outputs: &[OutputFigure]) -> LayerRow {
         name: layer.name.clone(),
         shape: format!("{} x {}", layer.shape[0], layer.shape[1]),
         method: layer.method.clone(),
-        bits: layer.bits.to_string(),
+        bits: match layer.input_bits {
+            Some(inputs) => format!("{}, inputs {inputs}", layer.bits),
+            None => layer.bits.to_string(),
+        },
         group: layer
             .group_size
             .map_or_else(|| ABSENT.to_owned(), |size| size.to_string()),
@@ -356,14 +314,8 @@ mod tests {
     use crate::report::tests::sample;
 
     #[test]
-    fn rows_speak_the_units_of_their_metric() {
+    fn gates_say_what_was_found() {
         let view = View::of(&sample::report());
-        assert_eq!(view.scores[0].delta, "+1.2890");
-        assert_eq!(view.scores[0].interval, "+1.1200 to +1.4600");
-        assert_eq!(view.scores[0].samples, "815 (207,825 tokens)");
-        assert_eq!(view.scores[1].original, ABSENT);
-        assert_eq!(view.scores[1].interval, "0.03050 to 0.03200");
-        assert_eq!(view.scores[3].quantized, "91.25 %");
         assert_eq!(view.gates[0].found, "1.0274");
         assert_eq!((view.gates[0].passed, view.gates[1].passed), (true, false));
     }

@@ -1,7 +1,7 @@
 //! A two-stage model over tables of numbers, for tests: embedding, then a linear head.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use calib::model::Output;
+use calib::model::ModelOutput;
 use calib::{
     Hidden, LayerSpec, Model, SourceError, Stage, StageError, Tap, Tensor32, WeightSource,
 };
@@ -80,8 +80,8 @@ impl Model for Bigram {
         ["embedding", "head"][stage].to_owned()
     }
 
-    fn output(&self) -> Output {
-        Output::TokenLogits
+    fn output(&self) -> ModelOutput {
+        ModelOutput::TokenLogits
     }
 
     fn architecture(&self) -> &'static str {

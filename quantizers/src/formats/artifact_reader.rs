@@ -1,7 +1,9 @@
 //! Opening an artifact: which layers are quantized, and what everything holds.
 
+use super::layer_files::LayerFiles;
 use super::{Decoder, Dtype, FORMATS, FormatError, StoredLayer, TensorFolder, entry};
-use crate::tensor::QuantizedTensor;
+use crate::grid::InputQuantizer;
+use crate::tensor::{InvalidTensor, QuantizedTensor};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -82,6 +84,38 @@ impl ArtifactReader {
             self.folder.release(name);
         }
         Ok(tensor)
+    }
+
+    /// How the inputs of `layer` are rounded when the model runs; nothing where they stay floats, or for a
+    /// layer that is not quantized.
+    ///
+    /// # Errors
+    /// Codes of another width than 1 to 8; a stored scale that is missing or is not one positive float.
+    pub fn input_quantizer(&self, layer: &str) -> Result<Option<InputQuantizer>, FormatError> {
+        let Some(inputs) = self
+            .layers
+            .get(layer)
+            .and_then(|stored| stored.scheme.inputs)
+        else {
+            return Ok(None);
+        };
+        let folder = &self.folder;
+        let files = LayerFiles { folder, layer };
+        if !(1..=8).contains(&inputs.bits) {
+            return Err(files.invalid(InvalidTensor::Bits(inputs.bits)));
+        }
+        if inputs.dynamic {
+            return Ok(Some(InputQuantizer::per_token(inputs)));
+        }
+        let scale = files.floats(entry::INPUT_SCALE, &[1])?.0[0];
+        if scale.is_finite() && scale > 0.0 {
+            return Ok(Some(InputQuantizer::fixed(inputs, scale)));
+        }
+        Err(files.invalid(InvalidTensor::NotFinite {
+            part: "input scale above 0",
+            position: 0,
+            value: scale.to_string(),
+        }))
     }
 
     /// Names of all tensors as the checkpoint had them: `<layer>.weight` for quantized layers,

@@ -25,6 +25,8 @@ pub const WEIGHT_OUTLIER_ROWS: &str = "weight_outlier_rows";
 pub const WEIGHT_OUTLIER_COLS: &str = "weight_outlier_cols";
 /// Values of the sparse part, F16 `[stored]`.
 pub const WEIGHT_OUTLIER_VALUES: &str = "weight_outlier_values";
+/// The scale all inputs of a layer share, `[1]`, where it is fixed.
+pub const INPUT_SCALE: &str = "input_scale";
 /// Weights that are not packed: floats, or int8 codes.
 pub const WEIGHT: &str = "weight";
 

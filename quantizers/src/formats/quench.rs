@@ -12,13 +12,15 @@
 //! A reader: unpack `weight_packed` (value `i` of a row is bits `[i * bits, (i + 1) * bits)` of the
 //! row's little-endian words); a uniform code `u` means `scale * (u - 2^(bits-1) - zero_point)` with
 //! the scale of its group (`weight_g_idx[input]` where there is one, else `input / group_size`), an index means `table[index]` times the row scale if there is one; then add the sparse values.
+//! A scheme with `inputs` belongs to a layer whose inputs are rounded to such a grid first, with a scale for
+//! each token ([`crate::grid::InputQuantizer`]).
 
 use super::entry::Entry;
 use super::layer_files::LayerFiles;
 use super::{
     Decoder, Format, FormatError, StoredLayer, TensorFolder, Unsupported, codebook, uniform,
 };
-use crate::tensor::{Encoding, QuantizedTensor, Scheme, SchemeKind};
+use crate::tensor::{Encoding, InputGrid, QuantizedTensor, Scheme, SchemeKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,14 +50,23 @@ impl Format for Quench {
     }
 
     fn accepts(&self, scheme: &Scheme, _rows: usize, _cols: usize) -> Result<(), Unsupported> {
-        if (1..=8).contains(&scheme.bits) {
-            return Ok(());
+        let refuse = |what, stores| {
+            Err(Unsupported {
+                format: self.name(),
+                what,
+                stores,
+            })
+        };
+        match scheme.inputs {
+            _ if !(1..=8).contains(&scheme.bits) => {
+                refuse(format!("{}-bit codes", scheme.bits), "codes of 1 to 8 bits")
+            }
+            Some(InputGrid { dynamic: false, .. }) => refuse(
+                "a fixed scale for inputs".into(),
+                "inputs with a scale for each token",
+            ),
+            _ => Ok(()),
         }
-        Err(Unsupported {
-            format: self.name(),
-            what: format!("{}-bit codes", scheme.bits),
-            stores: "codes of 1 to 8 bits",
-        })
     }
 
     fn encode(&self, tensor: &QuantizedTensor, _: &Scheme) -> Result<Vec<Entry>, Unsupported> {

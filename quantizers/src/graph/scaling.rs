@@ -9,6 +9,7 @@ use super::attention::AttentionNode;
 use super::block::{BlockNode, NormPlacement};
 use super::linear::{LinearNode, LinearRows};
 use super::norm::NormNode;
+use super::wiring::Graph;
 use thiserror::Error;
 
 /// What the inverse factors are folded into.
@@ -59,6 +60,15 @@ pub struct Unscalable {
     pub layers: Vec<String>,
     /// What is in the way.
     pub reason: String,
+}
+
+impl Graph {
+    /// The sets of layers of the block at stage `stage` that can take factors in front of them, in
+    /// execution order; none where that stage is another kind.
+    pub fn scalings_at(&self, stage: usize) -> impl Iterator<Item = Scaling<'_>> {
+        let block = self.block_at(stage);
+        block.into_iter().flat_map(BlockNode::scalings).flatten()
+    }
 }
 
 impl BlockNode {

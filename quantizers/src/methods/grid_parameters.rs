@@ -3,7 +3,7 @@
 use super::parameters::Parameters;
 use super::{ParamError, QuantizeError};
 use crate::grid::Grid;
-use crate::tensor::SchemeKind;
+use crate::tensor::{InputGrid, SchemeKind};
 use crate::{FloatType, Granularity, LayerPlan, Scheme};
 
 /// Help lines of the keys [`GridParameters::read`] takes.
@@ -29,6 +29,10 @@ pub const GRID_PARAMETERS: &[(&str, &str)] = &[
     (
         "arithmetic",
         "`model` (default): each step rounded to the checkpoint's type, as compressed-tensors does; `f32`: exact division",
+    ),
+    (
+        "activation_bits",
+        "width of the codes that a layer's inputs are rounded to when the model runs, 4 to 8, symmetric with a scale for each token; absent: inputs stay floats",
     ),
 ];
 
@@ -95,6 +99,8 @@ pub struct GridParameters {
     pub scale_type: Option<FloatType>,
     /// Type of the steps.
     pub arithmetic: Arithmetic,
+    /// Width of the codes of inputs, where they are quantized too.
+    pub activation_bits: Option<u8>,
 }
 
 impl GridParameters {
@@ -151,6 +157,12 @@ impl GridParameters {
                     &[("model", Arithmetic::Model), ("f32", Arithmetic::F32)],
                 )?
                 .unwrap_or(Arithmetic::Model),
+            activation_bits: match parameters.integer("activation_bits", 4..=8)? {
+                Some(bits) => Some(u8::try_from(bits).map_err(|_| {
+                    parameters.refuse("activation_bits", "a whole number from 4 to 8")
+                })?),
+                None => None,
+            },
         })
     }
 
@@ -216,7 +228,11 @@ impl GridParameters {
             column_groups: false,
             outliers: false,
             transposed: false,
-            activations: None,
+            inputs: self.activation_bits.map(|bits| InputGrid {
+                bits,
+                symmetric: true,
+                dynamic: true,
+            }),
         };
         Ok(LayerPlan {
             scale_type: self.grid(stored).scale_type,

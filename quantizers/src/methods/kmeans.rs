@@ -113,7 +113,7 @@ pub(super) fn codebook_plan(
         column_groups: false,
         outliers: false,
         transposed: false,
-        activations: None,
+        inputs: None,
     };
     LayerPlan::new(scheme, stored, rows * cols, WEIGHTS_PER_SECOND)
 }

@@ -34,7 +34,7 @@ pub struct Scheme {
     pub transposed: bool,
     /// The layer's input is quantized too when the model runs (W8A8); nothing for weight-only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub activations: Option<Activations>,
+    pub inputs: Option<InputGrid>,
 }
 
 /// Kind of dense part.
@@ -50,7 +50,7 @@ pub enum SchemeKind {
 /// How an engine quantizes the input of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Activations {
+pub struct InputGrid {
     /// Width of one code.
     pub bits: u8,
     /// Zero point fixed at 0.

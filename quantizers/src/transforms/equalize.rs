@@ -7,7 +7,6 @@
 use super::edit::BlockEdit;
 use super::error::TransformError;
 use super::layer_weight::LayerWeight;
-use super::refusals;
 use super::runner::BlockRunner;
 use super::scaling::{column_maxima, fold, shared_maxima, statistic};
 use super::transform::{ConfiguredTransform, Transform};
@@ -102,14 +101,6 @@ impl ConfiguredTransform for Equalizer {
         NEEDS
     }
 
-    fn runs(&self) -> bool {
-        false
-    }
-
-    fn plan(&self, graph: &Graph) -> Result<Vec<String>, TransformError> {
-        refusals::notes(graph)
-    }
-
     fn apply(
         &self,
         graph: &Graph,
@@ -118,8 +109,7 @@ impl ConfiguredTransform for Equalizer {
         runner: &dyn BlockRunner,
     ) -> Result<Vec<String>, TransformError> {
         let mut notes = Vec::new();
-        let scalings = graph.block_at(stage).map(|block| block.scalings());
-        for scaling in scalings.into_iter().flatten().flatten() {
+        for scaling in graph.scalings_at(stage) {
             let (at, factors) = chosen(&scaling, edit, runner)?;
             if at > 0 {
                 fold(&scaling, &factors, edit, runner)?;

@@ -8,7 +8,6 @@
 use super::edit::BlockEdit;
 use super::equalize;
 use super::error::TransformError;
-use super::refusals;
 use super::runner::BlockRunner;
 use super::scaling::{column_maxima, fold, shared_maxima, statistic};
 use super::transform::{ConfiguredTransform, Transform};
@@ -59,14 +58,6 @@ impl ConfiguredTransform for Smoothing {
         NEEDS
     }
 
-    fn runs(&self) -> bool {
-        false
-    }
-
-    fn plan(&self, graph: &Graph) -> Result<Vec<String>, TransformError> {
-        refusals::notes(graph)
-    }
-
     fn apply(
         &self,
         graph: &Graph,
@@ -74,8 +65,7 @@ impl ConfiguredTransform for Smoothing {
         edit: &mut BlockEdit,
         runner: &dyn BlockRunner,
     ) -> Result<Vec<String>, TransformError> {
-        let scalings = graph.block_at(stage).map(|block| block.scalings());
-        for scaling in scalings.into_iter().flatten().flatten() {
+        for scaling in graph.scalings_at(stage) {
             let factors = self.factors(&scaling, edit, runner)?;
             fold(&scaling, &factors, edit, runner)?;
         }

@@ -2,6 +2,7 @@
 
 use super::edit::BlockEdit;
 use super::error::TransformError;
+use super::refusals;
 use super::runner::BlockRunner;
 use crate::ParamError;
 use crate::graph::Graph;
@@ -28,12 +29,17 @@ pub trait ConfiguredTransform: Send + Sync {
     /// Statistics [`ConfiguredTransform::apply`] reads at the input points of linear layers.
     fn needs(&self) -> &'static [&'static Statistic];
     /// Whether [`ConfiguredTransform::apply`] runs the block.
-    fn runs(&self) -> bool;
-    /// What will be left as it is and why; asked while planning.
+    fn runs(&self) -> bool {
+        false
+    }
+    /// What will be left as it is and why; asked while planning. Unless a transform says otherwise it
+    /// scales inputs, and leaves what cannot take a factor.
     ///
     /// # Errors
     /// A model in which the transform can change nothing.
-    fn plan(&self, graph: &Graph) -> Result<Vec<String>, TransformError>;
+    fn plan(&self, graph: &Graph) -> Result<Vec<String>, TransformError> {
+        refusals::notes(graph)
+    }
     /// Rewrites the block at stage `stage` of `graph` on top of what `edit` has already; returns notes
     /// for the report. Other stages are left as they are.
     ///

@@ -151,7 +151,7 @@ fn scheme(kind: SchemeKind, bits: u8) -> Scheme {
         column_groups: false,
         outliers: false,
         transposed: false,
-        activations: None,
+        inputs: None,
     }
 }
 

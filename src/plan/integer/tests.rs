@@ -85,6 +85,11 @@ fn weights_that_no_integer_product_takes_are_refused_with_their_line() {
         ),
         ("method = \"kmeans\"\nbits = 4", 3, "codes of a codebook"),
         (
+            "method = \"rtn\"\nbits = 8\nactivation_bits = 8",
+            5,
+            "a grid of its own for its inputs",
+        ),
+        (
             "method = \"squeezellm\"\nbits = 4",
             3,
             "method `squeezellm`, which needs the statistic `fisher`",

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use calib::architectures::{Architecture, StageSpec, StagedModel, open_model_from};
-use calib::{Forward, Model, ModelError, Output, SourceError, Tensor32, WeightSource};
+use calib::{Forward, Model, ModelError, ModelOutput, SourceError, Tensor32, WeightSource};
 use quantizers::graph::{HeadNode, Positions, Projection, TensorSpec, TokenInputNode};
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ impl Architecture for Echo {
                 projection: Some(Projection::Tied(tokens)),
             }),
         ];
-        let model = StagedModel::new(self.name(), Output::TokenLogits, stages);
+        let model = StagedModel::new(self.name(), ModelOutput::TokenLogits, stages);
         Ok(Box::new(model.with_text(VOCABULARY, 8)))
     }
 }

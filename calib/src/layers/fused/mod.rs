@@ -9,6 +9,7 @@ mod activation;
 mod attention;
 mod elementwise;
 mod host;
+mod inputs;
 mod linear;
 mod norm;
 mod rotary;
@@ -18,6 +19,7 @@ mod tape;
 
 pub(super) use activation::{activate, gate};
 pub(super) use attention::attend;
+pub(super) use inputs::round_inputs;
 pub(super) use linear::linear;
 pub(super) use norm::norm;
 pub(super) use rotary::rotate;

@@ -1,11 +1,13 @@
 //! Fused against burn's own operations, outputs and gradients. A tape that recomputes is not fused,
 //! so it is the reference.
 
-use super::{End, activate, add_squared_products, gate, linear, norm, probe, rotate};
+use super::{End, activate, add_squared_products, gate, linear, norm, probe, rotate, round_inputs};
 use crate::layers::attention::attend;
 use crate::layers::weight::Weight;
 use burn::tensor::{Device, Tensor, TensorData};
 use quantizers::graph::{Activation, Pattern};
+use quantizers::grid::InputQuantizer;
+use quantizers::tensor::InputGrid;
 
 /// `D`-dimensional, the same on every device.
 fn wave<const D: usize>(shape: [usize; D], frequency: f32, device: &Device) -> Tensor<D> {
@@ -199,4 +201,22 @@ fn squared_products_add_up() {
         assert!((found - expected).abs() < 1e-5 * expected.abs().max(1.0));
     }
     assert!(add_squared_products(None, Vec::new()).is_none());
+}
+
+#[test]
+fn rounded_inputs_are_the_same_with_and_without_a_tape_and_pass_their_gradient() {
+    let grid = InputGrid {
+        bits: 8,
+        symmetric: true,
+        dynamic: true,
+    };
+    let quantizer = InputQuantizer::per_token(grid);
+    compare("rounded inputs", [[2, 3, 40]], |[x], _| {
+        round_inputs(quantizer, x)
+    });
+    let x = wave([2, 3, 40], 0.7, &Device::flex());
+    let mut expected = read(x.clone());
+    quantizer.round(&mut expected, 40);
+    assert_eq!(read(round_inputs(quantizer, x.clone())), expected);
+    assert_ne!(read(x), expected);
 }

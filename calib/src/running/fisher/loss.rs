@@ -9,7 +9,7 @@
 
 use crate::hidden::values;
 use crate::layers::kernels::cross_entropy::cross_entropy_gradient;
-use crate::model::Output;
+use crate::model::ModelOutput;
 use crate::{Stage, StageError, Tape, Vjp};
 use burn::tensor::{Tensor, TensorData, activation};
 use rand::{RngExt, SeedableRng};
@@ -29,18 +29,18 @@ pub(super) fn sequence_seed(seed: u64, index: usize) -> u64 {
 pub(super) fn last_stage(
     stage: &dyn Stage,
     input: Tensor<3>,
-    output: Output,
+    output: ModelOutput,
     tokens: &[u32],
     seed: u64,
 ) -> Result<(f64, Vjp), StageError> {
     match output {
-        Output::TokenLogits => next_token(stage, &input, tokens),
-        Output::ClassLogits => {
+        ModelOutput::TokenLogits => next_token(stage, &input, tokens),
+        ModelOutput::ClassLogits => {
             let (tape, logits) = Tape::record(stage, [], input)?;
             let gradient = sampled_label(&logits, seed);
             Ok((0.0, tape.back(gradient)))
         }
-        Output::HiddenStates => {
+        ModelOutput::HiddenStates => {
             let (tape, states) = Tape::record(stage, [], input)?;
             let gradient = random_signs(&states, seed);
             Ok((0.0, tape.back(gradient)))

@@ -65,11 +65,16 @@ impl Canvas {
 
     /// Grid lines and labels of the y axis, with its name.
     pub(super) fn y_axis(&mut self, name: &str) {
+        self.y_axis_at(name, &ticks(self.y.low, self.y.high, 6));
+    }
+
+    /// As [`Self::y_axis`], with labels of its own at data values.
+    pub(super) fn y_axis_at(&mut self, name: &str, ticks: &[(f64, String)]) {
         let (left, right) = (self.x.start, self.x.end);
-        for (value, text) in ticks(self.y.low, self.y.high, 6) {
+        for &(value, ref text) in ticks {
             let y = self.y.at(value);
             self.line("grid", [left, y], [right, y]);
-            self.text("tick end", [left - 6.0, y + 4.0], &text);
+            self.text("tick end", [left - 6.0, y + 4.0], text);
         }
         let middle = f64::midpoint(self.y.start, self.y.end);
         let name = escape(name);
@@ -122,6 +127,12 @@ impl Canvas {
             self.body,
             r#"<circle class="{class}" cx="{x:.2}" cy="{y:.2}" r="{radius}"><title>{tooltip}</title></circle>"#
         );
+    }
+
+    /// A text right of the dot at `x`, `y`.
+    pub(super) fn label(&mut self, x: f64, y: f64, text: &str) {
+        let (x, y) = (self.x.at(x) + 9.0, self.y.at(y) - 7.0);
+        self.text("name", [x, y], text);
     }
 
     /// A line between two points in data units.

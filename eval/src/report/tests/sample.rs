@@ -60,6 +60,7 @@ fn layers() -> Vec<LayerFacts> {
                     Vec::new()
                 },
                 group_size: None,
+                input_bits: None,
                 damage_share: Some(1.0 / 24.0),
                 diagonal_output_sqnr_db: None,
             });

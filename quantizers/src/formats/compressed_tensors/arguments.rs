@@ -1,6 +1,6 @@
 //! The quantization arguments of a configuration.
 
-use crate::tensor::Granularity;
+use crate::tensor::{Granularity, InputGrid};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -44,6 +44,30 @@ impl Arguments {
             group_size: None,
             strategy: None,
             dynamic: Value::Bool(false),
+        }
+    }
+
+    /// How inputs are rounded; an error text for what no evaluation here could reproduce, because ignoring
+    /// it would give the score of another model.
+    pub(super) fn input_grid(&self) -> Result<InputGrid, String> {
+        let dynamic = self.dynamic == Value::Bool(true);
+        let strategy = self.strategy.as_deref().unwrap_or("tensor");
+        let grid = InputGrid {
+            bits: self.num_bits,
+            symmetric: self.symmetric,
+            dynamic,
+        };
+        match (self.kind.as_str(), strategy, dynamic) {
+            ("int", _, _) if !(1..=8).contains(&self.num_bits) => {
+                Err(format!("inputs of {} bits", self.num_bits))
+            }
+            ("int", "token", true) => Ok(grid),
+            ("int", "tensor", false) if self.symmetric => Ok(grid),
+            ("int", "tensor", false) => Err("inputs with a stored zero point".to_owned()),
+            (kind, _, _) => Err(format!(
+                "inputs as {}-bit {kind}, strategy `{strategy}`, dynamic {}",
+                self.num_bits, self.dynamic
+            )),
         }
     }
 

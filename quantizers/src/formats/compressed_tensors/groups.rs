@@ -1,7 +1,7 @@
 //! `quantization_config` as the library writes it.
 
 use super::{Storage, StoredLayer};
-use crate::tensor::{Activations, Granularity, Scheme};
+use crate::tensor::{Granularity, InputGrid, Scheme};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ struct Group {
     granularity: Granularity,
     symmetric: bool,
     column_groups: bool,
-    activations: Option<Activations>,
+    inputs: Option<InputGrid>,
 }
 
 /// The configuration for `layers`; modules in `ignore` are left alone.
@@ -36,7 +36,7 @@ pub(super) fn write(
             granularity: scheme.granularity,
             symmetric: scheme.symmetric,
             column_groups: scheme.column_groups,
-            activations: scheme.activations,
+            inputs: scheme.inputs,
         };
         match groups.iter_mut().find(|(known, _)| *known == group) {
             Some((_, names)) => names.push(name),
@@ -82,18 +82,14 @@ impl Group {
             Granularity::Channel => ("channel", None),
             Granularity::Group(size) => ("group", Some(size)),
         };
-        let inputs = self.activations.map(|activations| {
-            let strategy = if activations.dynamic {
-                "token"
-            } else {
-                "tensor"
-            };
+        let inputs = self.inputs.map(|inputs| {
+            let strategy = if inputs.dynamic { "token" } else { "tensor" };
             json!({
-                "dynamic": activations.dynamic,
+                "dynamic": inputs.dynamic,
                 "group_size": null,
-                "num_bits": activations.bits,
+                "num_bits": inputs.bits,
                 "strategy": strategy,
-                "symmetric": activations.symmetric,
+                "symmetric": inputs.symmetric,
                 "type": "int",
             })
         });

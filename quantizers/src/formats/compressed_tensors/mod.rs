@@ -14,7 +14,9 @@ mod reader;
 
 use super::entry::{Entry, WEIGHT};
 use super::{Decoder, Format, StoredLayer, TensorFolder, Unsupported, uniform};
-use crate::tensor::{Encoding, FloatType, Granularity, QuantizedTensor, Scheme, SchemeKind};
+use crate::tensor::{
+    Encoding, FloatType, Granularity, InputGrid, QuantizedTensor, Scheme, SchemeKind,
+};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -48,8 +50,7 @@ impl CompressedTensors {
         let grouped = matches!(scheme.granularity, Granularity::Group(_));
         match scheme {
             Scheme {
-                activations: Some(_),
-                ..
+                inputs: Some(_), ..
             } => Storage::Int,
             Scheme { bits: 8, .. } if self.plain_int8 && !grouped => Storage::Naive,
             _ => Storage::Packed,
@@ -111,7 +112,7 @@ impl Format for CompressedTensors {
                 "groups that divide the rows",
             ),
             Scheme {
-                activations: Some(_),
+                inputs: Some(_),
                 column_groups: true,
                 ..
             } => refuse(
@@ -119,12 +120,26 @@ impl Format for CompressedTensors {
                 "groups of neighbours there",
             ),
             Scheme {
-                activations: Some(_),
+                inputs: Some(_),
                 bits,
                 ..
             } if *bits != 8 => refuse(
                 format!("{bits}-bit weights with quantized inputs"),
                 "8-bit ones",
+            ),
+            Scheme {
+                inputs: Some(inputs),
+                ..
+            } if inputs.bits != 8 => refuse(
+                format!("inputs of {} bits", inputs.bits),
+                "8-bit ones beside 8-bit weights",
+            ),
+            Scheme {
+                inputs: Some(InputGrid { dynamic: false, .. }),
+                ..
+            } => refuse(
+                "a fixed scale for inputs".into(),
+                "inputs with a scale for each token",
             ),
             Scheme { bits, .. } if !(2..=8).contains(bits) => {
                 refuse(format!("{bits}-bit codes"), "codes of 2 to 8 bits")

@@ -26,8 +26,13 @@ pub(super) fn weights(name: &str) -> Option<(Arguments, Option<Arguments>)> {
             };
             return Some((weights, Some(tokens(8))));
         }
-        // The inputs are floats there, which says nothing about how the weights are stored.
-        "W4AFP8" => return Some((group(4, true), None)),
+        "W4AFP8" => {
+            let inputs = Arguments {
+                kind: "float".into(),
+                ..tokens(8)
+            };
+            return Some((group(4, true), Some(inputs)));
+        }
         _ => {}
     }
     let (weight_bits, input_bits) = name.strip_prefix('W')?.split_once('A')?;

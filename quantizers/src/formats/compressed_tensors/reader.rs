@@ -7,7 +7,7 @@ use crate::formats::layer_files::{LayerFiles, believable};
 use crate::formats::{
     Dtype, FormatError, StoredLayer, TensorFolder, TensorInfo, Unsupported, uniform,
 };
-use crate::tensor::{Activations, Encoding, QuantizedTensor, Scheme, SchemeKind};
+use crate::tensor::{Encoding, QuantizedTensor, Scheme, SchemeKind};
 use fancy_regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
@@ -28,7 +28,7 @@ struct GroupJson {
 struct Group {
     name: String,
     weights: Arguments,
-    inputs: Option<Activations>,
+    inputs: Option<Arguments>,
 }
 
 /// The targets of all groups.
@@ -141,17 +141,6 @@ impl Targets {
                 self.exact.entry(target).or_insert(index);
             }
         }
-        let inputs = inputs
-            .filter(|inputs| inputs.kind == "int")
-            .and_then(|inputs| {
-                let strategy = inputs.strategy.as_deref();
-                let known = matches!(strategy, Some("token" | "tensor"));
-                known.then_some(Activations {
-                    bits: inputs.num_bits,
-                    symmetric: inputs.symmetric,
-                    dynamic: inputs.dynamic == Value::Bool(true),
-                })
-            });
         self.groups.push(Group {
             name: name.to_owned(),
             weights,
@@ -206,7 +195,7 @@ impl Targets {
             source: Unsupported {
                 format: "compressed-tensors",
                 what,
-                stores: "integer grids per tensor, channel or group, as far as they are read here",
+                stores: "integer grids per tensor, channel or group, and inputs as integers per token or by one stored scale, as far as they are read here",
             },
         };
         let weights = &group.weights;
@@ -235,7 +224,10 @@ impl Targets {
             column_groups: has_column_groups(files, cols)?,
             outliers: false,
             transposed: false,
-            activations: group.inputs,
+            inputs: match &group.inputs {
+                Some(inputs) => Some(inputs.input_grid().map_err(unsupported)?),
+                None => None,
+            },
         };
         Ok(StoredLayer { scheme, rows, cols })
     }

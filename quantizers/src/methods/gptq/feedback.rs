@@ -69,10 +69,10 @@ impl Feedback {
                     });
                 }
                 Err(NotPositive { row }) => {
-                    used = (2.0 * used).max(LEAST_RAISE);
-                    if used > MOST_DAMPING {
+                    if used >= MOST_DAMPING {
                         return Err(QuantizeError::NotPositive { col: order[row] });
                     }
+                    used = (2.0 * used).clamp(LEAST_RAISE, MOST_DAMPING);
                 }
             }
         }

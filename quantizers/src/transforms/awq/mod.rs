@@ -12,7 +12,6 @@ mod product;
 
 use super::edit::BlockEdit;
 use super::error::TransformError;
-use super::refusals;
 use super::runner::BlockRunner;
 use super::transform::{ConfiguredTransform, Transform};
 use crate::ParamError;
@@ -86,10 +85,6 @@ impl ConfiguredTransform for Search {
 
     fn runs(&self) -> bool {
         true
-    }
-
-    fn plan(&self, graph: &Graph) -> Result<Vec<String>, TransformError> {
-        refusals::notes(graph)
     }
 
     fn apply(

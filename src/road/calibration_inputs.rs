@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 const RESIDENT: usize = 3;
 
 /// Statistics of one calibration run.
-pub(super) struct Activations<'a> {
+pub(super) struct CalibrationInputs<'a> {
     forward: &'a Forward<'a>,
     /// Sequences or images they are of.
     samples: usize,
@@ -49,7 +49,7 @@ struct Stage {
     hessians: Entries,
 }
 
-impl<'a> Activations<'a> {
+impl<'a> CalibrationInputs<'a> {
     /// Reads the calibration data and puts it before the first stage; with `keep_statistics` all of it is
     /// measured here, or found in the cache.
     ///

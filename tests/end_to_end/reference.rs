@@ -1,0 +1,94 @@
+//! Real decoders through the whole road, and what independent programs in Python lost on them.
+
+use crate::{assets, quench};
+use serde_json::Value;
+use std::path::Path;
+
+/// A model, and the data its reference rows were computed with.
+pub(crate) struct Decoder {
+    pub(crate) name: &'static str,
+    /// Key of the reference rows.
+    protocol: &'static str,
+    calibration: &'static str,
+    evaluation: &'static str,
+}
+
+pub(crate) const WIKI: Decoder = Decoder {
+    name: "wiki-llama-1.4m",
+    protocol: "wikitext2/test-dev.txt [W256]",
+    calibration: "data = 'DATA/wikitext2/valid.txt'\nsequence_length = 256",
+    evaluation: "data = 'DATA/wikitext2/test-dev.txt'\nmode = 'windows'\nsequence_length = 256",
+};
+pub(crate) const STORIES: Decoder = Decoder {
+    name: "stories260k",
+    protocol: "tinystories/stories-dev.txt [S512]",
+    calibration: "data = 'DATA/tinystories/stories-dev.txt'\nsequence_length = 512\nmode = 'documents'",
+    evaluation: "data = 'DATA/tinystories/stories-dev.txt'\nmode = 'documents'\nsequence_length = 512",
+};
+
+/// Perplexity and KL divergence.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Damage {
+    pub(crate) perplexity: f64,
+    pub(crate) divergence: f64,
+    /// Stored bits per weight of the quantized layers without `weight_shape`, which the reference does not count.
+    pub(crate) bits: f64,
+}
+
+/// `decoder` through the whole road with the rules and transforms of `rules`, calibrated on its first
+/// `samples` sequences.
+pub(crate) fn found(home: &Path, decoder: &Decoder, samples: usize, rules: &str) -> Damage {
+    let recipe = format!(
+        "name = 'reference'\n[calibration]\n{}\nsamples = {samples}\nselection = 'first'\n{rules}\n\
+         [output]\nformat = 'quench'\n[[evaluate]]\ntask = 'perplexity'\n{}\n",
+        decoder.calibration, decoder.evaluation
+    );
+    let data = assets().join("data");
+    let recipe = recipe.replace("DATA", &data.to_string_lossy());
+    std::fs::write(home.join("recipe.toml"), recipe).unwrap();
+    let model = assets().join(decoder.name);
+    let model = model.to_string_lossy();
+    let arguments = [
+        "--recipe",
+        "recipe.toml",
+        "--force",
+        "--json",
+        "--output",
+        "out",
+    ];
+    let arguments = [&["quantize", &model], &arguments[..]].concat();
+    let report: Value = serde_json::from_str(&quench(home, &arguments)).unwrap();
+    let metric = |name: &str| -> f64 {
+        let rows = report["scores"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["metric"] == name).unwrap();
+        row["quantized"].as_f64().unwrap()
+    };
+    Damage {
+        perplexity: metric("perplexity"),
+        divergence: metric("kl_divergence"),
+        bits: report["size"]["bits_per_weight_linear"].as_f64().unwrap() - shapes(&report),
+    }
+}
+
+/// What the reference lost with `row`.
+pub(crate) fn reference(decoder: &Decoder, row: &str) -> Damage {
+    let text = std::fs::read_to_string(assets().join("../reference/quality.json")).unwrap();
+    let reference: Value = serde_json::from_str(&text).unwrap();
+    let row = &reference[decoder.name][decoder.protocol][row];
+    Damage {
+        perplexity: row["ppl"].as_f64().unwrap(),
+        divergence: row["kl"].as_f64().unwrap(),
+        bits: row["bpw"].as_f64().unwrap(),
+    }
+}
+
+/// Bits per weight that the two numbers of `weight_shape` cost.
+fn shapes(report: &Value) -> f64 {
+    let layers = report["layers"].as_array().unwrap();
+    let side = |layer: &Value, which: usize| layer["shape"][which].as_f64().unwrap();
+    let weights: f64 = layers
+        .iter()
+        .map(|layer| side(layer, 0) * side(layer, 1))
+        .sum();
+    128.0 * layers.len() as f64 / weights
+}
