@@ -64,7 +64,7 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
         .with_hint("name data with `--eval-data`, or a recipe with `[[evaluate]]` tables"));
     }
     for note in &notes {
-        progress.say(&format!("note: {note}"));
+        progress.say(note);
     }
     let mut gates = recipe.map_or_else(Vec::new, |recipe| recipe.gates);
     gates.extend(args.evaluation.gate.iter().cloned());

@@ -33,7 +33,7 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
     super::check_output(&output, args.force)?;
     resources::check(&plan, &output)?;
     for note in &plan.notes {
-        progress.say(&format!("note: {note}"));
+        progress.say(note);
     }
     progress.detail(&render(&plan));
     let request = QuantizeRequest {

@@ -54,6 +54,11 @@ fn read(path: &Path, bytes: &[u8]) -> Result<ImageSet, DataError> {
         u32::try_from(pixels).map_err(|_| wrong("images", "sides below 2^32", describe(&images)))
     };
     let size = [side(height)?, side(width)?];
+    if count == 0 {
+        return Err(DataError::NoRows {
+            origin: path.display().to_string(),
+        });
+    }
 
     let expected = format!("U8, I32 or I64 [{count}] of class numbers");
     let labels = tensor("labels", &expected)?;

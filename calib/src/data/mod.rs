@@ -3,11 +3,14 @@
 //! A new source is one file here, its `mod` line, and its line in [`SOURCES`].
 
 mod error;
+mod remark;
 mod spec;
 mod table;
 mod text;
 mod delimited;
 mod jsonl;
+mod rgb;
+mod picture;
 mod images;
 mod image_folder;
 mod image_tensors;
@@ -19,11 +22,13 @@ pub use error::DataError;
 pub use hub_file::HubFile;
 pub use image_folder::ImageFolder;
 pub use image_tensors::ImageTensors;
-pub use images::{ImageSet, Rgb};
+pub use images::ImageSet;
 pub use jsonl::JsonLines;
+pub use remark::Remark;
+pub use rgb::Rgb;
 pub use spec::DataSpec;
 pub use synthetic::{NoSampler, Sampler, Synthetic, TokenSampler};
-pub use table::Table;
+pub use table::{Cell, Table, Texts};
 pub use text::{Embedded, PlainText};
 
 use crate::hub::{FetchOptions, HubProgress};
@@ -68,6 +73,8 @@ pub struct Request<'a> {
     pub hub: &'a FetchOptions,
     /// Receives the progress of downloads.
     pub progress: &'a dyn HubProgress,
+    /// What sources have to say besides the data.
+    pub remarks: Vec<Remark>,
 }
 
 /// One kind of data.
@@ -125,7 +132,20 @@ fn read_text(spec: &DataSpec) -> Result<(&Path, String), DataError> {
     let DataSpec::Path { path, .. } = spec else {
         return Err(unknown_kind(spec));
     };
-    let mut text = fs_err::read_to_string(path).map_err(|source| file_error(path, source))?;
+    let bytes = fs_err::read(path).map_err(|source| file_error(path, source))?;
+    let mut text = String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let found = match error.as_bytes() {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "UTF-16".to_owned(),
+            bytes => format!("the byte 0x{:02x}", bytes[good.len()]),
+        };
+        DataError::Line {
+            path: path.clone(),
+            line: 1 + good.iter().filter(|&&byte| byte == b'\n').count(),
+            expected: "UTF-8 text".to_owned(),
+            found,
+        }
+    })?;
     if text.starts_with('\u{feff}') {
         text.remove(0);
     }
@@ -157,6 +177,7 @@ mod tests {
                     ..FetchOptions::default()
                 },
                 progress: &Silent,
+                remarks: Vec::new(),
             },
         )
     }
@@ -184,11 +205,15 @@ mod tests {
         let Content::Table(table) = load_from(&parse("a.tsv#y")).unwrap() else {
             panic!("table")
         };
-        assert_eq!(table.texts().unwrap(), ["2"]);
+        assert!(table.texts().unwrap().texts().eq(["2"]));
         assert!(matches!(
             load_from(&parse("a.tsv#z")),
             Err(DataError::Column { .. })
         ));
+        fs_err::write(folder.path().join("latin.txt"), b"one\ntw\xe9\n").unwrap();
+        let error = load_from(&parse("latin.txt")).unwrap_err().to_string();
+        let told = "line 2: expected UTF-8 text, found the byte 0xe9";
+        assert!(error.ends_with(told), "{error}");
         assert!(matches!(
             load_from(&parse("a.parquet")),
             Err(DataError::UnknownKind { .. })
