@@ -56,12 +56,12 @@ fn the_score_is_that_of_the_model_with_rounded_inputs() {
     assert!(plain["layers"][0].get("input_bits").is_none());
 
     // The files alone say it: evaluated again, and as a dense export that cannot say it.
-    let again = quench(here, &["eval", "eight", "--json"]);
+    let again = quench(here, &["eval", "eight", "--eval-data", "demo", "--json"]);
     let again: Value = serde_json::from_str(&again).unwrap();
     assert_eq!(again["scores"], eight["scores"]);
     let export = ["export", "eight", "--format", "dense", "-o", "dense"];
     quench(here, &export);
-    let dense = quench(here, &["eval", "dense", "--json"]);
+    let dense = quench(here, &["eval", "dense", "--eval-data", "demo", "--json"]);
     let dense: Value = serde_json::from_str(&dense).unwrap();
     let perplexity = |report: &Value, side| score(report, "perplexity", side);
     assert_eq!(

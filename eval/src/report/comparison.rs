@@ -9,6 +9,7 @@ use crate::score::{Better, Score};
 use minijinja::value::Serde;
 use minijinja::{Environment, context};
 use serde::Serialize;
+use std::fmt::Write as _;
 
 /// File name of the page.
 pub const COMPARISON_HTML: &str = "comparison.html";
@@ -221,10 +222,10 @@ impl Comparison {
         let mut text = format!("# {}\n\n", figures::short_path(&self.model));
         for (at, row) in self.table().into_iter().enumerate() {
             let cells: Vec<String> = row.iter().map(|cell| super::markdown::cell(cell)).collect();
-            text.push_str(&format!("| {} |\n", cells.join(" | ")));
+            let _ = writeln!(text, "| {} |", cells.join(" | "));
             if at == 0 {
                 let aligned = vec!["---:"; row.len() - 1].join("|");
-                text.push_str(&format!("|---|{aligned}|\n"));
+                let _ = writeln!(text, "|---|{aligned}|");
             }
         }
         text

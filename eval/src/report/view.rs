@@ -94,13 +94,14 @@ impl View {
                 .map(|(heading, _)| heading)
                 .collect(),
             layers: layer_rows(&report.layers),
-            worst_by: match report
+            worst_by: if report
                 .layers
                 .iter()
                 .all(|layer| layer.damage_share.is_some())
             {
-                true => "The layers with the largest share of the damage.",
-                false => "The layers with the lowest signal to noise ratio of their weights.",
+                "The layers with the largest share of the damage."
+            } else {
+                "The layers with the lowest signal to noise ratio of their weights."
             },
             slots: SlotTable::of(&report.nonlinear, ABSENT),
             calibration: CalibrationTable::of(report.calibration.as_ref()),

@@ -12,9 +12,12 @@ pub(in crate::report) fn histogram(data: &WeightHistogram) -> Option<Plot> {
     let tallest = *data.counts.iter().max()?;
     let range = [data.low, data.high];
     let logarithmic = is_dwarfed(&data.counts);
-    let height = |count: u64| match logarithmic {
-        true => (count as f64).ln_1p(),
-        false => count as f64,
+    let height = |count: u64| {
+        if logarithmic {
+            (count as f64).ln_1p()
+        } else {
+            count as f64
+        }
     };
     let top = (height(tallest) * 1.05).max(1.0);
     let mut canvas = Canvas::new(360.0, 220.0, range, [0.0, top]);
