@@ -141,7 +141,7 @@ impl Progress {
         }
     }
 
-    /// Something worth a line.
+    /// A note: something worth a line.
     pub fn say(&self, text: &str) {
         if self.verbosity >= Verbosity::Normal {
             self.line("note", text);
@@ -176,9 +176,13 @@ impl Progress {
     }
 
     fn line(&self, kind: &str, text: &str) {
+        let shown = match kind {
+            "note" => format!("note: {text}"),
+            _ => text.to_owned(),
+        };
         match &self.output {
-            Output::Bars(bars) => bars.print(text),
-            Output::Plain => write_line(text),
+            Output::Bars(bars) => bars.print(&shown),
+            Output::Plain => write_line(&shown),
             Output::Json => write_line(&events::text(kind, text)),
             Output::None => {}
         }
@@ -249,6 +253,7 @@ impl Drop for Track {
 /// Files on their way from the Hub, with the bytes of each on disk.
 struct Download {
     track: Track,
+    _kept: interrupt::Situation,
     files: BTreeMap<String, u64>,
 }
 
@@ -260,17 +265,22 @@ impl HubProgress for Progress {
                 let track = self.track("download", bytes, true);
                 *download = Some(Download {
                     track,
+                    _kept: interrupt::Situation::new(
+                        "what was downloaded so far is kept in the cache",
+                        "run the same command again: the download continues where it stopped",
+                    ),
                     files: BTreeMap::new(),
                 });
             }
             HubEvent::Advanced { file, done, .. } => {
-                if let Some(Download { track, files }) = download.as_mut() {
+                if let Some(Download { track, files, .. }) = download.as_mut() {
                     let before = files.insert(file.to_owned(), done).unwrap_or(0);
                     track.now(file);
                     track.advance(usize::try_from(done.saturating_sub(before)).unwrap_or(0));
                 }
             }
             HubEvent::Finished => *download = None,
+            HubEvent::Note { text } => self.say(text),
         }
     }
 }

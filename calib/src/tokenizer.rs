@@ -4,6 +4,8 @@ mod vocabulary;
 
 pub use vocabulary::Vocabulary;
 
+use crate::json_file::{self, JsonFileError};
+use quantizers::formats::is_lfs_pointer;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -153,6 +155,9 @@ impl Tokenizer {
             source,
         };
         let bytes = fs_err::read(path).map_err(|source| error(Box::new(source)))?;
+        if is_lfs_pointer(&bytes) {
+            return Err(error(Box::new(JsonFileError::LfsPointer)));
+        }
         let mut inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(error)?;
         // Settings left in the file by whoever saved it; callers say what they want instead.
         inner.with_padding(None);
@@ -257,8 +262,7 @@ fn read_json(path: &Path) -> Result<Value, TokenizerError> {
         path: path.to_owned(),
         source,
     };
-    let bytes = fs_err::read(path).map_err(|source| error(Box::new(source)))?;
-    serde_json::from_slice(&bytes).map_err(|source| error(Box::new(source)))
+    json_file::read(path).map_err(|source| error(Box::new(source)))
 }
 
 /// A token written as a string or as `{"content": ..}`.

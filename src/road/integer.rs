@@ -46,8 +46,10 @@ pub(super) fn run(
     let slots = compilation.slots.drain(..).map(slot_facts).collect();
     let (mut layers, histograms) = source.into_parts();
     let written = clock.stage("write", || {
+        let _unfinished = write::unfinished(request);
         write_all(model, request, &compilation, &mut layers)
     })?;
+    let _finished = write::finished(model, request);
     clock.stage("verify", || {
         verified(request, &written, &compilation.program)
     })?;

@@ -29,6 +29,7 @@ pub fn run(
 
     let factors = clock.stage("survey", || survey::run(model, plan, progress))?;
     let writer = write::begin(request)?;
+    let unfinished = write::unfinished(request);
     let blocks = Blocks::new(model, request, &factors, writer, progress)?;
     let Finished {
         writer,
@@ -41,6 +42,8 @@ pub fn run(
     clock.move_to("calibrate", "quantize", quantizing);
     calib::heap::give_back_freed_memory();
     let written = clock.stage("write", || write::finish(writer, model, request, &edited))?;
+    drop(unfinished);
+    let _finished = write::finished(model, request);
     clock.stage("verify", || {
         verify(&request.output, &written.expected)
             .map(drop)

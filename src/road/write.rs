@@ -3,6 +3,7 @@
 use crate::Error;
 use crate::model::OpenModel;
 use crate::plan::QuantizeRequest;
+use crate::progress::interrupt::Situation;
 use calib::running::overlay::Changed;
 use quantizers::formats::{self, ArtifactWriter, FormatError, WriterOptions, Written};
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,6 +76,42 @@ pub(super) fn finish(
         .cloned()
         .unwrap_or_default();
     writer.finish(&config, &linear).map_err(failed)
+}
+
+/// What an interruption leaves while the folder is written.
+pub(super) fn unfinished(request: &QuantizeRequest) -> Situation {
+    let output = request.output.display();
+    let (kept, again) = if request.output.join("config.json").is_file() {
+        (
+            format!(
+                "the model in `{output}` is as it was; what is new beside it ends in `.partial`"
+            ),
+            "run the same command again to replace it",
+        )
+    } else {
+        (
+            format!("`{output}` holds no model yet, only files that end in `.partial`"),
+            "run the same command again: it writes the same folder from the start",
+        )
+    };
+    let statistics = request.plan.calibration.as_ref();
+    if statistics.is_some_and(|calibration| calibration.keep_statistics) {
+        let next = format!("{again}, and uses the statistics that are kept already");
+        return Situation::new(kept, next);
+    }
+    Situation::new(kept, again)
+}
+
+/// What an interruption leaves once the model is written.
+pub(super) fn finished(model: &OpenModel, request: &QuantizeRequest) -> Situation {
+    let output = request.output.display();
+    Situation::new(
+        format!("the model is written in `{output}`, its report is not"),
+        format!(
+            "`quench eval '{output}' --baseline '{}'` evaluates it",
+            model.name
+        ),
+    )
 }
 
 /// What failed while the output was written.

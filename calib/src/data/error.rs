@@ -29,6 +29,12 @@ pub enum DataError {
         #[source]
         source: std::io::Error,
     },
+    /// What a clone without Git LFS leaves of a large file.
+    #[error("`{path}` is a Git LFS pointer, expected the file it stands for")]
+    LfsPointer {
+        /// The file.
+        path: PathBuf,
+    },
     /// No source reads this kind of file.
     #[error("no data source reads `{origin}`, expected {expected}")]
     UnknownKind {
@@ -140,6 +146,7 @@ impl DataError {
     /// What the user may do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::LfsPointer { .. } => Some(quantizers::formats::LFS_HINT.to_owned()),
             Self::Column { nearest, .. } => nearest.as_deref().map(did_you_mean),
             Self::ColumnNotNamed { origin, columns } => {
                 let column = columns.last().map_or("column", String::as_str);

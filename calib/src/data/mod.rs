@@ -27,7 +27,12 @@ pub use table::Table;
 pub use text::{Embedded, PlainText};
 
 use crate::hub::{FetchOptions, HubProgress};
+use quantizers::formats::is_lfs_pointer;
+use std::io::Read;
 use std::path::Path;
+
+/// Bytes of a file that say whether it stands for another.
+const HEAD: u64 = 100;
 
 /// What a source holds.
 #[derive(Debug)]
@@ -105,11 +110,29 @@ pub static SOURCES: &[&dyn Source] = &[
 pub fn load(spec: &DataSpec, request: &mut Request<'_>) -> Result<Content, DataError> {
     if let DataSpec::Path { path, .. } = spec {
         fs_err::metadata(path).map_err(|source| file_error(path, source))?;
+        refuse_lfs_pointer(path)?;
     }
     let source = SOURCES.iter().find(|source| source.accepts(spec));
     source
         .ok_or_else(|| unknown_kind(spec))?
         .load(spec, request)
+}
+
+/// A clone without Git LFS leaves files that look like text of three lines.
+fn refuse_lfs_pointer(path: &Path) -> Result<(), DataError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let mut head = Vec::new();
+    fs_err::File::open(path)
+        .and_then(|file| file.take(HEAD).read_to_end(&mut head))
+        .map_err(|source| file_error(path, source))?;
+    if is_lfs_pointer(&head) {
+        return Err(DataError::LfsPointer {
+            path: path.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 fn unknown_kind(spec: &DataSpec) -> DataError {

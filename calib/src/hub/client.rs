@@ -1,5 +1,6 @@
 //! The Hub client, its errors in our words.
 
+use super::environment::can_be_sent;
 use super::{FetchOptions, HubError, RepoId, RepoType};
 use hf_hub::{HFClient, HFClientSync, HFError};
 use std::path::PathBuf;
@@ -14,6 +15,10 @@ pub(super) fn open(
         .retry_max_attempts(options.retries)
         .retry_base_delay(options.retry_delay);
     if let Some(token) = &options.token {
+        // The client would leave it out and ask without.
+        if !can_be_sent(token) {
+            return Err(HubError::BadToken { id: id.path() });
+        }
         builder = builder.token(token);
     }
     if let Some(folder) = &options.cache_folder {

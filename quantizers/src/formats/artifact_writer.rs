@@ -9,7 +9,9 @@ use super::model_files::{file_names, index, is_model_file, remove, sync_folder, 
 use super::shard::partial;
 use super::spool::{Arrival, Spool};
 use super::verification::Expected;
-use super::{Dtype, Entry, Format, FormatError, INDEX_FILE, StoredLayer, side_files};
+use super::{
+    Dtype, Entry, Format, FormatError, INDEX_FILE, StoredLayer, marker, python_json, side_files,
+};
 use crate::tensor::{QuantizedTensor, Scheme};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,8 +81,8 @@ impl Written {
 }
 
 impl ArtifactWriter {
-    /// Begins an artifact in `folder`, which is created where it does not exist. What an unfinished
-    /// run left there is removed.
+    /// Begins an artifact in `folder`, which is created where it does not exist and marked as ours. What an
+    /// unfinished run left there is removed.
     ///
     /// # Errors
     /// A folder that holds a model already, unless `overwrite`; a folder that cannot be written.
@@ -88,8 +90,10 @@ impl ArtifactWriter {
         let folder = folder.as_ref();
         fs_err::create_dir_all(folder).map_err(|e| FormatError::io("create", folder, e))?;
         let mut finished = false;
+        let marked = marker::is_marked(folder);
         for name in file_names(folder)? {
-            if name.ends_with(".partial") {
+            // Elsewhere such a file is someone's download.
+            if name.ends_with(".partial") && marked {
                 remove(&folder.join(name))?;
             } else if is_model_file(&name) {
                 finished = true;
@@ -100,6 +104,7 @@ impl ArtifactWriter {
                 dir: folder.to_path_buf(),
             });
         }
+        marker::mark(folder, [])?;
         Ok(Self {
             folder: folder.to_path_buf(),
             options,
@@ -325,8 +330,13 @@ impl ArtifactWriter {
             write_synced(&partial(&folder.join(INDEX_FILE)), &index(&shards))?;
             self.others.insert(PathBuf::from(INDEX_FILE));
         }
-        let text = format!("{:#}\n", Value::Object(config));
+        let text = python_json::to_text(&Value::Object(config)) + "\n";
         write_synced(&partial(&folder.join("config.json")), text.as_bytes())?;
+
+        let weights = shards.iter().map(|shard| PathBuf::from(&shard.name));
+        let last = PathBuf::from("config.json");
+        let paths: Vec<PathBuf> = weights.chain(self.others).chain([last]).collect();
+        marker::mark(&folder, paths.iter().map(PathBuf::as_path))?;
 
         // From here on only renames. An artifact that is replaced stops looking finished first.
         for name in file_names(&folder)?
@@ -335,10 +345,8 @@ impl ArtifactWriter {
         {
             remove(&folder.join(name))?;
         }
-        let weights = shards.iter().map(|shard| PathBuf::from(&shard.name));
         let mut files = BTreeMap::new();
-        let last = PathBuf::from("config.json");
-        for path in weights.chain(self.others).chain([last]) {
+        for path in paths {
             let target = folder.join(&path);
             fs_err::rename(partial(&target), &target)
                 .map_err(|source| FormatError::io("rename", &target, source))?;
