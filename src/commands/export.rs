@@ -188,7 +188,9 @@ fn format(args: &ExportArgs) -> Result<&'static dyn Format, Error> {
 fn failed(message: String, error: FormatError) -> Error {
     let hint = error.hint();
     let failed = match error {
-        FormatError::Unsupported { .. } => Error::mismatch(message, error),
+        FormatError::Unsupported { .. } | FormatError::Range { .. } => {
+            Error::mismatch(message, error)
+        }
         _ => Error::io(message, error),
     };
     failed.hinted(hint)

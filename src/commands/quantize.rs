@@ -40,6 +40,7 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
     progress.detail(&render(&plan));
     let request = QuantizeRequest {
         plan,
+        recipe: recipe.to_toml(),
         output,
         replace: replace != Replace::Nothing,
         evaluate: !args.no_eval,

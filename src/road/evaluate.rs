@@ -27,6 +27,9 @@ pub fn run(
     progress: &Progress,
 ) -> Result<Report, Error> {
     let mut clock = Clock::start();
+    for subject in [Some(model), baseline].into_iter().flatten() {
+        clock.stage("check", || subject.check_values(progress))?;
+    }
     // A plain checkpoint alone is an original; beside a baseline, or quantized, it is the result.
     let (original, quantized) = match baseline {
         Some(baseline) => (Some(baseline), Some(model)),

@@ -27,6 +27,7 @@ pub(super) fn run(
     progress: &Progress,
 ) -> Result<Report, Error> {
     let mut clock = Clock::start();
+    clock.stage("check", || model.check_values(progress))?;
     let device = request.machine.device.open()?;
     let forward = Forward::new(model.model.as_ref(), model.weights(), device);
     let activations = clock.stage("calibrate", || {

@@ -23,6 +23,7 @@ pub fn run(
         return integer::run(model, request, planned, progress);
     }
     let mut clock = Clock::start();
+    clock.stage("check", || model.check_values(progress))?;
     let plan = &request.plan;
     let device = request.machine.device.open()?;
     let forward = Forward::new(model.model.as_ref(), model.weights(), device);
@@ -41,7 +42,9 @@ pub fn run(
     } = clock.stage("calibrate", || blocks.run(&forward))?;
     clock.move_to("calibrate", "quantize", quantizing);
     calib::heap::give_back_freed_memory();
-    let written = clock.stage("write", || write::finish(writer, model, request, &edited))?;
+    let written = clock.stage("write", || {
+        write::finish(writer, model, request, &edited, progress)
+    })?;
     drop(unfinished);
     let _finished = write::finished(model, request);
     clock.stage("verify", || {

@@ -3,7 +3,9 @@
 use crate::Error;
 use crate::model::OpenModel;
 use crate::plan::QuantizeRequest;
+use crate::progress::Progress;
 use crate::progress::interrupt::Situation;
+use crate::recipe::RECIPE_FILE;
 use calib::running::overlay::Changed;
 use quantizers::formats::{self, ArtifactWriter, FormatError, WriterOptions, Written};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +27,11 @@ pub(super) fn begin(request: &QuantizeRequest) -> Result<ArtifactWriter, Error> 
         shard_bytes: request.plan.shard_bytes,
         overwrite: request.replace,
     };
-    ArtifactWriter::create(&request.output, options).map_err(|error| failed(request, error))
+    let begun = ArtifactWriter::create(&request.output, options).and_then(|mut writer| {
+        writer.file(RECIPE_FILE, request.recipe.as_bytes())?;
+        Ok(writer)
+    });
+    begun.map_err(|error| failed(request, error))
 }
 
 /// Copies what is not quantized, unchanged but for `edited`, and gives the folder its final names.
@@ -37,6 +43,7 @@ pub(super) fn finish(
     model: &OpenModel,
     request: &QuantizeRequest,
     edited: &BTreeMap<String, Changed>,
+    progress: &Progress,
 ) -> Result<Written, Error> {
     let failed = |error| failed(request, error);
     let quantized: BTreeSet<String> = request
@@ -46,8 +53,16 @@ pub(super) fn finish(
         .map(|layer| format!("{}.weight", layer.name))
         .collect();
     let tensors = model.checkpoint.tensors();
+    let tied = model
+        .stored_tied_head()
+        .filter(|tied| !quantized.contains(&tied.head));
+    if let Some(tied) = &tied {
+        progress.warn(&tied.note());
+    }
+    let once = tied.filter(|tied| tied.equal && !edited.contains_key(&tied.table));
     for (name, info) in tensors.tensors() {
-        if quantized.contains(name) {
+        let written = once.as_ref().is_some_and(|tied| tied.head == name);
+        if quantized.contains(name) || written {
             continue;
         }
         if let Some(changed) = edited.get(name) {
@@ -116,8 +131,13 @@ pub(super) fn finished(model: &OpenModel, request: &QuantizeRequest) -> Situatio
 
 /// What failed while the output was written.
 pub(super) fn failed(request: &QuantizeRequest, error: FormatError) -> Error {
-    Error::io(
-        format!("cannot write `{}`", request.output.display()),
-        error,
-    )
+    let message = format!("cannot write `{}`", request.output.display());
+    let hint = error.hint();
+    match error {
+        FormatError::Range { .. } | FormatError::Unsupported { .. } => {
+            Error::mismatch(message, error)
+        }
+        error => Error::io(message, error),
+    }
+    .hinted(hint)
 }

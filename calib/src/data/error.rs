@@ -146,6 +146,9 @@ impl DataError {
     /// What the user may do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::UnknownKind { origin, .. } if origin.split('#').next().is_some_and(is_json) => {
+                Some("write one object a line, without the brackets around them, and call it `.jsonl`".to_owned())
+            }
             Self::LfsPointer { .. } => Some(quantizers::formats::LFS_HINT.to_owned()),
             Self::Column { nearest, .. } => nearest.as_deref().map(did_you_mean),
             Self::ColumnNotNamed { origin, columns } => {
@@ -165,6 +168,10 @@ impl DataError {
             _ => None,
         }
     }
+}
+
+fn is_json(name: &str) -> bool {
+    name.to_lowercase().ends_with(".json")
 }
 
 fn list(names: &[String]) -> String {

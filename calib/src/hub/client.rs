@@ -85,7 +85,7 @@ impl Question<'_> {
                 HubError::Unreachable {
                     id,
                     cached: false,
-                    source: Box::new(error),
+                    source: innermost(&error).into(),
                 }
             }
             HFError::Io(source) => HubError::Disk {
@@ -119,6 +119,15 @@ impl Question<'_> {
             },
         }
     }
+}
+
+/// What went wrong at the bottom: a connection that fails is told in five layers, four of which say nothing.
+fn innermost(error: &HFError) -> String {
+    let mut last: &dyn std::error::Error = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
 }
 
 /// Whether the same request may succeed when sent again.

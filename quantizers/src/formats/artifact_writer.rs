@@ -4,6 +4,7 @@
 //! `.partial` until [`ArtifactWriter::finish`] has synced them all, and `config.json`, without which
 //! no engine opens a folder, is renamed last.
 
+use super::finite::first_not_finite;
 use super::floats::{decode_floats, encode_floats, float_type_of};
 use super::model_files::{file_names, index, is_model_file, remove, sync_folder, write_synced};
 use super::shard::partial;
@@ -167,6 +168,7 @@ impl ArtifactWriter {
             })?;
         let name = |entry: &Entry| format!("{layer}.{}", entry.suffix);
         for entry in &entries {
+            require_finite(&name(entry), entry.dtype, &entry.bytes)?;
             self.claim(name(entry))?;
             self.expected
                 .tensor(&name(entry), entry.dtype, &entry.shape, &entry.bytes);
@@ -219,7 +221,9 @@ impl ArtifactWriter {
                 expected: "F32, F16 or BF16",
             });
         };
-        self.passthrough(name, dtype, shape, &encode_floats(float_type, values))
+        let bytes = encode_floats(float_type, values);
+        require_finite(name, dtype, &bytes)?;
+        self.passthrough(name, dtype, shape, &bytes)
     }
 
     /// Writes a tensor that is not quantized; dense formats convert floats to their type.
@@ -240,6 +244,9 @@ impl ArtifactWriter {
             }
             _ => None,
         };
+        if let Some(converted) = &converted {
+            require_finite(name, kept, converted)?;
+        }
         let bytes = converted.as_deref().unwrap_or(bytes);
         self.claim(name.to_owned())?;
         if let (Some(module), 2) = (name.strip_suffix(".weight"), shape.len()) {
@@ -373,5 +380,17 @@ impl ArtifactWriter {
         }
         self.names.insert(name);
         Ok(())
+    }
+}
+
+/// Refuses floats that became infinite in the type they are stored in.
+fn require_finite(name: &str, dtype: Dtype, bytes: &[u8]) -> Result<(), FormatError> {
+    match first_not_finite(dtype, bytes) {
+        None => Ok(()),
+        Some((position, _)) => Err(FormatError::Range {
+            name: name.to_owned(),
+            position,
+            stored: dtype,
+        }),
     }
 }

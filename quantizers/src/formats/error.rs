@@ -199,6 +199,16 @@ pub enum FormatError {
         /// Where it is not.
         absent: &'static str,
     },
+    /// A value that the type it is to be stored in does not reach.
+    #[error("`{name}` at position {position} is beyond what {stored:?} can hold")]
+    Range {
+        /// The tensor.
+        name: String,
+        /// Place in it.
+        position: usize,
+        /// The type.
+        stored: Dtype,
+    },
     /// A folder that holds an artifact already.
     #[error("`{dir}` already holds a model", dir = dir.display())]
     Exists {
@@ -242,6 +252,7 @@ impl FormatError {
             }
             Self::LfsPointer { .. } => super::LFS_HINT.to_owned(),
             Self::MissingTensor { nearest, .. } => return nearest.as_deref().map(closest_name),
+            Self::Range { .. } => "take a wider type, such as `--dtype f32` or `bf16`".to_owned(),
             Self::Exists { .. } => OUTPUT_EXISTS_HINT.to_owned(),
             Self::NoPrograms { .. } => "`format = \"quench\"` does".to_owned(),
             Self::Unsupported { .. } => {

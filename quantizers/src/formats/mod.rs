@@ -13,6 +13,7 @@ mod compressed_tensors;
 mod dense;
 pub mod entry;
 mod error;
+pub mod finite;
 mod floats;
 pub mod integer_program;
 mod layer_files;
