@@ -271,6 +271,7 @@ impl Drop for Track {
 /// Files on their way from the Hub, with the bytes of each on disk.
 struct Download {
     track: Track,
+    _kept: interrupt::Situation,
     files: BTreeMap<String, u64>,
 }
 
@@ -282,17 +283,22 @@ impl HubProgress for Progress {
                 let track = self.track("download", bytes, true);
                 *download = Some(Download {
                     track,
+                    _kept: interrupt::Situation::new(
+                        "what was downloaded so far is kept in the cache",
+                        "run the same command again: the download continues where it stopped",
+                    ),
                     files: BTreeMap::new(),
                 });
             }
             HubEvent::Advanced { file, done, .. } => {
-                if let Some(Download { track, files }) = download.as_mut() {
+                if let Some(Download { track, files, .. }) = download.as_mut() {
                     let before = files.insert(file.to_owned(), done).unwrap_or(0);
                     track.now(file);
                     track.advance(usize::try_from(done.saturating_sub(before)).unwrap_or(0));
                 }
             }
             HubEvent::Finished => *download = None,
+            HubEvent::Note { text } => self.say(text),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A checkpoint folder: config.json and safetensors, memory-mapped.
 
 use crate::{Model, ModelError, SourceError, Tensor32, WeightSource, open_model};
-use quantizers::formats::{Dtype, FormatError, TensorFolder};
+use quantizers::formats::{Dtype, FormatError, TensorFolder, is_lfs_pointer, python_json};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -89,11 +89,13 @@ impl Checkpoint {
             file: file.clone(),
             source,
         })?;
-        let config: serde_json::Value =
-            serde_json::from_slice(&text).map_err(|source| CheckpointError::Config {
-                file: file.clone(),
-                source: Some(source),
-            })?;
+        if is_lfs_pointer(&text) {
+            return Err(FormatError::LfsPointer { file }.into());
+        }
+        let config = python_json::parse(&text).map_err(|source| CheckpointError::Config {
+            file: file.clone(),
+            source: Some(source),
+        })?;
         if !config.is_object() {
             return Err(CheckpointError::Config { file, source: None });
         }

@@ -21,6 +21,7 @@ pub mod key_value_cache;
 pub mod model_sampler;
 pub mod synthetic;
 pub mod hub;
+pub mod json_file;
 pub mod data;
 pub mod tokenizer;
 pub mod sampling;

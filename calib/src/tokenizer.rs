@@ -7,6 +7,8 @@ mod vocabulary;
 pub use error::TokenizerError;
 pub use vocabulary::Vocabulary;
 
+use crate::json_file::{self, JsonFileError};
+use quantizers::formats::is_lfs_pointer;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tokenizers::Encoding;
@@ -93,6 +95,9 @@ impl Tokenizer {
             source,
         };
         let bytes = fs_err::read(path).map_err(|source| error(Box::new(source)))?;
+        if is_lfs_pointer(&bytes) {
+            return Err(error(Box::new(JsonFileError::LfsPointer)));
+        }
         let mut inner =
             tokenizers::Tokenizer::from_bytes(&bytes).map_err(|_| TokenizerError::Unknown {
                 path: path.to_owned(),
@@ -214,8 +219,7 @@ fn read_json(path: &Path) -> Result<Value, TokenizerError> {
         path: path.to_owned(),
         source,
     };
-    let bytes = fs_err::read(path).map_err(|source| error(Box::new(source)))?;
-    serde_json::from_slice(&bytes).map_err(|source| error(Box::new(source)))
+    json_file::read(path).map_err(|source| error(Box::new(source)))
 }
 
 /// A token written as a string or as `{"content": ..}`.

@@ -98,6 +98,16 @@ impl Gate {
         })
     }
 
+    /// The figure it bounds, as typed.
+    pub fn figure(&self) -> &str {
+        &self.figure
+    }
+
+    /// The bound.
+    pub fn bound(&self) -> f64 {
+        self.bound
+    }
+
     /// The name of the metric it reads.
     pub fn metric(&self) -> &'static str {
         self.metric

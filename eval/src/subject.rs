@@ -7,6 +7,7 @@ use calib::class_names::ClassNames;
 use calib::data::DataError;
 use calib::image_processor::ImageProcessor;
 use calib::inputs::Inputs;
+use calib::json_file;
 use calib::tokenizer::{Tokenizer, TokenizerError};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -199,8 +200,7 @@ fn json(path: &Path) -> Result<Value, SubjectError> {
         path: path.to_owned(),
         source,
     };
-    let bytes = fs_err::read(path).map_err(|source| error(Box::new(source)))?;
-    serde_json::from_slice(&bytes).map_err(|source| error(Box::new(source)))
+    json_file::read(path).map_err(|source| error(Box::new(source)))
 }
 
 /// The pooling of the sentence-transformers files; mean where there are none.

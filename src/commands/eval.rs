@@ -1,8 +1,9 @@
 //! `quench eval`: tasks on any checkpoint or quantized folder.
 
+use super::output::{self, Input, Replace};
 use super::{
-    check_gates, check_output, command_line, fetch_options, print, print_json, recipes, resources,
-    summary, write_report,
+    check_gates, command_line, fetch_options, print, print_json, recipes, resources, summary,
+    write_report,
 };
 use crate::args::EvalArgs;
 use crate::model::OpenModel;
@@ -19,9 +20,6 @@ use std::path::Path;
 /// A model or data that cannot be read, nothing to evaluate on, or a gate that fails.
 pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error> {
     let machine = resources::prepare(&args.machine)?;
-    if let Some(output) = &args.output {
-        check_output(output, args.force)?;
-    }
     let recipe = args.recipe.as_deref().map(recipes::named).transpose()?;
     let fetch = fetch_options(&args.source);
     let revision = args.source.revision.as_deref();
@@ -53,6 +51,18 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
     for note in &notes {
         progress.say(note);
     }
+    if let Some(output) = &args.output {
+        let replace = Replace::of(args.force, args.force_foreign);
+        let mut inputs = vec![Input::new("model", &open.folder)];
+        inputs.extend(
+            baseline
+                .iter()
+                .map(|baseline| Input::new("baseline", &baseline.folder)),
+        );
+        let data = evaluations.iter().map(|planned| &planned.spec.data);
+        inputs.extend(data.filter_map(|data| Input::data("evaluation data", data)));
+        output::check(output, replace, &inputs)?;
+    }
     let mut gates = recipe.map_or_else(Vec::new, |recipe| recipe.gates);
     gates.extend(args.evaluation.gate.iter().cloned());
     check_bounds(&gates, &evaluations, baseline.is_some())
@@ -68,7 +78,7 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
     let report = road::evaluate::run(&open, baseline.as_ref(), &request, progress)?;
     let output = args.output.as_deref();
     if let Some(output) = output {
-        write_report(&report, output, args.force)?;
+        write_report(&report, output)?;
     }
     if json {
         print_json(&report)?;

@@ -161,7 +161,7 @@ impl<'a> Blocks<'a> {
         planned: &PlannedCalibration,
         calibration: &Calibration,
     ) -> Result<(), Error> {
-        let scratch = calibration::scratch_folder()?;
+        let scratch = calibration::scratch_folder(self.progress)?;
         let options = fisher_options(planned, self.request, self.wants(), scratch.path());
         let (model, progress) = (self.model, self.progress);
         let mut left: BTreeSet<usize> = (0..model.model.stages()).collect();

@@ -12,8 +12,6 @@ use calib::{Forward, Model};
 use eval::subject::InputFiles;
 use std::path::Path;
 
-/// The data that a model makes itself.
-pub(super) const SYNTHETIC: &str = "synthetic";
 /// Sequences sampled for an evaluation on synthetic data.
 pub(super) const SYNTHETIC_SAMPLES: usize = 64;
 /// Longest of them: sampling costs one forward pass per token.

@@ -29,6 +29,9 @@ pub fn run(
     let mut clock = Clock::start();
     let (evaluations, machine) = (&request.evaluations, &request.machine);
     early::check(model, evaluations, machine, &request.fetch, progress)?;
+    for subject in [Some(model), baseline].into_iter().flatten() {
+        clock.stage("check", || subject.check_values(progress))?;
+    }
     // A plain checkpoint alone is an original; beside a baseline, or quantized, it is the result.
     let (original, quantized) = match baseline {
         Some(baseline) => (Some(baseline), Some(model)),

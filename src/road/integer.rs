@@ -28,10 +28,10 @@ pub(super) fn run(
     let mut clock = Clock::start();
     let device = request.machine.device.open()?;
     let forward = Forward::new(model.model.as_ref(), model.weights(), device);
-    if request.evaluate {
-        let (evaluations, machine) = (&request.plan.evaluations, &request.machine);
-        early::check(model, evaluations, machine, &request.fetch, progress)?;
-    }
+    clock.stage("check", || {
+        early::check_request(model, &forward, request, progress)?;
+        model.check_values(progress)
+    })?;
     let activations = clock.stage("calibrate", || {
         CalibrationInputs::prepare(model, &forward, request, progress)
     })?;
@@ -49,8 +49,10 @@ pub(super) fn run(
     let slots = compilation.slots.drain(..).map(slot_facts).collect();
     let (mut layers, histograms) = source.into_parts();
     let written = clock.stage("write", || {
+        let _unfinished = write::unfinished(request);
         write_all(model, request, &compilation, &mut layers)
     })?;
+    let _finished = write::finished(model, request);
     clock.stage("verify", || {
         verified(request, &written, &compilation.program)
     })?;

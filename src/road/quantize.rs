@@ -28,11 +28,10 @@ pub fn run(
     let device = request.machine.device.open()?;
     let forward = Forward::new(model.model.as_ref(), model.weights(), device);
 
-    // Everything that may be refused, before the first weight is read.
-    if request.evaluate {
-        let (evaluations, machine) = (&plan.evaluations, &request.machine);
-        early::check(model, evaluations, machine, &request.fetch, progress)?;
-    }
+    clock.stage("check", || {
+        early::check_request(model, &forward, request, progress)?;
+        model.check_values(progress)
+    })?;
     let calibration = plan.calibration.as_ref().map(|planned| {
         clock.stage("calibrate", || {
             Calibration::read(model, &forward, planned, request, progress)
@@ -41,6 +40,7 @@ pub fn run(
     let calibration = calibration.transpose()?;
     let factors = clock.stage("survey", || survey::run(model, plan, progress))?;
     let writer = write::begin(request)?;
+    let unfinished = write::unfinished(request);
     let blocks = Blocks::new(model, request, &factors, writer, progress)?;
     let Finished {
         writer,
@@ -52,7 +52,11 @@ pub fn run(
     } = clock.stage("calibrate", || blocks.run(&forward, calibration.as_ref()))?;
     clock.move_to("calibrate", "quantize", quantizing);
     calib::heap::give_back_freed_memory();
-    let written = clock.stage("write", || write::finish(writer, model, request, &edited))?;
+    let written = clock.stage("write", || {
+        write::finish(writer, model, request, &edited, progress)
+    })?;
+    drop(unfinished);
+    let _finished = write::finished(model, request);
     clock.stage("verify", || {
         verify(&request.output, &written.expected)
             .map(drop)

@@ -1,6 +1,8 @@
 //! Tables with one row per line: tab-separated and comma-separated, both with a header.
 
-use super::{Content, DataError, DataSpec, Remark, Request, Source, Table, read_text};
+use super::{
+    Content, DataError, DataSpec, Extent, Remark, Request, Source, Table, path_of, read_text,
+};
 use std::path::Path;
 
 /// Tab-separated values. Quotes mean nothing: the data sets that come in this form never escape.
@@ -29,6 +31,10 @@ impl Source for TabSeparated {
         request.remarks.extend(empty.first().map(remark));
         Ok(Content::Table(table.with_text(spec.column())?))
     }
+
+    fn extent(&self, spec: &DataSpec) -> Option<Extent> {
+        Extent::of_lines(path_of(spec)?, 1)
+    }
 }
 
 /// Comma-separated values as in RFC 4180: quoted cells may hold commas, quotes and line ends.
@@ -53,6 +59,10 @@ impl Source for CommaSeparated {
         Ok(Content::Table(
             parse_csv(path, &text)?.with_text(spec.column())?,
         ))
+    }
+
+    fn extent(&self, spec: &DataSpec) -> Option<Extent> {
+        Extent::of_lines(path_of(spec)?, 1)
     }
 }
 

@@ -29,6 +29,12 @@ pub enum DataError {
         #[source]
         source: std::io::Error,
     },
+    /// What a clone without Git LFS leaves of a large file.
+    #[error("`{path}` is a Git LFS pointer, expected the file it stands for")]
+    LfsPointer {
+        /// The file.
+        path: PathBuf,
+    },
     /// No source reads this kind of file.
     #[error("no data source reads `{origin}`, expected {expected}")]
     UnknownKind {
@@ -204,6 +210,10 @@ impl DataError {
     /// What the user may do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::UnknownKind { origin, .. } if origin.split('#').next().is_some_and(is_json) => {
+                Some("write one object a line, without the brackets around them, and call it `.jsonl`".to_owned())
+            }
+            Self::LfsPointer { .. } => Some(quantizers::formats::LFS_HINT.to_owned()),
             Self::Column { nearest, .. } => nearest.as_deref().map(did_you_mean),
             Self::ColumnNotNamed { origin, columns } => {
                 let column = columns.last().map_or("column", String::as_str);
@@ -242,6 +252,10 @@ impl DataError {
             _ => None,
         }
     }
+}
+
+fn is_json(name: &str) -> bool {
+    name.to_lowercase().ends_with(".json")
 }
 
 fn list(names: &[String]) -> String {

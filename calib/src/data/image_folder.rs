@@ -1,6 +1,6 @@
 //! A folder with one folder of images per class.
 
-use super::{Content, DataError, DataSpec, ImageSet, Remark, Request, Source};
+use super::{Content, DataError, DataSpec, Extent, ImageSet, Remark, Request, Source, path_of};
 use std::path::{Path, PathBuf};
 
 /// Endings of the images that can be decoded.
@@ -34,6 +34,11 @@ impl Source for ImageFolder {
         let (images, skipped) = read(path)?;
         request.remarks.extend(skipped.remarks(path));
         Ok(Content::Images(images))
+    }
+
+    fn extent(&self, spec: &DataSpec) -> Option<Extent> {
+        let (images, _) = read(path_of(spec)?).ok()?;
+        Some(Extent::of_images(images.len()))
     }
 }
 

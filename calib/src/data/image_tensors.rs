@@ -1,6 +1,7 @@
 //! Images of one size in a safetensors file.
 
-use super::{Content, DataError, DataSpec, ImageSet, Request, Source, file_error};
+use super::{Content, DataError, DataSpec, Extent, ImageSet, Request, Source, file_error, path_of};
+use quantizers::formats::TensorFolder;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use std::path::Path;
@@ -28,6 +29,13 @@ impl Source for ImageTensors {
         };
         let bytes = fs_err::read(path).map_err(|source| file_error(path, source))?;
         read(path, &bytes).map(Content::Images)
+    }
+
+    fn extent(&self, spec: &DataSpec) -> Option<Extent> {
+        let folder = TensorFolder::open(path_of(spec)?).ok()?;
+        Some(Extent::of_images(
+            folder.info("images")?.shape.first().copied()?,
+        ))
     }
 }
 

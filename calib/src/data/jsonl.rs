@@ -1,6 +1,8 @@
 //! Tables with one JSON object per line.
 
-use super::{Cell, Content, DataError, DataSpec, Request, Source, Table, read_text};
+use super::{
+    Cell, Content, DataError, DataSpec, Extent, Request, Source, Table, path_of, read_text,
+};
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -26,6 +28,10 @@ impl Source for JsonLines {
         Ok(Content::Table(
             parse(path, &text)?.with_text(spec.column())?,
         ))
+    }
+
+    fn extent(&self, spec: &DataSpec) -> Option<Extent> {
+        Extent::of_lines(path_of(spec)?, 0)
     }
 }
 

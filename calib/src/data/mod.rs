@@ -3,6 +3,7 @@
 //! A new source is one file here, its `mod` line, and its line in [`SOURCES`].
 
 mod error;
+mod extent;
 mod remark;
 mod spec;
 mod table;
@@ -19,6 +20,7 @@ mod hub_file;
 
 pub use delimited::{CommaSeparated, TabSeparated};
 pub use error::DataError;
+pub use extent::Extent;
 pub use hub_file::HubFile;
 pub use image_folder::ImageFolder;
 pub use image_tensors::ImageTensors;
@@ -32,7 +34,12 @@ pub use table::{Cell, Table, Texts};
 pub use text::{Embedded, PlainText};
 
 use crate::hub::{FetchOptions, HubProgress};
+use quantizers::formats::is_lfs_pointer;
+use std::io::Read;
 use std::path::Path;
+
+/// Bytes of a file that say whether it stands for another.
+const HEAD: u64 = 100;
 
 /// What a source holds.
 #[derive(Debug)]
@@ -90,6 +97,10 @@ pub trait Source: Sync {
     /// # Errors
     /// Files that cannot be had or do not hold what their name says.
     fn load(&self, spec: &DataSpec, request: &mut Request<'_>) -> Result<Content, DataError>;
+    /// How much there is of it, for estimates; nothing where that is not known without loading it.
+    fn extent(&self, _spec: &DataSpec) -> Option<Extent> {
+        None
+    }
 }
 
 /// Every source; the first that accepts a string reads it.
@@ -112,11 +123,43 @@ pub static SOURCES: &[&dyn Source] = &[
 pub fn load(spec: &DataSpec, request: &mut Request<'_>) -> Result<Content, DataError> {
     if let DataSpec::Path { path, .. } = spec {
         fs_err::metadata(path).map_err(|source| file_error(path, source))?;
+        refuse_lfs_pointer(path)?;
     }
     let source = SOURCES.iter().find(|source| source.accepts(spec));
     source
         .ok_or_else(|| unknown_kind(spec))?
         .load(spec, request)
+}
+
+/// A clone without Git LFS leaves files that look like text of three lines.
+fn refuse_lfs_pointer(path: &Path) -> Result<(), DataError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let mut head = Vec::new();
+    fs_err::File::open(path)
+        .and_then(|file| file.take(HEAD).read_to_end(&mut head))
+        .map_err(|source| file_error(path, source))?;
+    if is_lfs_pointer(&head) {
+        return Err(DataError::LfsPointer {
+            path: path.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// How much `spec` holds, as far as that is known without reading it.
+pub fn extent(spec: &DataSpec) -> Option<Extent> {
+    let source = SOURCES.iter().find(|source| source.accepts(spec));
+    source.and_then(|source| source.extent(spec))
+}
+
+/// The path of a [`DataSpec::Path`].
+fn path_of(spec: &DataSpec) -> Option<&Path> {
+    match spec {
+        DataSpec::Path { path, .. } => Some(path),
+        _ => None,
+    }
 }
 
 fn unknown_kind(spec: &DataSpec) -> DataError {

@@ -1,6 +1,6 @@
 //! Plain text: files, and the text compiled into the program for the demo model.
 
-use super::{Content, DataError, DataSpec, Remark, Request, Source, read_text};
+use super::{Content, DataError, DataSpec, Extent, Remark, Request, Source, path_of, read_text};
 
 /// Endings taken as plain text.
 const ENDINGS: [&str; 4] = ["txt", "md", "raw", "text"];
@@ -33,6 +33,10 @@ impl Source for PlainText {
         }
         Ok(Content::Text(text))
     }
+
+    fn extent(&self, spec: &DataSpec) -> Option<Extent> {
+        Extent::of_text(path_of(spec)?)
+    }
 }
 
 /// What the demo model wrote, with a seed that is not used for calibration.
@@ -57,5 +61,12 @@ impl Source for Embedded {
 
     fn load(&self, _spec: &DataSpec, _request: &mut Request<'_>) -> Result<Content, DataError> {
         Ok(Content::Text(TEXT.to_owned()))
+    }
+
+    fn extent(&self, _spec: &DataSpec) -> Option<Extent> {
+        Some(Extent {
+            bytes: TEXT.len() as u64,
+            items: None,
+        })
     }
 }
