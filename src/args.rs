@@ -161,9 +161,12 @@ pub struct QuantizeArgs {
     /// Output folder [default: quench-out/MODEL-RECIPE]
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Replace an existing output folder
+    /// Replace an output folder that quench wrote
     #[arg(long)]
     pub force: bool,
+    /// Replace an output folder whoever wrote it
+    #[arg(long)]
+    pub force_foreign: bool,
     /// Write the files and their sizes, but measure no accuracy
     #[arg(long, conflicts_with_all = ["eval_data", "gate"])]
     pub no_eval: bool,
@@ -215,9 +218,12 @@ pub struct EvalArgs {
     /// Write the report into this folder as well
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Replace an existing output folder
+    /// Replace an output folder that quench wrote
     #[arg(long, requires = "output")]
     pub force: bool,
+    /// Replace an output folder whoever wrote it
+    #[arg(long, requires = "output")]
+    pub force_foreign: bool,
     /// Seed of sampled evaluation data and of the intervals
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -250,9 +256,12 @@ pub struct ExportArgs {
     /// The folder to write
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
-    /// Replace an existing folder
+    /// Replace a folder that quench wrote
     #[arg(long)]
     pub force: bool,
+    /// Replace a folder whoever wrote it
+    #[arg(long)]
+    pub force_foreign: bool,
 }
 
 /// Float types a dense export can have.
@@ -287,9 +296,12 @@ pub struct ReportArgs {
     /// Write the report into this folder instead of the one it was read from; a comparison is written only there
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Replace an existing output folder
+    /// Replace an output folder that quench wrote
     #[arg(long, requires = "output")]
     pub force: bool,
+    /// Replace an output folder whoever wrote it
+    #[arg(long, requires = "output")]
+    pub force_foreign: bool,
 }
 
 /// `quench list`.

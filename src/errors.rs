@@ -1,5 +1,6 @@
 //! Errors as people see them: what failed, why, what to do; and the exit code of each kind.
 
+use crate::ending::{Ending, ExitCode, report_it};
 use crate::machine::DeviceError;
 use crate::plan::PlanError;
 use crate::recipe::RecipeError;
@@ -7,33 +8,8 @@ use eval::report::figures;
 use quantizers::formats::OUTPUT_EXISTS_HINT;
 use quantizers::nearest::did_you_mean;
 use std::error::Error as StdError;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use thiserror::Error;
-
-/// Exit codes of the program, stable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum ExitCode {
-    /// Everything asked for was done.
-    Done = 0,
-    /// A bug in quench.
-    Bug = 1,
-    /// The command line cannot be understood.
-    Usage = 2,
-    /// Recipe, pattern and model do not fit each other.
-    Mismatch = 3,
-    /// Download, authentication, disk, or a file that cannot be read.
-    Io = 4,
-    /// Not enough memory.
-    Memory = 5,
-    /// An accuracy gate failed; the files are written and marked.
-    Gate = 6,
-    /// The written files do not decode to what was quantized.
-    Verification = 7,
-    /// Stopped by Ctrl-C.
-    Interrupted = 130,
-}
 
 /// Any source error of another crate.
 pub type Cause = Box<dyn StdError + Send + Sync>;
@@ -150,6 +126,16 @@ pub enum Error {
         /// The written folder.
         output: Option<PathBuf>,
     },
+    /// The model is written, and could not be evaluated.
+    #[error("the model is written to `{path}`, and could not be evaluated", path = path.display())]
+    NotEvaluated {
+        /// The written folder.
+        path: PathBuf,
+        /// The command that evaluates it again.
+        again: String,
+        /// What failed.
+        source: Box<Self>,
+    },
     /// The written files do not say what was quantized.
     #[error("verification of `{path}` failed")]
     Verification {
@@ -230,6 +216,7 @@ impl Error {
             | Self::RecipeNotFound { .. }
             | Self::Plan { .. }
             | Self::Mismatch { .. } => ExitCode::Mismatch,
+            Self::NotEvaluated { source, .. } => source.exit_code(),
             Self::Memory { .. } => ExitCode::Memory,
             Self::Gate { .. } => ExitCode::Gate,
             Self::Verification { .. } => ExitCode::Verification,
@@ -265,32 +252,66 @@ impl Error {
                 "the files and the report are in `{}`",
                 path.display()
             )),
-            Self::Bug { .. } => {
-                Some("please report it with the command line and the recipe".to_owned())
-            }
+            Self::NotEvaluated { again, .. } => Some(format!(
+                "the files are complete; evaluate them again with `{again}`"
+            )),
+            Self::Bug { .. } => Some(report_it()),
             _ => None,
         }
     }
 
-    /// `error: ...`, `  cause: ...` for every cause, `hint: ...`; ends in a newline.
-    pub fn render(&self) -> String {
-        let mut text = format!("error: {self}\n");
-        let mut last = self.to_string();
+    /// Everything that is said of it, each thing once.
+    pub fn ending(&self) -> Ending {
+        let message = self.to_string();
+        let mut said = vec![message.clone()];
         let mut cause = self.source();
         while let Some(error) = cause {
-            let line = error.to_string().trim().replace('\n', "\n         ");
-            // Transparent wrappers repeat what they wrap.
-            if line != last {
-                let _ = writeln!(text, "  cause: {line}");
+            if let Some(line) = news(&said, error.to_string().trim()) {
+                said.push(line);
             }
-            last = line;
             cause = error.source();
         }
-        if let Some(hint) = self.hint() {
-            let _ = writeln!(text, "hint: {hint}");
+        Ending {
+            message,
+            causes: said.split_off(1),
+            hint: self.hint(),
+            code: self.exit_code(),
         }
-        text
     }
+
+    /// [`Self::ending`] as lines.
+    pub fn render(&self) -> String {
+        self.ending().text()
+    }
+}
+
+/// What `line` says that was not said: transparent wrappers repeat what they wrap, and every layer that hands
+/// a failed file on says again that it cannot be read.
+fn news(said: &[String], line: &str) -> Option<String> {
+    if said.iter().any(|before| before == line) {
+        return None;
+    }
+    let access = [
+        "cannot read ",
+        "cannot open ",
+        "cannot write ",
+        "failed to ",
+    ];
+    let known = |name: &str| {
+        let quoted = format!("`{name}`");
+        said.iter().any(|before| before.contains(&quoted))
+    };
+    let mut parts = line.split('`');
+    let begin = parts.next().unwrap_or_default();
+    let (Some(name), Some(rest)) = (parts.next(), parts.next()) else {
+        return Some(line.to_owned());
+    };
+    if parts.next().is_some() || !access.iter().any(|word| begin.starts_with(word)) || !known(name)
+    {
+        return Some(line.to_owned());
+    }
+    let reason = rest.trim_start_matches(':').trim();
+    (!reason.is_empty()).then(|| reason.to_owned())
 }
 
 #[cfg(test)]
@@ -315,5 +336,13 @@ mod tests {
              hint: did you mean `group_size`?\n"
         );
         assert_eq!(error.exit_code(), ExitCode::Mismatch);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named_once() {
+        let missing = fs_err::read("no/such/file").unwrap_err();
+        let text = Error::io("cannot read recipe `no/such/file`", missing).render();
+        assert_eq!(text.matches("no/such/file").count(), 1, "{text}");
+        assert!(text.contains("cause: No such file"), "{text}");
     }
 }

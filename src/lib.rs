@@ -4,7 +4,9 @@
 //! [`plan`]; [`commands`] has one file per subcommand and [`road`] one per stage of the road.
 
 pub mod args;
+mod cache;
 pub mod commands;
+pub mod ending;
 pub mod errors;
 pub mod machine;
 pub mod model;
@@ -13,7 +15,8 @@ pub mod plan;
 pub mod progress;
 pub mod recipe;
 
-pub use errors::{Error, ExitCode};
+pub use ending::ExitCode;
+pub use errors::Error;
 
 use args::{Cli, Command};
 use progress::Progress;

@@ -1,25 +1,20 @@
 //! The program `quench`: parses the command line and turns what it ends with into an exit code.
 
 use clap::Parser;
-use quench::ExitCode;
 use quench::args::Cli;
+use quench::ending::{self, Ending};
+use quench::{ExitCode, progress};
 use std::io::Write;
 
 fn main() -> std::process::ExitCode {
     calib::heap::keep_freed_memory();
+    ending::install_panic_hook();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            let code = if error.use_stderr() {
-                ExitCode::Usage
-            } else {
-                ExitCode::Done
-            };
-            return std::process::ExitCode::from(code as u8);
-        }
+        Err(error) => return std::process::ExitCode::from(refused(&error) as u8),
     };
-    if let Err(error) = quench::progress::interrupt::install() {
+    ending::configure(&cli.console);
+    if let Err(error) = progress::interrupt::install() {
         let _ = writeln!(
             std::io::stderr().lock(),
             "warning: {error}: Ctrl-C stops without clean-up"
@@ -29,13 +24,36 @@ fn main() -> std::process::ExitCode {
     let code = match ended {
         Ok(Ok(())) => ExitCode::Done,
         Ok(Err(error)) => {
-            let _ = std::io::stderr()
-                .lock()
-                .write_all(error.render().as_bytes());
-            error.exit_code()
+            let ending = error.ending();
+            ending.print();
+            ending.code
         }
-        // The panic message is already on stderr.
+        // The hook has said it.
         Err(_) => ExitCode::Bug,
     };
     std::process::ExitCode::from(code as u8)
+}
+
+/// Help, the version, or a command line that cannot be understood.
+fn refused(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::Done;
+    }
+    if std::env::args_os().any(|word| word == "--json") {
+        ending::print_json_results();
+        let text = error.render().to_string();
+        let mut parts = text.trim().split("\n\n");
+        let message = parts.next().unwrap_or_default();
+        Ending {
+            message: message.trim_start_matches("error: ").to_owned(),
+            causes: Vec::new(),
+            hint: Some("`quench --help` says what there is".to_owned()),
+            code: ExitCode::Usage,
+        }
+        .print();
+    } else {
+        let _ = error.print();
+    }
+    ExitCode::Usage
 }

@@ -13,9 +13,10 @@ pub use layer_line::FinishedLayer;
 
 use crate::args::{ConsoleArgs, ProgressMode};
 use bars::Bars;
+use calib::data::Remark;
 use calib::hub::{HubEvent, HubProgress};
 use eval::report::figures;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -26,6 +27,8 @@ pub struct Progress {
     output: Output,
     verbosity: Verbosity,
     warnings: Mutex<Vec<String>>,
+    /// Those already made.
+    remarks: Mutex<BTreeSet<Remark>>,
     download: Mutex<Option<Download>>,
 }
 
@@ -90,6 +93,7 @@ impl Progress {
             output,
             verbosity,
             warnings: Mutex::default(),
+            remarks: Mutex::default(),
             download: Mutex::default(),
         }
     }
@@ -141,10 +145,24 @@ impl Progress {
         }
     }
 
-    /// Something worth a line.
+    /// A note: something worth a line.
     pub fn say(&self, text: &str) {
         if self.verbosity >= Verbosity::Normal {
             self.line("note", text);
+        }
+    }
+
+    /// A remark on data: said once however often the data are looked at; notes are kept for the report.
+    pub fn remark(&self, remark: &Remark) {
+        if !lock(&self.remarks).insert(remark.clone()) {
+            return;
+        }
+        match remark {
+            Remark::Note(text) => {
+                self.say(text);
+                lock(&self.warnings).push(text.clone());
+            }
+            Remark::Detail(text) => self.detail(text),
         }
     }
 
@@ -176,9 +194,13 @@ impl Progress {
     }
 
     fn line(&self, kind: &str, text: &str) {
+        let shown = match kind {
+            "note" => format!("note: {text}"),
+            _ => text.to_owned(),
+        };
         match &self.output {
-            Output::Bars(bars) => bars.print(text),
-            Output::Plain => write_line(text),
+            Output::Bars(bars) => bars.print(&shown),
+            Output::Plain => write_line(&shown),
             Output::Json => write_line(&events::text(kind, text)),
             Output::None => {}
         }
@@ -249,6 +271,7 @@ impl Drop for Track {
 /// Files on their way from the Hub, with the bytes of each on disk.
 struct Download {
     track: Track,
+    _kept: interrupt::Situation,
     files: BTreeMap<String, u64>,
 }
 
@@ -260,17 +283,22 @@ impl HubProgress for Progress {
                 let track = self.track("download", bytes, true);
                 *download = Some(Download {
                     track,
+                    _kept: interrupt::Situation::new(
+                        "what was downloaded so far is kept in the cache",
+                        "run the same command again: the download continues where it stopped",
+                    ),
                     files: BTreeMap::new(),
                 });
             }
             HubEvent::Advanced { file, done, .. } => {
-                if let Some(Download { track, files }) = download.as_mut() {
+                if let Some(Download { track, files, .. }) = download.as_mut() {
                     let before = files.insert(file.to_owned(), done).unwrap_or(0);
                     track.now(file);
                     track.advance(usize::try_from(done.saturating_sub(before)).unwrap_or(0));
                 }
             }
             HubEvent::Finished => *download = None,
+            HubEvent::Note { text } => self.say(text),
         }
     }
 }

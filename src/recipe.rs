@@ -6,6 +6,7 @@ pub mod builtin;
 mod document;
 mod error;
 mod evaluation;
+mod in_force;
 pub mod integer;
 mod overrides;
 mod parse;
@@ -17,6 +18,7 @@ mod tests;
 
 pub use builtin::{BUILTIN, BuiltinRecipe};
 pub use error::RecipeError;
+pub use in_force::RECIPE_FILE;
 pub use integer::Integer;
 pub use overrides::Overrides;
 pub use pattern::Pattern;
@@ -38,7 +40,7 @@ pub struct Recipe {
     pub name: String,
     /// Where it was read from.
     pub origin: Origin,
-    /// SHA-256 of the text, hexadecimal.
+    /// SHA-256 of the text, hexadecimal; of [`Recipe::to_toml`] once the command line has had its say.
     pub sha256: String,
     /// Seed of everything random; split by layer name further down.
     pub seed: u64,
@@ -170,11 +172,16 @@ impl Rule {
             .find(|method| method.name() == name)
             .ok_or_else(|| {
                 let known = METHODS.iter().map(|method| method.name()).chain([KEEP]);
+                let keep = LIKE_KEEP.contains(&name.to_lowercase().as_str());
                 RecipeError::UnknownName {
                     line: self.line_of("method"),
                     what: "method",
                     name: name.clone(),
-                    nearest: nearest(name, known),
+                    nearest: if keep {
+                        Some(KEEP.to_owned())
+                    } else {
+                        nearest(name, known)
+                    },
                 }
             })?;
         method
@@ -202,6 +209,30 @@ fn line_of(lines: &[(String, usize)], key: &str, table: usize) -> usize {
 
 /// The method name that leaves a layer as it is.
 pub const KEEP: &str = "keep";
+
+/// What people write for it.
+const LIKE_KEEP: [&str; 20] = [
+    "none",
+    "skip",
+    "no",
+    "off",
+    "false",
+    "null",
+    "nothing",
+    "exclude",
+    "excluded",
+    "ignore",
+    "ignored",
+    "original",
+    "unquantized",
+    "dense",
+    "float",
+    "fp16",
+    "fp32",
+    "f16",
+    "f32",
+    "bf16",
+];
 
 /// Resolves a data reference of a recipe against the folder its paths are relative to.
 ///

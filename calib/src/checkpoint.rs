@@ -1,7 +1,7 @@
 //! A checkpoint folder: config.json and safetensors, memory-mapped.
 
 use crate::{Model, ModelError, SourceError, Tensor32, WeightSource, open_model};
-use quantizers::formats::{Dtype, FormatError, TensorFolder};
+use quantizers::formats::{Dtype, FormatError, TensorFolder, is_lfs_pointer, python_json};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -89,11 +89,13 @@ impl Checkpoint {
             file: file.clone(),
             source,
         })?;
-        let config: serde_json::Value =
-            serde_json::from_slice(&text).map_err(|source| CheckpointError::Config {
-                file: file.clone(),
-                source: Some(source),
-            })?;
+        if is_lfs_pointer(&text) {
+            return Err(FormatError::LfsPointer { file }.into());
+        }
+        let config = python_json::parse(&text).map_err(|source| CheckpointError::Config {
+            file: file.clone(),
+            source: Some(source),
+        })?;
         if !config.is_object() {
             return Err(CheckpointError::Config { file, source: None });
         }
@@ -134,17 +136,31 @@ impl Checkpoint {
     /// As [`open_model`], and a tensor the model needs that is stored in a type that is no float.
     pub fn open_model(&self) -> Result<Box<dyn Model>, ModelError> {
         let model = open_model(&self.config, self)?;
+        self.check_types(model.as_ref(), &|_| false)?;
+        Ok(model)
+    }
+
+    /// Whether every tensor of `model` is stored in a type that is a float; `is_decoded` names those that something
+    /// else than this checkpoint reads.
+    ///
+    /// # Errors
+    /// The first that is not.
+    pub fn check_types(
+        &self,
+        model: &dyn Model,
+        is_decoded: &dyn Fn(&str) -> bool,
+    ) -> Result<(), SourceError> {
         for tensor in (0..model.stages()).flat_map(|stage| model.tensors(stage)) {
             let dtype = self.tensors.info(&tensor.name).map(|info| info.dtype);
-            if let Some(found) = dtype.filter(|dtype| !FLOATS.contains(dtype)) {
-                let name = tensor.name.clone();
-                return Err(ModelError::Source(SourceError::Type {
-                    name,
+            let found = dtype.filter(|dtype| !FLOATS.contains(dtype));
+            if let Some(found) = found.filter(|_| !is_decoded(&tensor.name)) {
+                return Err(SourceError::Type {
+                    name: tensor.name.clone(),
                     found: format!("{found:?}"),
-                }));
+                });
             }
         }
-        Ok(model)
+        Ok(())
     }
 
     /// `name` as stored, for copying it unchanged.

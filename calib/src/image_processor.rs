@@ -1,6 +1,7 @@
 //! From 8-bit images to the normalised pixels a vision model takes.
 
 use crate::data::{DataError, Rgb};
+use crate::json_file::{self, JsonFileError};
 use fast_image_resize::images::Image;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use serde_json::Value;
@@ -34,15 +35,17 @@ impl ImageProcessor {
     /// No such file, or a setting that is not supported.
     pub fn from_folder(folder: &Path) -> Result<Self, DataError> {
         let path = folder.join("preprocessor_config.json");
-        let text = fs_err::read_to_string(&path).map_err(|source| DataError::File {
-            path: path.clone(),
-            source,
-        })?;
-        let config: Value = serde_json::from_str(&text).map_err(|error| DataError::Content {
-            path: path.clone(),
-            key: "file".to_owned(),
-            expected: "JSON".to_owned(),
-            found: error.to_string(),
+        let config = json_file::read(&path).map_err(|error| match error {
+            JsonFileError::Read(source) => DataError::File {
+                path: path.clone(),
+                source,
+            },
+            error => DataError::Content {
+                path: path.clone(),
+                key: "file".to_owned(),
+                expected: "JSON".to_owned(),
+                found: error.to_string(),
+            },
         })?;
         Self::from_config(&config, &path)
     }

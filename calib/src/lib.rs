@@ -21,10 +21,13 @@ pub mod key_value_cache;
 pub mod model_sampler;
 pub mod synthetic;
 pub mod hub;
+pub mod json_file;
 pub mod data;
 pub mod tokenizer;
 pub mod sampling;
+pub mod separator;
 pub mod image_processor;
+pub mod class_names;
 pub mod inputs;
 
 pub use architectures::{ARCHITECTURES, Architecture, open_model};

@@ -3,7 +3,7 @@
 use crate::{Hidden, KeyValueCache, NoTap, SourceError, StageError, Tap, WeightSource};
 use burn::tensor::Device;
 use quantizers::graph::{Graph, LinearNode, TensorSpec, output_point};
-use quantizers::nearest::{closest_name, did_you_mean};
+use quantizers::nearest::closest_name;
 use thiserror::Error;
 
 pub use quantizers::graph::Point;
@@ -151,12 +151,12 @@ pub trait Stage: Send + Sync {
 #[derive(Debug, Error)]
 pub enum ModelError {
     /// No architecture knows this `model_type`.
-    #[error("config.json: unknown `model_type` `{found}`")]
+    #[error("config.json: expected a `model_type` of {}, found {}", known.join(", "), found.as_ref().map_or("none".to_owned(), |name| format!("`{name}`")))]
     UnknownType {
         /// From config.json.
-        found: String,
-        /// The nearest known one.
-        nearest: Option<String>,
+        found: Option<String>,
+        /// Every type there is. No nearest one: types that look alike are different models.
+        known: Vec<&'static str>,
     },
     /// A key of config.json is missing or has a value the architecture cannot take.
     #[error("config.json: `{key}`: expected {expected}, found {found}")]
@@ -193,13 +193,10 @@ impl ModelError {
     /// What the user could do about it, in one line.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownType {
-                nearest: Some(nearest),
-                ..
-            } => Some(did_you_mean(nearest)),
-            Self::UnknownType { nearest: None, .. } => {
-                Some("`quench list architectures` shows what can be opened".to_owned())
-            }
+            Self::UnknownType { .. } => Some(
+                "`quench list architectures` says what each of them is; other models cannot be opened"
+                    .to_owned(),
+            ),
             Self::MissingTensors { nearest, .. } => nearest.as_deref().map(closest_name),
             Self::Config { .. } => None,
             Self::Source(error) => error.hint(),

@@ -98,9 +98,24 @@ impl Gate {
         })
     }
 
+    /// The figure it bounds, as typed.
+    pub fn figure(&self) -> &str {
+        &self.figure
+    }
+
+    /// The bound.
+    pub fn bound(&self) -> f64 {
+        self.bound
+    }
+
     /// The name of the metric it reads.
     pub fn metric(&self) -> &'static str {
         self.metric
+    }
+
+    /// Whether it needs both models.
+    pub fn compares(&self) -> bool {
+        self.aspect != Aspect::Value || metric(self.metric).is_some_and(|metric| !metric.per_model)
     }
 
     /// Whether the condition holds for every score that gives the figure.

@@ -1,12 +1,13 @@
 //! `quench eval`: tasks on any checkpoint or quantized folder.
 
+use super::output::{self, Input, Replace};
 use super::{
-    check_gates, check_output, command_line, fetch_options, print, print_json, recipes, resources,
-    summary, write_report,
+    check_gates, command_line, fetch_options, print, print_json, recipes, resources, summary,
+    write_report,
 };
 use crate::args::EvalArgs;
 use crate::model::OpenModel;
-use crate::plan::{EvaluateRequest, PlanError, evaluations};
+use crate::plan::{EvaluateRequest, PlanError, check_gates as check_bounds, evaluations};
 use crate::progress::Progress;
 use crate::{Error, road};
 use calib::hub::FetchOptions;
@@ -19,9 +20,6 @@ use std::path::Path;
 /// A model or data that cannot be read, nothing to evaluate on, or a gate that fails.
 pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error> {
     let machine = resources::prepare(&args.machine)?;
-    if let Some(output) = &args.output {
-        check_output(output, args.force)?;
-    }
     let recipe = args.recipe.as_deref().map(recipes::named).transpose()?;
     let fetch = fetch_options(&args.source);
     let revision = args.source.revision.as_deref();
@@ -41,20 +39,7 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
         &facts,
         &mut notes,
     )
-    .map_err(|source| match source {
-        PlanError::Recipe(source) => Error::Recipe {
-            origin: args.recipe.clone().unwrap_or_default(),
-            source,
-        },
-        source => Error::Plan {
-            recipe: args
-                .recipe
-                .clone()
-                .unwrap_or_else(|| "the command line".to_owned()),
-            model: facts.name.clone(),
-            source,
-        },
-    })?;
+    .map_err(|source| refused(args, &facts.name, source))?;
     if evaluations.is_empty() {
         return Err(Error::usage(format!(
             "nothing to evaluate `{}` on: a {} needs data of its own",
@@ -64,10 +49,24 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
         .with_hint("name data with `--eval-data`, or a recipe with `[[evaluate]]` tables"));
     }
     for note in &notes {
-        progress.say(&format!("note: {note}"));
+        progress.say(note);
+    }
+    if let Some(output) = &args.output {
+        let replace = Replace::of(args.force, args.force_foreign);
+        let mut inputs = vec![Input::new("model", &open.folder)];
+        inputs.extend(
+            baseline
+                .iter()
+                .map(|baseline| Input::new("baseline", &baseline.folder)),
+        );
+        let data = evaluations.iter().map(|planned| &planned.spec.data);
+        inputs.extend(data.filter_map(|data| Input::data("evaluation data", data)));
+        output::check(output, replace, &inputs)?;
     }
     let mut gates = recipe.map_or_else(Vec::new, |recipe| recipe.gates);
     gates.extend(args.evaluation.gate.iter().cloned());
+    check_bounds(&gates, &evaluations, baseline.is_some())
+        .map_err(|source| refused(args, &facts.name, source))?;
     let request = EvaluateRequest {
         evaluations,
         gates,
@@ -79,7 +78,7 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
     let report = road::evaluate::run(&open, baseline.as_ref(), &request, progress)?;
     let output = args.output.as_deref();
     if let Some(output) = output {
-        write_report(&report, output, args.force)?;
+        write_report(&report, output)?;
     }
     if json {
         print_json(&report)?;
@@ -87,6 +86,24 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
         print(&summary::render(&report, output))?;
     }
     check_gates(&report, output)
+}
+
+/// Evaluations that do not fit the model.
+fn refused(args: &EvalArgs, model: &str, source: PlanError) -> Error {
+    match source {
+        PlanError::Recipe(source) => Error::Recipe {
+            origin: args.recipe.clone().unwrap_or_default(),
+            source,
+        },
+        source => {
+            let typed = || "the command line".to_owned();
+            Error::Plan {
+                recipe: args.recipe.clone().unwrap_or_else(typed),
+                model: model.to_owned(),
+                source,
+            }
+        }
+    }
 }
 
 /// The original a quantized folder was made from, where its report names one that is still there.

@@ -1,6 +1,7 @@
 //! `quench export`: a quantized folder in another format, verified after writing.
 
-use super::{check_output, print, print_json};
+use super::output::{self, Input, Replace};
+use super::{print, print_json};
 use crate::Error;
 use crate::args::{DtypeChoice, ExportArgs};
 use crate::progress::Progress;
@@ -35,7 +36,9 @@ pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<(), Err
         .map_err(|error| failed(format!("cannot open `{}`", args.folder.display()), error))?;
     check_has_floats(args, &reader)?;
     let format = format(args)?;
-    check_output(&args.output, args.force)?;
+    let replace = Replace::of(args.force, args.force_foreign);
+    let source = Input::new("quantized folder", &args.folder);
+    output::check(&args.output, replace, &[source])?;
     for (name, layer) in reader.layers() {
         format
             .accepts(&layer.scheme, layer.rows, layer.cols)
@@ -117,7 +120,7 @@ fn write(
     let options = WriterOptions {
         format,
         shard_bytes: SHARD_BYTES,
-        overwrite: args.force,
+        overwrite: args.force || args.force_foreign,
     };
     let mut writer = ArtifactWriter::create(&args.output, options).map_err(to)?;
     let kept: Vec<&str> = reader
@@ -185,7 +188,9 @@ fn format(args: &ExportArgs) -> Result<&'static dyn Format, Error> {
 fn failed(message: String, error: FormatError) -> Error {
     let hint = error.hint();
     let failed = match error {
-        FormatError::Unsupported { .. } => Error::mismatch(message, error),
+        FormatError::Unsupported { .. } | FormatError::Range { .. } => {
+            Error::mismatch(message, error)
+        }
         _ => Error::io(message, error),
     };
     failed.hinted(hint)

@@ -4,6 +4,7 @@ pub mod eval;
 pub mod export;
 pub mod inspect;
 pub mod list;
+mod output;
 pub mod plan;
 pub mod quantize;
 mod recipes;
@@ -26,37 +27,8 @@ fn fetch_options(source: &SourceArgs) -> FetchOptions {
     options
 }
 
-/// The output must not exist, or be a folder that `--force` may replace.
-fn check_output(output: &Path, force: bool) -> Result<(), Error> {
-    match fs_err::symlink_metadata(output) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::io(
-            format!("cannot look at `{}`", output.display()),
-            error,
-        )),
-        Ok(found) if !found.is_dir() => Err(Error::usage(format!(
-            "output `{}` exists and is not a folder",
-            output.display()
-        ))),
-        Ok(_) if force || is_unfinished(output) => Ok(()),
-        Ok(_) => Err(Error::OutputExists {
-            path: output.to_owned(),
-        }),
-    }
-}
-
-/// Empty, or holding nothing but what an interrupted run left.
-fn is_unfinished(folder: &Path) -> bool {
-    fs_err::read_dir(folder).is_ok_and(|entries| {
-        entries.into_iter().all(|entry| {
-            entry.is_ok_and(|entry| entry.path().extension().is_some_and(|e| e == "partial"))
-        })
-    })
-}
-
 /// Writes the files of a report into a folder of its own.
-fn write_report(report: &Report, output: &Path, force: bool) -> Result<(), Error> {
-    check_output(output, force)?;
+fn write_report(report: &Report, output: &Path) -> Result<(), Error> {
     let failed = |error: Cause| {
         Error::io(
             format!("cannot write the report to `{}`", output.display()),
@@ -64,6 +36,7 @@ fn write_report(report: &Report, output: &Path, force: bool) -> Result<(), Error
         )
     };
     fs_err::create_dir_all(output).map_err(|error| failed(error.into()))?;
+    output::mark(output)?;
     reports::write(report, output).map_err(|error| failed(error.into()))
 }
 
@@ -113,7 +86,9 @@ fn check_gates(report: &Report, output: Option<&Path>) -> Result<(), Error> {
 /// The command as typed, words quoted where a shell needs it.
 fn command_line() -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@,+%".contains(c);
-    let words = std::env::args().skip(1).map(|word| {
+    let words = std::env::args_os().skip(1).map(|word| {
+        // A report is text: bytes that are none show as such.
+        let word = word.to_string_lossy().into_owned();
         if !word.is_empty() && word.chars().all(plain) {
             word
         } else {

@@ -1,9 +1,10 @@
 //! `quench quantize`: the whole road.
 
+use super::output::{self, Input, Replace};
 use super::{fetch_options, print, print_json, recipes, resources, summary};
 use crate::args::QuantizeArgs;
 use crate::model::{DEMO, OpenModel};
-use crate::plan::{QuantizeRequest, render};
+use crate::plan::{Plan, QuantizeRequest, render};
 use crate::progress::Progress;
 use crate::{Error, road};
 use std::path::{Path, PathBuf};
@@ -30,16 +31,18 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
         .output
         .clone()
         .unwrap_or_else(|| default_output(&open.name, &recipe.name));
-    super::check_output(&output, args.force)?;
+    let replace = Replace::of(args.force, args.force_foreign);
+    output::check(&output, replace, &inputs(args, &open, &plan))?;
     resources::check(&plan, &output)?;
     for note in &plan.notes {
-        progress.say(&format!("note: {note}"));
+        progress.say(note);
     }
     progress.detail(&render(&plan));
     let request = QuantizeRequest {
         plan,
+        recipe: recipe.to_toml(),
         output,
-        replace: args.force,
+        replace: replace != Replace::Nothing,
         evaluate: !args.no_eval,
         gates: recipe.gates,
         fetch,
@@ -53,6 +56,22 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
         print(&summary::render(&report, Some(&request.output)))?;
     }
     super::check_gates(&report, Some(&request.output))
+}
+
+/// Everything the run reads from this disk.
+fn inputs(args: &QuantizeArgs, open: &OpenModel, plan: &Plan) -> Vec<Input> {
+    let calibration = plan.calibration.iter().map(|planned| &planned.data);
+    let evaluation = plan.evaluations.iter().map(|planned| &planned.spec.data);
+    let mut inputs = vec![Input::new("model", &open.folder)];
+    inputs.extend(calibration.filter_map(|data| Input::data("calibration data", data)));
+    inputs.extend(evaluation.filter_map(|data| Input::data("evaluation data", data)));
+    let recipe = args.recipe.recipe.as_deref().map(Path::new);
+    inputs.extend(
+        recipe
+            .filter(|path| path.is_file())
+            .map(|path| Input::new("recipe", path)),
+    );
+    inputs
 }
 
 /// `quench-out/MODEL-RECIPE`, MODEL being the last part of its name.

@@ -1,7 +1,8 @@
 //! `quench report`: renders report.md and report.html again from report.json, or compares several artifacts of
 //! one model.
 
-use super::{check_output, print, print_json, summary, write_report};
+use super::output::{self, Input, Replace};
+use super::{print, print_json, summary, write_report};
 use crate::Error;
 use crate::args::ReportArgs;
 use eval::report::{self, Comparison, Report};
@@ -35,7 +36,8 @@ fn read(folder: &Path) -> Result<Report, Error> {
 fn render(folder: &Path, args: &ReportArgs, json: bool) -> Result<(), Error> {
     let read = read(folder)?;
     let output = if let Some(output) = &args.output {
-        write_report(&read, output, args.force)?;
+        check_output(args, output)?;
+        write_report(&read, output)?;
         output
     } else {
         report::write_renderings(&read, folder).map_err(|error| {
@@ -53,6 +55,15 @@ fn render(folder: &Path, args: &ReportArgs, json: bool) -> Result<(), Error> {
     }
 }
 
+fn check_output(args: &ReportArgs, output: &Path) -> Result<(), Error> {
+    let inputs: Vec<Input> = args
+        .folders
+        .iter()
+        .map(|folder| Input::new("report folder", folder))
+        .collect();
+    output::check(output, Replace::of(args.force, args.force_foreign), &inputs)
+}
+
 fn compare(folders: &[std::path::PathBuf], args: &ReportArgs, json: bool) -> Result<(), Error> {
     let mut reports = Vec::new();
     for folder in folders {
@@ -61,12 +72,13 @@ fn compare(folders: &[std::path::PathBuf], args: &ReportArgs, json: bool) -> Res
     let comparison = Comparison::of(reports)
         .map_err(|error| Error::mismatch("these reports cannot be compared", error))?;
     if let Some(output) = &args.output {
-        check_output(output, args.force)?;
+        check_output(args, output)?;
         let failed = |error| {
             let message = format!("cannot write the comparison to `{}`", output.display());
             Error::io(message, error)
         };
         fs_err::create_dir_all(output).map_err(|error| failed(error.into()))?;
+        output::mark(output)?;
         report::write_comparison(&comparison, output).map_err(failed)?;
     }
     if json {

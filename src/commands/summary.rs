@@ -106,9 +106,14 @@ fn row(score: &Score) -> [String; 7] {
         Some(metric) => figures::figure(value, metric.unit),
         None => format!("{value}"),
     };
+    // The interval bounds the difference of two models, or the figure of one.
+    let end = |value: f64| match score.delta {
+        Some(_) => difference(value),
+        None => figure(Some(value)),
+    };
     let interval = score.ci95.map_or_else(
         || "-".to_owned(),
-        |[low, high]| format!("[{}, {}]", difference(low), difference(high)),
+        |[low, high]| format!("[{}, {}]", end(low), end(high)),
     );
     [
         known.map_or_else(|| score.metric.clone(), |metric| metric.label.to_owned()),

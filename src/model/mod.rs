@@ -2,6 +2,9 @@
 
 mod demo;
 mod integer_weights;
+mod reference;
+mod tied_head;
+mod values;
 
 use crate::Error;
 use crate::plan::ModelFacts;
@@ -10,21 +13,9 @@ use calib::artifact::Artifact;
 use calib::hub::{FetchOptions, HubError, RepoId, fetch_model};
 use calib::{Checkpoint, CheckpointError, Model, ModelError, WeightSource, open_model};
 use integer_weights::IntegerWeights;
+pub(crate) use reference::DEMO;
+use reference::ModelReference;
 use std::path::{Path, PathBuf};
-
-/// The word that names the model compiled into the program.
-pub(crate) const DEMO: &str = "demo";
-
-/// What MODEL on the command line means.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum ModelReference {
-    /// The model compiled into the program.
-    Demo,
-    /// A folder.
-    Folder(PathBuf),
-    /// A repository on the Hub.
-    Hub(RepoId),
-}
 
 /// A checkpoint on this machine, and the model its config.json describes.
 pub struct OpenModel {
@@ -44,30 +35,6 @@ pub struct OpenModel {
     pub model: Box<dyn Model>,
     /// Keeps the demo model's folder until the end.
     _demo: Option<demo::DemoFolder>,
-}
-
-impl std::str::FromStr for ModelReference {
-    type Err = Error;
-
-    /// `demo`; else an existing folder; else `org/name[@revision]`.
-    fn from_str(text: &str) -> Result<Self, Error> {
-        if text == DEMO {
-            return Ok(Self::Demo);
-        }
-        let path = Path::new(text);
-        if path.is_dir() {
-            return Ok(Self::Folder(path.to_owned()));
-        }
-        let is_path = text.starts_with(['.', '/', '~']) || text.ends_with('/');
-        match RepoId::parse(text) {
-            Ok(id) if !is_path => Ok(Self::Hub(id)),
-            _ => Err(Error::NotFound {
-                what: "model",
-                path: path.to_owned(),
-                hint: Some("name a folder, `org/name[@revision]` on the Hub, or `demo`".to_owned()),
-            }),
-        }
-    }
 }
 
 impl OpenModel {
@@ -105,7 +72,8 @@ impl OpenModel {
                     (Some(revision), None) => id.at(revision).map_err(hub_error)?,
                     (None, _) => id,
                 };
-                let snapshot = fetch_model(&id, fetch, progress).map_err(hub_error)?;
+                let snapshot =
+                    fetch_model(&id, fetch, progress).map_err(|error| not_fetched(&id, error))?;
                 Self::at(id.path(), Some(snapshot.commit), snapshot.folder, None)
             }
         }
@@ -128,6 +96,12 @@ impl OpenModel {
         };
         let model =
             open_model(checkpoint.config(), known).map_err(|error| model_error(&name, error))?;
+        if integer.is_none() {
+            let is_decoded = |name: &str| artifact.decodes(name);
+            checkpoint
+                .check_types(model.as_ref(), &is_decoded)
+                .map_err(|error| model_error(&name, error.into()))?;
+        }
         Ok(Self {
             name,
             revision,
@@ -209,6 +183,22 @@ impl OpenModel {
             self.model.as_ref(),
         )
     }
+}
+
+/// A model that could not be fetched; where the Hub does not have it, a folder may have been meant.
+fn not_fetched(id: &RepoId, error: HubError) -> Error {
+    let elsewhere = matches!(
+        error,
+        HubError::RepoNotFound { .. }
+            | HubError::Unreachable { cached: false, .. }
+            | HubError::OfflineMiss { .. }
+    );
+    let hint = match &error {
+        HubError::OfflineMiss { .. } => error.hint(),
+        _ if elsewhere => Some(reference::instead_of_hub(id)),
+        _ => error.hint(),
+    };
+    hub_error(error).hinted(hint)
 }
 
 fn hub_error(error: HubError) -> Error {

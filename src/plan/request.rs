@@ -11,6 +11,8 @@ use std::path::PathBuf;
 pub struct QuantizeRequest {
     /// Every decision.
     pub plan: Plan,
+    /// The recipe in force as TOML, for the artifact.
+    pub recipe: String,
     /// The folder to write.
     pub output: PathBuf,
     /// An existing folder is to be replaced.

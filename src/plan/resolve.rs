@@ -7,7 +7,8 @@ use super::{
     BlockOrder, ModelFacts, Plan, PlanError, PlannedCalibration, PlannedLayer, PlannedModel,
     PlannedRecipe, data, estimate, evaluations, formats, size, transforms,
 };
-use crate::recipe::{Overrides, Recipe, builtin};
+use crate::recipe::{Evaluation, Overrides, Recipe, builtin};
+use eval::tasks::{TASKS, TaskSpec, fitting};
 use quantizers::integer::compile::Encoder;
 use quantizers::statistics::{FISHER, HESSIAN, INPUT_MEAN_SQUARE, Pass};
 use quantizers::{Sequential, Stat};
@@ -52,7 +53,14 @@ impl Recipe {
                 None => return Err(crate::recipe::RecipeError::NoRules),
             },
         };
-        base.with(overrides)
+        let mut recipe = base.with(overrides)?;
+        if let (Some(data), Some(task)) = (&recipe.eval_data, fitting(TASKS, model.kind)) {
+            recipe.evaluations = vec![Evaluation {
+                line: 0,
+                spec: TaskSpec::new(task.name(), data),
+            }];
+        }
+        Ok(recipe.hashed())
     }
 
     /// Decides everything about `model`; reads no tensor and no data.
@@ -99,6 +107,7 @@ impl Recipe {
         for evaluation in &evaluations {
             data::check("evaluation", &evaluation.spec.data)?;
         }
+        evaluations::check_gates(&self.gates, &evaluations, true)?;
         let overrides: BTreeSet<String> = self
             .rules
             .iter()

@@ -140,9 +140,18 @@ impl RecipeError {
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownKey { nearest, .. } | Self::UnknownName { nearest, .. } => {
-                nearest.as_deref().map(did_you_mean)
-            }
+            Self::UnknownName {
+                what: "method",
+                nearest: Some(nearest),
+                ..
+            } if nearest == "keep" => Some(
+                "`method = \"keep\"` leaves layers as they are; `quench list recipe` has every key"
+                    .to_owned(),
+            ),
+            Self::UnknownKey { nearest, .. } | Self::UnknownName { nearest, .. } => nearest
+                .as_deref()
+                .map(did_you_mean)
+                .or_else(|| Some("`quench list recipe` has every section and key".to_owned())),
             Self::Gate { error, .. } => error.hint(),
             Self::Parameter { error, .. } => error.hint(),
             Self::NoRules => {

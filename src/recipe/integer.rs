@@ -225,7 +225,7 @@ fn families(
         return Ok(None);
     };
     if !listed && typed[0] == AUTO {
-        return Ok(Some(Families::Auto(known(function))));
+        return Ok(Some(Families::Auto(default_families(function))));
     }
     for name in &typed {
         check(name, function, line)?;
@@ -237,7 +237,7 @@ fn families(
 }
 
 /// Families with an approximation of `function`, in the order of the registry.
-fn known(function: Nonlinearity) -> Vec<String> {
+pub(super) fn default_families(function: Nonlinearity) -> Vec<String> {
     APPROXIMATIONS
         .iter()
         .filter(|entry| entry.replaces() == function)
@@ -249,7 +249,7 @@ fn check(name: &str, function: Nonlinearity, line: usize) -> Result<(), RecipeEr
     if find(function, name).is_some() {
         return Ok(());
     }
-    let known = known(function);
+    let known = default_families(function);
     if APPROXIMATIONS.iter().any(|entry| entry.name() == name) {
         return Err(RecipeError::NoApproximation {
             line,

@@ -1,7 +1,7 @@
 //! What the command line changes in a recipe, and the recipe it makes where there is none.
 
 use super::parse::sha256;
-use super::{Calibration, Origin, Recipe, RecipeError, Rule};
+use super::{Origin, Recipe, RecipeError, Rule};
 use eval::gate::Gate;
 use quantizers::METHODS;
 
@@ -56,43 +56,50 @@ impl Recipe {
         if self.rules.is_empty() && self.integer.is_none() {
             return Err(RecipeError::NoRules);
         }
+        let mut changes = Vec::new();
         if let Some(method) = &overrides.method {
-            for rule in self.rules.iter_mut().filter(|rule| rule.method.is_some()) {
+            let rules = self.rules.iter_mut().filter(|rule| rule.method.is_some());
+            let mut changed = false;
+            for rule in rules {
+                changed |= rule.method.as_ref() != Some(method);
                 replace_method(rule, method);
             }
+            changes.extend(changed.then(|| method.clone()));
         }
         if let Some(bits) = overrides.bits {
-            for rule in self.rules.iter_mut().filter(|rule| rule.method.is_some()) {
-                rule.parameters
-                    .insert("bits".to_owned(), toml::Value::Integer(bits.into()));
-                rule.overridden.push(format!("bits = {bits} from --bits"));
-                rule.lines.retain(|(key, _)| key != "bits");
-                rule.lines.push(("bits".to_owned(), 0));
+            let rules = self.rules.iter_mut().filter(|rule| rule.method.is_some());
+            let mut changed = false;
+            for rule in rules {
+                changed |= replace_bits(rule, bits);
             }
+            changes.extend(changed.then(|| format!("bits{bits}")));
         }
         if let Some(format) = &overrides.format {
             super::parse::check_format(format, 0)?;
-            self.output.format.clone_from(format);
+            let changed = replace(&mut self.output.format, format.clone());
+            changes.extend(changed.then(|| format.clone()));
         }
-        let Calibration {
-            data,
-            samples,
-            sequence_length,
-            keep_statistics,
-            ..
-        } = &mut self.calibration;
-        *keep_statistics |= overrides.keep_statistics;
+        let calibration = &mut self.calibration;
+        calibration.keep_statistics |= overrides.keep_statistics;
         if let Some(source) = &overrides.calibration_data {
-            data.clone_from(source);
+            let changed = replace(&mut calibration.data, source.clone());
+            changes.extend(changed.then(|| format!("calib-{}", short(source))));
         }
         if let Some(count) = overrides.samples {
-            *samples = count;
+            let changed = replace(&mut calibration.samples, count);
+            changes.extend(changed.then(|| format!("samples{count}")));
         }
         if let Some(length) = overrides.sequence_length {
-            *sequence_length = Some(length);
+            let changed = replace(&mut calibration.sequence_length, Some(length));
+            changes.extend(changed.then(|| format!("length{length}")));
         }
         if let Some(seed) = overrides.seed {
-            self.seed = seed;
+            let changed = replace(&mut self.seed, seed);
+            changes.extend(changed.then(|| format!("seed{seed}")));
+        }
+        // What does something else has another name: two of them must not meet in one folder.
+        for change in changes {
+            self.name = format!("{}-{change}", self.name);
         }
         self.eval_data.clone_from(&overrides.eval_data);
         if overrides.no_evaluation {
@@ -103,13 +110,49 @@ impl Recipe {
         for rule in &self.rules {
             rule.quantizer()?;
         }
-        Ok(self)
+        Ok(self.hashed())
     }
 
     /// SHA-256 of a text, as [`Recipe::sha256`] holds it.
     pub fn hash(text: &str) -> String {
         sha256(text)
     }
+}
+
+/// Puts `new` in the place of `old`; whether that is a change.
+fn replace<T: PartialEq>(old: &mut T, new: T) -> bool {
+    let changed = *old != new;
+    *old = new;
+    changed
+}
+
+/// Puts the width into a rule; whether that is a change.
+fn replace_bits(rule: &mut Rule, bits: u8) -> bool {
+    let wanted = toml::Value::Integer(bits.into());
+    let before = rule.parameters.insert("bits".to_owned(), wanted.clone());
+    rule.overridden.push(format!("bits = {bits} from --bits"));
+    rule.lines.retain(|(key, _)| key != "bits");
+    rule.lines.push(("bits".to_owned(), 0));
+    before.as_ref() != Some(&wanted)
+}
+
+/// The name of a file without ending, as part of a folder's name.
+fn short(data: &str) -> String {
+    const LONGEST: usize = 24;
+    let path = data.split('#').next().unwrap_or_default();
+    let name = path.rsplit(['/', '\\', ':']).next().unwrap_or_default();
+    let stem = name.split('.').find(|part| !part.is_empty());
+    stem.unwrap_or("data")
+        .chars()
+        .map(|c| {
+            if c.is_alphanumeric() || c == '_' {
+                c
+            } else {
+                '-'
+            }
+        })
+        .take(LONGEST)
+        .collect()
 }
 
 /// Puts `method` into a rule and drops the parameters it does not have.

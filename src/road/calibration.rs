@@ -1,16 +1,15 @@
 //! Calibration data as inputs of the first stage, and the places on disk that calibrating needs.
 
 use super::data;
-use crate::Error;
 use crate::model::OpenModel;
 use crate::plan::{PlannedCalibration, QuantizeRequest};
 use crate::progress::{Progress, interrupt};
+use crate::{Error, cache};
 use calib::inputs::Inputs;
 use calib::running::error::CollectError;
 use calib::running::fisher::Sequence;
 use calib::running::stats_store::{Key, StatsStore};
 use calib::{Forward, Hidden};
-use std::path::PathBuf;
 
 /// Calibration data, ready to walk.
 pub(super) struct Calibration {
@@ -32,7 +31,7 @@ impl Calibration {
         progress: &Progress,
     ) -> Result<Self, Error> {
         let inputs = data::for_calibration(
-            &model.folder,
+            (&model.name, &model.folder),
             forward,
             planned,
             request.plan.seed,
@@ -63,6 +62,7 @@ impl Calibration {
         &self,
         model: &OpenModel,
         request: &QuantizeRequest,
+        progress: &Progress,
     ) -> Result<StatsStore, Error> {
         let mut key = Key::default()
             .with_checkpoint(model.checkpoint.tensors())
@@ -75,8 +75,8 @@ impl Calibration {
                 key = key.with("image", &bytes);
             }
         }
-        let root = cache_folder();
-        StatsStore::open(&root, &key).map_err(|error| {
+        let root = cache::folder(progress);
+        StatsStore::open(root, &key).map_err(|error| {
             Error::io(
                 format!("cannot use the statistics cache `{}`", root.display()),
                 error,
@@ -97,9 +97,9 @@ fn token_sequences(inputs: &Inputs) -> Vec<Vec<u32>> {
 ///
 /// # Errors
 /// A cache folder that cannot be written.
-pub(super) fn scratch_folder() -> Result<tempfile::TempDir, Error> {
-    let root = cache_folder();
-    let made = fs_err::create_dir_all(&root).and_then(|()| tempfile::tempdir_in(&root));
+pub(super) fn scratch_folder(progress: &Progress) -> Result<tempfile::TempDir, Error> {
+    let root = cache::folder(progress);
+    let made = fs_err::create_dir_all(root).and_then(|()| tempfile::tempdir_in(root));
     let made = made.map_err(|error| {
         Error::io(
             format!("cannot use the cache folder `{}`", root.display()),
@@ -108,19 +108,6 @@ pub(super) fn scratch_folder() -> Result<tempfile::TempDir, Error> {
     })?;
     interrupt::remove_on_interrupt(made.path());
     Ok(made)
-}
-
-/// `QUENCH_CACHE`, else `quench` in the user's cache folder, else in the folder for temporary files.
-fn cache_folder() -> PathBuf {
-    let under = |name: &str, rest: &str| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(|value| PathBuf::from(value).join(rest))
-    };
-    under("QUENCH_CACHE", "statistics")
-        .or_else(|| under("XDG_CACHE_HOME", "quench/statistics"))
-        .or_else(|| under("HOME", ".cache/quench/statistics"))
-        .unwrap_or_else(|| std::env::temp_dir().join("quench/statistics"))
 }
 
 /// Runs `body` with a bar over its stages.

@@ -76,7 +76,7 @@ impl<'a> CalibrationInputs<'a> {
         }
         let batches = calibration.batches();
         let store = if planned.keep_statistics {
-            let store = calibration.kept_statistics(model, request)?;
+            let store = calibration.kept_statistics(model, request, progress)?;
             watched(progress, "calibrate", |report| {
                 collect(forward, batches.clone(), &wants, &store, report)
             })

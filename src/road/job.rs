@@ -10,6 +10,7 @@ use calib::running::measured::LayerValues;
 use eval::report::LayerFacts;
 use quantizers::error_metrics::{sqnr_db, weighted_error};
 use quantizers::formats::StoredSize;
+use quantizers::methods::QuantizeError;
 use quantizers::statistics::{FISHER, HESSIAN, INPUT_MEAN_SQUARE};
 use quantizers::{Granularity, LayerStats, MatrixRef, Quantized, QuantizedTensor, Quantizer};
 use std::time::Instant;
@@ -56,7 +57,8 @@ impl LayerJob<'_> {
     pub(super) fn run(&self) -> Result<LayerResult, Error> {
         let planned = self.planned;
         let [rows, cols] = planned.shape;
-        let refused = |error| {
+        let refused = |error: QuantizeError| {
+            let hint = error.hint();
             Error::mismatch(
                 format!(
                     "cannot quantize `{}` [{rows}, {cols}] with `{}`",
@@ -64,6 +66,7 @@ impl LayerJob<'_> {
                 ),
                 error,
             )
+            .hinted(hint)
         };
         let misshapen = |error: quantizers::ShapeError| {
             Error::mismatch(

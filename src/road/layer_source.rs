@@ -175,4 +175,26 @@ impl Source for LayerSource<'_> {
         made.layers.push(done.facts(planned, size));
         Ok(tensor)
     }
+
+    fn widened(
+        &self,
+        layer: &str,
+        weight: MatrixRef<'_>,
+        mean_square: &[f32],
+        tensor: &QuantizedTensor,
+        note: String,
+    ) {
+        let decoded = tensor.dequantize();
+        let Ok(approximation) = MatrixRef::new(&decoded, weight.rows(), weight.cols()) else {
+            return;
+        };
+        let mut made = self.made.borrow_mut();
+        if let Some(facts) = made.layers.iter_mut().find(|facts| facts.name == layer) {
+            let sqnr = sqnr_db(weight, approximation);
+            facts.sqnr_db = sqnr.is_finite().then_some(sqnr);
+            facts.diagonal_output_sqnr_db =
+                diagonal_output_sqnr_db(weight, approximation, mean_square);
+            facts.notes.push(note);
+        }
+    }
 }

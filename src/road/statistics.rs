@@ -41,9 +41,9 @@ impl<'a> StoredStatistics<'a> {
             return Ok(Self { model, store: None });
         }
         let (store, scratch) = if planned.keep_statistics {
-            (calibration.kept_statistics(model, request)?, None)
+            (calibration.kept_statistics(model, request, progress)?, None)
         } else {
-            let scratch = calibration::scratch_folder()?;
+            let scratch = calibration::scratch_folder(progress)?;
             let store = StatsStore::open(scratch.path(), &Key::default());
             (store.map_err(|error| failed(error.into()))?, Some(scratch))
         };
@@ -56,7 +56,7 @@ impl<'a> StoredStatistics<'a> {
             .map_err(failed)?;
         }
         if !gradients.is_empty() {
-            let folder = calibration::scratch_folder()?;
+            let folder = calibration::scratch_folder(progress)?;
             let options = fisher_options(planned, request, gradients, folder.path());
             watched(progress, "fisher", |report| {
                 let sequences = &calibration.sequences;

@@ -3,6 +3,9 @@
 use crate::Error;
 use crate::model::OpenModel;
 use crate::plan::QuantizeRequest;
+use crate::progress::Progress;
+use crate::progress::interrupt::Situation;
+use crate::recipe::RECIPE_FILE;
 use calib::running::overlay::Changed;
 use quantizers::formats::{self, ArtifactWriter, FormatError, WriterOptions, Written};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +27,11 @@ pub(super) fn begin(request: &QuantizeRequest) -> Result<ArtifactWriter, Error> 
         shard_bytes: request.plan.shard_bytes,
         overwrite: request.replace,
     };
-    ArtifactWriter::create(&request.output, options).map_err(|error| failed(request, error))
+    let begun = ArtifactWriter::create(&request.output, options).and_then(|mut writer| {
+        writer.file(RECIPE_FILE, request.recipe.as_bytes())?;
+        Ok(writer)
+    });
+    begun.map_err(|error| failed(request, error))
 }
 
 /// Copies what is not quantized, unchanged but for `edited`, and gives the folder its final names.
@@ -36,6 +43,7 @@ pub(super) fn finish(
     model: &OpenModel,
     request: &QuantizeRequest,
     edited: &BTreeMap<String, Changed>,
+    progress: &Progress,
 ) -> Result<Written, Error> {
     let failed = |error| failed(request, error);
     let quantized: BTreeSet<String> = request
@@ -45,8 +53,16 @@ pub(super) fn finish(
         .map(|layer| format!("{}.weight", layer.name))
         .collect();
     let tensors = model.checkpoint.tensors();
+    let tied = model
+        .stored_tied_head()
+        .filter(|tied| !quantized.contains(&tied.head));
+    if let Some(tied) = &tied {
+        progress.warn(&tied.note());
+    }
+    let once = tied.filter(|tied| tied.equal && !edited.contains_key(&tied.table));
     for (name, info) in tensors.tensors() {
-        if quantized.contains(name) {
+        let written = once.as_ref().is_some_and(|tied| tied.head == name);
+        if quantized.contains(name) || written {
             continue;
         }
         if let Some(changed) = edited.get(name) {
@@ -77,10 +93,51 @@ pub(super) fn finish(
     writer.finish(&config, &linear).map_err(failed)
 }
 
+/// What an interruption leaves while the folder is written.
+pub(super) fn unfinished(request: &QuantizeRequest) -> Situation {
+    let output = request.output.display();
+    let (kept, again) = if request.output.join("config.json").is_file() {
+        (
+            format!(
+                "the model in `{output}` is as it was; what is new beside it ends in `.partial`"
+            ),
+            "run the same command again to replace it",
+        )
+    } else {
+        (
+            format!("`{output}` holds no model yet, only files that end in `.partial`"),
+            "run the same command again: it writes the same folder from the start",
+        )
+    };
+    let statistics = request.plan.calibration.as_ref();
+    if statistics.is_some_and(|calibration| calibration.keep_statistics) {
+        let next = format!("{again}, and uses the statistics that are kept already");
+        return Situation::new(kept, next);
+    }
+    Situation::new(kept, again)
+}
+
+/// What an interruption leaves once the model is written.
+pub(super) fn finished(model: &OpenModel, request: &QuantizeRequest) -> Situation {
+    let output = request.output.display();
+    Situation::new(
+        format!("the model is written in `{output}`, its report is not"),
+        format!(
+            "`quench eval '{output}' --baseline '{}'` evaluates it",
+            model.name
+        ),
+    )
+}
+
 /// What failed while the output was written.
 pub(super) fn failed(request: &QuantizeRequest, error: FormatError) -> Error {
-    Error::io(
-        format!("cannot write `{}`", request.output.display()),
-        error,
-    )
+    let message = format!("cannot write `{}`", request.output.display());
+    let hint = error.hint();
+    match error {
+        FormatError::Range { .. } | FormatError::Unsupported { .. } => {
+            Error::mismatch(message, error)
+        }
+        error => Error::io(message, error),
+    }
+    .hinted(hint)
 }

@@ -16,7 +16,6 @@ pub use config::Config;
 pub use staged::{StageSpec, StagedModel};
 
 use crate::{LoadReport, Model, ModelError, SourceError, WeightSource};
-use quantizers::nearest::nearest;
 
 /// Every architecture, in the order `quench list architectures` prints them.
 pub static ARCHITECTURES: &[&dyn Architecture] =
@@ -63,18 +62,15 @@ pub fn open_model_from(
     config: &serde_json::Value,
     weights: &dyn WeightSource,
 ) -> Result<Box<dyn Model>, ModelError> {
-    let found = config
-        .get("model_type")
-        .and_then(serde_json::Value::as_str)
-        .unwrap_or("");
-    let known = || registry.iter().flat_map(|family| family.model_types());
-    let Some(family) = registry
-        .iter()
-        .find(|family| family.model_types().contains(&found))
-    else {
+    let found = config.get("model_type").and_then(serde_json::Value::as_str);
+    let Some(family) = registry.iter().find(|family| {
+        let types = family.model_types();
+        found.is_some_and(|found| types.contains(&found))
+    }) else {
+        let known = registry.iter().flat_map(|family| family.model_types());
         return Err(ModelError::UnknownType {
-            found: found.to_owned(),
-            nearest: nearest(found, known().copied()),
+            found: found.map(str::to_owned),
+            known: known.copied().collect(),
         });
     };
     let model = family.open(config, weights)?;

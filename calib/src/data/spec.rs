@@ -53,7 +53,14 @@ impl DataSpec {
         if spec == "demo" {
             return Ok(Self::Embedded);
         }
-        let (place, column) = split_column(spec);
+        // A file of that very name is meant before a column is.
+        if base.join(spec).exists() {
+            return Ok(Self::Path {
+                path: base.join(spec),
+                column: None,
+            });
+        }
+        let (place, column) = split_column(spec, base);
         let Some(place) = place.strip_prefix("hub:") else {
             return Ok(Self::Path {
                 path: base.join(place),
@@ -120,9 +127,13 @@ impl fmt::Display for DataSpec {
     }
 }
 
-/// Splits `table.tsv#column`; a `#` after any other name belongs to the name.
-fn split_column(spec: &str) -> (&str, Option<String>) {
+/// Splits `table.tsv#column`; a `#` after any other name belongs to the name, unless what is before it is a
+/// file here.
+fn split_column<'s>(spec: &'s str, base: &Path) -> (&'s str, Option<String>) {
     if let Some((place, column)) = spec.rsplit_once('#') {
+        if base.join(place).is_file() {
+            return (place, Some(column.to_owned()));
+        }
         let ending = place
             .rsplit_once('.')
             .map(|(_, ending)| ending.to_lowercase());

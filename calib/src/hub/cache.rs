@@ -54,14 +54,20 @@ impl RepoCache {
         is_safe(commit).then(|| commit.to_owned())
     }
 
-    /// Notes the commit of a branch or tag.
+    /// Notes the commit of a branch or tag. In a cache that can only be read the note is left out: the files
+    /// are there all the same.
     pub(super) fn write_commit(&self, revision: &str, commit: &str) -> Result<(), HubError> {
-        if is_commit(revision) {
+        if is_commit(revision) || self.commit(revision).as_deref() == Some(commit) {
             return Ok(());
         }
         let path = self.repo().join("refs").join(revision);
-        create_parent(&path)?;
-        fs_err::write(&path, commit).map_err(|source| HubError::Disk { path, source })
+        let written = create_parent(&path).and_then(|()| {
+            fs_err::write(&path, commit).map_err(|source| HubError::Disk { path, source })
+        });
+        match written {
+            Err(error) if error.is_unwritable() => Ok(()),
+            other => other,
+        }
     }
 
     /// Paths of all files of a snapshot, relative to it, sorted; empty where there is none.

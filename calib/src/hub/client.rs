@@ -1,5 +1,6 @@
 //! The Hub client, its errors in our words.
 
+use super::environment::can_be_sent;
 use super::{FetchOptions, HubError, RepoId, RepoType};
 use hf_hub::{HFClient, HFClientSync, HFError};
 use std::path::PathBuf;
@@ -14,6 +15,10 @@ pub(super) fn open(
         .retry_max_attempts(options.retries)
         .retry_base_delay(options.retry_delay);
     if let Some(token) = &options.token {
+        // The client would leave it out and ask without.
+        if !can_be_sent(token) {
+            return Err(HubError::BadToken { id: id.path() });
+        }
         builder = builder.token(token);
     }
     if let Some(folder) = &options.cache_folder {
@@ -80,7 +85,7 @@ impl Question<'_> {
                 HubError::Unreachable {
                     id,
                     cached: false,
-                    source: Box::new(error),
+                    source: innermost(&error).into(),
                 }
             }
             HFError::Io(source) => HubError::Disk {
@@ -114,6 +119,15 @@ impl Question<'_> {
             },
         }
     }
+}
+
+/// What went wrong at the bottom: a connection that fails is told in five layers, four of which say nothing.
+fn innermost(error: &HFError) -> String {
+    let mut last: &dyn std::error::Error = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
 }
 
 /// Whether the same request may succeed when sent again.

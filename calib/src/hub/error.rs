@@ -24,6 +24,14 @@ pub enum HubError {
         /// What is wrong.
         reason: String,
     },
+    /// A token that cannot be sent; never shown.
+    #[error(
+        "the token for `{id}` is malformed: it holds a space, a control character or a letter outside ASCII"
+    )]
+    BadToken {
+        /// The repository.
+        id: String,
+    },
     /// 401 or 403: the token is missing, wrong, or lacks access.
     #[error("access to `{id}` denied ({status}){}", words(.message.as_ref()))]
     Denied {
@@ -159,10 +167,26 @@ pub enum HubError {
 }
 
 impl HubError {
+    /// The cache cannot be written at all: no permission, or a read-only file system.
+    #[cfg(feature = "hub")]
+    pub(super) fn is_unwritable(&self) -> bool {
+        use std::io::ErrorKind;
+        matches!(self, Self::Disk { source, .. } if matches!(
+            source.kind(),
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::NotADirectory
+        ))
+    }
+
     /// What the user may do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NotBuilt { .. } => "build with the cargo feature `hub`, or name a local folder",
+            Self::BadToken { .. } => "set HF_TOKEN to the token alone, without quotes or blanks",
+            Self::Denied {
+                gated: true,
+                token_given: true,
+                ..
+            } => "ask for access on the repository's page, as the owner of the token that was sent",
             Self::Denied { gated: true, .. } => {
                 "ask for access on the repository's page, then set HF_TOKEN"
             }

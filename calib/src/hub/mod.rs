@@ -4,6 +4,7 @@
 //! error that says so.
 
 mod id;
+mod environment;
 mod error;
 mod options;
 mod fetch;
@@ -18,6 +19,7 @@ mod transfer;
 #[cfg(feature = "hub")]
 mod repository;
 
+pub use environment::expanded;
 pub use error::HubError;
 pub use fetch::{Snapshot, fetch_file, fetch_model};
 pub use id::{RepoId, RepoType};

@@ -1,10 +1,12 @@
 //! How to reach the Hub, and the receiver of download progress.
 
+use super::environment;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Settings of a download.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct FetchOptions {
     /// Access token; the client's own rules (`HF_TOKEN`, the token file) where absent.
     pub token: Option<String>,
@@ -22,6 +24,21 @@ pub struct FetchOptions {
     pub chunk_bytes: u64,
 }
 
+impl fmt::Debug for FetchOptions {
+    /// Without the token: what is printed ends in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FetchOptions")
+            .field("token_given", &self.token.is_some())
+            .field("cache_folder", &self.cache_folder)
+            .field("endpoint", &self.endpoint)
+            .field("offline", &self.offline)
+            .field("retries", &self.retries)
+            .field("retry_delay", &self.retry_delay)
+            .field("chunk_bytes", &self.chunk_bytes)
+            .finish()
+    }
+}
+
 impl Default for FetchOptions {
     fn default() -> Self {
         Self {
@@ -37,19 +54,17 @@ impl Default for FetchOptions {
 }
 
 impl FetchOptions {
-    /// The defaults, offline where `HF_HUB_OFFLINE` says so (the client itself does not read it).
+    /// As the environment says: offline by `HF_HUB_OFFLINE`, the token by `HF_TOKEN` or its file, the cache by
+    /// `HF_HUB_CACHE` or `HF_HOME`. The client itself takes these as they are, unexpanded and untrimmed.
     pub fn from_environment() -> Self {
         let value = std::env::var("HF_HUB_OFFLINE").unwrap_or_default();
         Self {
-            offline: is_true(&value),
+            token: environment::token(),
+            cache_folder: environment::cache_folder(),
+            offline: environment::is_true(&value),
             ..Self::default()
         }
     }
-}
-
-/// What the Hub's other tools take as true.
-fn is_true(value: &str) -> bool {
-    ["1", "ON", "YES", "TRUE"].contains(&value.trim().to_uppercase().as_str())
 }
 
 /// One step of a download.
@@ -73,6 +88,11 @@ pub enum HubEvent<'a> {
     },
     /// Everything is on disk.
     Finished,
+    /// Something to know of the way it goes.
+    Note {
+        /// One line.
+        text: &'a str,
+    },
 }
 
 /// Watches a download; called from several threads.
@@ -87,15 +107,4 @@ pub struct Silent;
 
 impl HubProgress for Silent {
     fn event(&self, _event: HubEvent<'_>) {}
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_true;
-
-    #[test]
-    fn offline_is_read_as_other_tools_do() {
-        assert!(["1", "true", "Yes", "ON"].into_iter().all(is_true));
-        assert!(!["", "0", "false", "off", "2"].into_iter().any(is_true));
-    }
 }

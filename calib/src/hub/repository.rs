@@ -36,6 +36,39 @@ pub(super) fn fetch_model(
     options: &FetchOptions,
     progress: &dyn HubProgress,
 ) -> Result<Snapshot, HubError> {
+    elsewhere_if_unwritable(options, progress, |options| {
+        model_into_cache(id, options, progress)
+    })
+}
+
+/// Runs `fetch`; again into a folder for temporary files where the cache turns out not to be writable.
+fn elsewhere_if_unwritable<R>(
+    options: &FetchOptions,
+    progress: &dyn HubProgress,
+    fetch: impl Fn(&FetchOptions) -> Result<R, HubError>,
+) -> Result<R, HubError> {
+    let error = match fetch(options) {
+        Err(error) if error.is_unwritable() => error,
+        other => return other,
+    };
+    let folder = std::env::temp_dir().join("quench/hub");
+    let why = std::error::Error::source(&error).map_or_else(String::new, ToString::to_string);
+    // The path is in the message already.
+    let why = why.rsplit(": ").next().unwrap_or_default();
+    let text = format!("{error} ({why}): downloading into `{}`", folder.display());
+    progress.event(HubEvent::Note { text: &text });
+    let options = FetchOptions {
+        cache_folder: Some(folder),
+        ..options.clone()
+    };
+    fetch(&options)
+}
+
+fn model_into_cache(
+    id: &RepoId,
+    options: &FetchOptions,
+    progress: &dyn HubProgress,
+) -> Result<Snapshot, HubError> {
     let (client, root) = open(id, options)?;
     let cache = RepoCache::new(root, RepoType::Model, id);
     if options.offline {
@@ -102,6 +135,18 @@ pub(super) fn fetch_model(
 }
 
 pub(super) fn fetch_file(
+    id: &RepoId,
+    kind: RepoType,
+    file: &str,
+    options: &FetchOptions,
+    progress: &dyn HubProgress,
+) -> Result<PathBuf, HubError> {
+    elsewhere_if_unwritable(options, progress, |options| {
+        file_into_cache(id, kind, file, options, progress)
+    })
+}
+
+fn file_into_cache(
     id: &RepoId,
     kind: RepoType,
     file: &str,

@@ -1,7 +1,10 @@
 //! Opening an artifact: which layers are quantized, and what everything holds.
 
 use super::layer_files::LayerFiles;
-use super::{Decoder, Dtype, FORMATS, FormatError, StoredLayer, TensorFolder, entry};
+use super::{
+    Decoder, Dtype, FORMATS, FormatError, StoredLayer, TensorFolder, entry, is_lfs_pointer,
+    python_json,
+};
 use crate::grid::InputQuantizer;
 use crate::tensor::{InvalidTensor, QuantizedTensor};
 use serde_json::{Map, Value};
@@ -163,10 +166,16 @@ fn read_config(file: &Path) -> Result<Map<String, Value>, FormatError> {
         return Err(io(std::io::ErrorKind::FileTooLarge.into()));
     }
     let text = fs_err::read(file).map_err(io)?;
-    serde_json::from_slice(&text).map_err(|source| FormatError::Json {
-        file: PathBuf::from(file),
-        source,
-    })
+    if is_lfs_pointer(&text) {
+        let file = PathBuf::from(file);
+        return Err(FormatError::LfsPointer { file });
+    }
+    python_json::parse(&text)
+        .and_then(serde_json::from_value)
+        .map_err(|source| FormatError::Json {
+            file: PathBuf::from(file),
+            source,
+        })
 }
 
 fn decoder_of(file: &Path, quantization: &Value) -> Result<&'static dyn Decoder, FormatError> {

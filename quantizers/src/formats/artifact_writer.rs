@@ -4,12 +4,15 @@
 //! `.partial` until [`ArtifactWriter::finish`] has synced them all, and `config.json`, without which
 //! no engine opens a folder, is renamed last.
 
+use super::finite::first_not_finite;
 use super::floats::{decode_floats, encode_floats, float_type_of};
 use super::model_files::{file_names, index, is_model_file, remove, sync_folder, write_synced};
 use super::shard::partial;
 use super::spool::{Arrival, Spool};
 use super::verification::Expected;
-use super::{Dtype, Entry, Format, FormatError, INDEX_FILE, StoredLayer, side_files};
+use super::{
+    Dtype, Entry, Format, FormatError, INDEX_FILE, StoredLayer, marker, python_json, side_files,
+};
 use crate::tensor::{QuantizedTensor, Scheme};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,8 +82,8 @@ impl Written {
 }
 
 impl ArtifactWriter {
-    /// Begins an artifact in `folder`, which is created where it does not exist. What an unfinished
-    /// run left there is removed.
+    /// Begins an artifact in `folder`, which is created where it does not exist and marked as ours. What an
+    /// unfinished run left there is removed.
     ///
     /// # Errors
     /// A folder that holds a model already, unless `overwrite`; a folder that cannot be written.
@@ -88,8 +91,10 @@ impl ArtifactWriter {
         let folder = folder.as_ref();
         fs_err::create_dir_all(folder).map_err(|e| FormatError::io("create", folder, e))?;
         let mut finished = false;
+        let marked = marker::is_marked(folder);
         for name in file_names(folder)? {
-            if name.ends_with(".partial") {
+            // Elsewhere such a file is someone's download.
+            if name.ends_with(".partial") && marked {
                 remove(&folder.join(name))?;
             } else if is_model_file(&name) {
                 finished = true;
@@ -100,6 +105,7 @@ impl ArtifactWriter {
                 dir: folder.to_path_buf(),
             });
         }
+        marker::mark(folder, [])?;
         Ok(Self {
             folder: folder.to_path_buf(),
             options,
@@ -162,6 +168,7 @@ impl ArtifactWriter {
             })?;
         let name = |entry: &Entry| format!("{layer}.{}", entry.suffix);
         for entry in &entries {
+            require_finite(&name(entry), entry.dtype, &entry.bytes)?;
             self.claim(name(entry))?;
             self.expected
                 .tensor(&name(entry), entry.dtype, &entry.shape, &entry.bytes);
@@ -214,7 +221,9 @@ impl ArtifactWriter {
                 expected: "F32, F16 or BF16",
             });
         };
-        self.passthrough(name, dtype, shape, &encode_floats(float_type, values))
+        let bytes = encode_floats(float_type, values);
+        require_finite(name, dtype, &bytes)?;
+        self.passthrough(name, dtype, shape, &bytes)
     }
 
     /// Writes a tensor that is not quantized; dense formats convert floats to their type.
@@ -235,6 +244,9 @@ impl ArtifactWriter {
             }
             _ => None,
         };
+        if let Some(converted) = &converted {
+            require_finite(name, kept, converted)?;
+        }
         let bytes = converted.as_deref().unwrap_or(bytes);
         self.claim(name.to_owned())?;
         if let (Some(module), 2) = (name.strip_suffix(".weight"), shape.len()) {
@@ -325,8 +337,13 @@ impl ArtifactWriter {
             write_synced(&partial(&folder.join(INDEX_FILE)), &index(&shards))?;
             self.others.insert(PathBuf::from(INDEX_FILE));
         }
-        let text = format!("{:#}\n", Value::Object(config));
+        let text = python_json::to_text(&Value::Object(config)) + "\n";
         write_synced(&partial(&folder.join("config.json")), text.as_bytes())?;
+
+        let weights = shards.iter().map(|shard| PathBuf::from(&shard.name));
+        let last = PathBuf::from("config.json");
+        let paths: Vec<PathBuf> = weights.chain(self.others).chain([last]).collect();
+        marker::mark(&folder, paths.iter().map(PathBuf::as_path))?;
 
         // From here on only renames. An artifact that is replaced stops looking finished first.
         for name in file_names(&folder)?
@@ -335,10 +352,8 @@ impl ArtifactWriter {
         {
             remove(&folder.join(name))?;
         }
-        let weights = shards.iter().map(|shard| PathBuf::from(&shard.name));
         let mut files = BTreeMap::new();
-        let last = PathBuf::from("config.json");
-        for path in weights.chain(self.others).chain([last]) {
+        for path in paths {
             let target = folder.join(&path);
             fs_err::rename(partial(&target), &target)
                 .map_err(|source| FormatError::io("rename", &target, source))?;
@@ -365,5 +380,17 @@ impl ArtifactWriter {
         }
         self.names.insert(name);
         Ok(())
+    }
+}
+
+/// Refuses floats that became infinite in the type they are stored in.
+fn require_finite(name: &str, dtype: Dtype, bytes: &[u8]) -> Result<(), FormatError> {
+    match first_not_finite(dtype, bytes) {
+        None => Ok(()),
+        Some((position, _)) => Err(FormatError::Range {
+            name: name.to_owned(),
+            position,
+            stored: dtype,
+        }),
     }
 }

@@ -33,6 +33,22 @@ pub enum FormatError {
         /// Files of other weight formats found there.
         others: Vec<String>,
     },
+    /// Shards that an index names and that are not there.
+    #[error("`{index}` names {all} files, and {} of them are not there: `{}`", missing.len(), missing.join("`, `"), index = index.display())]
+    MissingShards {
+        /// The index file.
+        index: PathBuf,
+        /// Files it names.
+        all: usize,
+        /// Those that are absent.
+        missing: Vec<String>,
+    },
+    /// What a clone without Git LFS leaves of a large file.
+    #[error("`{file}` is a Git LFS pointer, expected the file it stands for", file = file.display())]
+    LfsPointer {
+        /// The file.
+        file: PathBuf,
+    },
     /// Not a safetensors file, or a damaged one.
     #[error("`{file}` is not a valid safetensors file", file = file.display())]
     Header {
@@ -183,6 +199,16 @@ pub enum FormatError {
         /// Where it is not.
         absent: &'static str,
     },
+    /// A value that the type it is to be stored in does not reach.
+    #[error("`{name}` at position {position} is beyond what {stored:?} can hold")]
+    Range {
+        /// The tensor.
+        name: String,
+        /// Place in it.
+        position: usize,
+        /// The type.
+        stored: Dtype,
+    },
     /// A folder that holds an artifact already.
     #[error("`{dir}` already holds a model", dir = dir.display())]
     Exists {
@@ -220,11 +246,13 @@ impl FormatError {
     /// What the user could do about it, in one line.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NoWeights { others, .. } if !others.is_empty() => format!(
-                "found `{}`: convert it to safetensors first",
-                others.join("`, `")
-            ),
+            Self::NoWeights { others, .. } => return super::no_weights::hint(others),
+            Self::MissingShards { .. } => {
+                "download the missing files into the same folder".to_owned()
+            }
+            Self::LfsPointer { .. } => super::LFS_HINT.to_owned(),
             Self::MissingTensor { nearest, .. } => return nearest.as_deref().map(closest_name),
+            Self::Range { .. } => "take a wider type, such as `--dtype f32` or `bf16`".to_owned(),
             Self::Exists { .. } => OUTPUT_EXISTS_HINT.to_owned(),
             Self::NoPrograms { .. } => "`format = \"quench\"` does".to_owned(),
             Self::Unsupported { .. } => {

@@ -3,14 +3,14 @@
 //! Nothing is read but headers until a tensor is asked for; [`TensorFolder::release`] gives the
 //! pages of a tensor back, so that a walk over a model never holds more than what it is looking at.
 
-use super::FormatError;
 use super::floats::decode_floats;
+use super::{FormatError, no_weights, python_json};
 use crate::nearest::nearest;
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, Range};
 use std::path::{Path, PathBuf};
 
@@ -89,7 +89,7 @@ impl TensorFolder {
         } else if path.join(INDEX_FILE).is_file() {
             folder.add_shards(&path.join(INDEX_FILE))?;
         } else {
-            return Err(no_weights(path));
+            return Err(no_weights_in(path));
         }
         Ok(folder)
     }
@@ -201,8 +201,14 @@ impl TensorFolder {
 
     fn add_shards(&mut self, index: &Path) -> Result<(), FormatError> {
         let text = fs_err::read(index).map_err(|source| FormatError::io("read", index, source))?;
-        let Index { weight_map } =
-            serde_json::from_slice(&text).map_err(|source| FormatError::Json {
+        if no_weights::is_lfs_pointer(&text) {
+            return Err(FormatError::LfsPointer {
+                file: index.to_path_buf(),
+            });
+        }
+        let Index { weight_map } = python_json::parse(&text)
+            .and_then(serde_json::from_value)
+            .map_err(|source| FormatError::Json {
                 file: index.to_path_buf(),
                 source,
             })?;
@@ -216,6 +222,21 @@ impl TensorFolder {
                     file,
                 });
             }
+        }
+        let files: BTreeSet<&String> = weight_map.values().collect();
+        let missing: Vec<String> = files
+            .iter()
+            .filter(|file| !folder.join(file.as_str()).exists())
+            .map(|file| (*file).clone())
+            .collect();
+        if !missing.is_empty() {
+            return Err(FormatError::MissingShards {
+                index: index.to_path_buf(),
+                all: files.len(),
+                missing,
+            });
+        }
+        for file in weight_map.values() {
             if !self.files.iter().any(|known| known.name == *file) {
                 self.add_file(&folder.join(file), file.clone())?;
             }
@@ -243,6 +264,11 @@ impl TensorFolder {
         #[expect(unsafe_code, reason = "memory-mapping a file")]
         // SAFETY: the caller of `open` keeps the files unchanged while they are mapped.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+        if no_weights::is_lfs_pointer(&map) {
+            return Err(FormatError::LfsPointer {
+                file: path.to_path_buf(),
+            });
+        }
         let (header, metadata) =
             SafeTensors::read_metadata(&map).map_err(|source| FormatError::Header {
                 file: path.to_path_buf(),
@@ -279,23 +305,19 @@ impl TensorFolder {
     }
 }
 
-fn no_weights(path: &Path) -> FormatError {
-    let entries = match fs_err::read_dir(path) {
+/// The error for `folder`, which has none of the files weights are read from.
+fn no_weights_in(folder: &Path) -> FormatError {
+    let entries = match fs_err::read_dir(folder) {
         Ok(entries) => entries,
-        Err(source) => return FormatError::io("read", path, source),
+        Err(source) => return FormatError::io("read", folder, source),
     };
     let mut others: Vec<String> = entries
         .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
-        .filter(|name| {
-            let extension = Path::new(name).extension().unwrap_or_default();
-            ["bin", "pt", "pth", "gguf", "ckpt", "h5", "partial"]
-                .iter()
-                .any(|e| extension == *e)
-        })
+        .filter(|name| no_weights::may_hold_weights(name))
         .collect();
     others.sort();
     FormatError::NoWeights {
-        dir: path.to_path_buf(),
+        dir: folder.to_path_buf(),
         others,
     }
 }

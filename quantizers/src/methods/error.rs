@@ -1,7 +1,7 @@
 //! Recipe rules and matrices that a method cannot take.
 
-use crate::MatrixRef;
 use crate::nearest::did_you_mean;
+use crate::{FloatType, MatrixRef};
 use thiserror::Error;
 
 /// A recipe rule that a method cannot take.
@@ -106,6 +106,16 @@ pub enum QuantizeError {
         /// The value.
         value: f32,
     },
+    /// Weights that the scales of a grid cannot reach.
+    #[error("row {row} reaches {value}, and its scale as {stored:?} is at most {}", most(*stored))]
+    ScaleRange {
+        /// Row.
+        row: usize,
+        /// The largest weight.
+        value: f32,
+        /// How scales are stored.
+        stored: FloatType,
+    },
     /// More columns or outliers than the sparse part can index.
     #[error("{count} columns or outliers, expected less than 2^32")]
     TooLarge {
@@ -127,8 +137,21 @@ pub enum QuantizeError {
 impl QuantizeError {
     /// What the user could do about it, in one line.
     pub fn hint(&self) -> Option<String> {
-        let Self::GroupSize { group_size, cols } = *self else {
-            return None;
+        let (group_size, cols) = match *self {
+            Self::GroupSize { group_size, cols } => (group_size, cols),
+            Self::ScaleRange { .. } => {
+                return Some(
+                    "set `scale_type = \"f32\"` and `arithmetic = \"f32\"` in the rule, or keep the layer"
+                        .to_owned(),
+                );
+            }
+            Self::HalfRange { .. } => {
+                return Some(
+                    "keep the layer with `method = \"keep\"`, or use `rtn` with `scale_type = \"f32\"`"
+                        .to_owned(),
+                );
+            }
+            _ => return None,
         };
         let divides = |size: &usize| *size > 0 && cols.is_multiple_of(*size);
         let below = (2..group_size).rev().find(divides);
@@ -142,6 +165,15 @@ impl QuantizeError {
             }
             (None, None) => "set `group_size_fallback`".to_owned(),
         })
+    }
+}
+
+/// The largest scale a type holds.
+pub(super) fn most(stored: FloatType) -> f32 {
+    match stored {
+        FloatType::F16 => half::f16::MAX.to_f32(),
+        FloatType::Bf16 => half::bf16::MAX.to_f32(),
+        FloatType::F32 => f32::MAX,
     }
 }
 

@@ -10,6 +10,7 @@ mod clipping;
 pub mod gptq;
 mod kmeans;
 mod plan;
+mod range;
 mod rtn;
 mod squeezellm;
 

@@ -7,7 +7,9 @@
 use super::clipping::{self, Clip};
 use super::grid_parameters::{GRID_PARAMETERS, GridParameters, beside_grid};
 use super::parameters::Parameters;
-use super::{LayerPlan, Method, ParamError, QuantizeError, Quantized, Quantizer, require_finite};
+use super::{
+    LayerPlan, Method, ParamError, QuantizeError, Quantized, Quantizer, range, require_finite,
+};
 use crate::statistics::{INPUT_MEAN_SQUARE, LayerStats, Stat};
 use crate::tensor::{Encoding, QuantizedTensor};
 use crate::{FloatType, MatrixRef};
@@ -80,6 +82,7 @@ impl Quantizer for RtnQuantizer {
         let granularity = plan.scheme.granularity;
         require_finite(weight)?;
         let grid = self.grid.grid(plan.weight_type);
+        range::require_weights(weight, grid)?;
         let uniform = match self.clip {
             Clip::Nothing => grid.quantize(weight, granularity),
             Clip::Mse => clipping::quantize(grid, weight, granularity, None),
@@ -88,6 +91,7 @@ impl Quantizer for RtnQuantizer {
                 clipping::quantize(grid, weight, granularity, Some(inputs))
             }
         };
+        range::require_scales(weight, &uniform)?;
         let tensor = QuantizedTensor {
             rows: weight.rows(),
             cols: weight.cols(),

@@ -2,12 +2,15 @@
 
 use super::builder::{Builder, Tensor, requantization};
 use super::error::CompileError;
-use super::weights::LayerCodes;
+use super::weights::{self, LayerCodes};
 use crate::graph::LinearNode;
 use crate::integer::ops::linear::{Linear, Residual};
 use crate::integer::weights::Weights;
 use crate::matrix::MatrixRef;
 use crate::nonlinear::Grid;
+
+/// Units of its accumulators that the bias of a widened row takes, of 2^31 there are.
+const ROOM: f64 = (1_u32 << 30) as f64;
 
 /// A linear layer whose accumulators are known, not yet what becomes of them.
 pub(super) struct Product {
@@ -56,6 +59,62 @@ impl Product {
             }),
             ..self.to(output, grid)
         }
+    }
+}
+
+/// What every row of a product has besides its codes.
+struct Constants<'a> {
+    node: &'a LinearNode,
+    /// `[rows, cols]`.
+    weight: &'a [f64],
+    bias: &'a [f64],
+    /// `weight` times the factors of the input channels.
+    moved: &'a [f64],
+    /// Of each input, after it is moved.
+    mean: &'a [f64],
+    input: &'a Tensor,
+    /// Rounding errors are made up for in the bias.
+    corrected: bool,
+}
+
+impl Constants<'_> {
+    /// Bias of `row` with offsets and corrections, as a real number.
+    fn of_row(&self, codes: &LayerCodes, row: usize) -> f64 {
+        let cols = self.node.cols;
+        let real = &self.weight[row * cols..(row + 1) * cols];
+        let channels = &self.input.channels;
+        let shifted: f64 = (0..cols).map(|c| real[c] * channels.offset(c)).sum();
+        let mut constant = self.bias[row] + shifted;
+        if self.corrected {
+            let exact = &self.moved[row * cols..(row + 1) * cols];
+            let errors = exact.iter().zip(codes.row(row)).zip(self.mean);
+            constant += errors
+                .map(|((exact, &code), mean)| (exact - codes.scales[row] * f64::from(code)) * mean)
+                .sum::<f64>();
+        }
+        constant
+    }
+
+    /// The scale each row needs for its accumulators to fit; nothing for rows that have room.
+    fn wider(&self, codes: &LayerCodes) -> Vec<Option<f64>> {
+        let grid = &self.input.grid;
+        let zero_point = f64::from(grid.zero_point);
+        let reach = (f64::from(grid.high) - zero_point).max(zero_point - f64::from(grid.low));
+        let rows = 0..self.node.rows;
+        rows.map(|row| {
+            let constant = self.of_row(codes, row);
+            let weights: f64 = codes
+                .row(row)
+                .iter()
+                .map(|&code| f64::from(code).abs())
+                .sum();
+            let units = constant.abs() / (codes.scales[row] * grid.scale(0));
+            // The bias itself holds the zero point too.
+            let folded = units + weights * zero_point.abs();
+            let most = (units + weights * reach).max(folded);
+            (most >= f64::from(i32::MAX)).then(|| constant.abs() / (ROOM * grid.scale(0)))
+        })
+        .collect()
     }
 }
 
@@ -112,7 +171,16 @@ impl Builder<'_> {
                 mean_square[channel] = moved.max(0.0) as f32;
             }
         }
-        let codes = self.quantized(node, &moved, &mean_square)?;
+        let constants = Constants {
+            node,
+            weight,
+            bias,
+            moved: &moved,
+            mean: &mean,
+            input,
+            corrected: self.options.bias_correction,
+        };
+        let codes = self.quantized(&constants, &mean_square)?;
         let scale = input.grid.scale(0);
         let zero_point = i64::from(input.grid.zero_point);
         let mut product = Product {
@@ -123,18 +191,7 @@ impl Builder<'_> {
             scales: codes.scales.iter().map(|weight| weight * scale).collect(),
         };
         for row in 0..rows {
-            let real = &weight[row * cols..(row + 1) * cols];
-            let shifted: f64 = (0..cols).map(|c| real[c] * channels.offset(c)).sum();
-            let mut constant = bias[row] + shifted;
-            if self.options.bias_correction {
-                let exact = &moved[row * cols..(row + 1) * cols];
-                let errors = exact.iter().zip(codes.row(row)).zip(&mean);
-                constant += errors
-                    .map(|((exact, &code), mean)| {
-                        (exact - codes.scales[row] * f64::from(code)) * mean
-                    })
-                    .sum::<f64>();
-            }
+            let constant = constants.of_row(&codes, row);
             let sum: i64 = codes.row(row).iter().map(|&code| i64::from(code)).sum();
             product
                 .bias
@@ -143,12 +200,14 @@ impl Builder<'_> {
         Ok(product)
     }
 
+    /// Quantizes the weights; rows whose bias would not fit 32 bits in units of their accumulators get a wider
+    /// scale, which costs weights too small to matter beside that bias.
     fn quantized(
         &mut self,
-        node: &LinearNode,
-        moved: &[f64],
+        constants: &Constants<'_>,
         mean_square: &[f32],
     ) -> Result<LayerCodes, CompileError> {
+        let (node, moved) = (constants.node, constants.moved);
         let failed = |source| CompileError::Source {
             name: node.name.clone(),
             source,
@@ -157,11 +216,22 @@ impl Builder<'_> {
         let values: Vec<f32> = moved.iter().map(|&value| value as f32).collect();
         let matrix = MatrixRef::new(&values, node.rows, node.cols)
             .map_err(|error| failed(Box::new(error)))?;
-        let tensor = self
+        let mut tensor = self
             .source
             .quantize(&node.name, matrix, mean_square)
             .map_err(failed)?;
-        let codes = LayerCodes::of(&node.name, &tensor)?;
+        let mut codes = LayerCodes::of(&node.name, &tensor)?;
+        let wider = constants.wider(&codes);
+        if wider.iter().any(Option::is_some) {
+            let changed = weights::widen(&mut tensor, moved, &wider);
+            codes = LayerCodes::of(&node.name, &tensor)?;
+            let note = format!(
+                "scale of {changed} of {} rows widened: beside such small weights their bias needs more than 32 bits",
+                node.rows
+            );
+            self.source
+                .widened(&node.name, matrix, mean_square, &tensor, note);
+        }
         self.weights.insert(
             node.name.clone(),
             Weights::new(codes.rows, codes.cols, codes.codes.clone()),

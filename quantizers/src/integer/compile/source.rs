@@ -33,6 +33,17 @@ pub trait Source {
         weight: MatrixRef<'_>,
         mean_square: &[f32],
     ) -> Result<QuantizedTensor, SourceError>;
+    /// Told that the scales of some rows of `layer` were made wider than `quantize` chose them: `tensor` is what
+    /// `weight` has become, and `note` says why.
+    fn widened(
+        &self,
+        _layer: &str,
+        _weight: MatrixRef<'_>,
+        _mean_square: &[f32],
+        _tensor: &QuantizedTensor,
+        _note: String,
+    ) {
+    }
 }
 
 /// Which approximation a slot gets.

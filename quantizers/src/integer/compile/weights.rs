@@ -81,6 +81,41 @@ impl LayerCodes {
     }
 }
 
+/// Puts rows of `tensor` on wider scales and rounds their weights, `exact`, again; one scale for all rows is
+/// widened for all. Returns how many rows changed.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "within 8 bits by the clamp; scales are f32"
+)]
+pub(super) fn widen(tensor: &mut QuantizedTensor, exact: &[f64], wider: &[Option<f64>]) -> usize {
+    let Encoding::Uniform(grid) = &mut tensor.encoding else {
+        return 0;
+    };
+    let most = f64::from((1_i16 << (grid.bits - 1)) - 1);
+    let whole = (grid.granularity == Granularity::Tensor).then(|| {
+        let largest = wider.iter().flatten().copied();
+        largest.fold(0.0, f64::max)
+    });
+    let mut changed = 0;
+    for (row, wider) in wider.iter().enumerate() {
+        let Some(wanted) = whole.or(*wider) else {
+            continue;
+        };
+        changed += 1;
+        let scale = grid.scale_type.round(wanted as f32);
+        let at = if whole.is_some() { 0 } else { row };
+        grid.scales[at] = scale;
+        let cols = tensor.cols;
+        let codes = &mut grid.codes[row * cols..(row + 1) * cols];
+        for (code, value) in codes.iter_mut().zip(&exact[row * cols..]) {
+            *code = (value / f64::from(scale))
+                .round_ties_even()
+                .clamp(-most - 1.0, most) as i8;
+        }
+    }
+    changed
+}
+
 /// A channel of zeros has no scale: any will do.
 fn positive(scales: Vec<f64>) -> Vec<f64> {
     scales

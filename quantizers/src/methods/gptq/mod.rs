@@ -27,7 +27,7 @@ use crate::methods::clipping::Clip;
 use crate::methods::grid_parameters::{GRID_PARAMETERS, GridParameters, beside_grid};
 use crate::methods::parameters::Parameters;
 use crate::methods::{
-    Cost, LayerPlan, Method, ParamError, QuantizeError, Quantized, Quantizer, Sequential,
+    Cost, LayerPlan, Method, ParamError, QuantizeError, Quantized, Quantizer, Sequential, range,
 };
 use crate::statistics::{HESSIAN, LayerStats, Stat};
 use crate::tensor::{Encoding, QuantizedTensor};
@@ -170,9 +170,11 @@ impl Quantizer for GptqQuantizer {
         let hessian = stats.hessian(weight.cols())?;
         let grid = self.grid.grid(plan.weight_type);
         let granularity = plan.scheme.granularity;
+        range::require_weights(weight, grid)?;
         let found =
             self.compensation
                 .quantize_clipped(grid, granularity, weight, hessian, self.clip)?;
+        range::require_scales(weight, &found.uniform)?;
         let mut notes = Vec::new();
         if found.damping > self.compensation.damping {
             notes.push(format!(

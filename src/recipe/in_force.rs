@@ -1,0 +1,190 @@
+//! A recipe as a file would hold it, after everything the command line changed: what an artifact keeps and what
+//! is hashed.
+
+use super::integer::{Activations, Families, Nonlinear, default_families};
+use super::parse::sha256;
+use super::{KEEP, Recipe};
+use calib::data::DataSpec;
+use calib::sampling::{Selection, TextMode};
+use eval::gate::Gate;
+use quantizers::nonlinear::Nonlinearity;
+use std::path::Path;
+use toml::{Table, Value};
+
+/// Name of the file in an artifact.
+pub const RECIPE_FILE: &str = "recipe.toml";
+
+impl Recipe {
+    /// The whole recipe as TOML. Reading it gives the same recipe again, from any folder: paths are absolute.
+    pub fn to_toml(&self) -> String {
+        let mut root = Table::new();
+        root.insert("name".to_owned(), self.name.clone().into());
+        root.insert("seed".to_owned(), whole(self.seed));
+        root.insert("calibration".to_owned(), self.calibration_table().into());
+        let mut tables = |key: &str, tables: Vec<Table>| {
+            if !tables.is_empty() {
+                let tables = tables.into_iter().map(Value::Table).collect();
+                root.insert(key.to_owned(), Value::Array(tables));
+            }
+        };
+        tables("transform", self.transform_tables());
+        tables("layers", self.layer_tables());
+        tables("evaluate", self.evaluate_tables());
+        if let Some(integer) = &self.integer {
+            root.insert("nonlinear".to_owned(), nonlinear(&integer.nonlinear).into());
+            let activations = activations(&integer.activations);
+            root.insert("activations".to_owned(), activations.into());
+        }
+        let mut output = Table::new();
+        output.insert("format".to_owned(), self.output.format.clone().into());
+        let bytes = self.output.shard_bytes.to_string();
+        output.insert("shard_size".to_owned(), bytes.into());
+        root.insert("output".to_owned(), output.into());
+        if let Some(measured) = self.report.output_sqnr {
+            let mut report = Table::new();
+            report.insert("output_sqnr".to_owned(), measured.into());
+            root.insert("report".to_owned(), report.into());
+        }
+        let (gates, others): (Vec<&Gate>, Vec<&Gate>) = self
+            .gates
+            .iter()
+            .partition(|gate| Gate::new(gate.figure(), gate.bound()).as_ref() == Ok(*gate));
+        if !gates.is_empty() {
+            let gates = gates
+                .iter()
+                .map(|gate| (gate.figure().to_owned(), gate.bound().into()));
+            root.insert("gate".to_owned(), Value::Table(gates.collect()));
+        }
+        let mut text = root.to_string();
+        // A bound on the unusual side has no place in `[gate]`.
+        for gate in others {
+            text.push_str(&format!("# --gate \"{gate}\"\n"));
+        }
+        text
+    }
+
+    /// The same recipe with the hash of [`Self::to_toml`].
+    #[must_use]
+    pub(crate) fn hashed(mut self) -> Self {
+        self.sha256 = sha256(&self.to_toml());
+        self
+    }
+
+    fn calibration_table(&self) -> Table {
+        let calibration = &self.calibration;
+        let mut table = Table::new();
+        let mut put = |key: &str, value: Value| table.insert(key.to_owned(), value);
+        put("data", absolute(&calibration.data).into());
+        put("samples", whole(calibration.samples as u64));
+        if let Some(length) = calibration.sequence_length {
+            put("sequence_length", whole(length as u64));
+        }
+        let selection = match calibration.selection {
+            Selection::First => "first",
+            Selection::Random => "random",
+        };
+        put("selection", selection.into());
+        match &calibration.mode {
+            TextMode::Documents { separator } => {
+                put("mode", "documents".into());
+                put("separator", separator.clone().into());
+            }
+            TextMode::Windows { stride } => {
+                put("mode", "windows".into());
+                if let Some(stride) = stride {
+                    put("stride", whole(*stride as u64));
+                }
+            }
+        }
+        put("keep_statistics", calibration.keep_statistics.into());
+        table
+    }
+
+    fn transform_tables(&self) -> Vec<Table> {
+        let with_method = |transform: &super::TransformRule| {
+            let mut table = Table::new();
+            table.insert("method".to_owned(), transform.method.clone().into());
+            table.extend(transform.parameters.clone());
+            table
+        };
+        self.transforms.iter().map(with_method).collect()
+    }
+
+    fn layer_tables(&self) -> Vec<Table> {
+        let with_method = |rule: &super::Rule| {
+            let mut table = Table::new();
+            table.insert("match".to_owned(), rule.pattern.text().into());
+            let method = rule.method.as_deref().unwrap_or(KEEP);
+            table.insert("method".to_owned(), method.into());
+            table.extend(rule.parameters.clone());
+            table
+        };
+        self.rules.iter().map(with_method).collect()
+    }
+
+    fn evaluate_tables(&self) -> Vec<Table> {
+        let of_task = |evaluation: &super::Evaluation| {
+            let spec = &evaluation.spec;
+            let mut table = Table::new();
+            table.insert("task".to_owned(), spec.task.clone().into());
+            table.insert("data".to_owned(), absolute(&spec.data).into());
+            if let Some(limit) = spec.limit {
+                table.insert("limit".to_owned(), whole(limit as u64));
+            }
+            table.extend(spec.parameters.clone());
+            table
+        };
+        self.evaluations.iter().map(of_task).collect()
+    }
+}
+
+fn nonlinear(wanted: &Nonlinear) -> Table {
+    let slots = [
+        (Nonlinearity::Gelu, &wanted.gelu),
+        (Nonlinearity::Softmax, &wanted.softmax),
+        (Nonlinearity::LayerNorm, &wanted.layernorm),
+    ];
+    slots
+        .into_iter()
+        .map(|(function, families)| {
+            let value = match families {
+                Families::Named(family) => family.clone().into(),
+                Families::Auto(all) if *all == default_families(function) => "auto".into(),
+                Families::Auto(some) => Value::from(some.clone()),
+            };
+            (function.name().to_owned(), value)
+        })
+        .collect()
+}
+
+fn activations(wanted: &Activations) -> Table {
+    let pairs: [(&str, Value); 6] = [
+        ("bits", wanted.bits.into()),
+        ("observer", wanted.observer.name().into()),
+        ("symmetric", wanted.symmetric.into()),
+        ("equalize", wanted.equalize.into()),
+        ("bias_correction", wanted.bias_correction.into()),
+        ("attention_bits", wanted.attention_bits.into()),
+    ];
+    pairs
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
+}
+
+/// TOML numbers are signed; a count beyond that is none a recipe could have named.
+fn whole(count: u64) -> Value {
+    Value::Integer(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+/// A data string whose path does not depend on the working directory.
+fn absolute(text: &str) -> String {
+    let is_path = matches!(
+        DataSpec::parse(text, Path::new("")),
+        Ok(DataSpec::Path { .. })
+    );
+    match std::path::absolute(text) {
+        Ok(path) if is_path => path.to_string_lossy().into_owned(),
+        _ => text.to_owned(),
+    }
+}
