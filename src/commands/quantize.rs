@@ -4,7 +4,7 @@ use super::output::{self, Input, Replace};
 use super::{fetch_options, print, print_json, recipes, resources, summary};
 use crate::args::QuantizeArgs;
 use crate::model::{DEMO, OpenModel};
-use crate::plan::{Plan, QuantizeRequest, render};
+use crate::plan::{Plan, QuantizeRequest, render_all};
 use crate::progress::Progress;
 use crate::{Error, road};
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
     for note in &plan.notes {
         progress.say(note);
     }
-    progress.detail(&render(&plan));
+    progress.detail(&render_all(&plan));
     let request = QuantizeRequest {
         plan,
         recipe: recipe.to_toml(),

@@ -140,6 +140,11 @@ impl Recipe {
             transforms,
             layers,
             kept,
+            kept_tensors: if self.integer.is_some() {
+                Vec::new()
+            } else {
+                model.others.clone()
+            },
             integer: self.integer.as_ref().map(PlannedInteger::new),
             format: format.format.name().to_owned(),
             format_because: format.because,
@@ -222,6 +227,8 @@ impl Recipe {
             tape_bytes: TAPE_BYTES,
             data: calibration.data.clone(),
             samples: calibration.samples,
+            at_most: data::samples_at_most(&calibration.data, &calibration.mode, sequence_length)
+                .filter(|&most| most < calibration.samples),
             sequence_length,
             mode: calibration.mode.clone(),
             selection: calibration.selection,
