@@ -33,7 +33,7 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
         .unwrap_or_else(|| default_output(&open.name, &recipe.name));
     let replace = Replace::of(args.force, args.force_foreign);
     output::check(&output, replace, &inputs(args, &open, &plan))?;
-    resources::check(&plan, &output)?;
+    resources::check(&plan, &open.folder, &output, progress)?;
     for note in &plan.notes {
         progress.say(note);
     }

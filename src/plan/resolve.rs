@@ -108,6 +108,7 @@ impl Recipe {
             data::check("evaluation", &evaluation.spec.data)?;
         }
         evaluations::check_gates(&self.gates, &evaluations, true)?;
+        let size = size::predict(model, &layers, self.integer.is_some());
         let overrides: BTreeSet<String> = self
             .rules
             .iter()
@@ -127,12 +128,13 @@ impl Recipe {
                 overrides: overrides.into_iter().collect(),
             },
             seed: self.seed,
-            size: size::predict(model, &layers, self.integer.is_some()),
+            size,
             estimate: estimate::Subject {
                 facts: model,
                 layers: &layers,
                 calibration: calibration.as_ref(),
-                evaluated: !evaluations.is_empty(),
+                evaluations: &evaluations,
+                artifact_bytes: size.artifact_bytes,
                 threads,
             }
             .estimate(),

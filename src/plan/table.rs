@@ -169,10 +169,16 @@ fn footer(text: &mut String, plan: &Plan) {
     }
     let _ = writeln!(
         text,
-        "time         about {} on {} thread{}",
+        "time         about {} on {} thread{}{}",
         figures::seconds(estimate.seconds),
         estimate.threads,
         if estimate.threads == 1 { "" } else { "s" },
+        if estimate.evaluation_seconds > 0.0 {
+            let evaluation = figures::seconds(estimate.evaluation_seconds);
+            format!(", {evaluation} of it for the evaluation")
+        } else {
+            String::new()
+        },
     );
     let _ = writeln!(text, "             {}", estimate::ASSUMPTIONS);
 }
