@@ -126,6 +126,16 @@ pub enum Error {
         /// The written folder.
         output: Option<PathBuf>,
     },
+    /// The model is written, and could not be evaluated.
+    #[error("the model is written to `{path}`, and could not be evaluated", path = path.display())]
+    NotEvaluated {
+        /// The written folder.
+        path: PathBuf,
+        /// The command that evaluates it again.
+        again: String,
+        /// What failed.
+        source: Box<Self>,
+    },
     /// The written files do not say what was quantized.
     #[error("verification of `{path}` failed")]
     Verification {
@@ -206,6 +216,7 @@ impl Error {
             | Self::RecipeNotFound { .. }
             | Self::Plan { .. }
             | Self::Mismatch { .. } => ExitCode::Mismatch,
+            Self::NotEvaluated { source, .. } => source.exit_code(),
             Self::Memory { .. } => ExitCode::Memory,
             Self::Gate { .. } => ExitCode::Gate,
             Self::Verification { .. } => ExitCode::Verification,
@@ -240,6 +251,9 @@ impl Error {
             } => Some(format!(
                 "the files and the report are in `{}`",
                 path.display()
+            )),
+            Self::NotEvaluated { again, .. } => Some(format!(
+                "the files are complete; evaluate them again with `{again}`"
             )),
             Self::Bug { .. } => Some(report_it()),
             _ => None,

@@ -23,7 +23,7 @@ pub use error::PlanError;
 pub use estimate::Estimate;
 pub(crate) use estimate::RESIDENT_BYTES;
 pub use eval::kind::ModelKind;
-pub(crate) use evaluations::evaluations;
+pub(crate) use evaluations::{check_gates, evaluations};
 pub(crate) use facts::float_type;
 pub use facts::{ModelFacts, StageFacts, dtype_name};
 pub use integer::PlannedInteger;

@@ -13,9 +13,10 @@ pub use layer_line::FinishedLayer;
 
 use crate::args::{ConsoleArgs, ProgressMode};
 use bars::Bars;
+use calib::data::Remark;
 use calib::hub::{HubEvent, HubProgress};
 use eval::report::figures;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -26,6 +27,8 @@ pub struct Progress {
     output: Output,
     verbosity: Verbosity,
     warnings: Mutex<Vec<String>>,
+    /// Those already made.
+    remarks: Mutex<BTreeSet<Remark>>,
     download: Mutex<Option<Download>>,
 }
 
@@ -90,6 +93,7 @@ impl Progress {
             output,
             verbosity,
             warnings: Mutex::default(),
+            remarks: Mutex::default(),
             download: Mutex::default(),
         }
     }
@@ -145,6 +149,20 @@ impl Progress {
     pub fn say(&self, text: &str) {
         if self.verbosity >= Verbosity::Normal {
             self.line("note", text);
+        }
+    }
+
+    /// A remark on data: said once however often the data are looked at; notes are kept for the report.
+    pub fn remark(&self, remark: &Remark) {
+        if !lock(&self.remarks).insert(remark.clone()) {
+            return;
+        }
+        match remark {
+            Remark::Note(text) => {
+                self.say(text);
+                lock(&self.warnings).push(text.clone());
+            }
+            Remark::Detail(text) => self.detail(text),
         }
     }
 

@@ -33,6 +33,11 @@ impl Artifact {
         &self.reader
     }
 
+    /// Whether the tensor `name` is the weight of a quantized layer.
+    pub fn decodes(&self, name: &str) -> bool {
+        self.layer_of(name).is_some()
+    }
+
     fn layer_of<'n>(&self, name: &'n str) -> Option<&'n str> {
         let layer = name.strip_suffix(".weight")?;
         self.reader.layers().contains_key(layer).then_some(layer)

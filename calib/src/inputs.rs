@@ -1,9 +1,10 @@
 //! What a calibration run feeds to the first stage.
 
 use crate::Hidden;
-use crate::data::{Content, DataError, ImageSet};
+use crate::data::{Content, DataError, ImageSet, Remark};
 use crate::image_processor::ImageProcessor;
 use crate::sampling::{Selection, TextMode, beginning, select, text_sequences};
+use crate::separator::separator;
 use crate::tokenizer::Tokenizer;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -94,7 +95,8 @@ impl Inputs {
 /// Draws inputs from `content`; `origin` names it in errors.
 ///
 /// Rows of a table are encoded with the special tokens of the tokenizer, as the model will see
-/// them; text as `draw.mode` says; token sequences are taken as they are.
+/// them; text as `draw.mode` says; token sequences are taken as they are. `remarks` receives what was left out,
+/// and that there are fewer inputs than wanted.
 ///
 /// # Errors
 /// Content without a tokenizer or image processor where it needs one, or too short for one sequence.
@@ -104,6 +106,31 @@ pub fn calibration_inputs(
     tokenizer: Option<&Tokenizer>,
     processor: Option<&ImageProcessor>,
     draw: &Draw,
+    remarks: &mut Vec<Remark>,
+) -> Result<Inputs, DataError> {
+    let inputs = drawn(content, origin, (tokenizer, processor), draw, remarks)?;
+    if inputs.len() < draw.samples {
+        remarks.push(Remark::Note(format!(
+            "calibrated on {} of {} samples: `{origin}` gives no more{}",
+            inputs.len(),
+            draw.samples,
+            match &inputs {
+                Inputs::Tokens(_) if matches!(content, Content::Text(_)) => {
+                    format!(" of {} tokens", draw.sequence_length)
+                }
+                _ => String::new(),
+            }
+        )));
+    }
+    Ok(inputs)
+}
+
+fn drawn(
+    content: &Content,
+    origin: &str,
+    (tokenizer, processor): (Option<&Tokenizer>, Option<&ImageProcessor>),
+    draw: &Draw,
+    remarks: &mut Vec<Remark>,
 ) -> Result<Inputs, DataError> {
     let needs = |expected| DataError::Kind {
         origin: origin.to_owned(),
@@ -115,6 +142,13 @@ pub fn calibration_inputs(
         Content::Text(text) => {
             let tokenizer = tokenizer.ok_or_else(|| needs("images: the model has no tokenizer"))?;
             let length = draw.sequence_length;
+            if matches!(draw.mode, TextMode::Windows { .. })
+                && let Some(separator) = separator(text, Some(tokenizer))
+            {
+                remarks.push(Remark::Note(format!(
+                    "`{origin}` holds documents between `{separator}` and is cut in windows across them: `mode = \"documents\"` in `[calibration]` keeps them apart"
+                )));
+            }
             let text = match draw.selection {
                 Selection::First => beginning(text, &draw.mode, length, draw.samples, tokenizer)?,
                 Selection::Random => text,
@@ -124,10 +158,11 @@ pub fn calibration_inputs(
         }
         Content::Table(table) => {
             let tokenizer = tokenizer.ok_or_else(|| needs("images: the model has no tokenizer"))?;
-            let texts = table.texts()?;
-            let sequences: Vec<Vec<u32>> = pick(texts.len())
+            let texts = table.texts()?.without_blanks()?;
+            remarks.extend(texts.remark());
+            let sequences: Vec<Vec<u32>> = pick(texts.rows.len())
                 .into_iter()
-                .map(|row| tokenizer.encode_special(&texts[row], Some(draw.sequence_length)))
+                .map(|row| tokenizer.encode_special(texts.rows[row].1, Some(draw.sequence_length)))
                 .collect::<Result<_, _>>()?;
             let sequences: Vec<Vec<u32>> = sequences
                 .into_iter()
@@ -147,6 +182,33 @@ pub fn calibration_inputs(
             let processor = processor.ok_or_else(|| needs("text: the model takes no images"))?;
             pixels(images, &pick(images.len()), processor)
         }
+    }
+}
+
+/// Refuses token ids for which a model of `rows` token vectors has none.
+///
+/// # Errors
+/// The first of them, as `tokenizer` writes it.
+pub fn check_tokens<'a>(
+    sequences: impl IntoIterator<Item = &'a Vec<u32>>,
+    rows: Option<usize>,
+    tokenizer: Option<&Tokenizer>,
+    origin: &str,
+) -> Result<(), DataError> {
+    let Some(rows) = rows else {
+        return Ok(());
+    };
+    let mut ids = sequences.into_iter().flatten();
+    match ids.find(|&&id| id as usize >= rows) {
+        Some(&id) => Err(DataError::TokenOutside {
+            origin: origin.to_owned(),
+            token: tokenizer
+                .and_then(|tokenizer| tokenizer.token(id))
+                .unwrap_or_else(|| "unknown".to_owned()),
+            id,
+            rows,
+        }),
+        None => Ok(()),
     }
 }
 

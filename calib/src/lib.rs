@@ -25,7 +25,9 @@ pub mod json_file;
 pub mod data;
 pub mod tokenizer;
 pub mod sampling;
+pub mod separator;
 pub mod image_processor;
+pub mod class_names;
 pub mod inputs;
 
 pub use architectures::{ARCHITECTURES, Architecture, open_model};

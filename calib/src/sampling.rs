@@ -68,7 +68,8 @@ pub fn split_documents<'a>(text: &'a str, separator: &'a str) -> impl Iterator<I
         .filter(|part| !part.is_empty())
 }
 
-/// Each document of `text` as a begin-of-sequence token and its ids, uncut.
+/// Each document of `text` as a begin-of-sequence token and its ids, uncut. Where the text writes that token or an
+/// end-of-sequence token around its documents, they are not taken for text.
 ///
 /// # Errors
 /// The tokenizer names no begin-of-sequence token or refuses a document.
@@ -78,8 +79,19 @@ pub fn documents(
     tokenizer: &Tokenizer,
 ) -> Result<Vec<Vec<u32>>, DataError> {
     let begin = tokenizer.begin().ok_or(DataError::NoBeginToken)?;
+    let written = tokenizer.token(begin).filter(|token| token.len() > 2);
+    let ends: Vec<String> = tokenizer
+        .ends()
+        .iter()
+        .filter_map(|&end| tokenizer.token(end))
+        .filter(|token| token.len() > 2)
+        .collect();
     split_documents(text, separator)
         .map(|document| {
+            let begun = written.as_deref().unwrap_or_default();
+            let document = document.strip_prefix(begun).unwrap_or(document);
+            let ended = ends.iter().find_map(|end| document.strip_suffix(end.as_str()));
+            let document = ended.unwrap_or(document).trim();
             let mut ids = vec![begin];
             ids.extend(tokenizer.encode(document)?);
             Ok(ids)

@@ -1,14 +1,16 @@
 //! `tokenizer.json` with the few token ids a model's other files name.
 
+mod error;
+mod parts;
 mod vocabulary;
 
+pub use error::TokenizerError;
 pub use vocabulary::Vocabulary;
 
 use crate::json_file::{self, JsonFileError};
 use quantizers::formats::is_lfs_pointer;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use thiserror::Error;
 use tokenizers::Encoding;
 use tokenizers::utils::truncation::TruncationDirection;
 
@@ -21,68 +23,6 @@ pub struct Tokenizer {
     ends: Vec<u32>,
     max_length: Option<usize>,
     direction: TruncationDirection,
-}
-
-/// A tokenizer that cannot be loaded or a text it cannot encode.
-#[derive(Debug, Error)]
-pub enum TokenizerError {
-    /// The model folder has none.
-    #[error("`{folder}` has no `tokenizer.json`{}", found(.others))]
-    Missing {
-        /// The model folder.
-        folder: PathBuf,
-        /// Tokenizer files of other kinds that are there.
-        others: Vec<String>,
-    },
-    /// A file that cannot be read.
-    #[error("cannot read `{path}`")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A text or a list of ids the tokenizer refuses.
-    #[error("`{path}` cannot {action}")]
-    Refused {
-        /// The tokenizer.
-        path: PathBuf,
-        /// `encode` or `decode`.
-        action: &'static str,
-        /// Why.
-        #[source]
-        source: tokenizers::Error,
-    },
-    /// A limit that leaves no room for text.
-    #[error("max_length {found} leaves no room beside {special} special tokens")]
-    NoRoom {
-        /// The limit.
-        found: usize,
-        /// Tokens the tokenizer adds around every text.
-        special: usize,
-    },
-}
-
-impl TokenizerError {
-    /// What the user may do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Missing { others, .. } if !others.is_empty() => Some(
-                "transformers writes it: `AutoTokenizer.from_pretrained(x).save_pretrained(x)`"
-                    .to_owned(),
-            ),
-            Self::NoRoom { special, .. } => Some(format!("set `max_length` above {special}")),
-            _ => None,
-        }
-    }
-}
-
-fn found(others: &[String]) -> String {
-    match others {
-        [] => String::new(),
-        others => format!(", only `{}`", others.join("`, `")),
-    }
 }
 
 impl Tokenizer {
@@ -158,7 +98,11 @@ impl Tokenizer {
         if is_lfs_pointer(&bytes) {
             return Err(error(Box::new(JsonFileError::LfsPointer)));
         }
-        let mut inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(error)?;
+        let mut inner =
+            tokenizers::Tokenizer::from_bytes(&bytes).map_err(|_| TokenizerError::Unknown {
+                path: path.to_owned(),
+                found: parts::explain(&bytes),
+            })?;
         // Settings left in the file by whoever saved it; callers say what they want instead.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(error)?;
@@ -190,6 +134,19 @@ impl Tokenizer {
     /// Number of token ids, added tokens included.
     pub fn vocabulary(&self) -> usize {
         self.inner.get_vocab_size(true)
+    }
+
+    /// The token `id` as the tokenizer writes it; nothing where there is none.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// Whether some token has an id from `rows` up.
+    pub fn reaches(&self, rows: usize) -> bool {
+        self.inner
+            .get_vocab(true)
+            .into_values()
+            .any(|id| id as usize >= rows)
     }
 
     /// Ids of `text` and nothing else.

@@ -90,7 +90,12 @@ impl SourceError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { nearest, .. } => nearest.as_deref().map(closest_name),
-            Self::Type { .. } | Self::Shape { .. } | Self::File { .. } => None,
+            // Eight bits and fewer are codes, which mean nothing without their scales.
+            Self::Type { found, .. } if found.starts_with(['F', 'I', 'U']) && found != "F64" => {
+                Some("quantized weights are not values: start from the original, or dequantize it first".to_owned())
+            }
+            Self::Type { .. } => Some("save the model in one of these types first".to_owned()),
+            Self::Shape { .. } | Self::File { .. } => None,
         }
     }
 }

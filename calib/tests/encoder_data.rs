@@ -98,6 +98,7 @@ fn inputs(
         sampler: sampler.as_mut(),
         hub: &hub,
         progress: &Silent,
+        remarks: Vec::new(),
     };
     let spec = DataSpec::parse(data, Path::new("")).unwrap();
     let content = load(&spec, &mut request).unwrap();
@@ -108,7 +109,7 @@ fn inputs(
         seed,
         mode: TextMode::default(),
     };
-    calibration_inputs(&content, data, tokenizer, processor, &draw).unwrap()
+    calibration_inputs(&content, data, tokenizer, processor, &draw, &mut Vec::new()).unwrap()
 }
 
 fn on_threads<R: Send>(threads: usize, body: impl FnOnce() -> R + Send) -> R {

@@ -88,17 +88,41 @@ pub enum TaskError {
         /// The file.
         file: &'static str,
     },
-    /// A label the model does not know.
-    #[error("`{data}` row {row}: label `{found}`, expected {expected}")]
+    /// A label for which the model returns no logit.
+    #[error("label {label}, and the model returns logits of {classes} classes")]
+    NoLogit {
+        /// Class number.
+        label: usize,
+        /// Logits of a row.
+        classes: usize,
+    },
+    /// An image whose label is no class of the model.
+    #[error("`{data}`: image {image} has label {found}, expected a number from 0 to {last}")]
     Label {
         /// The data.
         data: String,
-        /// Counted from 1, without the header.
-        row: usize,
+        /// Counted from 0, as in the tensor.
+        image: usize,
         /// What is there.
-        found: String,
-        /// What the model knows.
-        expected: String,
+        found: usize,
+        /// Number of the last class.
+        last: usize,
+    },
+    /// A model that does not choose one class.
+    #[error("`problem_type` of config.json is `{problem}`: the model chooses no class, so accuracy means nothing")]
+    NoClass {
+        /// As config.json has it.
+        problem: String,
+    },
+    /// A rank correlation of values that have no order.
+    #[error("`{data}`: a rank correlation needs different {what}, and all {pairs} pairs have the same")]
+    NoOrder {
+        /// The data.
+        data: String,
+        /// What has no order.
+        what: String,
+        /// How many pairs there are.
+        pairs: usize,
     },
     /// Two models that do not return the same number of values.
     #[error("the original returns {original} values and the quantized model {quantized}")]

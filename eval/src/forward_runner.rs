@@ -103,15 +103,21 @@ fn outputs<T: Send>(
             .iter()
             .map(|batch| inputs.batch(batch, forward.device()))
             .collect();
-        let stages = 0..forward.model().stages();
-        let states = forward
-            .run(stages, hidden)
-            .map_err(|source| TaskError::Stage { side, source })?;
+        // Work done so far, as a number of inputs: an input is done when it has passed all stages.
+        let stages = forward.model().stages();
+        let inputs: usize = batches.iter().map(Vec::len).sum();
+        let mut states: Vec<Hidden> = hidden;
+        for stage in 0..stages {
+            states = forward
+                .run(stage..stage + 1, states)
+                .map_err(|source| TaskError::Stage { side, source })?;
+            let passed = |stage: usize| inputs * stage / stages;
+            progress.advance((passed(stage + 1) - passed(stage)) as u64);
+        }
         let rows = states
             .into_par_iter()
             .map(|states| {
-                let ([count, tokens, width], values) = values(states, side)?;
-                progress.advance(count as u64);
+                let ([_, tokens, width], values) = values(states, side)?;
                 let size = (tokens * width).max(1);
                 Ok(values
                     .chunks_exact(size)

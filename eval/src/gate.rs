@@ -113,6 +113,11 @@ impl Gate {
         self.metric
     }
 
+    /// Whether it needs both models.
+    pub fn compares(&self) -> bool {
+        self.aspect != Aspect::Value || metric(self.metric).is_some_and(|metric| !metric.per_model)
+    }
+
     /// Whether the condition holds for every score that gives the figure.
     pub fn check(&self, scores: &[Score]) -> GateResult {
         let found = scores

@@ -1,5 +1,6 @@
 //! What a model is for: decides which tasks judge it.
 
+use calib::class_names::classes;
 use calib::{Model, ModelOutput};
 use serde::{Deserialize, Serialize};
 
@@ -17,13 +18,20 @@ pub enum ModelKind {
     ImageClassifier,
     /// Turns an image into hidden states.
     ImageEncoder,
+    /// Gives a text one number.
+    TextRegressor,
+    /// Gives an image one number.
+    ImageRegressor,
 }
 
 impl ModelKind {
     /// The kind of `model`.
     pub fn of(model: &dyn Model) -> Self {
         let text = model.vocabulary().is_some();
+        let number = classes(model) == Some(1);
         match model.output() {
+            ModelOutput::ClassLogits if number && text => Self::TextRegressor,
+            ModelOutput::ClassLogits if number => Self::ImageRegressor,
             ModelOutput::TokenLogits => Self::Decoder,
             ModelOutput::ClassLogits if text => Self::TextClassifier,
             ModelOutput::ClassLogits => Self::ImageClassifier,
@@ -40,6 +48,8 @@ impl ModelKind {
             Self::TextEncoder => "text encoder",
             Self::ImageClassifier => "image classifier",
             Self::ImageEncoder => "image encoder",
+            Self::TextRegressor => "text model with one output, a regression",
+            Self::ImageRegressor => "image model with one output, a regression",
         }
     }
 
@@ -52,6 +62,9 @@ impl ModelKind {
 
     /// Takes images rather than tokens.
     pub fn is_vision(self) -> bool {
-        matches!(self, Self::ImageClassifier | Self::ImageEncoder)
+        matches!(
+            self,
+            Self::ImageClassifier | Self::ImageEncoder | Self::ImageRegressor
+        )
     }
 }

@@ -1,6 +1,7 @@
 //! A model that can be evaluated, whatever it computes with.
 
 use crate::error::{Side, TaskError};
+use calib::data::Remark;
 use calib::inputs::Inputs;
 use calib::{Forward, Model};
 
@@ -48,12 +49,21 @@ pub trait Progress: Sync {
     fn begin(&self, total: u64, unit: &str);
     /// `count` more of them are done.
     fn advance(&self, count: u64);
+    /// A pass over all of them comes first, of `total` steps called `unit`.
+    fn begin_pass(&self, total: u64, unit: &str);
+    /// `count` more steps of that pass are done.
+    fn advance_pass(&self, count: u64);
+    /// Something a reader of the figures should know of the data.
+    fn remark(&self, remark: &Remark);
 }
 
 /// Shows nothing.
 impl Progress for () {
     fn begin(&self, _total: u64, _unit: &str) {}
     fn advance(&self, _count: u64) {}
+    fn begin_pass(&self, _total: u64, _unit: &str) {}
+    fn advance_pass(&self, _count: u64) {}
+    fn remark(&self, _remark: &Remark) {}
 }
 
 /// One model of an evaluation: float stages, or an integer program.

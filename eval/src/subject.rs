@@ -3,13 +3,13 @@
 use crate::error::{Side, TaskError};
 use crate::runner::{Pooling, Progress, Runner, Wanted};
 use calib::Model;
+use calib::class_names::ClassNames;
 use calib::data::DataError;
 use calib::image_processor::ImageProcessor;
 use calib::inputs::Inputs;
 use calib::json_file;
 use calib::tokenizer::{Tokenizer, TokenizerError};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -34,8 +34,8 @@ pub struct InputFiles {
     pub pooling: Pooling,
     /// Longest sequence of an embedding model (`sentence_bert_config.json`).
     pub sentence_length: Option<usize>,
-    /// `label2id` of config.json.
-    pub labels: BTreeMap<String, usize>,
+    /// What config.json says of classes.
+    pub classes: ClassNames,
 }
 
 /// Input files that cannot be followed.
@@ -180,19 +180,9 @@ impl InputFiles {
             images,
             pooling: pooling(folder)?,
             sentence_length: number(sentence.get("max_seq_length")),
-            labels: labels(&config),
+            classes: ClassNames::from_config(&config),
         })
     }
-}
-
-fn labels(config: &Value) -> BTreeMap<String, usize> {
-    let Some(labels) = config.get("label2id").and_then(Value::as_object) else {
-        return BTreeMap::new();
-    };
-    labels
-        .iter()
-        .filter_map(|(name, value)| Some((name.clone(), number(Some(value))?)))
-        .collect()
 }
 
 fn number(value: Option<&Value>) -> Option<usize> {
@@ -328,11 +318,11 @@ mod tests {
     fn an_empty_folder_has_no_inputs() {
         let folder = tempfile::tempdir().unwrap();
         let inputs = InputFiles::from_folder(folder.path()).unwrap();
-        assert!(inputs.tokenizer.is_none() && inputs.images.is_none() && inputs.labels.is_empty());
+        assert!(inputs.tokenizer.is_none() && inputs.images.is_none());
         assert_eq!(inputs.pooling, Pooling::Mean);
         let config = json!({ "label2id": { "negative": 0, "positive": 1 } });
         fs_err::write(folder.path().join("config.json"), config.to_string()).unwrap();
         let inputs = InputFiles::from_folder(folder.path()).unwrap();
-        assert_eq!(inputs.labels["positive"], 1);
+        assert_eq!(inputs.classes.number("positive", 2), Ok(1));
     }
 }

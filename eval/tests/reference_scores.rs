@@ -29,6 +29,7 @@ fn content(name: &str) -> Content {
         sampler: &mut NoSampler,
         hub: &FetchOptions::default(),
         progress: &Silent,
+        remarks: Vec::new(),
     };
     load(&spec, &mut request).expect("readable data")
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::args::EvalArgs;
 use crate::model::OpenModel;
-use crate::plan::{EvaluateRequest, PlanError, evaluations};
+use crate::plan::{EvaluateRequest, PlanError, check_gates as check_bounds, evaluations};
 use crate::progress::Progress;
 use crate::{Error, road};
 use calib::hub::FetchOptions;
@@ -39,20 +39,7 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
         &facts,
         &mut notes,
     )
-    .map_err(|source| match source {
-        PlanError::Recipe(source) => Error::Recipe {
-            origin: args.recipe.clone().unwrap_or_default(),
-            source,
-        },
-        source => Error::Plan {
-            recipe: args
-                .recipe
-                .clone()
-                .unwrap_or_else(|| "the command line".to_owned()),
-            model: facts.name.clone(),
-            source,
-        },
-    })?;
+    .map_err(|source| refused(args, &facts.name, source))?;
     if evaluations.is_empty() {
         return Err(Error::usage(format!(
             "nothing to evaluate `{}` on: a {} needs data of its own",
@@ -78,6 +65,8 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
     }
     let mut gates = recipe.map_or_else(Vec::new, |recipe| recipe.gates);
     gates.extend(args.evaluation.gate.iter().cloned());
+    check_bounds(&gates, &evaluations, baseline.is_some())
+        .map_err(|source| refused(args, &facts.name, source))?;
     let request = EvaluateRequest {
         evaluations,
         gates,
@@ -97,6 +86,24 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
         print(&summary::render(&report, output))?;
     }
     check_gates(&report, output)
+}
+
+/// Evaluations that do not fit the model.
+fn refused(args: &EvalArgs, model: &str, source: PlanError) -> Error {
+    match source {
+        PlanError::Recipe(source) => Error::Recipe {
+            origin: args.recipe.clone().unwrap_or_default(),
+            source,
+        },
+        source => {
+            let typed = || "the command line".to_owned();
+            Error::Plan {
+                recipe: args.recipe.clone().unwrap_or_else(typed),
+                model: model.to_owned(),
+                source,
+            }
+        }
+    }
 }
 
 /// The original a quantized folder was made from, where its report names one that is still there.

@@ -96,6 +96,12 @@ impl OpenModel {
         };
         let model =
             open_model(checkpoint.config(), known).map_err(|error| model_error(&name, error))?;
+        if integer.is_none() {
+            let is_decoded = |name: &str| artifact.decodes(name);
+            checkpoint
+                .check_types(model.as_ref(), &is_decoded)
+                .map_err(|error| model_error(&name, error.into()))?;
+        }
         Ok(Self {
             name,
             revision,

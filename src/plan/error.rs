@@ -118,6 +118,14 @@ pub enum PlanError {
         /// What to do.
         hint: Option<String>,
     },
+    /// A gate on a figure that the run does not find.
+    #[error("gate `{gate}` cannot be checked: {reason}")]
+    Gate {
+        /// As `figure<=bound`.
+        gate: String,
+        /// Why not.
+        reason: String,
+    },
     /// Data that is not there or that no source reads.
     #[error("{what} data `{data}` cannot be read")]
     Data {
@@ -167,6 +175,10 @@ impl PlanError {
             ),
             Self::IntegerFormat { .. } => Some("`format = \"quench\"` does".to_owned()),
             Self::Evaluation { hint, .. } => hint.clone(),
+            Self::Gate { .. } => Some(
+                "name data for it with `--eval-data` or `[[evaluate]]`, an original with `--baseline`, or drop the gate"
+                    .to_owned(),
+            ),
             Self::Data { .. } => Some(
                 "paths in a recipe are relative to its folder, on the command line to this one"
                     .to_owned(),

@@ -46,8 +46,8 @@ const FILE_WEIGHTS_PER_SECOND: f64 = 100e6;
 const TAPE_TENTHS: u64 = 9;
 /// Blocks whose activations the compile step of integer programs has in memory.
 const STAGES_TOGETHER: u64 = 3;
-/// Logits an evaluating thread holds.
-const EVALUATION_LOGIT_BYTES: u64 = 64 << 20;
+/// Logits an evaluating thread holds, of both models, and as much again while they become plain values.
+const EVALUATION_LOGIT_BYTES: u64 = 2 * (64 << 20);
 /// A model up to this size in f32 is evaluated with all its stages in memory.
 pub(crate) const RESIDENT_BYTES: u64 = 1 << 30;
 

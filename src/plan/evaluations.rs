@@ -1,8 +1,10 @@
 //! Which tasks run on the written files.
 
+use super::integer::SYNTHETIC;
 use super::{ModelFacts, ModelKind, PlanError, PlannedEvaluation};
 use crate::recipe::{Evaluation, Recipe};
-use eval::tasks::{TASKS, TaskSpec, check_kind, fitting};
+use eval::gate::Gate;
+use eval::tasks::{TASKS, TaskError, TaskSpec, check_kind, find, fitting};
 
 /// The tasks of a recipe, or the default for the kind of model; says in `notes` what is not measured.
 pub(super) fn plan(
@@ -41,7 +43,9 @@ pub(crate) fn evaluations(
         } else {
             "--eval-data"
         };
-        return Ok(vec![of_task(task.name(), data, because)]);
+        let planned = of_task(task.name(), data, because);
+        check(&planned, model)?;
+        return Ok(vec![planned]);
     }
     if !tables.is_empty() {
         return tables
@@ -62,6 +66,13 @@ pub(crate) fn evaluations(
             "default for decoders",
         )]);
     }
+    if fitting(TASKS, model.kind).is_none() {
+        notes.push(format!(
+            "no accuracy is measured: no task judges {}",
+            model.kind.with_article()
+        ));
+        return Ok(Vec::new());
+    }
     notes.push(format!(
         "no accuracy is measured: {} needs data of its own, named with `--eval-data` or `[[evaluate]]`",
         model.kind.with_article()
@@ -80,17 +91,67 @@ fn from_recipe(
     evaluation: &Evaluation,
     model: &ModelFacts,
 ) -> Result<PlannedEvaluation, PlanError> {
-    let because = format!("recipe line {}", evaluation.line);
-    let spec = evaluation.spec.clone();
-    let checked = spec
-        .configure(TASKS)
-        .and_then(|(task, _)| check_kind(TASKS, task, model.kind));
-    match checked {
-        Ok(()) => Ok(PlannedEvaluation { spec, because }),
-        Err(error) => Err(PlanError::Evaluation {
-            because,
-            message: error.to_string(),
-            hint: error.hint(),
-        }),
+    let planned = PlannedEvaluation {
+        spec: evaluation.spec.clone(),
+        because: format!("recipe line {}", evaluation.line),
+    };
+    check(&planned, model)?;
+    Ok(planned)
+}
+
+/// Refuses what the headers of `model` show to be impossible.
+fn check(planned: &PlannedEvaluation, model: &ModelFacts) -> Result<(), PlanError> {
+    let spec = &planned.spec;
+    let refused = |message: String, hint: Option<String>| PlanError::Evaluation {
+        because: planned.because.clone(),
+        message,
+        hint,
+    };
+    let failed = |error: TaskError| refused(error.to_string(), error.hint());
+    let (task, configured) = spec.configure(TASKS).map_err(failed)?;
+    check_kind(TASKS, task, model.kind).map_err(failed)?;
+    if spec.data == SYNTHETIC && model.kind != ModelKind::Decoder {
+        let message = format!(
+            "`{SYNTHETIC}` has no labels or scores to judge {} by",
+            model.kind.with_article()
+        );
+        return Err(refused(message, Some("name data that has".to_owned())));
     }
+    match configured.sequence_length().zip(model.max_positions) {
+        Some((length, positions)) if length > positions => Err(refused(
+            format!(
+                "sequence_length: expected at most {positions} (the model's positions), found {length}"
+            ),
+            Some(format!("use `sequence_length = {positions}`")),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses gates on figures that none of `evaluations` measures; `compared` tells whether there is an original to
+/// compare with.
+pub(crate) fn check_gates(
+    gates: &[Gate],
+    evaluations: &[PlannedEvaluation],
+    compared: bool,
+) -> Result<(), PlanError> {
+    for gate in gates {
+        let measures = |planned: &PlannedEvaluation| {
+            let task = find(TASKS, &planned.spec.task);
+            task.is_ok_and(|task| task.metrics().iter().any(|found| found.name == gate.metric()))
+        };
+        if !evaluations.iter().any(measures) {
+            return Err(PlanError::Gate {
+                gate: gate.to_string(),
+                reason: format!("no evaluation measures `{}`", gate.metric()),
+            });
+        }
+        if !compared && gate.compares() {
+            return Err(PlanError::Gate {
+                gate: gate.to_string(),
+                reason: "there is no original to compare with".to_owned(),
+            });
+        }
+    }
+    Ok(())
 }

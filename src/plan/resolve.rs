@@ -107,6 +107,7 @@ impl Recipe {
         for evaluation in &evaluations {
             data::check("evaluation", &evaluation.spec.data)?;
         }
+        evaluations::check_gates(&self.gates, &evaluations, true)?;
         let overrides: BTreeSet<String> = self
             .rules
             .iter()

@@ -123,27 +123,26 @@ impl<'a> Blocks<'a> {
         })
     }
 
-    /// Quantizes every planned layer.
+    /// Quantizes every planned layer; `calibration` is what the plan measures on.
     ///
     /// # Errors
-    /// Data or weights that cannot be read, a model that cannot be run, a layer its method refuses, a full
+    /// Weights that cannot be read, a model that cannot be run, a layer its method refuses, a full
     /// disk.
-    pub(super) fn run(mut self, forward: &Forward<'_>) -> Result<Finished, Error> {
-        match &self.request.plan.calibration {
+    pub(super) fn run(
+        mut self,
+        forward: &Forward<'_>,
+        calibration: Option<&Calibration>,
+    ) -> Result<Finished, Error> {
+        match self.request.plan.calibration.as_ref().zip(calibration) {
             None => {
                 for stage in 0..self.model.model.stages() {
                     self.stage(stage, &StageStatistics::default())?;
                 }
             }
-            Some(planned) => {
-                let (model, request) = (self.model, self.request);
-                let calibration =
-                    Calibration::read(model, forward, planned, request, self.progress)?;
-                match planned.order {
-                    BlockOrder::LastToFirst => self.backward(forward, planned, &calibration)?,
-                    BlockOrder::FirstToLast => self.forward(forward, planned, &calibration)?,
-                }
-            }
+            Some((planned, calibration)) => match planned.order {
+                BlockOrder::LastToFirst => self.backward(forward, planned, calibration)?,
+                BlockOrder::FirstToLast => self.forward(forward, planned, calibration)?,
+            },
         }
         Ok(Finished {
             writer: self.writer,

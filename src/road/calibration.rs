@@ -31,7 +31,7 @@ impl Calibration {
         progress: &Progress,
     ) -> Result<Self, Error> {
         let inputs = data::for_calibration(
-            &model.folder,
+            (&model.name, &model.folder),
             forward,
             planned,
             request.plan.seed,

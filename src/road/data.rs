@@ -5,7 +5,7 @@ use crate::plan::PlannedCalibration;
 use crate::progress::Progress;
 use calib::data::{self, Content, DataError, DataSpec, NoSampler, Request, Sampler};
 use calib::hub::FetchOptions;
-use calib::inputs::{Draw, Inputs, calibration_inputs};
+use calib::inputs::{Draw, Inputs, calibration_inputs, check_tokens};
 use calib::synthetic;
 use calib::tokenizer::Tokenizer;
 use calib::{Forward, Model};
@@ -60,8 +60,24 @@ pub(super) fn load(
         sampler: sampler.as_mut(),
         hub: fetch,
         progress,
+        remarks: Vec::new(),
     };
-    data::load(&spec, &mut request).map_err(failed)
+    let content = data::load(&spec, &mut request).map_err(failed)?;
+    for remark in &request.remarks {
+        progress.remark(remark);
+    }
+    Ok(content)
+}
+
+/// Tokenizer, image processor and class names of the model in `folder`.
+///
+/// # Errors
+/// A file that is there and cannot be read or followed.
+pub(super) fn input_files(name: &str, folder: &Path) -> Result<InputFiles, Error> {
+    InputFiles::from_folder(folder).map_err(|error| {
+        let hint = error.hint();
+        Error::io(format!("cannot read the input files of `{name}`"), error).hinted(hint)
+    })
 }
 
 /// The inputs of a calibration run.
@@ -69,19 +85,14 @@ pub(super) fn load(
 /// # Errors
 /// Data or input files that cannot be read, or that hold too little.
 pub(super) fn for_calibration(
-    folder: &Path,
+    (name, folder): (&str, &Path),
     forward: &Forward<'_>,
     planned: &PlannedCalibration,
     seed: u64,
     fetch: &FetchOptions,
     progress: &Progress,
 ) -> Result<Inputs, Error> {
-    let files = InputFiles::from_folder(folder).map_err(|error| {
-        Error::io(
-            format!("cannot read the input files of `{}`", folder.display()),
-            error,
-        )
-    })?;
+    let files = input_files(name, folder)?;
     let wanted = Wanted {
         samples: planned.samples,
         sequence_length: planned.sequence_length,
@@ -102,15 +113,26 @@ pub(super) fn for_calibration(
         seed,
         mode: planned.mode.clone(),
     };
-    calibration_inputs(
+    let failed = |error: DataError| {
+        let hint = error.hint();
+        Error::mismatch(format!("cannot calibrate on `{}`", planned.data), error).hinted(hint)
+    };
+    let mut remarks = Vec::new();
+    let inputs = calibration_inputs(
         &content,
         &planned.data,
         files.tokenizer.as_ref(),
         files.images.as_ref(),
         &draw,
+        &mut remarks,
     )
-    .map_err(|error| {
-        let hint = error.hint();
-        Error::mismatch(format!("cannot calibrate on `{}`", planned.data), error).hinted(hint)
-    })
+    .map_err(failed)?;
+    for remark in &remarks {
+        progress.remark(remark);
+    }
+    if let Inputs::Tokens(sequences) = &inputs {
+        let (rows, tokenizer) = (forward.model().vocabulary(), files.tokenizer.as_ref());
+        check_tokens(sequences, rows, tokenizer, &planned.data).map_err(failed)?;
+    }
+    Ok(inputs)
 }

@@ -1,20 +1,20 @@
 //! Evaluating: tasks over one model, or over two on the same samples.
 
-use super::{Clock, data, report};
+use super::watch::{Watch, failed};
+use super::{Clock, data, early, report};
 use crate::Error;
 use crate::machine::Machine;
 use crate::model::OpenModel;
 use crate::plan::{EvaluateRequest, PlannedEvaluation, QuantizeRequest, RESIDENT_BYTES};
-use crate::progress::{Progress, Track};
+use crate::progress::Progress;
 use calib::Forward;
 use calib::hub::FetchOptions;
 use eval::integer_model::IntegerModel;
 use eval::report::{ArtifactFacts, Report, RunFacts, SCHEMA};
 use eval::runner::Runner;
 use eval::score::Score;
-use eval::subject::{InputFiles, Subject};
-use eval::tasks::{self, TASKS, TaskError};
-use std::sync::{Mutex, PoisonError};
+use eval::subject::Subject;
+use eval::tasks::{self, TASKS};
 
 /// Runs the tasks of `request` on `model` and, for the differences, on `baseline`.
 ///
@@ -27,6 +27,8 @@ pub fn run(
     progress: &Progress,
 ) -> Result<Report, Error> {
     let mut clock = Clock::start();
+    let (evaluations, machine) = (&request.evaluations, &request.machine);
+    early::check(model, evaluations, machine, &request.fetch, progress)?;
     for subject in [Some(model), baseline].into_iter().flatten() {
         clock.stage("check", || subject.check_values(progress))?;
     }
@@ -111,12 +113,7 @@ impl Run<'_> {
         let Some(model) = self.original.or(self.quantized) else {
             return Ok(Vec::new());
         };
-        let inputs = InputFiles::from_folder(&model.folder).map_err(|error| {
-            Error::io(
-                format!("cannot read the input files of `{}`", model.name),
-                error,
-            )
-        })?;
+        let inputs = data::input_files(&model.name, &model.folder)?;
         let subject = Subject {
             original: self.original.map(|model| self.runner(model)).transpose()?,
             quantized: self.quantized.map(|model| self.runner(model)).transpose()?,
@@ -125,14 +122,7 @@ impl Run<'_> {
         let mut scores = Vec::new();
         for planned in evaluations {
             let spec = &planned.spec;
-            let failed = |error: TaskError| {
-                let hint = error.hint();
-                Error::mismatch(
-                    format!("cannot evaluate `{}` on `{}`", spec.task, spec.data),
-                    error,
-                )
-                .hinted(hint)
-            };
+            let failed = |error| failed(spec, error);
             let (_, configured) = spec.configure(TASKS).map_err(failed)?;
             let runner = subject.original.as_ref().or(subject.quantized.as_ref());
             let forward = runner.and_then(|runner| runner.stages());
@@ -151,11 +141,7 @@ impl Run<'_> {
                 self.fetch,
                 self.progress,
             )?;
-            let watch = Watch {
-                progress: self.progress,
-                name: &spec.task,
-                track: Mutex::new(None),
-            };
+            let watch = Watch::new(self.progress, &spec.task);
             let found = tasks::evaluate(TASKS, &subject, spec, &content, self.seed, &watch);
             scores.extend(found.map_err(failed)?);
         }
@@ -191,33 +177,9 @@ impl Run<'_> {
                     error,
                 )
             })?;
+            // What the weights were decoded and turned in, up to the size of the token table.
+            calib::heap::give_back_freed_memory();
         }
         Ok(forward)
-    }
-}
-
-/// Shows an evaluation as a stage of the road.
-struct Watch<'a> {
-    progress: &'a Progress,
-    name: &'a str,
-    track: Mutex<Option<Track>>,
-}
-
-impl tasks::Progress for Watch<'_> {
-    fn begin(&self, total: u64, _unit: &str) {
-        let total = usize::try_from(total).unwrap_or(usize::MAX);
-        *self.track.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(self.progress.stage(self.name, total));
-    }
-
-    fn advance(&self, count: u64) {
-        if let Some(track) = self
-            .track
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_ref()
-        {
-            track.advance(usize::try_from(count).unwrap_or(usize::MAX));
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::calibration_inputs::CalibrationInputs;
 use super::layer_source::LayerSource;
-use super::{Clock, evaluate, report, synthetic_ranges, write};
+use super::{Clock, data, early, report, synthetic_ranges, write, written};
 use crate::Error;
 use crate::model::OpenModel;
 use crate::plan::{PlannedInteger, QuantizeRequest};
@@ -10,7 +10,6 @@ use crate::progress::Progress;
 use calib::{Forward, ModelOutput};
 use eval::report::{CandidateFacts, LayerFacts, Report, SlotFacts};
 use eval::runner::Pooling;
-use eval::subject::InputFiles;
 use quantizers::formats::{ArtifactReader, ArtifactWriter, Written, verify};
 use quantizers::integer::Program;
 use quantizers::integer::compile::{self, Candidate, Compilation, Options, Slot};
@@ -27,9 +26,12 @@ pub(super) fn run(
     progress: &Progress,
 ) -> Result<Report, Error> {
     let mut clock = Clock::start();
-    clock.stage("check", || model.check_values(progress))?;
     let device = request.machine.device.open()?;
     let forward = Forward::new(model.model.as_ref(), model.weights(), device);
+    clock.stage("check", || {
+        early::check_request(model, &forward, request, progress)?;
+        model.check_values(progress)
+    })?;
     let activations = clock.stage("calibrate", || {
         CalibrationInputs::prepare(model, &forward, request, progress)
     })?;
@@ -54,16 +56,13 @@ pub(super) fn run(
     clock.stage("verify", || {
         verified(request, &written, &compilation.program)
     })?;
-    let scores = if request.evaluate && !request.plan.evaluations.is_empty() {
-        clock.stage("evaluate", || evaluate::of_output(model, request, progress))?
-    } else {
-        Vec::new()
-    };
+    let evaluated = written::evaluate(model, request, &mut clock, progress);
+    let scores = evaluated.scores();
     let mut made = report::of_quantize(model, request, &written, layers, scores, progress);
     made.histograms = histograms;
     made.nonlinear = slots;
     made.calibration = Some(calibration);
-    report::complete(made, request, &clock)
+    evaluated.complete(made, request, &clock)
 }
 
 fn compile_with(
@@ -95,12 +94,7 @@ fn pooling(model: &OpenModel) -> Result<Option<compile::Pooling>, Error> {
     if !is_embedding {
         return Ok(None);
     }
-    let files = InputFiles::from_folder(&model.folder).map_err(|error| {
-        Error::io(
-            format!("cannot read the input files of `{}`", model.name),
-            error,
-        )
-    })?;
+    let files = data::input_files(&model.name, &model.folder)?;
     Ok(Some(match files.pooling {
         Pooling::Mean => compile::Pooling::Mean,
         Pooling::First => compile::Pooling::First,

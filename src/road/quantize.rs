@@ -1,7 +1,8 @@
 //! Quantizing: from a plan to a written, verified, evaluated folder.
 
 use super::blocks::{Blocks, Finished};
-use super::{Clock, evaluate, integer, report, survey, write};
+use super::calibration::Calibration;
+use super::{Clock, early, integer, report, survey, write, written};
 use crate::Error;
 use crate::model::OpenModel;
 use crate::plan::QuantizeRequest;
@@ -23,11 +24,20 @@ pub fn run(
         return integer::run(model, request, planned, progress);
     }
     let mut clock = Clock::start();
-    clock.stage("check", || model.check_values(progress))?;
     let plan = &request.plan;
     let device = request.machine.device.open()?;
     let forward = Forward::new(model.model.as_ref(), model.weights(), device);
 
+    clock.stage("check", || {
+        early::check_request(model, &forward, request, progress)?;
+        model.check_values(progress)
+    })?;
+    let calibration = plan.calibration.as_ref().map(|planned| {
+        clock.stage("calibrate", || {
+            Calibration::read(model, &forward, planned, request, progress)
+        })
+    });
+    let calibration = calibration.transpose()?;
     let factors = clock.stage("survey", || survey::run(model, plan, progress))?;
     let writer = write::begin(request)?;
     let unfinished = write::unfinished(request);
@@ -39,7 +49,7 @@ pub fn run(
         quantizing,
         edited,
         notes,
-    } = clock.stage("calibrate", || blocks.run(&forward))?;
+    } = clock.stage("calibrate", || blocks.run(&forward, calibration.as_ref()))?;
     clock.move_to("calibrate", "quantize", quantizing);
     calib::heap::give_back_freed_memory();
     let written = clock.stage("write", || {
@@ -55,13 +65,11 @@ pub fn run(
                 source: error.into(),
             })
     })?;
-    let scores = if request.evaluate && !plan.evaluations.is_empty() {
-        clock.stage("evaluate", || evaluate::of_output(model, request, progress))?
-    } else {
-        Vec::new()
-    };
+    drop(calibration);
+    let evaluated = written::evaluate(model, request, &mut clock, progress);
+    let scores = evaluated.scores();
     let mut made = report::of_quantize(model, request, &written, layers, scores, progress);
     made.histograms = histograms;
     made.warnings.extend(notes);
-    report::complete(made, request, &clock)
+    evaluated.complete(made, request, &clock)
 }

@@ -210,17 +210,19 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// Number of classes of a classifier: `id2label`, else `num_labels`, else 2.
+    /// Number of classes of a classifier: `id2label`, else `num_labels`, else `label2id`, else 2.
     ///
     /// # Errors
     /// Values of another kind.
     pub fn classes(&self) -> Result<usize, ModelError> {
-        match self
-            .object("id2label")?
-            .and_then(|labels| labels.value.as_object())
-        {
-            Some(labels) if !labels.is_empty() => Ok(labels.len()),
-            _ => self.count_or("num_labels", 2),
+        let named = |key| -> Result<Option<usize>, ModelError> {
+            let labels = self.object(key)?;
+            let labels = labels.and_then(|labels| labels.value.as_object());
+            Ok(labels.map(serde_json::Map::len).filter(|&count| count > 0))
+        };
+        match named("id2label")? {
+            Some(count) => Ok(count),
+            None => self.count_or("num_labels", named("label2id")?.unwrap_or(2)),
         }
     }
 
@@ -306,6 +308,8 @@ mod tests {
         let value = json!({"id2label": {"0": "a", "1": "b", "2": "c"}, "num_labels": 7});
         assert_eq!(Config::new(&value).classes().unwrap(), 3);
         assert_eq!(Config::new(&json!({"num_labels": 7})).classes().unwrap(), 7);
+        let names = json!({"label2id": {"a": 0, "b": 1, "c": 2}});
+        assert_eq!(Config::new(&names).classes().unwrap(), 3);
         assert_eq!(Config::new(&json!({})).classes().unwrap(), 2);
     }
 }

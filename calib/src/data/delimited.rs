@@ -1,6 +1,8 @@
 //! Tables with one row per line: tab-separated and comma-separated, both with a header.
 
-use super::{Content, DataError, DataSpec, Request, Source, Table, read_text};
+use super::{
+    Content, DataError, DataSpec, Extent, Remark, Request, Source, Table, path_of, read_text,
+};
 use std::path::Path;
 
 /// Tab-separated values. Quotes mean nothing: the data sets that come in this form never escape.
@@ -20,11 +22,18 @@ impl Source for TabSeparated {
         matches!(spec, DataSpec::Path { .. }) && spec.ending() == "tsv"
     }
 
-    fn load(&self, spec: &DataSpec, _request: &mut Request<'_>) -> Result<Content, DataError> {
+    fn load(&self, spec: &DataSpec, request: &mut Request<'_>) -> Result<Content, DataError> {
         let (path, text) = read_text(spec)?;
-        Ok(Content::Table(
-            parse_tsv(path, &text)?.with_text(spec.column())?,
-        ))
+        let (table, empty) = parse_tsv(path, &text)?;
+        let remark = |first: &usize| {
+            Remark::left_out(table.origin(), empty.len(), *first, "of nothing")
+        };
+        request.remarks.extend(empty.first().map(remark));
+        Ok(Content::Table(table.with_text(spec.column())?))
+    }
+
+    fn extent(&self, spec: &DataSpec) -> Option<Extent> {
+        Extent::of_lines(path_of(spec)?, 1)
     }
 }
 
@@ -51,9 +60,14 @@ impl Source for CommaSeparated {
             parse_csv(path, &text)?.with_text(spec.column())?,
         ))
     }
+
+    fn extent(&self, spec: &DataSpec) -> Option<Extent> {
+        Extent::of_lines(path_of(spec)?, 1)
+    }
 }
 
-fn parse_tsv(path: &Path, text: &str) -> Result<Table, DataError> {
+/// The table, and the empty lines between its rows.
+fn parse_tsv(path: &Path, text: &str) -> Result<(Table, Vec<usize>), DataError> {
     let mut lines = text.lines().enumerate();
     let names = header(
         path,
@@ -63,14 +77,21 @@ fn parse_tsv(path: &Path, text: &str) -> Result<Table, DataError> {
     )?;
     let width = names.len();
     let mut table = Table::new(path.display().to_string(), names);
-    for (index, line) in lines.filter(|(_, line)| !line.is_empty()) {
+    // Those after the last row are no rows that are missing.
+    let (mut empty, mut waiting) = (Vec::new(), Vec::new());
+    for (index, line) in lines {
+        if line.is_empty() {
+            waiting.push(index + 1);
+            continue;
+        }
+        empty.append(&mut waiting);
         let found = line.split('\t').count();
         if found != width {
             return Err(width_error(path, index + 1, width, found));
         }
         table.push(index + 1, line.split('\t').map(str::to_owned));
     }
-    Ok(table)
+    Ok((table, empty))
 }
 
 fn parse_csv(path: &Path, text: &str) -> Result<Table, DataError> {
@@ -150,7 +171,7 @@ mod tests {
     #[test]
     fn quotes_in_tsv_are_letters() {
         let text = "score\tleft\tright\r\n4.2\ta \"U2\" sign\t\"open\r\n";
-        let table = parse_tsv(Path::new("t.tsv"), text).unwrap();
+        let table = parse_tsv(Path::new("t.tsv"), text).unwrap().0;
         assert_eq!(table.names(), ["score", "left", "right"]);
         assert_eq!(table.column("left").unwrap(), ["a \"U2\" sign"]);
         assert_eq!(table.column("right").unwrap(), ["\"open"]);

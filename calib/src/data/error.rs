@@ -95,6 +95,70 @@ pub enum DataError {
         /// Tokens there.
         found: usize,
     },
+    /// A table or a file of images without a single row.
+    #[error("`{origin}` has no rows")]
+    NoRows {
+        /// The data.
+        origin: String,
+    },
+    /// A column of text whose rows are all null, absent or blank.
+    #[error("`{origin}` has no text in `{column}`: {rows} rows, all of them null, absent or blank")]
+    NoText {
+        /// The table.
+        origin: String,
+        /// The column.
+        column: String,
+        /// Rows looked at.
+        rows: usize,
+    },
+    /// Folders that are no classes of the model.
+    #[error("the class folders of `{origin}` are {found}, expected {expected}")]
+    Classes {
+        /// The folder of folders.
+        origin: String,
+        /// Their names.
+        found: String,
+        /// What the model calls its classes.
+        expected: String,
+        /// The class most like the first folder that is none.
+        nearest: Option<String>,
+        /// The model's classes have numbers only.
+        unnamed: bool,
+    },
+    /// Folders named by numbers whose order is not that of their names.
+    #[error(
+        "the class folders of `{origin}` are numbers in two orders: `{folder}` is class {number} by its number, and class {place} by the order of the names"
+    )]
+    NumberedFolders {
+        /// The folder of folders.
+        origin: String,
+        /// The first folder that is out of order.
+        folder: String,
+        /// The number it is named by.
+        number: usize,
+        /// Its place among the sorted names.
+        place: usize,
+    },
+    /// A text with a token that the model has no vector for.
+    #[error(
+        "`{origin}` holds the token `{token}` (id {id}), and the token table of the model has {rows} rows"
+    )]
+    TokenOutside {
+        /// The data.
+        origin: String,
+        /// The token as the tokenizer writes it.
+        token: String,
+        /// Its id.
+        id: u32,
+        /// Rows of the token table.
+        rows: usize,
+    },
+    /// An image file that ends before its last row of pixels.
+    #[error("image `{path}` is cut short: it ends before its last pixels")]
+    CutShort {
+        /// The image.
+        path: PathBuf,
+    },
     /// A model without a begin-of-sequence token where documents need one.
     #[error("documents start with a begin-of-sequence token, and the tokenizer names none")]
     NoBeginToken,
@@ -157,6 +221,26 @@ impl DataError {
             }
             Self::TooShort { .. } => {
                 Some("take more text, or a smaller `sequence_length`".to_owned())
+            }
+            Self::Classes {
+                nearest: Some(name), ..
+            } => Some(did_you_mean(name)),
+            Self::Classes { unnamed: true, .. } => Some(
+                "name the classes in `label2id` of config.json, or the folders by the numbers of their classes"
+                    .to_owned(),
+            ),
+            Self::Classes { .. } => {
+                Some("name the folders as `label2id` of config.json names the classes".to_owned())
+            }
+            Self::NumberedFolders { folder, number, .. } => Some(format!(
+                "say which in `label2id` of config.json, as in `{{\"{folder}\": {number}}}`, or begin the names with zeros"
+            )),
+            Self::TokenOutside { .. } => Some(
+                "resize the table (`model.resize_token_embeddings(len(tokenizer))`), or take text without the token"
+                    .to_owned(),
+            ),
+            Self::NoText { .. } | Self::NoRows { .. } => {
+                Some("name other data, or another column after `#`".to_owned())
             }
             Self::NoBeginToken => Some("use `mode = \"windows\"`".to_owned()),
             Self::NotADecoder { .. } => Some(

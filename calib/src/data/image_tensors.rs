@@ -1,6 +1,7 @@
 //! Images of one size in a safetensors file.
 
-use super::{Content, DataError, DataSpec, ImageSet, Request, Source, file_error};
+use super::{Content, DataError, DataSpec, Extent, ImageSet, Request, Source, file_error, path_of};
+use quantizers::formats::TensorFolder;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use std::path::Path;
@@ -29,6 +30,13 @@ impl Source for ImageTensors {
         let bytes = fs_err::read(path).map_err(|source| file_error(path, source))?;
         read(path, &bytes).map(Content::Images)
     }
+
+    fn extent(&self, spec: &DataSpec) -> Option<Extent> {
+        let folder = TensorFolder::open(path_of(spec)?).ok()?;
+        Some(Extent::of_images(
+            folder.info("images")?.shape.first().copied()?,
+        ))
+    }
 }
 
 fn read(path: &Path, bytes: &[u8]) -> Result<ImageSet, DataError> {
@@ -54,6 +62,11 @@ fn read(path: &Path, bytes: &[u8]) -> Result<ImageSet, DataError> {
         u32::try_from(pixels).map_err(|_| wrong("images", "sides below 2^32", describe(&images)))
     };
     let size = [side(height)?, side(width)?];
+    if count == 0 {
+        return Err(DataError::NoRows {
+            origin: path.display().to_string(),
+        });
+    }
 
     let expected = format!("U8, I32 or I64 [{count}] of class numbers");
     let labels = tensor("labels", &expected)?;

@@ -1,20 +1,7 @@
 //! Labelled images, in memory or one file each.
 
-use super::DataError;
-use quantizers::nearest::nearest;
-use std::collections::BTreeMap;
+use super::{DataError, Rgb, picture};
 use std::path::{Path, PathBuf};
-
-/// One image of 8-bit RGB, rows from the top: `[height, width, 3]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rgb {
-    /// Pixels down.
-    pub height: u32,
-    /// Pixels across.
-    pub width: u32,
-    /// `height * width * 3` bytes.
-    pub pixels: Vec<u8>,
-}
 
 /// Images with a class each.
 #[derive(Debug, Clone)]
@@ -99,46 +86,26 @@ impl ImageSet {
         &self.classes
     }
 
-    /// Renumbers classes to a model's own numbers (`label2id` of config.json), by name.
+    /// Renumbers classes to a model's own numbers: `numbers` holds one for each of [`ImageSet::classes`].
     ///
-    /// Sources without names are left alone: their numbers are the model's.
-    ///
-    /// # Errors
-    /// A class the model does not know; the nearest name is given.
-    pub fn relabel(&mut self, numbers: &BTreeMap<String, usize>) -> Result<(), DataError> {
-        let renumbered: Vec<usize> = self
-            .classes
-            .iter()
-            .map(|class| {
-                numbers
-                    .get(class)
-                    .copied()
-                    .ok_or_else(|| DataError::Column {
-                        origin: format!("label2id of the model, for {}", self.origin),
-                        column: class.clone(),
-                        nearest: nearest(class, numbers.keys().map(String::as_str)),
-                        columns: numbers.keys().cloned().collect(),
-                    })
-            })
-            .collect::<Result<_, _>>()?;
-        if renumbered.is_empty() {
-            return Ok(());
-        }
+    /// # Panics
+    /// Another count of numbers than of classes.
+    pub fn renumber(&mut self, numbers: &[usize]) {
+        assert_eq!(numbers.len(), self.classes.len(), "a number for each class");
         for label in &mut self.labels {
-            *label = renumbered[*label];
+            *label = numbers[*label];
         }
-        let mut names = vec![String::new(); renumbered.iter().max().map_or(0, |last| last + 1)];
-        for (class, &number) in self.classes.iter().zip(&renumbered) {
+        let mut names = vec![String::new(); numbers.iter().max().map_or(0, |last| last + 1)];
+        for (class, &number) in self.classes.iter().zip(numbers) {
             names[number].clone_from(class);
         }
         self.classes = names;
-        Ok(())
     }
 
     /// Image `index`, decoded.
     ///
     /// # Errors
-    /// A file that cannot be read or is no PNG or JPEG.
+    /// A file that cannot be read, is no PNG or JPEG, or is cut short.
     ///
     /// # Panics
     /// `index` is not below [`ImageSet::len`].
@@ -157,27 +124,9 @@ impl ImageSet {
                     pixels,
                 })
             }
-            Store::Files(files) => decode(&files[index]),
+            Store::Files(files) => picture::decode(&files[index]),
         }
     }
-}
-
-fn decode(path: &Path) -> Result<Rgb, DataError> {
-    let bytes = fs_err::read(path).map_err(|source| DataError::File {
-        path: path.to_owned(),
-        source,
-    })?;
-    let image = image::load_from_memory(&bytes)
-        .map_err(|source| DataError::Image {
-            path: path.to_owned(),
-            source: Box::new(source),
-        })?
-        .into_rgb8();
-    Ok(Rgb {
-        height: image.height(),
-        width: image.width(),
-        pixels: image.into_raw(),
-    })
 }
 
 #[cfg(test)]
@@ -189,19 +138,8 @@ mod tests {
         let classes = ["cat", "dog"].map(str::to_owned).to_vec();
         let files = vec![PathBuf::from("a"), PathBuf::from("b"), PathBuf::from("c")];
         let mut set = ImageSet::from_files(Path::new("set"), files, vec![0, 1, 1], classes);
-        let numbers = BTreeMap::from([("dog".to_owned(), 0), ("cat".to_owned(), 3)]);
-        set.relabel(&numbers).unwrap();
+        set.renumber(&[3, 0]);
         assert_eq!(set.labels(), [3, 0, 0]);
         assert_eq!(set.classes(), ["dog", "", "", "cat"]);
-        let mut other = ImageSet::from_files(
-            Path::new("set"),
-            vec![PathBuf::from("a")],
-            vec![0],
-            vec!["dogs".to_owned()],
-        );
-        assert_eq!(
-            other.relabel(&numbers).unwrap_err().hint().unwrap(),
-            "did you mean `dog`?"
-        );
     }
 }

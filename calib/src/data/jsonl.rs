@@ -1,10 +1,12 @@
 //! Tables with one JSON object per line.
 
-use super::{Content, DataError, DataSpec, Request, Source, Table, read_text};
+use super::{
+    Cell, Content, DataError, DataSpec, Extent, Request, Source, Table, path_of, read_text,
+};
 use serde_json::{Map, Value};
 use std::path::Path;
 
-/// JSON lines. The keys of the first object are the columns; each later line must have them.
+/// JSON lines. The keys of all objects together are the columns; a line need not have them all.
 #[derive(Debug, Clone, Copy)]
 pub struct JsonLines;
 
@@ -14,7 +16,7 @@ impl Source for JsonLines {
     }
 
     fn summary(&self) -> &'static str {
-        "one JSON object per line, columns are the keys of the first; `file.jsonl#key`"
+        "one JSON object per line, columns are their keys; `file.jsonl#key`"
     }
 
     fn accepts(&self, spec: &DataSpec) -> bool {
@@ -27,47 +29,46 @@ impl Source for JsonLines {
             parse(path, &text)?.with_text(spec.column())?,
         ))
     }
+
+    fn extent(&self, spec: &DataSpec) -> Option<Extent> {
+        Extent::of_lines(path_of(spec)?, 0)
+    }
 }
 
 fn parse(path: &Path, text: &str) -> Result<Table, DataError> {
-    let mut table: Option<Table> = None;
+    let mut table = Table::new(path.display().to_string(), Vec::new());
     for (index, line) in text.lines().enumerate() {
         if line.trim().is_empty() {
             continue;
         }
-        let line_error = |expected: &str, found: String| DataError::Line {
-            path: path.to_owned(),
-            line: index + 1,
-            expected: expected.to_owned(),
-            found,
-        };
-        let object: Map<String, Value> = serde_json::from_str(line)
-            .map_err(|error| line_error("a JSON object", error.to_string()))?;
-        let table = table.get_or_insert_with(|| {
-            Table::new(path.display().to_string(), object.keys().cloned().collect())
-        });
-        let mut cells = Vec::with_capacity(table.names().len());
-        for name in table.names() {
-            let value = object
-                .get(name)
-                .ok_or_else(|| line_error(&format!("the key `{name}`"), "none".to_owned()))?;
-            cells.push(cell(value));
-        }
-        table.push(index + 1, cells);
+        let object: Map<String, Value> =
+            serde_json::from_str(line).map_err(|error| DataError::Line {
+                path: path.to_owned(),
+                line: index + 1,
+                expected: "a JSON object".to_owned(),
+                found: error.to_string(),
+            })?;
+        table.push_named(
+            index + 1,
+            object.into_iter().map(|(name, value)| (name, cell(value))),
+        );
     }
-    table.ok_or_else(|| DataError::Line {
-        path: path.to_owned(),
-        line: 1,
-        expected: "a JSON object".to_owned(),
-        found: "nothing".to_owned(),
-    })
+    if table.rows() == 0 {
+        return Err(DataError::NoRows {
+            origin: path.display().to_string(),
+        });
+    }
+    Ok(table)
 }
 
-/// Strings as they are, everything else as its JSON text.
-fn cell(value: &Value) -> String {
+/// Strings as they are, numbers and flags as they are written.
+fn cell(value: Value) -> Cell {
     match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::String(text) => Cell::Text(text),
+        Value::Null => Cell::Null,
+        Value::Array(_) => Cell::Nested("a list"),
+        Value::Object(_) => Cell::Nested("an object"),
+        Value::Bool(_) | Value::Number(_) => Cell::Text(value.to_string()),
     }
 }
 
@@ -85,17 +86,27 @@ mod tests {
     }
 
     #[test]
-    fn bad_lines_are_named() {
-        let error = parse(
-            Path::new("t.jsonl"),
-            "{\"text\": \"a\"}\n{\"txt\": \"b\"}\n",
-        )
-        .unwrap_err();
+    fn keys_that_some_lines_lack_are_no_matter_until_they_are_asked_for() {
+        let text = "{\"text\": \"a\", \"meta\": {\"n\": 1}}\n{\"text\": \"b\", \"id\": 7}\n";
+        let table = parse(Path::new("t.jsonl"), text).unwrap();
+        assert_eq!(table.column("text").unwrap(), ["a", "b"]);
         assert_eq!(
-            error.to_string(),
-            "`t.jsonl` line 2: expected the key `text`, found none"
+            table.column("id").unwrap_err().to_string(),
+            "`t.jsonl` line 1: expected text in `id`, found no such key"
         );
-        assert!(parse(Path::new("t.jsonl"), "[1]\n").is_err());
-        assert!(parse(Path::new("t.jsonl"), "\n").is_err());
+        assert_eq!(
+            table.column("meta").unwrap_err().to_string(),
+            "`t.jsonl` line 1: expected text in `meta`, found an object"
+        );
+    }
+
+    #[test]
+    fn lines_that_are_no_objects_are_named() {
+        let error = parse(Path::new("t.jsonl"), "{\"text\": \"a\"}\n[1]\n").unwrap_err();
+        assert!(error.to_string().starts_with("`t.jsonl` line 2: "));
+        assert!(matches!(
+            parse(Path::new("t.jsonl"), "\n"),
+            Err(DataError::NoRows { .. })
+        ));
     }
 }

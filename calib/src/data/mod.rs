@@ -3,11 +3,15 @@
 //! A new source is one file here, its `mod` line, and its line in [`SOURCES`].
 
 mod error;
+mod extent;
+mod remark;
 mod spec;
 mod table;
 mod text;
 mod delimited;
 mod jsonl;
+mod rgb;
+mod picture;
 mod images;
 mod image_folder;
 mod image_tensors;
@@ -16,14 +20,17 @@ mod hub_file;
 
 pub use delimited::{CommaSeparated, TabSeparated};
 pub use error::DataError;
+pub use extent::Extent;
 pub use hub_file::HubFile;
 pub use image_folder::ImageFolder;
 pub use image_tensors::ImageTensors;
-pub use images::{ImageSet, Rgb};
+pub use images::ImageSet;
 pub use jsonl::JsonLines;
+pub use remark::Remark;
+pub use rgb::Rgb;
 pub use spec::DataSpec;
 pub use synthetic::{NoSampler, Sampler, Synthetic, TokenSampler};
-pub use table::Table;
+pub use table::{Cell, Table, Texts};
 pub use text::{Embedded, PlainText};
 
 use crate::hub::{FetchOptions, HubProgress};
@@ -73,6 +80,8 @@ pub struct Request<'a> {
     pub hub: &'a FetchOptions,
     /// Receives the progress of downloads.
     pub progress: &'a dyn HubProgress,
+    /// What sources have to say besides the data.
+    pub remarks: Vec<Remark>,
 }
 
 /// One kind of data.
@@ -88,6 +97,10 @@ pub trait Source: Sync {
     /// # Errors
     /// Files that cannot be had or do not hold what their name says.
     fn load(&self, spec: &DataSpec, request: &mut Request<'_>) -> Result<Content, DataError>;
+    /// How much there is of it, for estimates; nothing where that is not known without loading it.
+    fn extent(&self, _spec: &DataSpec) -> Option<Extent> {
+        None
+    }
 }
 
 /// Every source; the first that accepts a string reads it.
@@ -135,6 +148,20 @@ fn refuse_lfs_pointer(path: &Path) -> Result<(), DataError> {
     Ok(())
 }
 
+/// How much `spec` holds, as far as that is known without reading it.
+pub fn extent(spec: &DataSpec) -> Option<Extent> {
+    let source = SOURCES.iter().find(|source| source.accepts(spec));
+    source.and_then(|source| source.extent(spec))
+}
+
+/// The path of a [`DataSpec::Path`].
+fn path_of(spec: &DataSpec) -> Option<&Path> {
+    match spec {
+        DataSpec::Path { path, .. } => Some(path),
+        _ => None,
+    }
+}
+
 fn unknown_kind(spec: &DataSpec) -> DataError {
     let names: Vec<&str> = SOURCES.iter().map(|source| source.name()).collect();
     DataError::UnknownKind {
@@ -148,7 +175,20 @@ fn read_text(spec: &DataSpec) -> Result<(&Path, String), DataError> {
     let DataSpec::Path { path, .. } = spec else {
         return Err(unknown_kind(spec));
     };
-    let mut text = fs_err::read_to_string(path).map_err(|source| file_error(path, source))?;
+    let bytes = fs_err::read(path).map_err(|source| file_error(path, source))?;
+    let mut text = String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let found = match error.as_bytes() {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "UTF-16".to_owned(),
+            bytes => format!("the byte 0x{:02x}", bytes[good.len()]),
+        };
+        DataError::Line {
+            path: path.clone(),
+            line: 1 + good.iter().filter(|&&byte| byte == b'\n').count(),
+            expected: "UTF-8 text".to_owned(),
+            found,
+        }
+    })?;
     if text.starts_with('\u{feff}') {
         text.remove(0);
     }
@@ -180,6 +220,7 @@ mod tests {
                     ..FetchOptions::default()
                 },
                 progress: &Silent,
+                remarks: Vec::new(),
             },
         )
     }
@@ -207,11 +248,15 @@ mod tests {
         let Content::Table(table) = load_from(&parse("a.tsv#y")).unwrap() else {
             panic!("table")
         };
-        assert_eq!(table.texts().unwrap(), ["2"]);
+        assert!(table.texts().unwrap().texts().eq(["2"]));
         assert!(matches!(
             load_from(&parse("a.tsv#z")),
             Err(DataError::Column { .. })
         ));
+        fs_err::write(folder.path().join("latin.txt"), b"one\ntw\xe9\n").unwrap();
+        let error = load_from(&parse("latin.txt")).unwrap_err().to_string();
+        let told = "line 2: expected UTF-8 text, found the byte 0xe9";
+        assert!(error.ends_with(told), "{error}");
         assert!(matches!(
             load_from(&parse("a.parquet")),
             Err(DataError::UnknownKind { .. })

@@ -1,6 +1,6 @@
 //! Plain text: files, and the text compiled into the program for the demo model.
 
-use super::{Content, DataError, DataSpec, Request, Source, read_text};
+use super::{Content, DataError, DataSpec, Extent, Remark, Request, Source, path_of, read_text};
 
 /// Endings taken as plain text.
 const ENDINGS: [&str; 4] = ["txt", "md", "raw", "text"];
@@ -22,8 +22,20 @@ impl Source for PlainText {
         matches!(spec, DataSpec::Path { .. }) && ENDINGS.contains(&spec.ending().as_str())
     }
 
-    fn load(&self, spec: &DataSpec, _request: &mut Request<'_>) -> Result<Content, DataError> {
-        read_text(spec).map(|(_, text)| Content::Text(text))
+    fn load(&self, spec: &DataSpec, request: &mut Request<'_>) -> Result<Content, DataError> {
+        let (path, text) = read_text(spec)?;
+        let windows = text.matches("\r\n").count();
+        if windows > 0 {
+            request.remarks.push(Remark::Note(format!(
+                "`{}` has {windows} Windows line ends (CR LF), which are read as they are; Python reads LF in their place",
+                path.display()
+            )));
+        }
+        Ok(Content::Text(text))
+    }
+
+    fn extent(&self, spec: &DataSpec) -> Option<Extent> {
+        Extent::of_text(path_of(spec)?)
     }
 }
 
@@ -49,5 +61,12 @@ impl Source for Embedded {
 
     fn load(&self, _spec: &DataSpec, _request: &mut Request<'_>) -> Result<Content, DataError> {
         Ok(Content::Text(TEXT.to_owned()))
+    }
+
+    fn extent(&self, _spec: &DataSpec) -> Option<Extent> {
+        Some(Extent {
+            bytes: TEXT.len() as u64,
+            items: None,
+        })
     }
 }

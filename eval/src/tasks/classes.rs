@@ -5,7 +5,11 @@ use crate::error::{Side, TaskError};
 use crate::intervals::{bootstrap, mcnemar, wilson};
 use crate::metrics::mean;
 use crate::score::{Better, Metric, Score, Unit};
+use super::task::TaskInput;
 use crate::subject::Rows;
+use calib::Model;
+use calib::class_names::{self, ClassNames};
+use calib::data::Remark;
 
 /// Figures [`scores`] returns.
 pub(super) static METRICS: &[Metric] = &[
@@ -29,6 +33,34 @@ pub(super) static METRICS: &[Metric] = &[
     TOP1_AGREEMENT,
 ];
 
+/// The classes a model chooses from.
+pub(super) struct Known<'a> {
+    /// What they are called.
+    pub(super) names: &'a ClassNames,
+    /// How many they are; no label is beyond where that is not known.
+    pub(super) count: usize,
+}
+
+/// The classes of `model`; says what is odd about their names.
+///
+/// # Errors
+/// A model that does not choose one class.
+pub(super) fn known<'a>(input: &TaskInput<'a>, model: &dyn Model) -> Result<Known<'a>, TaskError> {
+    let names = &input.subject.inputs.classes;
+    if let Some(problem) = names.no_single_class() {
+        return Err(TaskError::NoClass {
+            problem: problem.to_owned(),
+        });
+    }
+    if let Some(odd) = names.disagreement() {
+        input.progress.remark(&Remark::Note(odd));
+    }
+    Ok(Known {
+        names,
+        count: class_names::classes(model).unwrap_or(usize::MAX),
+    })
+}
+
 /// What one model says about one row.
 #[derive(Debug, Clone, Copy)]
 struct Verdict {
@@ -37,7 +69,17 @@ struct Verdict {
 }
 
 /// Figures of class logits, one vector per row and model, against `labels`.
+///
+/// # Errors
+/// A label without a logit, logits that are not finite or not of one width.
 pub(super) fn scores(logits: &Rows, labels: &[usize], seed: u64) -> Result<Vec<Score>, TaskError> {
+    let width = logits.width();
+    if let Some(label) = labels.iter().find(|&&label| label >= width) {
+        return Err(TaskError::NoLogit {
+            label: *label,
+            classes: width,
+        });
+    }
     let mut scores = match (&logits.original, &logits.quantized) {
         (Some(original), Some(quantized)) => compared(original, quantized, labels, seed)?,
         (Some(rows), None) => alone(

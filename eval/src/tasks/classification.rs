@@ -1,15 +1,15 @@
 //! Text classification: one sentence, one class.
 
 use super::classes;
-use super::table_texts::{column, encode, table};
+use super::table_texts::{column, encode, rows_with_text, table, try_to_encode};
 use super::task::{ConfiguredTask, Task, TaskInput, options};
 use crate::error::TaskError;
 use crate::kind::ModelKind;
 use crate::runner::Wanted;
 use crate::score::{Metric, Score};
+use calib::data::DataError;
 use calib::inputs::Inputs;
 use serde::Deserialize;
-use std::collections::BTreeMap;
 
 /// Accuracy of class logits over the rows of a table, each sentence on its own.
 #[derive(Debug, Clone, Copy)]
@@ -69,18 +69,14 @@ impl Task for Classification {
 }
 
 impl ConfiguredTask for Options {
+    fn check(&self, input: &TaskInput<'_>) -> Result<(), TaskError> {
+        let rows = self.rows(input)?;
+        try_to_encode(NAME, input, self.max_length, &rows.texts)
+    }
+
     fn run(&self, input: &TaskInput<'_>) -> Result<Vec<Score>, TaskError> {
-        let table = table(input)?;
-        let columns = &self.columns;
-        let usual = ["sentence", "text", "text_a"];
-        let texts = column(table, columns.text.as_deref(), &usual)?;
-        let labels = column(
-            table,
-            columns.label.as_deref(),
-            &["label", "labels", "class"],
-        )?;
-        let texts = &texts[..texts.len().min(input.limit)];
-        let ids = Inputs::Tokens(encode(NAME, input, self.max_length, texts)?);
+        let Rows { texts, labels } = self.rows(input)?;
+        let ids = Inputs::Tokens(encode(NAME, input, self.max_length, &texts)?);
         let models = input.subject.sides().count();
         input
             .progress
@@ -88,49 +84,45 @@ impl ConfiguredTask for Options {
         let logits = input
             .subject
             .rows(&ids, Wanted::ClassLogits, input.progress)?;
-        let names = &input.subject.inputs.labels;
-        let labels = numbers(&labels[..texts.len()], names, logits.width(), input.origin)?;
         classes::scores(&logits, &labels, input.seed)
     }
 }
 
-/// Class numbers of labels written as numbers or as names the model's config knows.
-fn numbers(
-    labels: &[String],
-    names: &BTreeMap<String, usize>,
-    classes: usize,
-    origin: &str,
-) -> Result<Vec<usize>, TaskError> {
-    let label = |(at, text): (usize, &String)| {
-        let text = text.trim();
-        let number = names.get(text).copied().or_else(|| text.parse().ok());
-        number
-            .filter(|&number| number < classes)
-            .ok_or_else(|| TaskError::Label {
-                data: origin.to_owned(),
-                row: at + 1,
-                found: text.to_owned(),
-                expected: format!("a number below {classes}, or a name in `label2id`"),
-            })
-    };
-    labels.iter().enumerate().map(label).collect()
+/// What is classified, row by row.
+struct Rows<'a> {
+    texts: Vec<&'a str>,
+    /// Class numbers.
+    labels: Vec<usize>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_are_numbers_or_names_of_the_model() {
-        let names = BTreeMap::from([("positive".to_owned(), 1), ("negative".to_owned(), 0)]);
-        let labels = ["1", "negative", " 0"].map(str::to_owned);
-        assert_eq!(numbers(&labels, &names, 2, "a.tsv").unwrap(), [1, 0, 0]);
-        let error = numbers(&["2".to_owned()], &names, 2, "a.tsv")
-            .unwrap_err()
-            .to_string();
-        assert_eq!(
-            error,
-            "`a.tsv` row 1: label `2`, expected a number below 2, or a name in `label2id`"
-        );
+impl Options {
+    /// The rows that have text, with the class each label means.
+    fn rows<'a>(&self, input: &TaskInput<'a>) -> Result<Rows<'a>, TaskError> {
+        let table = table(input)?;
+        let columns = &self.columns;
+        let usual = ["sentence", "text", "text_a"];
+        let text = column(table, columns.text.as_deref(), &usual);
+        let usual = ["label", "labels", "class"];
+        let label = column(table, columns.label.as_deref(), &usual);
+        let (texts, labels) = (table.optional(text)?, table.optional(label)?);
+        let kept = rows_with_text(table, &[text], input)?;
+        let model = input.subject.model().ok_or(TaskError::NoModel)?;
+        let known = classes::known(input, model)?;
+        let number = |&row: &usize| {
+            let found = labels[row].map(str::trim);
+            let number = known.names.number(found.unwrap_or_default(), known.count);
+            number.map_err(|expected| {
+                TaskError::Data(DataError::Line {
+                    path: table.origin().into(),
+                    line: table.line(row),
+                    expected: format!("in `{label}` {expected}"),
+                    found: found.map_or_else(|| "nothing".to_owned(), |label| format!("`{label}`")),
+                })
+            })
+        };
+        Ok(Rows {
+            labels: kept.iter().map(number).collect::<Result<_, _>>()?,
+            texts: kept.iter().filter_map(|&row| texts[row]).collect(),
+        })
     }
 }

@@ -65,6 +65,30 @@ pub fn evaluate(
     Ok(scores)
 }
 
+/// Tries everything that [`evaluate`] will need, without running a model.
+///
+/// # Errors
+/// As [`evaluate`], as far as it can be known.
+pub fn check(
+    registry: &[&dyn Task],
+    subject: &Subject<'_>,
+    spec: &TaskSpec,
+    content: &Content,
+    progress: &dyn Progress,
+) -> Result<(), TaskError> {
+    let (task, configured) = spec.configure(registry)?;
+    let model = subject.model().ok_or(TaskError::NoModel)?;
+    check_kind(registry, task, ModelKind::of(model))?;
+    configured.check(&TaskInput {
+        subject,
+        content,
+        origin: &spec.data,
+        limit: spec.limit.unwrap_or(usize::MAX),
+        seed: 0,
+        progress,
+    })
+}
+
 /// The first task of `registry` that judges models of `kind`: the default for them.
 pub fn fitting<'r>(registry: &[&'r dyn Task], kind: ModelKind) -> Option<&'r dyn Task> {
     registry.iter().find(|task| task.judges(kind)).copied()

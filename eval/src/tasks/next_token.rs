@@ -44,7 +44,13 @@ trait Judged: Sync {
     fn models(&self) -> usize;
     /// Runs the stages before the head over one group, then lends each model's head and states to
     /// `score`, sequence by sequence.
-    fn group(&self, batches: Vec<Hidden>, score: &Scorer<'_>) -> Result<Vec<Tally>, TaskError>;
+    /// `stage_done` hears of every batch that has passed one more stage.
+    fn group(
+        &self,
+        batches: Vec<Hidden>,
+        score: &Scorer<'_>,
+        stage_done: &dyn Fn(usize),
+    ) -> Result<Vec<Tally>, TaskError>;
 }
 
 /// A head and what enters it for one sequence, `[1, tokens, width]`.
@@ -69,9 +75,14 @@ impl Judged for One<'_> {
         1
     }
 
-    fn group(&self, batches: Vec<Hidden>, score: &Scorer<'_>) -> Result<Vec<Tally>, TaskError> {
+    fn group(
+        &self,
+        batches: Vec<Hidden>,
+        score: &Scorer<'_>,
+        stage_done: &dyn Fn(usize),
+    ) -> Result<Vec<Tally>, TaskError> {
         let side = self.side;
-        let states = before_head(self.forward, side, batches)?;
+        let states = before_head(self.forward, side, batches, stage_done)?;
         with_head(self.forward, side, |stage| {
             let each = states.into_par_iter().enumerate();
             each.map(|(at, states)| {
@@ -94,10 +105,15 @@ impl Judged for Two<'_> {
         2
     }
 
-    fn group(&self, batches: Vec<Hidden>, score: &Scorer<'_>) -> Result<Vec<Tally>, TaskError> {
+    fn group(
+        &self,
+        batches: Vec<Hidden>,
+        score: &Scorer<'_>,
+        stage_done: &dyn Fn(usize),
+    ) -> Result<Vec<Tally>, TaskError> {
         let (original, quantized) = (Side::Original, Side::Quantized);
-        let o_states = before_head(self.original, original, batches.clone())?;
-        let q_states = before_head(self.quantized, quantized, batches)?;
+        let o_states = before_head(self.original, original, batches.clone(), stage_done)?;
+        let q_states = before_head(self.quantized, quantized, batches, stage_done)?;
         with_head(self.original, original, |o_stage| {
             with_head(self.quantized, quantized, |q_stage| {
                 let each = o_states.into_par_iter().zip(q_states).enumerate();
@@ -123,11 +139,15 @@ impl Judged for Two<'_> {
 fn before_head(
     forward: &Forward<'_>,
     side: Side,
-    batches: Vec<Hidden>,
+    mut batches: Vec<Hidden>,
+    stage_done: &dyn Fn(usize),
 ) -> Result<Vec<Tensor<3>>, TaskError> {
-    let states = forward.before_head(batches);
-    let states = states.map_err(|source| TaskError::Stage { side, source })?;
-    states
+    for stage in 0..forward.model().stages() - 1 {
+        let states = forward.run(stage..stage + 1, batches);
+        batches = states.map_err(|source| TaskError::Stage { side, source })?;
+        stage_done(batches.len());
+    }
+    batches
         .into_iter()
         .map(|states| states_of(states, side))
         .collect()
@@ -208,16 +228,21 @@ fn run(
     let inputs = Inputs::Tokens(sequences.ids.clone());
     let vocabulary = any.model().vocabulary().unwrap_or(VOCABULARY).max(1);
     let chunk = (LOGIT_BYTES / (4 * vocabulary * judged.models())).max(1);
+    let blocks = (any.model().stages() - 1) * judged.models();
+    progress.begin_pass((lengths.len() * blocks) as u64, "blocks");
+    progress.begin(lengths.len() as u64, "sequences");
     let mut tallies = Vec::with_capacity(lengths.len());
     for group in groups(&lengths, any.model()) {
         let start = group.start;
         let batches = group.map(|at| inputs.batch(&[at], any.device())).collect();
-        tallies.extend(judged.group(batches, &|at, heads| {
+        let scorer = |at: usize, heads: &[Head<'_>]| {
             let at = start + at;
             let tally = score(heads, chunk, &sequences.ids[at], sequences.first[at], at);
             progress.advance(1);
             tally
-        })?);
+        };
+        let stage_done = |count| progress.advance_pass(count as u64);
+        tallies.extend(judged.group(batches, &scorer, &stage_done)?);
     }
     Ok(tallies)
 }

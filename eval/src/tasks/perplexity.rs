@@ -70,10 +70,13 @@ impl ConfiguredTask for SequenceOptions {
         self.sequence_length
     }
 
+    fn check(&self, input: &TaskInput<'_>) -> Result<(), TaskError> {
+        Sequences::check(NAME, self, input)
+    }
+
     fn run(&self, input: &TaskInput<'_>) -> Result<Vec<Score>, TaskError> {
         let sequences = Sequences::of(NAME, self, input)?;
         let (subject, progress) = (input.subject, input.progress);
-        progress.begin(sequences.ids.len() as u64, "sequences");
         let tallies = tallies(NAME, subject, &sequences, progress)?;
         let sides = [subject.original.is_some(), subject.quantized.is_some()];
         Ok(scores(&tallies, sides, input.seed))

@@ -1,6 +1,6 @@
 //! Sentence similarity: cosine of two embeddings against a score people gave.
 
-use super::table_texts::{column, encode, table};
+use super::table_texts::{column, encode, rows_with_text, table, try_to_encode};
 use super::task::{ConfiguredTask, Task, TaskInput, options};
 use crate::error::{Side, TaskError};
 use crate::intervals::bootstrap;
@@ -90,28 +90,69 @@ impl Task for SentenceSimilarity {
 }
 
 impl ConfiguredTask for Options {
+    fn check(&self, input: &TaskInput<'_>) -> Result<(), TaskError> {
+        let pairs = self.pairs(input)?;
+        try_to_encode(NAME, input, self.max_length, &pairs.texts)
+    }
+
     fn run(&self, input: &TaskInput<'_>) -> Result<Vec<Score>, TaskError> {
-        let table = table(input)?;
-        let (columns, subject) = (&self.columns, input.subject);
-        let left = column(table, columns.left.as_deref(), &["sentence1", "left"])?;
-        let right = column(table, columns.right.as_deref(), &["sentence2", "right"])?;
-        let pairs = left.len().min(input.limit);
-        let truth = table.numbers(columns.score.as_deref().unwrap_or("score"))?;
-        let mut ids = encode(NAME, input, self.max_length, &left[..pairs])?;
-        ids.extend(encode(NAME, input, self.max_length, &right[..pairs])?);
-        let sentences = 2 * pairs * subject.sides().count();
+        let Pairs { texts, truth } = self.pairs(input)?;
+        let subject = input.subject;
+        let ids = encode(NAME, input, self.max_length, &texts)?;
+        let sentences = texts.len() * subject.sides().count();
         input.progress.begin(sentences as u64, "sentences");
         let wanted = Wanted::Embedding(subject.inputs.pooling);
         let embeddings = subject.rows(&Inputs::Tokens(ids), wanted, input.progress)?;
         let original = finite(embeddings.original, Side::Original)?;
         let quantized = finite(embeddings.quantized, Side::Quantized)?;
         scores(
-            original.as_deref(),
-            quantized.as_deref(),
-            &truth[..pairs],
+            [original.as_deref(), quantized.as_deref()],
+            &truth,
+            input.origin,
             input.seed,
         )
     }
+}
+
+/// Pairs of sentences and what people said of them.
+struct Pairs<'a> {
+    /// The left sentences of all pairs, then the right ones.
+    texts: Vec<&'a str>,
+    /// Similarity of each pair.
+    truth: Vec<f64>,
+}
+
+impl Options {
+    /// The rows that have both sentences.
+    fn pairs<'a>(&self, input: &TaskInput<'a>) -> Result<Pairs<'a>, TaskError> {
+        let table = table(input)?;
+        let columns = &self.columns;
+        let left = column(table, columns.left.as_deref(), &["sentence1", "left"]);
+        let right = column(table, columns.right.as_deref(), &["sentence2", "right"]);
+        let scores = table.numbers(columns.score.as_deref().unwrap_or("score"))?;
+        let kept = rows_with_text(table, &[left, right], input)?;
+        let truth: Vec<f64> = kept.iter().map(|&row| scores[row]).collect();
+        require_order(&truth, "scores", input.origin)?;
+        let mut texts = Vec::with_capacity(2 * kept.len());
+        for side in [left, right] {
+            let cells = table.optional(side)?;
+            texts.extend(kept.iter().filter_map(|&row| cells[row]));
+        }
+        Ok(Pairs { texts, truth })
+    }
+}
+
+/// Refuses values that are all the same: no rank correlation has a value over them.
+fn require_order(values: &[f64], what: &str, data: &str) -> Result<(), TaskError> {
+    let same = |pair: &[f64]| pair[0].to_bits() == pair[1].to_bits();
+    if values.windows(2).all(same) {
+        return Err(TaskError::NoOrder {
+            data: data.to_owned(),
+            what: what.to_owned(),
+            pairs: values.len(),
+        });
+    }
+    Ok(())
 }
 
 fn finite(rows: Option<Vec<Vec<f32>>>, side: Side) -> Result<Option<Vec<Vec<f32>>>, TaskError> {
@@ -127,9 +168,9 @@ fn finite(rows: Option<Vec<Vec<f32>>>, side: Side) -> Result<Option<Vec<Vec<f32>
 
 /// Figures of embeddings: the left sentences of all pairs, then the right ones.
 fn scores(
-    original: Option<&[Vec<f32>]>,
-    quantized: Option<&[Vec<f32>]>,
+    [original, quantized]: [Option<&[Vec<f32>]>; 2],
     truth: &[f64],
+    data: &str,
     seed: u64,
 ) -> Result<Vec<Score>, TaskError> {
     let pairs = truth.len();
@@ -141,6 +182,11 @@ fn scores(
             .collect()
     };
     let (o, q) = (original.map(cosines), quantized.map(cosines));
+    for (side, cosines) in [(Side::Original, &o), (Side::Quantized, &q)] {
+        if let Some(cosines) = cosines {
+            require_order(cosines, &format!("cosines of {side}"), data)?;
+        }
+    }
     let correlation =
         |cosines: &[f64]| spearman(cosines, truth).map_or(f64::NAN, |rho| 100.0 * rho);
     let (o_all, q_all) = (o.as_deref().map(correlation), q.as_deref().map(correlation));
@@ -205,11 +251,18 @@ mod tests {
         let swapped = [right[2].clone(), right[1].clone(), right[0].clone()];
         let quantized = [left, swapped.to_vec()].concat();
         let truth = [5.0, 1.0, 3.0];
-        let found = scores(Some(&original), Some(&quantized), &truth, 0).unwrap();
+        let found = scores([Some(&original), Some(&quantized)], &truth, "x", 0).unwrap();
         assert!((found[0].original.unwrap() - 100.0).abs() < 1e-9);
         assert!((found[0].quantized.unwrap() - 50.0).abs() < 1e-9);
         // Sentences: 3 left and one right unchanged, two rights at cosine 0.6.
         assert!((found[1].quantized.unwrap() - 5.2 / 6.0).abs() < 1e-7);
         assert_eq!(found[1].samples, 3);
+    }
+
+    #[test]
+    fn values_without_an_order_are_an_error() {
+        assert!(require_order(&[1.0], "scores", "x").is_err());
+        assert!(require_order(&[2.0, 2.0, 2.0], "scores", "x").is_err());
+        assert!(require_order(&[2.0, 2.0, 1.0], "scores", "x").is_ok());
     }
 }

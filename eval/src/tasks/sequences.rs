@@ -3,14 +3,19 @@
 use super::table_texts::of_another_kind;
 use super::task::TaskInput;
 use crate::error::TaskError;
-use calib::data::{Content, DataError};
+use calib::data::{Content, DataError, Remark, Table, Texts};
+use calib::inputs::check_tokens;
 use calib::model::Model;
 use calib::sampling::{TextMode, text_sequences};
+use calib::separator::separator;
 use calib::tokenizer::Tokenizer;
 use serde::Deserialize;
 
 /// Window length where neither recipe nor model gives one, and the longest default.
 const LENGTH: usize = 2048;
+/// Bytes of a text that are tried before any work, and for each token of a sequence.
+const TRIED_BYTES: usize = 1 << 16;
+const TRIED_BYTES_PER_TOKEN: usize = 16;
 
 /// Token sequences and, for each, the first position whose token is scored.
 pub(super) struct Sequences {
@@ -24,8 +29,8 @@ pub(super) struct Sequences {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SequenceOptions {
-    #[serde(default)]
-    mode: Mode,
+    /// Absent: documents where the text shows a separator, else windows.
+    mode: Option<Mode>,
     /// Tokens of one window, or at most of one document; the model's positions up to 2048 unless given.
     pub(super) sequence_length: Option<usize>,
     /// Tokens between the starts of two windows; `sequence_length` unless given. Every token is scored
@@ -35,11 +40,10 @@ pub(super) struct SequenceOptions {
     separator: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Mode {
     /// The whole text without special tokens, in windows of equal length.
-    #[default]
     Windows,
     /// Each document after a begin-of-sequence token, cut at the length.
     Documents,
@@ -48,7 +52,10 @@ enum Mode {
 impl SequenceOptions {
     /// The keys as [`super::Task::parameters`] lists them.
     pub(super) const KEYS: &'static [(&'static str, &'static str)] = &[
-        ("mode", "`windows` over the whole text, or `documents`"),
+        (
+            "mode",
+            "`windows` over the whole text, or `documents`; by default as the text shows separators or not",
+        ),
         (
             "sequence_length",
             "tokens of a window, or at most of a document",
@@ -74,12 +81,12 @@ impl SequenceOptions {
             return value("stride", "at least 1", "0".to_owned());
         }
         match (self.mode, self.stride, &self.separator) {
-            (Mode::Documents, Some(stride), _) => value(
+            (Some(Mode::Documents), Some(stride), _) => value(
                 "stride",
                 "none with `mode = \"documents\"`",
                 stride.to_string(),
             ),
-            (Mode::Windows, _, Some(separator)) => value(
+            (None | Some(Mode::Windows), _, Some(separator)) => value(
                 "separator",
                 "none without `mode = \"documents\"`",
                 format!("`{separator}`"),
@@ -88,17 +95,50 @@ impl SequenceOptions {
         }
     }
 
-    fn text_mode(&self) -> TextMode {
-        match self.mode {
-            Mode::Windows => TextMode::Windows {
-                stride: self.stride,
-            },
-            Mode::Documents => TextMode::Documents {
-                separator: self
-                    .separator
-                    .clone()
-                    .unwrap_or_else(|| "<|endoftext|>".to_owned()),
-            },
+    /// How `text` is cut. A text that shows a separator and a model that knows where a document begins are judged
+    /// by documents unless the recipe says otherwise, and the reader is told.
+    fn text_mode(&self, text: &str, tokenizer: &Tokenizer, input: &TaskInput<'_>) -> TextMode {
+        let windows = TextMode::Windows {
+            stride: self.stride,
+        };
+        if self.mode == Some(Mode::Documents) {
+            let given = self.separator.clone();
+            return TextMode::Documents {
+                separator: given.unwrap_or_else(|| "<|endoftext|>".to_owned()),
+            };
+        }
+        let Some(separator) = separator(text, Some(tokenizer)) else {
+            return windows;
+        };
+        let say = |what: &str| {
+            let text = format!("`{}` holds documents between `{separator}`: {what}", input.origin);
+            input.progress.remark(&Remark::Note(text));
+        };
+        if self.mode.is_some() || self.stride.is_some() {
+            say("scored as one text in windows across them; `mode = \"documents\"` scores each by itself");
+            return windows;
+        }
+        if tokenizer.begin().is_none() {
+            say("scored as one text in windows, because the tokenizer names no begin-of-sequence token");
+            return windows;
+        }
+        say("each is scored by itself, after a begin-of-sequence token; `mode = \"windows\"` scores one text");
+        TextMode::Documents { separator }
+    }
+
+    /// Tokens of one sequence at most.
+    fn length(&self, task: &'static str, input: &TaskInput<'_>) -> Result<usize, TaskError> {
+        let positions = input.subject.model().and_then(Model::max_positions);
+        let default = positions.map_or(LENGTH, |positions| positions.min(LENGTH));
+        let length = self.sequence_length.unwrap_or(default);
+        match positions.filter(|&positions| length > positions) {
+            Some(positions) => Err(TaskError::Value {
+                task,
+                key: "sequence_length",
+                expected: format!("at most the {positions} positions of the model"),
+                found: length.to_string(),
+            }),
+            None => Ok(length),
         }
     }
 }
@@ -110,20 +150,9 @@ impl Sequences {
         options: &SequenceOptions,
         input: &TaskInput<'_>,
     ) -> Result<Self, TaskError> {
-        let positions = input.subject.model().and_then(Model::max_positions);
-        let default = positions.map_or(LENGTH, |positions| positions.min(LENGTH));
-        let length = options.sequence_length.unwrap_or(default);
-        if let Some(positions) = positions.filter(|&positions| length > positions) {
-            return Err(TaskError::Value {
-                task,
-                key: "sequence_length",
-                expected: format!("at most the {positions} positions of the model"),
-                found: length.to_string(),
-            });
-        }
+        let length = options.length(task, input)?;
         let mut ids = token_ids(task, options, input, length)?;
         ids.retain(|ids| ids.len() > 1);
-        ids.truncate(input.limit);
         if ids.is_empty() {
             return Err(DataError::TooShort {
                 origin: input.origin.to_owned(),
@@ -132,6 +161,10 @@ impl Sequences {
             }
             .into());
         }
+        ids.truncate(input.taken(ids.len(), "sequences")?);
+        let rows = input.subject.model().and_then(Model::vocabulary);
+        let tokenizer = input.subject.inputs.tokenizer.as_ref();
+        check_tokens(&ids, rows, tokenizer, input.origin)?;
         // An overlapping window scores what the one before did not hold.
         let held = length
             .saturating_sub(options.stride.unwrap_or(length))
@@ -140,6 +173,36 @@ impl Sequences {
             .map(|at| if at == 0 { 1 } else { held })
             .collect();
         Ok(Self { ids, first })
+    }
+
+    /// Makes the first sequences of a text, or all where that is needed to know that there is one and that all its
+    /// tokens have a vector.
+    pub(super) fn check(
+        task: &'static str,
+        options: &SequenceOptions,
+        input: &TaskInput<'_>,
+    ) -> Result<(), TaskError> {
+        let length = options.length(task, input)?;
+        let rows = input.subject.model().and_then(Model::vocabulary);
+        let tokenizer = input.subject.inputs.tokenizer.as_ref();
+        let beyond = matches!((rows, tokenizer), (Some(rows), Some(t)) if t.reaches(rows));
+        if let Content::Text(text) = input.content
+            && !beyond
+        {
+            let end = text.floor_char_boundary(TRIED_BYTES.max(TRIED_BYTES_PER_TOKEN * length));
+            let content = Content::Text(text[..end].to_owned());
+            let beginning = TaskInput {
+                content: &content,
+                limit: usize::MAX,
+                ..*input
+            };
+            // What is too short at the beginning may be long enough as a whole.
+            match Self::of(task, options, &beginning) {
+                Err(TaskError::Data(DataError::TooShort { .. })) if end < text.len() => {}
+                tried => return tried.map(drop),
+            }
+        }
+        Self::of(task, options, input).map(drop)
     }
 }
 
@@ -157,27 +220,40 @@ fn token_ids(
         })
     };
     let sequences = |text: &str, tokenizer: &Tokenizer| {
-        text_sequences(text, &options.text_mode(), length, tokenizer, input.origin)
+        let mode = options.text_mode(text, tokenizer, input);
+        text_sequences(text, &mode, length, tokenizer, input.origin)
     };
     match input.content {
         Content::Text(text) => Ok(sequences(text, tokenizer()?)?),
         // Rows are documents of their own, or paragraphs of one text.
-        Content::Table(table) if options.mode == Mode::Documents => {
+        Content::Table(table) if options.mode == Some(Mode::Documents) => {
             let tokenizer = tokenizer()?;
             let begin = tokenizer.begin().ok_or(DataError::NoBeginToken)?;
-            let row = |text: &String| {
+            let row = |text: &str| {
                 let mut ids = vec![begin];
                 ids.extend(tokenizer.encode(text.trim())?);
                 ids.truncate(length);
                 Ok(ids)
             };
-            table.texts()?.iter().map(row).collect()
+            texts(table, input)?.texts().map(row).collect()
         }
-        Content::Table(table) => Ok(sequences(&table.texts()?.join("\n\n"), tokenizer()?)?),
+        Content::Table(table) => {
+            let rows: Vec<&str> = texts(table, input)?.texts().collect();
+            Ok(sequences(&rows.join("\n\n"), tokenizer()?)?)
+        }
         Content::Tokens(sequences) => Ok(sequences
             .iter()
             .map(|ids| ids[..ids.len().min(length)].to_vec())
             .collect()),
         Content::Images(_) => Err(of_another_kind(input, "text", input.content)),
     }
+}
+
+/// The rows of a table that have text; says how many have not.
+fn texts<'a>(table: &'a Table, input: &TaskInput<'_>) -> Result<Texts<'a>, TaskError> {
+    let texts = table.texts()?;
+    if let Some(remark) = texts.remark() {
+        input.progress.remark(&remark);
+    }
+    Ok(texts)
 }

@@ -5,7 +5,7 @@ use crate::kind::ModelKind;
 use crate::runner::Progress;
 use crate::score::{Metric, Score};
 use crate::subject::Subject;
-use calib::data::Content;
+use calib::data::{Content, DataError, Remark};
 use serde::de::DeserializeOwned;
 
 /// One kind of evaluation.
@@ -34,6 +34,14 @@ pub trait ConfiguredTask: Send + Sync {
     fn sequence_length(&self) -> Option<usize> {
         None
     }
+    /// Tries everything that [`ConfiguredTask::run`] will need, without running a model: files of the model folder,
+    /// columns and labels, the first rows for real. What is refused here is refused before hours of work.
+    ///
+    /// # Errors
+    /// As [`ConfiguredTask::run`], as far as it can be known.
+    fn check(&self, _input: &TaskInput<'_>) -> Result<(), TaskError> {
+        Ok(())
+    }
     /// Evaluates; `task` and `data` of the scores are filled in by [`super::evaluate`].
     ///
     /// # Errors
@@ -56,6 +64,28 @@ pub struct TaskInput<'a> {
     pub seed: u64,
     /// Receives the progress.
     pub progress: &'a dyn Progress,
+}
+
+impl TaskInput<'_> {
+    /// How many of the `available` inputs, called `unit`, are taken; says where they are fewer than asked for.
+    ///
+    /// # Errors
+    /// There are none.
+    pub fn taken(&self, available: usize, unit: &str) -> Result<usize, TaskError> {
+        if available == 0 {
+            return Err(DataError::NoRows {
+                origin: self.origin.to_owned(),
+            }
+            .into());
+        }
+        if self.limit != usize::MAX && available < self.limit {
+            self.progress.remark(&Remark::Note(format!(
+                "evaluated on {available} of {} {unit}: `{}` gives no more",
+                self.limit, self.origin
+            )));
+        }
+        Ok(available.min(self.limit))
+    }
 }
 
 /// The keys of `task` as a type of its own.
