@@ -1,7 +1,7 @@
 //! Whether data can be there, before anything is read.
 
 use super::PlanError;
-use calib::data::{DataSpec, SOURCES};
+use calib::data::{DataSpec, SOURCES, unknown_kind};
 use std::path::Path;
 
 /// Checks a data string: its form, that its file exists, that a source reads such files. `what`
@@ -21,8 +21,5 @@ pub(crate) fn check(what: &str, text: &str) -> Result<(), PlanError> {
     if SOURCES.iter().any(|source| source.accepts(&spec)) {
         return Ok(());
     }
-    let names: Vec<&str> = SOURCES.iter().map(|source| source.name()).collect();
-    Err(refused(
-        format!("expected one of {}", names.join(", ")).into(),
-    ))
+    Err(refused(unknown_kind(&spec).into()))
 }

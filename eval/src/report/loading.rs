@@ -81,8 +81,10 @@ fn kind(report: &Report) -> Option<ModelKind> {
 fn auto_class(kind: ModelKind) -> &'static str {
     match kind {
         ModelKind::Decoder => "AutoModelForCausalLM",
-        ModelKind::TextClassifier => "AutoModelForSequenceClassification",
-        ModelKind::ImageClassifier => "AutoModelForImageClassification",
+        ModelKind::TextClassifier | ModelKind::TextRegressor => {
+            "AutoModelForSequenceClassification"
+        }
+        ModelKind::ImageClassifier | ModelKind::ImageRegressor => "AutoModelForImageClassification",
         ModelKind::TextEncoder | ModelKind::ImageEncoder => "AutoModel",
     }
 }
