@@ -254,7 +254,11 @@ mod tests {
         let error = none.of_folders(&folders(&["0", "10", "2"]), 11, "x");
         assert!(matches!(
             error,
-            Err(DataError::NumberedFolders { number: 2, place: 2, .. })
+            Err(DataError::NumberedFolders {
+                number: 2,
+                place: 2,
+                ..
+            })
         ));
         assert!(none.of_folders(&folders(&["0", "8"]), 8, "x").is_err());
     }
