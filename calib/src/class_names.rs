@@ -156,7 +156,11 @@ impl ClassNames {
 
     /// What a label may be, for messages.
     fn expected(&self, classes: usize) -> String {
-        let last = classes.saturating_sub(1);
+        // Where the model does not tell how many classes it has, any number may be one.
+        let last = match classes {
+            usize::MAX => "the last class".to_owned(),
+            count => count.saturating_sub(1).to_string(),
+        };
         if self.numbers.is_empty() {
             return format!("a number from 0 to {last} (config.json names no classes)");
         }
@@ -254,7 +258,11 @@ mod tests {
         let error = none.of_folders(&folders(&["0", "10", "2"]), 11, "x");
         assert!(matches!(
             error,
-            Err(DataError::NumberedFolders { number: 2, place: 2, .. })
+            Err(DataError::NumberedFolders {
+                number: 2,
+                place: 2,
+                ..
+            })
         ));
         assert!(none.of_folders(&folders(&["0", "8"]), 8, "x").is_err());
     }

@@ -140,7 +140,8 @@ fn drawn(
     let pick = |available| select(available, draw.samples, draw.selection, draw.seed);
     match content {
         Content::Text(text) => {
-            let tokenizer = tokenizer.ok_or_else(|| needs("images: the model has no tokenizer"))?;
+            let tokenizer = tokenizer
+                .ok_or_else(|| needs("images: the model folder has no `tokenizer.json`"))?;
             let length = draw.sequence_length;
             if matches!(draw.mode, TextMode::Windows { .. })
                 && let Some(separator) = separator(text, Some(tokenizer))
@@ -157,7 +158,8 @@ fn drawn(
             Ok(Inputs::Tokens(taken(sequences, &pick)))
         }
         Content::Table(table) => {
-            let tokenizer = tokenizer.ok_or_else(|| needs("images: the model has no tokenizer"))?;
+            let tokenizer = tokenizer
+                .ok_or_else(|| needs("images: the model folder has no `tokenizer.json`"))?;
             let texts = table.texts()?.without_blanks()?;
             remarks.extend(texts.remark());
             let sequences: Vec<Vec<u32>> = pick(texts.rows.len())
@@ -179,7 +181,8 @@ fn drawn(
         }
         Content::Tokens(sequences) => Ok(Inputs::Tokens(taken(sequences.clone(), &pick))),
         Content::Images(images) => {
-            let processor = processor.ok_or_else(|| needs("text: the model takes no images"))?;
+            let processor = processor
+                .ok_or_else(|| needs("text: the model folder has no `preprocessor_config.json`"))?;
             pixels(images, &pick(images.len()), processor)
         }
     }

@@ -90,7 +90,9 @@ pub fn documents(
         .map(|document| {
             let begun = written.as_deref().unwrap_or_default();
             let document = document.strip_prefix(begun).unwrap_or(document);
-            let ended = ends.iter().find_map(|end| document.strip_suffix(end.as_str()));
+            let ended = ends
+                .iter()
+                .find_map(|end| document.strip_suffix(end.as_str()));
             let document = ended.unwrap_or(document).trim();
             let mut ids = vec![begin];
             ids.extend(tokenizer.encode(document)?);

@@ -84,7 +84,15 @@ fn tables_and_images_become_inputs() {
     };
     let sst2 = tokenizer("minilm-sst2");
     let table = read("sst2/dev-436.tsv#text_a");
-    let inputs = calibration_inputs(&table, "sst2", Some(&sst2), None, &draw(500, 64), &mut Vec::new()).unwrap();
+    let inputs = calibration_inputs(
+        &table,
+        "sst2",
+        Some(&sst2),
+        None,
+        &draw(500, 64),
+        &mut Vec::new(),
+    )
+    .unwrap();
     let Inputs::Tokens(rows) = &inputs else {
         panic!("tokens")
     };
@@ -102,7 +110,15 @@ fn tables_and_images_become_inputs() {
 
     let images = read("cifar10/calib-256.safetensors");
     let processor = ImageProcessor::from_folder(&assets().join("vit-cifar10")).unwrap();
-    let inputs = calibration_inputs(&images, "cifar", None, Some(&processor), &draw(8, 0), &mut Vec::new()).unwrap();
+    let inputs = calibration_inputs(
+        &images,
+        "cifar",
+        None,
+        Some(&processor),
+        &draw(8, 0),
+        &mut Vec::new(),
+    )
+    .unwrap();
     let Inputs::Pixels { images, sides } = &inputs else {
         panic!("pixels")
     };
@@ -113,7 +129,14 @@ fn tables_and_images_become_inputs() {
             .flatten()
             .all(|value| (-1.0..=1.0).contains(value))
     );
-    let error = calibration_inputs(&table, "sst2", None, Some(&processor), &draw(1, 8), &mut Vec::new());
+    let error = calibration_inputs(
+        &table,
+        "sst2",
+        None,
+        Some(&processor),
+        &draw(1, 8),
+        &mut Vec::new(),
+    );
     assert!(
         error
             .unwrap_err()
@@ -138,8 +161,15 @@ fn the_first_sequences_are_those_of_the_whole_text() {
             mode,
         };
         let content = Content::Text(text.clone());
-        let inputs =
-            calibration_inputs(&content, "sampled", Some(&tokenizer), None, &draw, &mut Vec::new()).unwrap();
+        let inputs = calibration_inputs(
+            &content,
+            "sampled",
+            Some(&tokenizer),
+            None,
+            &draw,
+            &mut Vec::new(),
+        )
+        .unwrap();
         assert_eq!(inputs, Inputs::Tokens(all[..20].to_vec()));
     }
 }

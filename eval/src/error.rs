@@ -109,13 +109,17 @@ pub enum TaskError {
         last: usize,
     },
     /// A model that does not choose one class.
-    #[error("`problem_type` of config.json is `{problem}`: the model chooses no class, so accuracy means nothing")]
+    #[error(
+        "`problem_type` of config.json is `{problem}`: the model chooses no class, so accuracy means nothing"
+    )]
     NoClass {
         /// As config.json has it.
         problem: String,
     },
     /// A rank correlation of values that have no order.
-    #[error("`{data}`: a rank correlation needs different {what}, and all {pairs} pairs have the same")]
+    #[error(
+        "`{data}`: a rank correlation needs different {what}, and all {pairs} pairs have the same"
+    )]
     NoOrder {
         /// The data.
         data: String,

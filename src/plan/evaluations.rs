@@ -138,7 +138,11 @@ pub(crate) fn check_gates(
     for gate in gates {
         let measures = |planned: &PlannedEvaluation| {
             let task = find(TASKS, &planned.spec.task);
-            task.is_ok_and(|task| task.metrics().iter().any(|found| found.name == gate.metric()))
+            task.is_ok_and(|task| {
+                task.metrics()
+                    .iter()
+                    .any(|found| found.name == gate.metric())
+            })
         };
         if !evaluations.iter().any(measures) {
             return Err(PlanError::Gate {

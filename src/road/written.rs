@@ -22,9 +22,7 @@ pub(super) fn evaluate(
     if !request.evaluate || request.plan.evaluations.is_empty() {
         return Evaluated(Ok(Vec::new()));
     }
-    Evaluated(clock.stage("evaluate", || {
-        evaluate::of_output(model, request, progress)
-    }))
+    Evaluated(clock.stage("evaluate", || evaluate::of_output(model, request, progress)))
 }
 
 impl Evaluated {

@@ -25,9 +25,8 @@ impl Source for TabSeparated {
     fn load(&self, spec: &DataSpec, request: &mut Request<'_>) -> Result<Content, DataError> {
         let (path, text) = read_text(spec)?;
         let (table, empty) = parse_tsv(path, &text)?;
-        let remark = |first: &usize| {
-            Remark::left_out(table.origin(), empty.len(), *first, "of nothing")
-        };
+        let remark =
+            |first: &usize| Remark::left_out(table.origin(), empty.len(), *first, "of nothing");
         request.remarks.extend(empty.first().map(remark));
         Ok(Content::Table(table.with_text(spec.column())?))
     }

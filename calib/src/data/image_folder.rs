@@ -225,7 +225,10 @@ mod tests {
         let (set, skipped) = read(folder.path()).unwrap();
         assert_eq!((set.classes().len(), set.len()), (1, 1));
         assert_eq!((skipped.droppings, skipped.empty), (5, 1));
-        assert!(matches!(&skipped.remarks(folder.path())[..], [Remark::Detail(_)]));
+        assert!(matches!(
+            &skipped.remarks(folder.path())[..],
+            [Remark::Detail(_)]
+        ));
     }
 
     #[test]

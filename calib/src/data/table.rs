@@ -347,7 +347,10 @@ mod tests {
         }
         assert_eq!(table.names(), ["text", "meta", "other"]);
         let error = table.column("text").unwrap_err().to_string();
-        assert_eq!(error, "`t.jsonl` line 2: expected text in `text`, found null");
+        assert_eq!(
+            error,
+            "`t.jsonl` line 2: expected text in `text`, found null"
+        );
         assert!(table.optional("meta").is_err());
         let table = table.with_text(Some("text")).unwrap();
         let texts = table.texts().unwrap();

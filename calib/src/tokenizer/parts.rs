@@ -36,9 +36,7 @@ pub(super) fn explain(bytes: &[u8]) -> String {
     });
     match unread {
         Some((name, part)) => unknown(name, part),
-        None if object.get("model").is_none_or(Value::is_null) => {
-            "it has no `model`".to_owned()
-        }
+        None if object.get("model").is_none_or(Value::is_null) => "it has no `model`".to_owned(),
         None => "its parts do not fit together".to_owned(),
     }
 }

@@ -1,11 +1,11 @@
 //! Figures of two models that give every row one class.
 
+use super::task::TaskInput;
 use crate::compare::{self, KL_DIVERGENCE, TOP1_AGREEMENT};
 use crate::error::{Side, TaskError};
 use crate::intervals::{bootstrap, mcnemar, wilson};
 use crate::metrics::mean;
 use crate::score::{Better, Metric, Score, Unit};
-use super::task::TaskInput;
 use crate::subject::Rows;
 use calib::Model;
 use calib::class_names::{self, ClassNames};

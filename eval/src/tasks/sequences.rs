@@ -111,18 +111,27 @@ impl SequenceOptions {
             return windows;
         };
         let say = |what: &str| {
-            let text = format!("`{}` holds documents between `{separator}`: {what}", input.origin);
+            let text = format!(
+                "`{}` holds documents between `{separator}`: {what}",
+                input.origin
+            );
             input.progress.remark(&Remark::Note(text));
         };
         if self.mode.is_some() || self.stride.is_some() {
-            say("scored as one text in windows across them; `mode = \"documents\"` scores each by itself");
+            say(
+                "scored as one text in windows across them; `mode = \"documents\"` scores each by itself",
+            );
             return windows;
         }
         if tokenizer.begin().is_none() {
-            say("scored as one text in windows, because the tokenizer names no begin-of-sequence token");
+            say(
+                "scored as one text in windows, because the tokenizer names no begin-of-sequence token",
+            );
             return windows;
         }
-        say("each is scored by itself, after a begin-of-sequence token; `mode = \"windows\"` scores one text");
+        say(
+            "each is scored by itself, after a begin-of-sequence token; `mode = \"windows\"` scores one text",
+        );
         TextMode::Documents { separator }
     }
 
