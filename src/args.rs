@@ -310,6 +310,8 @@ pub struct ListArgs {
     /// What to list; everything without it
     #[arg(value_enum)]
     pub what: Option<Listing>,
+    /// One recipe to print, after `recipes`
+    pub name: Option<String>,
 }
 
 /// Registries that can be listed.
@@ -329,8 +331,10 @@ pub enum Listing {
     Tasks,
     /// Data sources
     Data,
-    /// Built-in recipes
+    /// Built-in recipes, or the text of one
     Recipes,
+    /// The recipe language: every section, key, value and gate figure
+    Recipe,
 }
 
 fn methods() -> PossibleValuesParser {

@@ -12,6 +12,8 @@ mod overrides;
 mod parse;
 mod pattern;
 mod quantity;
+pub mod reference;
+mod sections;
 mod transform;
 #[cfg(test)]
 mod tests;

@@ -3,13 +3,14 @@
 use super::{print, print_json};
 use crate::Error;
 use crate::args::{ListArgs, Listing};
-use crate::recipe::BUILTIN;
+use crate::recipe::{BUILTIN, builtin, reference};
 use calib::ARCHITECTURES;
 use calib::data::SOURCES;
 use clap::ValueEnum;
 use eval::tasks::TASKS;
 use quantizers::METHODS;
 use quantizers::formats::FORMATS;
+use quantizers::nearest::nearest;
 use quantizers::nonlinear::APPROXIMATIONS;
 use quantizers::transforms::TRANSFORMS;
 use serde::Serialize;
@@ -40,9 +41,22 @@ struct Detail {
 /// # Errors
 /// A stdout that cannot be written.
 pub fn run(args: &ListArgs, json: bool) -> Result<(), Error> {
-    let wanted: Vec<Listing> = match args.what {
-        Some(listing) => vec![listing],
-        None => Listing::value_variants().to_vec(),
+    let wanted: Vec<Listing> = match (args.what, &args.name) {
+        (Some(Listing::Recipes), Some(name)) => return recipe(name, json),
+        (Some(listing), Some(found)) => {
+            return Err(Error::usage(format!(
+                "`quench list {}` takes no name, found `{found}`",
+                name(listing)
+            )));
+        }
+        (Some(Listing::Recipe), None) => return reference(json),
+        (Some(listing), None) => vec![listing],
+        // The language is a page of its own.
+        (None, _) => Listing::value_variants()
+            .iter()
+            .copied()
+            .filter(|&listing| listing != Listing::Recipe)
+            .collect(),
     };
     if json {
         let all: serde_json::Map<String, serde_json::Value> = wanted
@@ -65,6 +79,29 @@ pub fn run(args: &ListArgs, json: bool) -> Result<(), Error> {
         table(&mut text, indent, &entries(listing));
     }
     print(&text)
+}
+
+/// The text of one built-in recipe.
+fn recipe(name: &str, json: bool) -> Result<(), Error> {
+    let Some(found) = builtin::find(name) else {
+        return Err(Error::RecipeNotFound {
+            name: name.to_owned(),
+            nearest: nearest(name, BUILTIN.iter().map(|recipe| recipe.name)),
+        });
+    };
+    if json {
+        return print_json(&serde_json::json!({ "name": found.name, "toml": found.text }));
+    }
+    print(found.text)
+}
+
+/// The recipe language.
+fn reference(json: bool) -> Result<(), Error> {
+    let page = reference::page();
+    if json {
+        return print_json(&serde_json::json!({ "markdown": page }));
+    }
+    print(&page)
 }
 
 fn name(listing: Listing) -> String {
@@ -163,6 +200,7 @@ fn entries(listing: Listing) -> Vec<Entry> {
             .iter()
             .map(|source| plain(source.name(), source.summary()))
             .collect(),
+        Listing::Recipe => Vec::new(),
         Listing::Recipes => BUILTIN
             .iter()
             .map(|recipe| plain(recipe.name, recipe.summary()))

@@ -1,7 +1,7 @@
 //! Whether data can be there, before anything is read.
 
 use super::PlanError;
-use calib::data::{DataSpec, Extent, SOURCES, extent};
+use calib::data::{DataSpec, Extent, SOURCES, extent, unknown_kind};
 use calib::sampling::TextMode;
 use std::path::Path;
 
@@ -22,10 +22,7 @@ pub(crate) fn check(what: &str, text: &str) -> Result<(), PlanError> {
     if SOURCES.iter().any(|source| source.accepts(&spec)) {
         return Ok(());
     }
-    let names: Vec<&str> = SOURCES.iter().map(|source| source.name()).collect();
-    Err(refused(
-        format!("expected one of {}", names.join(", ")).into(),
-    ))
+    Err(refused(unknown_kind(&spec).into()))
 }
 
 /// How much there is of the data `text`; nothing where that is not known without reading it.

@@ -1,6 +1,7 @@
 //! Why a recipe does not fit a model.
 
 use crate::recipe::RecipeError;
+use calib::data::DataError;
 use quantizers::QuantizeError;
 use quantizers::integer::compile::GraphError;
 use thiserror::Error;
@@ -179,10 +180,13 @@ impl PlanError {
                 "name data for it with `--eval-data` or `[[evaluate]]`, an original with `--baseline`, or drop the gate"
                     .to_owned(),
             ),
-            Self::Data { .. } => Some(
-                "paths in a recipe are relative to its folder, on the command line to this one"
-                    .to_owned(),
-            ),
+            Self::Data { source, .. } => match source.downcast_ref::<DataError>() {
+                Some(error) => error.hint(),
+                None => Some(
+                    "paths in a recipe are relative to its folder, on the command line to this one"
+                        .to_owned(),
+                ),
+            },
             Self::Recipe(error) => error.hint(),
             _ => None,
         }

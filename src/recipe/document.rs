@@ -84,6 +84,8 @@ impl Section {
 
     fn take_entry(&mut self, key: &'static str) -> Option<Entry> {
         self.known.push(key);
+        #[cfg(test)]
+        record(&self.name, key);
         let index = self.entries.iter().position(|entry| entry.key == key)?;
         Some(self.entries.remove(index))
     }
@@ -254,6 +256,24 @@ impl Section {
             }),
         }
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    static KNOWN: std::cell::RefCell<std::collections::BTreeMap<String, std::collections::BTreeSet<&'static str>>> =
+        std::cell::RefCell::default();
+}
+
+#[cfg(test)]
+fn record(section: &str, key: &'static str) {
+    KNOWN.with_borrow_mut(|known| known.entry(section.to_owned()).or_default().insert(key));
+}
+
+/// The keys this thread's parsers asked each section for.
+#[cfg(test)]
+pub(super) fn known_keys()
+-> std::collections::BTreeMap<String, std::collections::BTreeSet<&'static str>> {
+    KNOWN.with_borrow(Clone::clone)
 }
 
 /// A value as messages show it.

@@ -177,6 +177,8 @@ impl Run<'_> {
                     error,
                 )
             })?;
+            // What the weights were decoded and turned in, up to the size of the token table.
+            calib::heap::give_back_freed_memory();
         }
         Ok(forward)
     }

@@ -85,6 +85,7 @@ pub(super) fn model_facts(model: &OpenModel) -> ModelFacts {
         revision: model.revision.clone(),
         architecture: facts.architecture,
         parameters: facts.parameters,
+        kind: Some(facts.kind),
     }
 }
 

@@ -3,9 +3,23 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod agreeing_checks;
+mod arguments;
 mod class_numbers;
 mod datasets;
 mod early_checks;
+mod endings;
+mod environment;
+#[path = "../../calib/tests/hub/fake_hub.rs"]
+#[expect(dead_code, reason = "the tests of the library use all of it")]
+mod fake_hub;
+#[path = "../../calib/tests/hub/http.rs"]
+mod http;
 mod incomplete_data;
+mod integer_rows;
+mod messages;
+mod outputs;
 mod plans;
+mod recipe_in_force;
+mod tied_heads;
+mod values;
 mod workbench;

@@ -226,3 +226,51 @@ pub(crate) fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     }
     found
 }
+
+/// Gives a model of 96 tokens a tokenizer: four special tokens and the words `w4` to `w95`.
+pub(crate) fn word_tokenizer(model: &Path) {
+    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"];
+    let words = special.iter().map(|&word| word.to_owned());
+    let words = words.chain((4..96).map(|id| format!("w{id}")));
+    let vocabulary: serde_json::Map<String, Value> = words
+        .enumerate()
+        .map(|(id, word)| (word, Value::from(id)))
+        .collect();
+    let added: Vec<Value> = special
+        .iter()
+        .enumerate()
+        .map(|(id, word)| {
+            serde_json::json!({ "id": id, "content": word, "single_word": false, "lstrip": false,
+                "rstrip": false, "normalized": false, "special": true })
+        })
+        .collect();
+    let token = |name: &str| serde_json::json!({ "SpecialToken": { "id": name, "type_id": 0 } });
+    let sequence = |name: &str| serde_json::json!({ "Sequence": { "id": name, "type_id": 0 } });
+    let tokenizer = serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": added,
+        "normalizer": null, "pre_tokenizer": { "type": "Whitespace" }, "decoder": null,
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [token("[CLS]"), sequence("A"), token("[SEP]")],
+            "pair": [token("[CLS]"), sequence("A"), token("[SEP]"), sequence("B"), token("[SEP]")],
+            "special_tokens": {
+                "[CLS]": { "id": "[CLS]", "ids": [2], "tokens": ["[CLS]"] },
+                "[SEP]": { "id": "[SEP]", "ids": [3], "tokens": ["[SEP]"] },
+            },
+        },
+        "model": { "type": "WordLevel", "vocab": vocabulary, "unk_token": "[UNK]" },
+    });
+    fs_err::write(model.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+}
+
+/// A table of sentences of that tokenizer's words, with labels `LABEL_0` to `LABEL_2`.
+pub(crate) fn sentences(rows: usize) -> String {
+    let mut text = "sentence\tlabel\n".to_owned();
+    for row in 0..rows {
+        let words: Vec<String> = (0..3 + row % 9)
+            .map(|at| format!("w{}", 4 + (row * 37 + at * at * 11) % 92))
+            .collect();
+        let _ = writeln!(text, "{}\tLABEL_{}", words.join(" "), row % 3);
+    }
+    text
+}

@@ -107,6 +107,16 @@ fn every_method_parameter_is_explained() {
 }
 
 #[test]
+fn the_recipe_reference_is_what_the_program_prints() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let file = fs_err::read_to_string(root.join("recipes/reference.md")).unwrap();
+    assert!(
+        file == quench::recipe::reference::page(),
+        "run `cargo run --release -- list recipe > recipes/reference.md`"
+    );
+}
+
+#[test]
 fn every_model_type_has_one_family() {
     let mut types: Vec<&str> = ARCHITECTURES
         .iter()

@@ -174,8 +174,8 @@ fn a_text_classifier_becomes_a_program_of_integers() {
     };
     let report: Value = serde_json::from_str(&quench(here, &words("1", "one"))).unwrap();
     assert_eq!(
-        report["recipe"]["name"], "int8-integer-only",
-        "the default of encoders"
+        report["recipe"]["name"], "int8-integer-only-calib-calib",
+        "the default of encoders, on data of its own"
     );
     // Weights, activations and every function between them cost little even on random weights.
     assert!(score(&report, "kl_divergence") < 0.05, "{report:#}");

@@ -162,7 +162,8 @@ fn path_of(spec: &DataSpec) -> Option<&Path> {
     }
 }
 
-fn unknown_kind(spec: &DataSpec) -> DataError {
+/// The error for data that no source reads.
+pub fn unknown_kind(spec: &DataSpec) -> DataError {
     let names: Vec<&str> = SOURCES.iter().map(|source| source.name()).collect();
     DataError::UnknownKind {
         origin: spec.to_string(),

@@ -6,6 +6,7 @@ pub mod model;
 pub mod figures;
 mod html;
 mod json;
+mod loading;
 mod markdown;
 mod plots;
 mod scores;

@@ -3,6 +3,7 @@
 use super::calibration::CalibrationFacts;
 use super::slots::SlotFacts;
 use crate::gate::GateResult;
+use crate::kind::ModelKind;
 use crate::score::Score;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -57,6 +58,9 @@ pub struct ModelFacts {
     pub architecture: String,
     /// Number of parameters.
     pub parameters: u64,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ModelKind>,
 }
 
 /// The recipe.

@@ -2,6 +2,7 @@
 
 use super::calibration::CalibrationTable;
 use super::figures::{self, ABSENT};
+use super::loading::{self, Loading};
 use super::model::{LayerFacts, Report};
 use super::scores::{ScoreRow, ratio, score_row, unit_of};
 use super::slots::SlotTable;
@@ -64,14 +65,6 @@ struct LayerRow {
     notes: String,
 }
 
-/// One way to load the artifact.
-#[derive(Debug, Serialize)]
-struct Loading {
-    with: &'static str,
-    code: String,
-    language: &'static str,
-}
-
 impl View {
     pub(super) fn of(report: &Report) -> Self {
         let recipe = report.recipe.as_ref().map(|recipe| recipe.name.as_str());
@@ -112,7 +105,7 @@ impl View {
                 .map(|(name, &seconds)| [name.clone(), figures::seconds(seconds)])
                 .collect(),
             warnings: report.warnings.clone(),
-            loading: loading(report),
+            loading: loading::ways(report),
         }
     }
 }
@@ -254,61 +247,6 @@ fn layer_row(layer: &LayerFacts, outputs: &[OutputFigure]) -> LayerRow {
     }
 }
 
-fn loading(report: &Report) -> Vec<Loading> {
-    let Some(artifact) = &report.artifact else {
-        return Vec::new();
-    };
-    let shell = shell_word(&artifact.path);
-    let python = format!("{:?}", artifact.path);
-    let quench = Loading {
-        with: "quench",
-        // An integer program has no float weights to export.
-        code: if report.nonlinear.is_empty() {
-            format!("quench eval {shell}\nquench export {shell} --format dense -o dense")
-        } else {
-            format!("quench eval {shell}\nquench inspect {shell}")
-        },
-        language: "sh",
-    };
-    let vllm = Loading {
-        with: "vLLM",
-        code: format!("vllm serve {shell}"),
-        language: "sh",
-    };
-    let transformers = |with| Loading {
-        with,
-        code: format!(
-            "from transformers import AutoModel\n\nmodel = AutoModel.from_pretrained({python})"
-        ),
-        language: "python",
-    };
-    let is_decoder = report.scores.iter().any(|score| score.task == "perplexity");
-    match artifact.format.as_str() {
-        "compressed-tensors" => {
-            let mut ways = vec![transformers(
-                "transformers, with compressed-tensors installed",
-            )];
-            if is_decoder {
-                ways.push(vllm);
-            }
-            ways.push(quench);
-            ways
-        }
-        "dense" => vec![transformers("transformers")],
-        _ => vec![quench],
-    }
-}
-
-/// `text` as one word of a POSIX shell.
-fn shell_word(text: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+:@".contains(letter);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,17 +271,5 @@ mod tests {
         assert_eq!(view.output_columns, ["output SQNR dB (diagonal Hessian)"]);
         assert_eq!(view.layers[0].output_sqnr, [ABSENT]);
         assert_eq!(view.layers[4].output_sqnr, ["16.50"]);
-    }
-
-    #[test]
-    fn loading_depends_on_the_format_and_quotes_the_path() {
-        let mut report = sample::report();
-        let view = View::of(&report);
-        assert!(view.loading[0].code.starts_with("quench eval 'out <3'\n"));
-        report.artifact.as_mut().unwrap().format = "compressed-tensors".into();
-        report.artifact.as_mut().unwrap().path = "out".into();
-        let view = View::of(&report);
-        assert_eq!(view.loading.len(), 3);
-        assert_eq!(view.loading[1].code, "vllm serve out");
     }
 }

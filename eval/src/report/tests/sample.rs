@@ -162,6 +162,7 @@ pub(in crate::report) fn report() -> Report {
             revision: Some("4a1c2d".into()),
             architecture: "llama".into(),
             parameters: 1_443_968,
+            kind: Some(crate::kind::ModelKind::Decoder),
         },
         recipe: Some(RecipeFacts {
             name: "squeeze-3".into(),

@@ -1,0 +1,190 @@
+//! The sections of a recipe and their keys in words, for the reference.
+
+/// One section of a recipe.
+pub(super) struct SectionText {
+    /// As the parser calls it.
+    pub(super) name: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) keys: &'static [KeyText],
+}
+
+/// One key: name, what it may be, default, meaning.
+pub(super) type KeyText = (&'static str, &'static str, &'static str, &'static str);
+
+/// Every section and every key that is not a method's, transform's or task's own.
+pub(super) static SECTIONS: &[SectionText] = &[
+    SectionText {
+        name: "the recipe",
+        summary: "Before the first section.",
+        keys: &[
+            (
+                "name",
+                "a string",
+                "the file's name",
+                "in reports and in the default output folder",
+            ),
+            ("seed", "a whole number", "0", "of everything random"),
+        ],
+    },
+    SectionText {
+        name: "`[calibration]`",
+        summary: "What statistics are measured on, where a method or transform needs any.",
+        keys: &[
+            (
+                "data",
+                "a file, `hub:owner/name/file#column` or `\"synthetic\"`",
+                "`\"synthetic\"`",
+                "a path is relative to the recipe's folder",
+            ),
+            (
+                "samples",
+                "a whole number of at least 1",
+                "128",
+                "sequences or images",
+            ),
+            (
+                "sequence_length",
+                "a whole number of at least 1",
+                "as many as suit the model",
+                "tokens of a sequence",
+            ),
+            (
+                "selection",
+                "`\"first\"` or `\"random\"`",
+                "`\"first\"`",
+                "which sequences are taken",
+            ),
+            (
+                "mode",
+                "`\"windows\"` or `\"documents\"`",
+                "`\"windows\"`",
+                "text as one stream cut in windows, or split at `separator`, each part after a begin token",
+            ),
+            (
+                "stride",
+                "a whole number of at least 1",
+                "`sequence_length`",
+                "tokens between the starts of two windows; only in mode `windows`",
+            ),
+            (
+                "separator",
+                "a string",
+                "`\"<|endoftext|>\"`",
+                "what stands between documents; only in mode `documents`",
+            ),
+            (
+                "keep_statistics",
+                "`true` or `false`",
+                "`false`",
+                "leave what was measured in the cache folder for a later run",
+            ),
+        ],
+    },
+    SectionText {
+        name: "`[[transform]]`",
+        summary: "How blocks are rewritten into equivalent ones before their layers are quantized, in this order. Further keys are the transform's own, below.",
+        keys: &[(
+            "method",
+            "the name of a transform",
+            "must be there",
+            "which",
+        )],
+    },
+    SectionText {
+        name: "`[[layers]]`",
+        summary: "Rules for linear layers; the first that matches a layer decides it. Further keys are the method's own, below.",
+        keys: &[
+            (
+                "match",
+                "a glob, or `re:` and a regular expression",
+                "must be there",
+                "names of layers; `*` crosses dots, and a pattern that begins with a wildcard reaches no layer outside the blocks",
+            ),
+            (
+                "method",
+                "the name of a method, or `\"keep\"`",
+                "must be there",
+                "how they are quantized",
+            ),
+        ],
+    },
+    SectionText {
+        name: "`[nonlinear]`",
+        summary: "Makes an integer-only program of an encoder. Each key is the name of an approximation, `\"auto\"` (each slot the one that loses least on calibration data) or an array of names that `auto` chooses from.",
+        keys: &[
+            ("gelu", "see below", "`\"exact\"`", "GELU slots"),
+            ("softmax", "see below", "`\"exact\"`", "softmax slots"),
+            ("layernorm", "see below", "`\"exact\"`", "normalisations"),
+        ],
+    },
+    SectionText {
+        name: "`[activations]`",
+        summary: "How values between the operations of an integer-only program are quantized.",
+        keys: &[
+            (
+                "bits",
+                "a whole number from 4 to 8",
+                "8",
+                "width of the inputs of linear layers",
+            ),
+            (
+                "observer",
+                "`\"min_max\"`, `\"moving_average\"`, `\"percentile\"` or `\"mse\"`",
+                "`\"mse\"`",
+                "what chooses their ranges",
+            ),
+            (
+                "symmetric",
+                "`true` or `false`",
+                "`false`",
+                "zero points fixed at 0",
+            ),
+            (
+                "equalize",
+                "`true` or `false`",
+                "`true`",
+                "factors per channel move from normalisations into the layers after them",
+            ),
+            (
+                "bias_correction",
+                "`true` or `false`",
+                "`true`",
+                "biases take up the mean rounding error of the weights",
+            ),
+            (
+                "attention_bits",
+                "8 or 15",
+                "15",
+                "width of attention weights",
+            ),
+        ],
+    },
+    SectionText {
+        name: "`[output]`",
+        summary: "The files.",
+        keys: &[
+            (
+                "format",
+                "`\"auto\"` or the name of a format",
+                "`\"auto\"`",
+                "`auto` is compressed-tensors where it holds every layer, else quench",
+            ),
+            (
+                "shard_size",
+                "a size such as `\"5GB\"` or `\"512MiB\"`",
+                "`\"5GB\"`",
+                "most bytes of one weight file",
+            ),
+        ],
+    },
+    SectionText {
+        name: "`[report]`",
+        summary: "What the report measures by itself.",
+        keys: &[(
+            "output_sqnr",
+            "`true` or `false`",
+            "where it costs nothing more",
+            "error of each layer's output on the calibration data",
+        )],
+    },
+];
