@@ -230,13 +230,15 @@ fn documents_are_scored_as_such_and_the_reader_is_told() {
     let bench = Workbench::new();
     bench.decoder("m");
     let text = fs_err::read_to_string(bench.text("plain.txt")).unwrap();
+    let text = text.replace("<|endoftext|>", "");
     let mut parts = text.split_inclusive(". ").collect::<Vec<_>>();
     parts.truncate(12);
-    bench.write("documents.txt", parts.join("\n<|endoftext|>\n"));
+    bench.write("documents.txt", parts.join("\n</s>\n"));
     let table =
         "[[evaluate]]\ntask = \"perplexity\"\ndata = \"documents.txt\"\nsequence_length = 64\n";
     bench.write("auto.toml", table);
-    bench.write("asked.toml", format!("{table}mode = \"documents\"\n"));
+    let asked = "mode = \"documents\"\nseparator = \"</s>\"\n";
+    bench.write("asked.toml", format!("{table}{asked}"));
     bench.write("windows.toml", format!("{table}mode = \"windows\"\n"));
     let run = |recipe: &str| {
         let ended = bench.quench(&["eval", "m", "-r", recipe, "--json", "-q"]);
@@ -262,6 +264,11 @@ fn documents_are_scored_as_such_and_the_reader_is_told() {
         !asked["warnings"].to_string().contains("holds documents"),
         "{asked:#}"
     );
+    // A separator that is a token of the model stands between documents as in its training.
+    bench.write("stream.txt", parts.join("<|endoftext|>"));
+    let stream = bench.quench(&["eval", "m", "--eval-data", "stream.txt", "--json", "-v"]);
+    stream.says(0, &["a token of the model: scored as one text in windows"]);
+    assert_eq!(stream.json()["warnings"].as_array().map(Vec::len), Some(0));
     // Text that is calibrated on is cut as the recipe says, and the reader is told.
     let words = [
         "quantize",
@@ -278,10 +285,9 @@ fn documents_are_scored_as_such_and_the_reader_is_told() {
         "32",
         "--no-eval",
     ];
-    bench.quench(&words).says(
-        0,
-        &["note: `documents.txt` holds documents between `<|endoftext|>`"],
-    );
+    bench
+        .quench(&words)
+        .says(0, &["note: `documents.txt` holds documents between `</s>`"]);
 }
 
 #[test]
