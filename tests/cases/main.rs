@@ -2,7 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod agreeing_checks;
 mod arguments;
+mod class_numbers;
+mod datasets;
+mod early_checks;
 mod endings;
 mod environment;
 #[path = "../../calib/tests/hub/fake_hub.rs"]
@@ -10,9 +14,11 @@ mod environment;
 mod fake_hub;
 #[path = "../../calib/tests/hub/http.rs"]
 mod http;
+mod incomplete_data;
 mod integer_rows;
 mod messages;
 mod outputs;
+mod plans;
 mod recipe_in_force;
 mod tied_heads;
 mod values;
