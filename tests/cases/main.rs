@@ -12,6 +12,7 @@ mod fake_hub;
 mod http;
 mod integer_rows;
 mod messages;
+mod mutations;
 mod outputs;
 mod recipe_in_force;
 mod tied_heads;
