@@ -105,7 +105,7 @@ pub enum Error {
     },
     /// Not enough room for the output, told beforehand.
     #[error(
-        "not enough room for `{}`: it takes {}, {} are free",
+        "not enough room for `{}`: {} are needed while it is written, {} are free",
         path.display(),
         figures::bytes(*needed_bytes),
         figures::bytes(*free_bytes)
@@ -113,10 +113,12 @@ pub enum Error {
     Disk {
         /// The output folder.
         path: PathBuf,
-        /// Predicted size.
+        /// The most it takes at one time.
         needed_bytes: u64,
         /// Free now.
         free_bytes: u64,
+        /// The folder for scratch files and statistics, not the output.
+        is_cache: bool,
     },
     /// Accuracy gates that failed.
     #[error("accuracy gate failed: {}", failed.join(", "))]
@@ -244,6 +246,9 @@ impl Error {
             Self::Device(error) => error.hint(),
             Self::Memory { .. } => {
                 Some("end other programs, or use a machine with more memory".to_owned())
+            }
+            Self::Disk { is_cache: true, .. } => {
+                Some("name a folder on another disk with `QUENCH_CACHE`".to_owned())
             }
             Self::Disk { .. } => Some("name a folder on another disk with `-o`".to_owned()),
             Self::Gate {

@@ -25,12 +25,12 @@ pub(crate) use estimate::RESIDENT_BYTES;
 pub use eval::kind::ModelKind;
 pub(crate) use evaluations::{check_gates, evaluations};
 pub(crate) use facts::float_type;
-pub use facts::{ModelFacts, StageFacts, dtype_name};
+pub use facts::{KeptTensors, ModelFacts, StageFacts, dtype_name};
 pub use integer::PlannedInteger;
 pub(crate) use integer::SYNTHETIC;
 pub use request::{EvaluateRequest, QuantizeRequest};
 pub use size::PredictedSize;
-pub use table::render;
+pub use table::{render, render_all};
 pub use transforms::PlannedTransform;
 
 use calib::sampling::{Selection, TextMode};
@@ -57,6 +57,9 @@ pub struct Plan {
     pub layers: Vec<PlannedLayer>,
     /// Linear layers that stay as they are, and why.
     pub kept: Vec<KeptLayer>,
+    /// Everything else that stays as it is: token tables, positions, normalisations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept_tensors: Vec<KeptTensors>,
     /// How the model becomes an integer program; absent for weight-only plans.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub integer: Option<PlannedInteger>,
@@ -112,8 +115,11 @@ pub struct PlannedRecipe {
 pub struct PlannedCalibration {
     /// A path, `hub:...` or `synthetic`.
     pub data: String,
-    /// Sequences or images.
+    /// Sequences or images wanted.
     pub samples: usize,
+    /// How many the data can give at most, where that is known and fewer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_most: Option<usize>,
     /// Tokens of one sequence; 0 for images.
     pub sequence_length: usize,
     /// How text becomes sequences.
@@ -180,6 +186,9 @@ pub struct KeptLayer {
     pub name: String,
     /// `[out, in]`.
     pub shape: [usize; 2],
+    /// Bytes in the checkpoint and in the artifact.
+    #[serde(default)]
+    pub bytes: u64,
     /// Why.
     pub because: String,
 }

@@ -4,7 +4,7 @@ use super::{fetch_options, print, print_json, recipes, resources};
 use crate::Error;
 use crate::args::PlanArgs;
 use crate::model::{DEMO, OpenModel};
-use crate::plan::render;
+use crate::plan::{render, render_all};
 use crate::progress::Progress;
 
 /// Reads headers, decides everything, prints the decisions.
@@ -31,6 +31,11 @@ pub fn run(args: &PlanArgs, json: bool, progress: &Progress) -> Result<(), Error
     if json {
         print_json(&plan)
     } else {
+        let render = if progress.is_verbose() {
+            render_all
+        } else {
+            render
+        };
         print(&render(&plan))
     }
 }

@@ -4,7 +4,7 @@ use super::output::{self, Input, Replace};
 use super::{fetch_options, print, print_json, recipes, resources, summary};
 use crate::args::QuantizeArgs;
 use crate::model::{DEMO, OpenModel};
-use crate::plan::{Plan, QuantizeRequest, render};
+use crate::plan::{Plan, QuantizeRequest, render_all};
 use crate::progress::Progress;
 use crate::{Error, road};
 use std::path::{Path, PathBuf};
@@ -33,11 +33,11 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
         .unwrap_or_else(|| default_output(&open.name, &recipe.name));
     let replace = Replace::of(args.force, args.force_foreign);
     output::check(&output, replace, &inputs(args, &open, &plan))?;
-    resources::check(&plan, &output)?;
+    resources::check(&plan, &open.folder, &output, progress)?;
     for note in &plan.notes {
         progress.say(note);
     }
-    progress.detail(&render(&plan));
+    progress.detail(&render_all(&plan));
     let request = QuantizeRequest {
         plan,
         recipe: recipe.to_toml(),

@@ -1,14 +1,18 @@
 //! What a run takes of this machine: threads, device, memory and disk, checked before any work.
 
-use crate::Error;
 use crate::args::MachineArgs;
 use crate::machine::Machine;
 use crate::plan::Plan;
-use crate::progress::memory;
-use std::path::Path;
+use crate::progress::{Progress, memory};
+use crate::{Error, cache};
+use quantizers::formats::side_file_bytes;
+use std::path::{Path, PathBuf};
 
-/// Share of the predicted output the disk must hold besides it, for headers and reports.
+/// Share of the predicted weights the disk must hold besides them, for headers.
 const SLACK: f64 = 1.02;
+/// Reports of a model, and what each layer adds.
+const REPORT_BYTES: u64 = 64 << 10;
+const REPORT_LAYER_BYTES: u64 = 2 << 10;
 
 /// Builds the thread pool and checks that this build has the device.
 pub(super) fn prepare(args: &MachineArgs) -> Result<Machine, Error> {
@@ -32,9 +36,13 @@ pub(super) fn available_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Checks that a plan fits.
-///
-pub(super) fn check(plan: &Plan, output: &Path) -> Result<(), Error> {
+/// Checks that a plan fits: its memory, and on each disk everything that is there at the same time.
+pub(super) fn check(
+    plan: &Plan,
+    model: &Path,
+    output: &Path,
+    progress: &Progress,
+) -> Result<(), Error> {
     let needed_bytes = plan.estimate.memory_bytes;
     if let Some(free_bytes) = memory::available_bytes()
         && needed_bytes > free_bytes
@@ -44,32 +52,72 @@ pub(super) fn check(plan: &Plan, output: &Path) -> Result<(), Error> {
             free_bytes,
         });
     }
+    let written = room_to_write(plan, side_file_bytes(model));
+    let cached = plan.estimate.scratch_bytes + plan.estimate.kept_bytes;
+    if cached == 0 {
+        return check_disk(output, written, false);
+    }
+    let cache = cache::folder(progress);
+    if same_disk(output, cache) {
+        return check_disk(output, written + cached, false);
+    }
+    check_disk(output, written, false)?;
+    check_disk(cache, cached, true)
+}
+
+/// The most bytes the output folder holds at one time: the weights with the files they wait in until their shard is
+/// written, then with the reports in their place; and the files that are copied.
+fn room_to_write(plan: &Plan, side_files: u64) -> u64 {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a size in bytes, far below 2^53"
     )]
-    let needed_bytes = (plan.size.artifact_bytes as f64 * SLACK) as u64
-        + plan.estimate.scratch_bytes
-        + plan.estimate.kept_bytes;
-    if let Some(free_bytes) = free_disk_bytes(output)
-        && needed_bytes > free_bytes
-    {
-        return Err(Error::Disk {
-            path: output.to_owned(),
+    let weights = (plan.size.artifact_bytes as f64 * SLACK) as u64;
+    let waiting = weights.min(plan.shard_bytes.saturating_mul(2));
+    let reports = REPORT_BYTES + REPORT_LAYER_BYTES * plan.layers.len() as u64;
+    weights + waiting.max(reports) + side_files
+}
+
+fn check_disk(path: &Path, needed_bytes: u64, is_cache: bool) -> Result<(), Error> {
+    match free_disk_bytes(path) {
+        Some(free_bytes) if needed_bytes > free_bytes => Err(Error::Disk {
+            path: path.to_owned(),
             needed_bytes,
             free_bytes,
-        });
+            is_cache,
+        }),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// The nearest folder of `path` that exists.
+fn existing(path: &Path) -> Option<PathBuf> {
+    let absolute = std::path::absolute(path).ok()?;
+    let mut folders = absolute.ancestors();
+    folders.find(|folder| folder.exists()).map(Path::to_owned)
+}
+
+/// Whether two paths lie on one file system; where the system does not say, they do.
+#[cfg(unix)]
+fn same_disk(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let device = |path: &Path| Some(fs_err::metadata(existing(path)?).ok()?.dev());
+    match (device(one), device(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => true,
+    }
+}
+
+#[cfg(not(unix))]
+fn same_disk(_one: &Path, _other: &Path) -> bool {
+    true
 }
 
 /// Free bytes where `path` would be created; `None` where the system does not say.
 #[cfg(unix)]
 fn free_disk_bytes(path: &Path) -> Option<u64> {
-    let absolute = std::path::absolute(path).ok()?;
-    let existing = absolute.ancestors().find(|folder| folder.exists())?;
-    let found = rustix::fs::statvfs(existing).ok()?;
+    let found = rustix::fs::statvfs(existing(path)?).ok()?;
     found.f_bavail.checked_mul(found.f_frsize)
 }
 

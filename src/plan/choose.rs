@@ -34,6 +34,7 @@ pub(super) fn choose(recipe: &Recipe, model: &ModelFacts) -> Result<Choice, Plan
         let keep = |because: String| KeptLayer {
             name: layer.name.clone(),
             shape,
+            bytes: model.layer_bytes.get(&layer.name).copied().unwrap_or(0),
             because,
         };
         match rule_for(&recipe.rules, layer) {

@@ -3,7 +3,9 @@
 //! Memory is the most that is resident in one of the phases of the road; each is a sum of what that phase holds,
 //! by the same constants and the same decisions (tapes kept, inputs kept, models held) that the road reads.
 
-use super::{BlockOrder, ModelFacts, PlannedCalibration, PlannedLayer};
+mod evaluation;
+
+use super::{BlockOrder, ModelFacts, ModelKind, PlannedCalibration, PlannedEvaluation, PlannedLayer, SYNTHETIC};
 use calib::running::fisher::{StageSize, TapedStages};
 use calib::running::walk::SAMPLE_VALUES;
 use quantizers::Stat;
@@ -28,8 +30,11 @@ pub struct Estimate {
     pub scratch_bytes: u64,
     /// Disk taken by statistics that stay for the next run.
     pub kept_bytes: u64,
-    /// Wall time without evaluation, at `threads`.
+    /// Wall time at `threads`, evaluation included.
     pub seconds: f64,
+    /// The part of it that evaluating takes.
+    #[serde(default)]
+    pub evaluation_seconds: f64,
     /// Threads assumed.
     pub threads: usize,
 }
@@ -44,24 +49,26 @@ const FLOPS_PER_THREAD: f64 = 20e9;
 const FILE_WEIGHTS_PER_SECOND: f64 = 100e6;
 /// Share of what a tap sees in a stage that its tapes hold, in tenths.
 const TAPE_TENTHS: u64 = 9;
-/// Blocks whose activations the compile step of integer programs has in memory.
-const STAGES_TOGETHER: u64 = 3;
-/// Logits an evaluating thread holds, of both models, and as much again while they become plain values.
-const EVALUATION_LOGIT_BYTES: u64 = 2 * (64 << 20);
+/// Blocks whose activations the compile step of integer programs has in memory: three, and a copy of the one it
+/// works on.
+const STAGES_TOGETHER: u64 = 4;
+/// What a token that the model samples takes besides its matrix products, in seconds.
+const SAMPLED_TOKEN_SECONDS: f64 = 80e-6;
 /// A model up to this size in f32 is evaluated with all its stages in memory.
 pub(crate) const RESIDENT_BYTES: u64 = 1 << 30;
 
 /// The cost model in words, for the plan's footer.
-pub(super) const ASSUMPTIONS: &str = "time assumes 20 GFLOP/s a thread in matrix products and the stated speed of each method; a rough guide, \
-     evaluation not included";
+pub(super) const ASSUMPTIONS: &str = "time assumes 20 GFLOP/s a thread in matrix products and the stated speed of each method: a rough guide";
 
 /// What is to be estimated.
 pub(super) struct Subject<'a> {
     pub(super) facts: &'a ModelFacts,
     pub(super) layers: &'a [PlannedLayer],
     pub(super) calibration: Option<&'a PlannedCalibration>,
-    /// Some evaluation will run.
-    pub(super) evaluated: bool,
+    /// What will run on the result.
+    pub(super) evaluations: &'a [PlannedEvaluation],
+    /// Bytes of the artifact.
+    pub(super) artifact_bytes: u64,
     pub(super) threads: usize,
 }
 
@@ -92,9 +99,7 @@ impl Subject<'_> {
     pub(super) fn estimate(&self) -> Estimate {
         let mut phases = vec![self.quantizing()];
         phases.extend(self.gradients());
-        if self.evaluated {
-            phases.push(self.evaluating());
-        }
+        phases.extend(self.evaluating());
         let largest = phases.into_iter().max_by_key(Phase::bytes);
         let largest = largest.unwrap_or_else(|| Phase::new("quantize", &[]));
         let (scratch_bytes, kept_bytes) = self.disk();
@@ -104,9 +109,16 @@ impl Subject<'_> {
             parts: largest.parts,
             scratch_bytes,
             kept_bytes,
-            seconds: self.seconds(),
+            seconds: rounded(self.seconds() + self.evaluation_seconds()),
+            evaluation_seconds: rounded(self.evaluation_seconds()),
             threads: self.threads,
         }
+    }
+
+    /// Whether the result is an integer program.
+    fn is_integer_only(&self) -> bool {
+        let statistics = self.calibration.map_or(&[][..], |plan| &plan.statistics[..]);
+        statistics.iter().any(|name| name == ACTIVATIONS)
     }
 
     fn program(&self) -> u64 {
@@ -115,7 +127,15 @@ impl Subject<'_> {
     }
 
     fn samples(&self) -> u64 {
-        self.calibration.map_or(0, |plan| plan.samples as u64)
+        let held = |plan: &PlannedCalibration| plan.at_most.unwrap_or(plan.samples);
+        self.calibration
+            .map_or(0, |plan| held(plan).min(plan.samples) as u64)
+    }
+
+    /// Weights that every token meets: those of all stages but the first, which looks its vectors up.
+    fn computing(&self) -> f64 {
+        let stages = self.facts.stages.iter().skip(1);
+        stages.map(|stage| stage.parameters as f64).sum()
     }
 
     /// Tokens of one calibration sequence; patches of an image.
@@ -127,6 +147,8 @@ impl Subject<'_> {
         length as u64
     }
 
+    /// Tokens of all samples. Rows of a table are rarely as long as they may be, but nothing says so before they are
+    /// read.
     fn tokens(&self) -> u64 {
         self.samples() * self.sequence()
     }
@@ -163,21 +185,19 @@ impl Subject<'_> {
 
     /// Walking forward and quantizing block by block.
     fn quantizing(&self) -> Phase {
-        let Some(calibration) = self.calibration else {
+        if self.calibration.is_none() {
             return Phase::new(
                 "quantize",
                 &[("program", self.program()), ("layer", self.layer())],
             );
-        };
-        let integers = calibration
-            .statistics
-            .iter()
-            .any(|name| name == ACTIVATIONS);
+        }
+        let integers = self.is_integer_only();
         let statistics = self.stage_statistics(Pass::Forward);
         // The table of tokens or the head is built as any other stage.
         let walked = self
             .largest_stage(false)
             .max(self.largest_stage(true) + statistics + self.layer());
+        let samples = if integers { self.verbatim() } else { 0 };
         Phase::new(
             "calibrate and quantize",
             &[
@@ -185,7 +205,9 @@ impl Subject<'_> {
                 ("stage and its statistics", walked),
                 ("hidden states", self.hidden()),
                 ("activations", self.in_flight()),
-                ("samples", if integers { self.verbatim() } else { 0 }),
+                ("samples", samples),
+                // What the allocator keeps between samples of many sizes.
+                ("gaps", samples / 10),
             ],
         )
     }
@@ -240,30 +262,6 @@ impl Subject<'_> {
         let (samples, tokens) = (count(self.samples()), count(self.tokens()));
         let budget = calibration.tape_bytes;
         TapedStages::within(&sizes, first, samples, tokens, budget).bytes / 10 * TAPE_TENTHS
-    }
-
-    fn evaluating(&self) -> Phase {
-        let models = 2;
-        // A table that is tied to the head is held by both ends.
-        let stages = self.facts.stages.iter();
-        let all: u64 = stages.map(|stage| 4 * stage.parameters).sum();
-        let weights = if 4 * self.facts.parameters <= RESIDENT_BYTES {
-            all
-        } else {
-            self.largest_stage(false)
-        };
-        let logits = EVALUATION_LOGIT_BYTES * self.threads as u64;
-        // What the allocator keeps between blocks of many sizes.
-        let gaps = (models * weights + logits) / 9;
-        Phase::new(
-            "evaluate",
-            &[
-                ("program", self.program()),
-                ("weights of both models", models * weights),
-                ("logits", logits),
-                ("gaps", gaps),
-            ],
-        )
     }
 
     /// The largest layer while it is quantized: its weight, what it decodes to, codes and the method's own.
@@ -361,7 +359,7 @@ impl Subject<'_> {
             (false, true) => 4.0,
             (false, false) => 2.0,
         };
-        let mut operations = passes * self.tokens() as f64 * self.facts.parameters as f64;
+        let mut operations = passes * self.tokens() as f64 * self.computing();
         let mut seen: BTreeSet<&str> = BTreeSet::new();
         for (layer, stat) in self.stats() {
             let point = self.facts.input_point(&layer.name);
@@ -375,9 +373,28 @@ impl Subject<'_> {
             .iter()
             .map(|layer| layer.plan.cost.thread_seconds)
             .sum();
-        let seconds = (operations / FLOPS_PER_THREAD + place) / threads
-            + self.facts.parameters as f64 / FILE_WEIGHTS_PER_SECOND;
-        // No finer than the guess is worth.
-        (seconds * 10.0).ceil() / 10.0
+        let sampled = self.calibration.is_some_and(|plan| plan.data == SYNTHETIC);
+        let sampling = if sampled && !self.facts.kind.is_vision() {
+            self.sampling(self.tokens() as f64)
+        } else {
+            0.0
+        };
+        (operations / FLOPS_PER_THREAD + place) / threads
+            + sampling
+            + self.facts.parameters as f64 / FILE_WEIGHTS_PER_SECOND
     }
+
+    /// Seconds in which the model writes `tokens` tokens; an encoder's words are only drawn.
+    fn sampling(&self, tokens: f64) -> f64 {
+        if self.facts.kind != ModelKind::Decoder {
+            return 0.0;
+        }
+        let products = 2.0 * self.computing() / FLOPS_PER_THREAD / self.threads as f64;
+        tokens * (products + SAMPLED_TOKEN_SECONDS)
+    }
+}
+
+/// Seconds, no finer than the guess is worth.
+fn rounded(seconds: f64) -> f64 {
+    (seconds * 10.0).ceil() / 10.0
 }

@@ -5,8 +5,9 @@ use calib::{LayerSpec, Model, WeightSource};
 use eval::kind::ModelKind;
 use quantizers::FloatType;
 use quantizers::formats::{Dtype, TensorFolder};
-use quantizers::graph::{Graph, StageNode};
-use std::collections::BTreeMap;
+use quantizers::graph::{Graph, Projection, StageNode};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A model as planning sees it.
 #[derive(Debug, Clone)]
@@ -39,6 +40,23 @@ pub struct ModelFacts {
     pub synthetic: bool,
     /// How its layers hang together.
     pub graph: Graph,
+    /// Tensors that are no weight of a linear layer.
+    pub others: Vec<KeptTensors>,
+}
+
+/// Tensors that no method quantizes: one that is worth a name, or all of a kind together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeptTensors {
+    /// What it is for.
+    pub what: String,
+    /// Its name; absent for several together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// How many they are.
+    pub count: usize,
+    /// Bytes of all of them.
+    pub bytes: u64,
 }
 
 /// One stage.
@@ -111,7 +129,6 @@ impl ModelFacts {
             revision,
             architecture: model.architecture().to_owned(),
             kind,
-            layers,
             stages,
             layer_bytes,
             float_types,
@@ -120,8 +137,81 @@ impl ModelFacts {
             vocabulary: model.vocabulary(),
             max_positions: model.max_positions(),
             synthetic,
+            others: others(&graph, &layers, model, folder),
+            layers,
             graph,
         }
+    }
+}
+
+/// What `folder` holds besides the weights of linear `layers`: tables by name, the rest together.
+fn others(
+    graph: &Graph,
+    layers: &[LayerSpec],
+    model: &dyn Model,
+    folder: &TensorFolder,
+) -> Vec<KeptTensors> {
+    let weights: BTreeSet<String> = layers.iter().map(LayerSpec::weight_name).collect();
+    let used: BTreeSet<String> = (0..model.stages())
+        .flat_map(|stage| model.tensor_names(stage))
+        .collect();
+    let tables = tables(graph);
+    let mut named: Vec<KeptTensors> = Vec::new();
+    let mut together: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
+    for (name, info) in folder.tensors().filter(|(name, _)| !weights.contains(*name)) {
+        let bytes = info.bytes as u64;
+        if let Some((_, what)) = tables.iter().find(|(table, _)| table == name) {
+            named.push(KeptTensors {
+                what: (*what).to_owned(),
+                name: Some(name.to_owned()),
+                count: 1,
+                bytes,
+            });
+            continue;
+        }
+        let what = if used.contains(name) {
+            "normalisations and biases"
+        } else {
+            "not used by the model"
+        };
+        let entry = together.entry(what).or_default();
+        *entry = (entry.0 + 1, entry.1 + bytes);
+    }
+    named.extend(together.into_iter().map(|(what, (count, bytes))| KeptTensors {
+        what: what.to_owned(),
+        name: None,
+        count,
+        bytes,
+    }));
+    named
+}
+
+/// Names of the large tensors that are no linear layers, with what they are.
+fn tables(graph: &Graph) -> Vec<(String, &'static str)> {
+    let tied = match graph.stages.last() {
+        Some(StageNode::Head(head)) => match &head.projection {
+            Some(Projection::Tied(table)) => Some(&table.name),
+            _ => None,
+        },
+        _ => None,
+    };
+    match graph.stages.first() {
+        Some(StageNode::Tokens(input)) => {
+            let what = if tied == Some(&input.tokens.name) {
+                "token table, which is also the head"
+            } else {
+                "token table"
+            };
+            let mut tables = vec![(input.tokens.name.clone(), what)];
+            let positions = input.positions.iter().chain(&input.token_types);
+            tables.extend(positions.map(|table| (table.name.clone(), "table of positions or types")));
+            tables
+        }
+        Some(StageNode::Patches(input)) => vec![
+            (input.projection.name.clone(), "projection of patches"),
+            (input.positions.name.clone(), "table of positions"),
+        ],
+        _ => Vec::new(),
     }
 }
 

@@ -108,6 +108,7 @@ impl Recipe {
             data::check("evaluation", &evaluation.spec.data)?;
         }
         evaluations::check_gates(&self.gates, &evaluations, true)?;
+        let size = size::predict(model, &layers, self.integer.is_some());
         let overrides: BTreeSet<String> = self
             .rules
             .iter()
@@ -127,12 +128,13 @@ impl Recipe {
                 overrides: overrides.into_iter().collect(),
             },
             seed: self.seed,
-            size: size::predict(model, &layers, self.integer.is_some()),
+            size,
             estimate: estimate::Subject {
                 facts: model,
                 layers: &layers,
                 calibration: calibration.as_ref(),
-                evaluated: !evaluations.is_empty(),
+                evaluations: &evaluations,
+                artifact_bytes: size.artifact_bytes,
                 threads,
             }
             .estimate(),
@@ -140,6 +142,11 @@ impl Recipe {
             transforms,
             layers,
             kept,
+            kept_tensors: if self.integer.is_some() {
+                Vec::new()
+            } else {
+                model.others.clone()
+            },
             integer: self.integer.as_ref().map(PlannedInteger::new),
             format: format.format.name().to_owned(),
             format_because: format.because,
@@ -222,6 +229,8 @@ impl Recipe {
             tape_bytes: TAPE_BYTES,
             data: calibration.data.clone(),
             samples: calibration.samples,
+            at_most: data::samples_at_most(&calibration.data, &calibration.mode, sequence_length)
+                .filter(|&most| most < calibration.samples),
             sequence_length,
             mode: calibration.mode.clone(),
             selection: calibration.selection,

@@ -1,35 +1,60 @@
 //! The plan as a table for people.
 
+mod layers;
+
 use super::{Plan, PlannedLayer, estimate};
 use eval::report::figures;
-use quantizers::Granularity;
-use quantizers::tensor::SchemeKind;
 use std::fmt::Write;
 
-/// Renders `plan`, one line per layer.
+/// Renders `plan`, equal layers of different blocks on one line.
 pub fn render(plan: &Plan) -> String {
+    rendered(plan, &layers::grouped)
+}
+
+/// Renders `plan`, one line per layer.
+pub fn render_all(plan: &Plan) -> String {
+    rendered(plan, &layers::each)
+}
+
+fn rendered(plan: &Plan, rows: &dyn Fn(&[PlannedLayer]) -> Vec<layers::Row>) -> String {
     let mut text = String::new();
     header(&mut text, plan);
-    layers(&mut text, &plan.layers);
-    if plan.integer.is_some() {
-        let _ = writeln!(
-            text,
-            "everything else (embeddings, normalisations, biases) becomes tables of the integer program"
-        );
-    }
-    for kept in &plan.kept {
-        let [rows, cols] = kept.shape;
-        let _ = writeln!(
-            text,
-            "kept: {} [{rows}, {cols}] ({})",
-            kept.name, kept.because
-        );
-    }
+    layers::write(&mut text, &rows(&plan.layers));
+    kept(&mut text, plan);
     for note in &plan.notes {
         let _ = writeln!(text, "note: {note}");
     }
     footer(&mut text, plan);
     text
+}
+
+/// What stays as it is: the reason why the file has more bits per weight than the layers.
+fn kept(text: &mut String, plan: &Plan) {
+    if plan.integer.is_some() {
+        let _ = writeln!(
+            text,
+            "everything else (embeddings, normalisations, biases) becomes tables of the integer program"
+        );
+        return;
+    }
+    for (name, count, bytes, because) in layers::grouped_kept(&plan.kept) {
+        let times = if count == 1 {
+            String::new()
+        } else {
+            format!("{count} x ")
+        };
+        let bytes = figures::bytes(bytes);
+        let _ = writeln!(text, "kept: {times}{name}, {bytes} ({because})");
+    }
+    for tensors in &plan.kept_tensors {
+        let name = match &tensors.name {
+            Some(name) => name.clone(),
+            None if tensors.count == 1 => "1 other tensor".to_owned(),
+            None => format!("{} other tensors", tensors.count),
+        };
+        let bytes = figures::bytes(tensors.bytes);
+        let _ = writeln!(text, "kept: {name}, {bytes} ({})", tensors.what);
+    }
 }
 
 fn header(text: &mut String, plan: &Plan) {
@@ -74,9 +99,10 @@ fn header(text: &mut String, plan: &Plan) {
     if let Some(calibration) = &plan.calibration {
         let _ = write!(
             text,
-            "calibration  {} for {}: {} samples",
+            "calibration  {} for {}: {}{} samples",
             calibration.data,
             calibration.statistics.join(", "),
+            calibration.at_most.map_or_else(String::new, |most| format!("at most {most} of ")),
             calibration.samples
         );
         if calibration.sequence_length > 0 {
@@ -98,61 +124,6 @@ fn header(text: &mut String, plan: &Plan) {
     let _ = writeln!(text);
 }
 
-fn layers(text: &mut String, layers: &[PlannedLayer]) {
-    let name_width = layers
-        .iter()
-        .map(|layer| layer.name.len())
-        .max()
-        .unwrap_or(0)
-        .max(5);
-    let method_width = layers
-        .iter()
-        .map(|layer| layer.method.len())
-        .max()
-        .unwrap_or(0)
-        .max(6);
-    let _ = writeln!(
-        text,
-        "{:<name_width$}  {:>14}  {:<method_width$}  {:>4}  {:<12}  {:>8}  {:>10}  {:>10}",
-        "layer", "shape", "method", "bits", "scheme", "bits/w", "original", "quantized"
-    );
-    for layer in layers {
-        let [rows, cols] = layer.shape;
-        let _ = writeln!(
-            text,
-            "{:<name_width$}  {:>14}  {:<method_width$}  {:>4}  {:<12}  {:>8.4}  {:>10}  {:>10}",
-            layer.name,
-            format!("[{rows}, {cols}]"),
-            layer.method,
-            layer.plan.scheme.bits,
-            scheme(layer),
-            layer.bits_per_weight,
-            figures::bytes(layer.original_bytes),
-            figures::bytes(layer.bytes),
-        );
-    }
-}
-
-/// `group 128`, `channel`, `codebook`, with `+csr` for a sparse part and `a8` for inputs on a grid of 8 bits.
-fn scheme(layer: &PlannedLayer) -> String {
-    let dense = match (layer.plan.scheme.kind, layer.plan.scheme.granularity) {
-        (SchemeKind::Codebook, _) => "codebook".to_owned(),
-        (SchemeKind::Uniform, Granularity::Tensor) => "tensor".to_owned(),
-        (SchemeKind::Uniform, Granularity::Channel) => "channel".to_owned(),
-        (SchemeKind::Uniform, Granularity::Group(size)) => format!("group {size}"),
-    };
-    let sparse = if layer.plan.scheme.outliers {
-        "+csr"
-    } else {
-        ""
-    };
-    let inputs = match layer.plan.scheme.inputs {
-        Some(inputs) => format!(" a{}", inputs.bits),
-        None => String::new(),
-    };
-    format!("{dense}{sparse}{inputs}")
-}
-
 fn footer(text: &mut String, plan: &Plan) {
     let (size, estimate) = (&plan.size, &plan.estimate);
     let _ = writeln!(
@@ -166,6 +137,16 @@ fn footer(text: &mut String, plan: &Plan) {
         plan.layers.len(),
         size.bits_per_weight_file,
     );
+    let layers: u64 = plan.kept.iter().map(|layer| layer.bytes).sum();
+    let tensors: u64 = plan.kept_tensors.iter().map(|kept| kept.bytes).sum();
+    if layers + tensors > 0 {
+        let _ = writeln!(
+            text,
+            "             {} of that stay as they are ({:.0} %)",
+            figures::bytes(layers + tensors),
+            100.0 * (layers + tensors) as f64 / size.artifact_bytes.max(1) as f64,
+        );
+    }
     let parts: Vec<String> = estimate
         .parts
         .iter()
@@ -188,10 +169,16 @@ fn footer(text: &mut String, plan: &Plan) {
     }
     let _ = writeln!(
         text,
-        "time         about {} on {} thread{}",
+        "time         about {} on {} thread{}{}",
         figures::seconds(estimate.seconds),
         estimate.threads,
         if estimate.threads == 1 { "" } else { "s" },
+        if estimate.evaluation_seconds > 0.0 {
+            let evaluation = figures::seconds(estimate.evaluation_seconds);
+            format!(", {evaluation} of it for the evaluation")
+        } else {
+            String::new()
+        },
     );
     let _ = writeln!(text, "             {}", estimate::ASSUMPTIONS);
 }

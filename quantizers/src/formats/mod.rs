@@ -35,6 +35,7 @@ pub use entry::Entry;
 pub use error::{FormatError, OUTPUT_EXISTS_HINT, Unsupported};
 pub use no_weights::{LFS_HINT, is_lfs_pointer};
 pub use safetensors::Dtype;
+pub use side_files::side_file_bytes;
 pub use tensor_folder::{INDEX_FILE, PROGRAM_FILE, SINGLE_FILE, TensorFolder, TensorInfo};
 pub use verification::{Expected, Verified, verify};
 

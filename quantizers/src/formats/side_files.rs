@@ -48,6 +48,15 @@ pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>, FormatError> {
     Ok(found)
 }
 
+/// Bytes of the side files of `folder`; 0 where it cannot be read.
+pub fn side_file_bytes(folder: &Path) -> u64 {
+    let files = list(folder).unwrap_or_default();
+    let bytes = files
+        .iter()
+        .filter_map(|file| fs_err::metadata(folder.join(file)).ok());
+    bytes.map(|found| found.len()).sum()
+}
+
 fn list_all(root: &Path, inside: &Path, found: &mut Vec<PathBuf>) -> Result<(), FormatError> {
     let folder = root.join(inside);
     for entry in fs_err::read_dir(&folder).map_err(|e| FormatError::io("read", &folder, e))? {

@@ -65,6 +65,7 @@ pub(in crate::plan) fn model(kind: ModelKind) -> ModelFacts {
         vocabulary: Some(512),
         max_positions: Some(256),
         synthetic: kind == ModelKind::Decoder,
+        others: Vec::new(),
         graph: Graph {
             architecture: "llama".into(),
             stages: vec![causal_block()],

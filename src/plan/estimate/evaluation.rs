@@ -1,0 +1,140 @@
+//! Predicted memory and time of the evaluations.
+
+use super::{FLOPS_PER_THREAD, Phase, RESIDENT_BYTES, SYNTHETIC, Subject};
+use crate::plan::{ModelKind, PlannedEvaluation, data};
+use eval::tasks::TASKS;
+
+/// Logits an evaluating thread holds at most.
+const LOGIT_BYTES: u64 = 64 << 20;
+/// Hidden states of one group of inputs at most, of one model.
+const HIDDEN_BYTES: u64 = 256 << 20;
+/// Bytes of text a token stands for.
+const BYTES_PER_TOKEN: u64 = 3;
+/// What the tokenizer holds for a token of a text while it is cut.
+const ENCODING_BYTES: u64 = 420;
+/// Longest window where neither recipe nor model say less.
+const LENGTH: u64 = 2048;
+/// Sequences and tokens of an evaluation on text the model makes.
+const SYNTHETIC_SIZE: [u64; 2] = [64, 128];
+/// Tokens of data whose size is not known: files on the Hub.
+const UNKNOWN_TOKENS: u64 = 300_000;
+/// Both models are there.
+const MODELS: u64 = 2;
+
+/// What one evaluation runs over.
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    /// Run through each model.
+    tokens: u64,
+    /// Of one sequence.
+    length: u64,
+    /// Encoded in one piece.
+    encoded: u64,
+    /// Sampled from the original.
+    sampled: u64,
+}
+
+impl Subject<'_> {
+    /// The evaluation that holds most; nothing without one.
+    pub(super) fn evaluating(&self) -> Option<Phase> {
+        let phases = self.evaluations.iter().map(|planned| self.phase(planned));
+        phases.max_by_key(Phase::bytes)
+    }
+
+    fn phase(&self, planned: &PlannedEvaluation) -> Phase {
+        let load = self.load(planned);
+        let hidden = HIDDEN_BYTES.min(4 * load.tokens * self.facts.width() as u64);
+        let decoder = self.facts.kind == ModelKind::Decoder;
+        // Next-token losses hold the states of both models before the heads; elsewhere one runs after the other, and
+        // a stage has its inputs and its outputs.
+        let vocabulary = self.facts.vocabulary.filter(|_| decoder).unwrap_or(0) as u64;
+        let logits = LOGIT_BYTES.min(4 * vocabulary * load.length * MODELS) * self.threads as u64;
+        let weights = self.weights();
+        let widths = self.facts.stages.iter().map(|stage| stage.size.activations);
+        let widest = widths.max().unwrap_or(0) as u64;
+        Phase::new(
+            "evaluate",
+            &[
+                ("program", self.program()),
+                ("weights of both models", weights),
+                ("hidden states", MODELS * hidden),
+                ("activations", 4 * load.length * widest * self.threads as u64),
+                ("logits", logits),
+                ("tokens of the text", ENCODING_BYTES * load.encoded),
+                // What the allocator keeps between blocks of many sizes.
+                ("gaps", (weights + logits) / 9),
+            ],
+        )
+    }
+
+    /// Weights in memory: the original as f32, and the result likewise or as the integer program it is.
+    fn weights(&self) -> u64 {
+        // A table that is tied to the head is held by both ends.
+        let stages = self.facts.stages.iter();
+        let all: u64 = stages.map(|stage| 4 * stage.parameters).sum();
+        let original = if 4 * self.facts.parameters <= RESIDENT_BYTES {
+            all
+        } else {
+            self.largest_stage(false)
+        };
+        if self.is_integer_only() {
+            return original + 2 * self.artifact_bytes;
+        }
+        MODELS * original
+    }
+
+    /// Wall time of all evaluations.
+    pub(super) fn evaluation_seconds(&self) -> f64 {
+        let each = self.evaluations.iter().map(|planned| {
+            let load = self.load(planned);
+            let operations = (2 * MODELS * load.tokens) as f64 * self.computing();
+            operations / FLOPS_PER_THREAD / self.threads as f64 + self.sampling(load.sampled as f64)
+        });
+        each.sum()
+    }
+
+    fn load(&self, planned: &PlannedEvaluation) -> Load {
+        let spec = &planned.spec;
+        let limit = spec.limit.map_or(u64::MAX, |limit| limit as u64);
+        let configured = spec.configure(TASKS).ok();
+        let asked = configured.and_then(|(_, configured)| configured.sequence_length());
+        let positions = self.facts.max_positions.map_or(LENGTH, |most| most as u64);
+        let length = asked.map_or(positions.min(LENGTH), |length| length as u64);
+        if spec.data == SYNTHETIC {
+            let [sequences, most] = SYNTHETIC_SIZE;
+            let length = length.min(most);
+            let tokens = sequences.min(limit) * length;
+            return Load {
+                tokens,
+                length,
+                encoded: 0,
+                sampled: tokens,
+            };
+        }
+        let extent = data::extent_of(&spec.data);
+        let text = extent.map_or(UNKNOWN_TOKENS, |extent| extent.bytes / BYTES_PER_TOKEN);
+        let items = extent.and_then(|extent| extent.items);
+        let (tokens, length, encoded) = match (self.facts.kind, items) {
+            (ModelKind::Decoder, _) => {
+                (text.min(limit.saturating_mul(length)), length, text)
+            }
+            (kind, Some(items)) => {
+                let items = items as u64;
+                let each = if kind.is_vision() {
+                    self.facts.graph.max_rows().unwrap_or(1) as u64
+                } else {
+                    // Two special tokens around every sentence.
+                    (text / items.max(1) + 2).min(positions)
+                };
+                (items.min(limit) * each, each, 0)
+            }
+            (_, None) => (text, length, 0),
+        };
+        Load {
+            tokens,
+            length,
+            encoded,
+            sampled: 0,
+        }
+    }
+}
