@@ -17,6 +17,7 @@ mod http;
 mod incomplete_data;
 mod integer_rows;
 mod messages;
+mod mutations;
 mod outputs;
 mod plans;
 mod recipe_in_force;
