@@ -196,11 +196,13 @@ impl Subject<'_> {
             );
         }
         let integers = self.is_integer_only();
-        let statistics = self.stage_statistics(Pass::Forward);
+        let sums = self.stage_statistics(Pass::Forward);
+        // Sums are f64 while samples come in, and f32 when layers are quantized with them.
+        let (observing, quantizing) = (sums, sums / 2 + self.layer());
         // The table of tokens or the head is built as any other stage.
         let walked = self
             .largest_stage(false)
-            .max(self.largest_stage(true) + statistics + self.layer());
+            .max(self.largest_stage(true) + observing.max(quantizing));
         let samples = if integers { self.verbatim() } else { 0 };
         Phase::new(
             "calibrate and quantize",
@@ -241,16 +243,15 @@ impl Subject<'_> {
             ("program", self.program()),
             ("block inputs", inputs),
             ("tapes", self.tapes(calibration)),
+            // What comes out of the last block, and its gradient.
+            ("hidden states", 2 * self.hidden()),
         ];
         let with = |name, parts: &[(&str, u64)]| Phase::new(name, &[&common, parts].concat());
         vec![
             with("loss and its gradient", &[("head and logits", head)]),
             with(
                 "gradients and quantize",
-                &[
-                    ("block, its statistics and a layer", block),
-                    ("hidden states", 2 * self.hidden()),
-                ],
+                &[("block, its statistics and a layer", block)],
             ),
         ]
     }
