@@ -193,15 +193,15 @@ fn whole(value: &Value) -> Option<usize> {
 fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.collect();
     let shown = names.len().min(SHOWN);
-    let mut text = names[..shown]
+    let quoted: Vec<String> = names[..shown]
         .iter()
         .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ");
-    if names.len() > shown {
-        text += &format!(" and {} more", names.len() - shown);
+        .collect();
+    let text = quoted.join(", ");
+    match names.len() - shown {
+        0 => text,
+        more => format!("{text} and {more} more"),
     }
-    text
 }
 
 #[cfg(test)]

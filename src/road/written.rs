@@ -66,17 +66,16 @@ fn again(plan: &Plan, output: &str) -> String {
             text.to_owned()
         }
     };
-    let mut command = format!("quench eval {}", quoted(output));
+    let command = format!("quench eval {}", quoted(output));
     match plan.evaluations.first() {
         Some(first) if first.because.starts_with("recipe") => {
             let recipe = match plan.recipe.origin.as_str() {
                 "built-in" => &plan.recipe.name,
                 file => file,
             };
-            command += &format!(" -r {}", quoted(recipe));
+            format!("{command} -r {}", quoted(recipe))
         }
-        Some(first) => command += &format!(" --eval-data {}", quoted(&first.spec.data)),
-        None => {}
+        Some(first) => format!("{command} --eval-data {}", quoted(&first.spec.data)),
+        None => command,
     }
-    command
 }

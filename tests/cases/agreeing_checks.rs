@@ -88,7 +88,7 @@ fn a_tensor_of_another_shape_or_none_is_refused_by_all() {
     let bench = Workbench::new();
     let model = bench.model("llama-plain-v4", "m");
     edit_json(&model.join("config.json"), |config| {
-        config["vocab_size"] = 97.into()
+        config["vocab_size"] = 97.into();
     });
     all_refuse(&bench, 3, &["has shape", "expected"]);
     let bench = Workbench::new();

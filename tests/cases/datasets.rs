@@ -3,6 +3,7 @@
 use crate::workbench::{Workbench, edit_json};
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// A tokenizer of `words` words `w4`, `w5` and so on, and four special tokens.
@@ -56,7 +57,8 @@ pub(crate) fn sentences(count: usize, classes: &[&str]) -> String {
         let words: Vec<String> = (0..3 + row % 5)
             .map(|at| format!("w{}", 4 + (row * 37 + at * at * 11) % 92))
             .collect();
-        text += &format!("{}\t{}\n", words.join(" "), classes[row % classes.len()]);
+        let label = classes[row % classes.len()];
+        writeln!(text, "{}\t{label}", words.join(" ")).unwrap();
     }
     text
 }

@@ -102,7 +102,7 @@ fn a_tokenizer_of_another_library_is_told_in_words() {
     let file = model.join("tokenizer.json");
     let before = fs_err::read(&file).unwrap();
     edit_json(&file, |tokenizer| {
-        tokenizer["model"]["type"] = json!("HyperBPE")
+        tokenizer["model"]["type"] = json!("HyperBPE");
     });
     let ended = quantize(&bench, "m", "text.txt");
     ended_early(
@@ -114,7 +114,7 @@ fn a_tokenizer_of_another_library_is_told_in_words() {
     assert!(!ended.stderr.contains("untagged"), "{}", ended.shown());
     fs_err::write(&file, &before).unwrap();
     edit_json(&file, |tokenizer| {
-        tokenizer["pre_tokenizer"] = json!({ "type": "Cutter" })
+        tokenizer["pre_tokenizer"] = json!({ "type": "Cutter" });
     });
     ended_early(
         &bench,

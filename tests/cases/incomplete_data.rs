@@ -97,14 +97,10 @@ fn null_and_absent_text_is_counted_and_never_a_word() {
     let told = "`holes.jsonl`: 3 rows without text in `text` are left out (the first at line 2)";
     assert_noted(&calibrate(&bench, "holes.jsonl#text", "5"), told);
     // Perplexity of the rows with text is that of a file without the others.
-    let bare = |name: &str, keep: &dyn Fn(usize) -> bool| {
-        let text: String = (0..40)
-            .filter(|at| keep(*at))
-            .map(|at| format!("{{\"text\": \"the {at} stories of a river and of a town\"}}\n"))
-            .collect();
-        bench.write(name, text);
-    };
-    bare("whole.jsonl", &|_| true);
+    bench.write(
+        "whole.jsonl",
+        lines(40, |_, text| format!("{{\"text\": \"{text}\"}}")),
+    );
     let whole = fs_err::read_to_string(bench.at("whole.jsonl")).unwrap();
     bench.write(
         "nulls.jsonl",

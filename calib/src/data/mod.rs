@@ -185,7 +185,7 @@ fn read_text(spec: &DataSpec) -> Result<(&Path, String), DataError> {
         };
         DataError::Line {
             path: path.clone(),
-            line: 1 + good.iter().filter(|&&byte| byte == b'\n').count(),
+            line: 1 + String::from_utf8_lossy(good).matches('\n').count(),
             expected: "UTF-8 text".to_owned(),
             found,
         }

@@ -6,8 +6,11 @@ use tokenizers::{
     DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
 };
 
+/// Whether the library reads a part.
+type Reads = fn(&Value) -> bool;
+
 /// The parts, each with whether the library reads it.
-const PARTS: [(&str, fn(&Value) -> bool); 5] = [
+const PARTS: [(&str, Reads); 5] = [
     ("model", reads::<ModelWrapper>),
     ("normalizer", reads::<NormalizerWrapper>),
     ("pre_tokenizer", reads::<PreTokenizerWrapper>),
