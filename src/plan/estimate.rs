@@ -101,9 +101,11 @@ impl Subject<'_> {
         let mut phases = vec![self.quantizing()];
         phases.extend(self.sampling());
         phases.extend(self.gradients());
-        phases.extend(self.evaluating());
+        let loads = self.loads();
+        phases.extend(self.evaluating(&loads));
         let largest = phases.into_iter().max_by_key(Phase::bytes);
         let largest = largest.unwrap_or_else(|| Phase::new("quantize", &[]));
+        let evaluation_seconds = self.evaluation_seconds(&loads);
         let (scratch_bytes, kept_bytes) = self.disk();
         Estimate {
             memory_bytes: largest.bytes(),
@@ -111,8 +113,8 @@ impl Subject<'_> {
             parts: largest.parts,
             scratch_bytes,
             kept_bytes,
-            seconds: rounded(self.seconds() + self.evaluation_seconds()),
-            evaluation_seconds: rounded(self.evaluation_seconds()),
+            seconds: rounded(self.seconds() + evaluation_seconds),
+            evaluation_seconds: rounded(evaluation_seconds),
             threads: self.threads,
         }
     }

@@ -10,7 +10,7 @@ pub struct Extent {
 }
 
 /// Lines of a larger file are not counted.
-const COUNTED_BYTES: u64 = 256 << 20;
+const COUNTED_BYTES: u64 = 64 << 20;
 
 impl Extent {
     /// Of a file of running text.

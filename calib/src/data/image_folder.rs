@@ -37,8 +37,17 @@ impl Source for ImageFolder {
     }
 
     fn extent(&self, spec: &DataSpec) -> Option<Extent> {
-        let (images, _) = read(path_of(spec)?).ok()?;
-        Some(Extent::of_images(images.len()))
+        let classes = fs_err::read_dir(path_of(spec)?).ok()?.flatten();
+        let in_class = |class: PathBuf| {
+            let files = fs_err::read_dir(class).into_iter().flatten().flatten();
+            let paths = files.map(|file| file.path());
+            paths
+                .filter(|path| has_image_ending(path) && !is_dropping(path))
+                .count()
+        };
+        let paths = classes.map(|class| class.path());
+        let count = paths.filter(|path| !is_dropping(path)).map(in_class).sum();
+        Some(Extent::of_images(count))
     }
 }
 
@@ -167,10 +176,14 @@ fn is_dropping(path: &Path) -> bool {
 }
 
 fn is_image(path: &Path) -> bool {
+    has_image_ending(path) && path.is_file()
+}
+
+fn has_image_ending(path: &Path) -> bool {
     let ending = path
         .extension()
         .map(|ending| ending.to_string_lossy().to_lowercase());
-    ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str())) && path.is_file()
+    ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ const MODELS: u64 = 2;
 
 /// What one evaluation runs over.
 #[derive(Debug, Clone, Copy)]
-struct Load {
+pub(super) struct Load {
     /// Run through each model.
     tokens: u64,
     /// Of one sequence.
@@ -35,14 +35,19 @@ struct Load {
 }
 
 impl Subject<'_> {
+    /// What each evaluation runs over.
+    pub(super) fn loads(&self) -> Vec<Load> {
+        let evaluations = self.evaluations.iter();
+        evaluations.map(|planned| self.load(planned)).collect()
+    }
+
     /// The evaluation that holds most; nothing without one.
-    pub(super) fn evaluating(&self) -> Option<Phase> {
-        let phases = self.evaluations.iter().map(|planned| self.phase(planned));
+    pub(super) fn evaluating(&self, loads: &[Load]) -> Option<Phase> {
+        let phases = loads.iter().map(|load| self.phase(*load));
         phases.max_by_key(Phase::bytes)
     }
 
-    fn phase(&self, planned: &PlannedEvaluation) -> Phase {
-        let load = self.load(planned);
+    fn phase(&self, load: Load) -> Phase {
         let hidden = HIDDEN_BYTES.min(4 * load.tokens * self.facts.width() as u64);
         let decoder = self.facts.kind == ModelKind::Decoder;
         // Next-token losses hold the states of both models before the heads; elsewhere one runs after the other, and
@@ -87,12 +92,11 @@ impl Subject<'_> {
     }
 
     /// Wall time of all evaluations.
-    pub(super) fn evaluation_seconds(&self) -> f64 {
-        let each = self.evaluations.iter().map(|planned| {
-            let load = self.load(planned);
+    pub(super) fn evaluation_seconds(&self, loads: &[Load]) -> f64 {
+        let each = loads.iter().map(|load| {
             let operations = (2 * MODELS * load.tokens) as f64 * self.computing();
-            operations / FLOPS_PER_THREAD / self.threads as f64
-                + self.sampling_seconds(load.sampled)
+            let running = operations / FLOPS_PER_THREAD / self.threads as f64;
+            running + self.sampling_seconds(load.sampled)
         });
         each.sum()
     }
