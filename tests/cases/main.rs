@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod arguments;
+mod damage;
 mod endings;
 mod environment;
 #[path = "../../calib/tests/hub/fake_hub.rs"]

@@ -4,6 +4,7 @@ use crate::layers::{config, one_of_each, options, uniform, with_outliers, write}
 use quantizers::formats::{
     self, ArtifactReader, ArtifactWriter, Dtype, FormatError, TensorFolder, WriterOptions, verify,
 };
+use quantizers::formats::marker::MARKER_FILE;
 use quantizers::tensor::Encoding;
 use quantizers::{FloatType, Granularity};
 use safetensors::SafeTensors;
@@ -121,6 +122,7 @@ fn content_names(dir: &Path) -> Vec<String> {
     let files = entries.filter(|entry| entry.path().is_file());
     let mut names: Vec<String> = files
         .map(|entry| entry.file_name().into_string().unwrap())
+        .filter(|name| name != MARKER_FILE)
         .collect();
     names.sort();
     names
