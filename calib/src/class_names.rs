@@ -156,7 +156,11 @@ impl ClassNames {
 
     /// What a label may be, for messages.
     fn expected(&self, classes: usize) -> String {
-        let last = classes.saturating_sub(1);
+        // Where the model does not tell how many classes it has, any number may be one.
+        let last = match classes {
+            usize::MAX => "the last class".to_owned(),
+            count => count.saturating_sub(1).to_string(),
+        };
         if self.numbers.is_empty() {
             return format!("a number from 0 to {last} (config.json names no classes)");
         }

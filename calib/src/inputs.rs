@@ -4,7 +4,7 @@ use crate::Hidden;
 use crate::data::{Content, DataError, ImageSet, Remark};
 use crate::image_processor::ImageProcessor;
 use crate::sampling::{Selection, TextMode, beginning, select, text_sequences};
-use crate::separator::separator;
+use crate::separator::{Separator, separator};
 use crate::tokenizer::Tokenizer;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -140,10 +140,14 @@ fn drawn(
     let pick = |available| select(available, draw.samples, draw.selection, draw.seed);
     match content {
         Content::Text(text) => {
-            let tokenizer = tokenizer.ok_or_else(|| needs("images: the model has no tokenizer"))?;
+            let tokenizer = tokenizer
+                .ok_or_else(|| needs("images: the model folder has no `tokenizer.json`"))?;
             let length = draw.sequence_length;
             if matches!(draw.mode, TextMode::Windows { .. })
-                && let Some(separator) = separator(text, Some(tokenizer))
+                && let Some(Separator {
+                    text: separator,
+                    is_token: false,
+                }) = separator(text, Some(tokenizer))
             {
                 remarks.push(Remark::Note(format!(
                     "`{origin}` holds documents between `{separator}` and is cut in windows across them: `mode = \"documents\"` in `[calibration]` keeps them apart"
@@ -157,7 +161,8 @@ fn drawn(
             Ok(Inputs::Tokens(taken(sequences, &pick)))
         }
         Content::Table(table) => {
-            let tokenizer = tokenizer.ok_or_else(|| needs("images: the model has no tokenizer"))?;
+            let tokenizer = tokenizer
+                .ok_or_else(|| needs("images: the model folder has no `tokenizer.json`"))?;
             let texts = table.texts()?.without_blanks()?;
             remarks.extend(texts.remark());
             let sequences: Vec<Vec<u32>> = pick(texts.rows.len())
@@ -179,7 +184,8 @@ fn drawn(
         }
         Content::Tokens(sequences) => Ok(Inputs::Tokens(taken(sequences.clone(), &pick))),
         Content::Images(images) => {
-            let processor = processor.ok_or_else(|| needs("text: the model takes no images"))?;
+            let processor = processor
+                .ok_or_else(|| needs("text: the model folder has no `preprocessor_config.json`"))?;
             pixels(images, &pick(images.len()), processor)
         }
     }

@@ -4,7 +4,7 @@ use crate::Error;
 use crate::args::{EvaluationArgs, QuantizeArgs, RecipeArgs};
 use crate::model::DEMO;
 use crate::plan::{ModelFacts, Plan, PlanError};
-use crate::recipe::{BUILTIN, RECIPE_FILE, Origin, Overrides, Recipe, RecipeError, builtin};
+use crate::recipe::{BUILTIN, Origin, Overrides, RECIPE_FILE, Recipe, RecipeError, builtin};
 use quantizers::nearest::nearest;
 use std::path::Path;
 

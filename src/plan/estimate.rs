@@ -4,8 +4,11 @@
 //! by the same constants and the same decisions (tapes kept, inputs kept, models held) that the road reads.
 
 mod evaluation;
+mod sampling;
 
-use super::{BlockOrder, ModelFacts, ModelKind, PlannedCalibration, PlannedEvaluation, PlannedLayer, SYNTHETIC};
+use super::{
+    BlockOrder, ModelFacts, PlannedCalibration, PlannedEvaluation, PlannedLayer, SYNTHETIC,
+};
 use calib::running::fisher::{StageSize, TapedStages};
 use calib::running::walk::SAMPLE_VALUES;
 use quantizers::Stat;
@@ -52,8 +55,6 @@ const TAPE_TENTHS: u64 = 9;
 /// Blocks whose activations the compile step of integer programs has in memory: three, and a copy of the one it
 /// works on.
 const STAGES_TOGETHER: u64 = 4;
-/// What a token that the model samples takes besides its matrix products, in seconds.
-const SAMPLED_TOKEN_SECONDS: f64 = 80e-6;
 /// A model up to this size in f32 is evaluated with all its stages in memory.
 pub(crate) const RESIDENT_BYTES: u64 = 1 << 30;
 
@@ -98,6 +99,7 @@ impl Subject<'_> {
     /// Estimates the road.
     pub(super) fn estimate(&self) -> Estimate {
         let mut phases = vec![self.quantizing()];
+        phases.extend(self.sampling());
         phases.extend(self.gradients());
         phases.extend(self.evaluating());
         let largest = phases.into_iter().max_by_key(Phase::bytes);
@@ -117,7 +119,9 @@ impl Subject<'_> {
 
     /// Whether the result is an integer program.
     fn is_integer_only(&self) -> bool {
-        let statistics = self.calibration.map_or(&[][..], |plan| &plan.statistics[..]);
+        let statistics = self
+            .calibration
+            .map_or(&[][..], |plan| &plan.statistics[..]);
         statistics.iter().any(|name| name == ACTIVATIONS)
     }
 
@@ -192,11 +196,13 @@ impl Subject<'_> {
             );
         }
         let integers = self.is_integer_only();
-        let statistics = self.stage_statistics(Pass::Forward);
+        let sums = self.stage_statistics(Pass::Forward);
+        // Sums are f64 while samples come in, and f32 when layers are quantized with them.
+        let (observing, quantizing) = (sums, sums / 2 + self.layer());
         // The table of tokens or the head is built as any other stage.
         let walked = self
             .largest_stage(false)
-            .max(self.largest_stage(true) + statistics + self.layer());
+            .max(self.largest_stage(true) + observing.max(quantizing));
         let samples = if integers { self.verbatim() } else { 0 };
         Phase::new(
             "calibrate and quantize",
@@ -207,7 +213,7 @@ impl Subject<'_> {
                 ("activations", self.in_flight()),
                 ("samples", samples),
                 // What the allocator keeps between samples of many sizes.
-                ("gaps", samples / 10),
+                ("gaps", samples / 6),
             ],
         )
     }
@@ -237,16 +243,15 @@ impl Subject<'_> {
             ("program", self.program()),
             ("block inputs", inputs),
             ("tapes", self.tapes(calibration)),
+            // What comes out of the last block, and its gradient.
+            ("hidden states", 2 * self.hidden()),
         ];
         let with = |name, parts: &[(&str, u64)]| Phase::new(name, &[&common, parts].concat());
         vec![
             with("loss and its gradient", &[("head and logits", head)]),
             with(
                 "gradients and quantize",
-                &[
-                    ("block, its statistics and a layer", block),
-                    ("hidden states", 2 * self.hidden()),
-                ],
+                &[("block, its statistics and a layer", block)],
             ),
         ]
     }
@@ -374,23 +379,14 @@ impl Subject<'_> {
             .map(|layer| layer.plan.cost.thread_seconds)
             .sum();
         let sampled = self.calibration.is_some_and(|plan| plan.data == SYNTHETIC);
-        let sampling = if sampled && !self.facts.kind.is_vision() {
-            self.sampling(self.tokens() as f64)
+        let sampling = if sampled {
+            self.sampling_seconds(self.tokens())
         } else {
             0.0
         };
         (operations / FLOPS_PER_THREAD + place) / threads
             + sampling
             + self.facts.parameters as f64 / FILE_WEIGHTS_PER_SECOND
-    }
-
-    /// Seconds in which the model writes `tokens` tokens; an encoder's words are only drawn.
-    fn sampling(&self, tokens: f64) -> f64 {
-        if self.facts.kind != ModelKind::Decoder {
-            return 0.0;
-        }
-        let products = 2.0 * self.computing() / FLOPS_PER_THREAD / self.threads as f64;
-        tokens * (products + SAMPLED_TOKEN_SECONDS)
     }
 }
 

@@ -38,12 +38,15 @@ pub(crate) fn evaluations(
                 hint: None,
             });
         };
-        let because = if data == "demo" {
-            "comes with the program"
+        let planned = if data == "demo" {
+            let mut planned = of_task(task.name(), data, "comes with the program");
+            // What the demo model wrote are documents with a separator between them.
+            let documents = toml::Value::String("documents".to_owned());
+            planned.spec.parameters.insert("mode".to_owned(), documents);
+            planned
         } else {
-            "--eval-data"
+            of_task(task.name(), data, "--eval-data")
         };
-        let planned = of_task(task.name(), data, because);
         check(&planned, model)?;
         return Ok(vec![planned]);
     }

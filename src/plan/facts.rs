@@ -158,7 +158,10 @@ fn others(
     let tables = tables(graph);
     let mut named: Vec<KeptTensors> = Vec::new();
     let mut together: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
-    for (name, info) in folder.tensors().filter(|(name, _)| !weights.contains(*name)) {
+    for (name, info) in folder
+        .tensors()
+        .filter(|(name, _)| !weights.contains(*name))
+    {
         let bytes = info.bytes as u64;
         if let Some((_, what)) = tables.iter().find(|(table, _)| table == name) {
             named.push(KeptTensors {
@@ -177,12 +180,16 @@ fn others(
         let entry = together.entry(what).or_default();
         *entry = (entry.0 + 1, entry.1 + bytes);
     }
-    named.extend(together.into_iter().map(|(what, (count, bytes))| KeptTensors {
-        what: what.to_owned(),
-        name: None,
-        count,
-        bytes,
-    }));
+    named.extend(
+        together
+            .into_iter()
+            .map(|(what, (count, bytes))| KeptTensors {
+                what: what.to_owned(),
+                name: None,
+                count,
+                bytes,
+            }),
+    );
     named
 }
 
@@ -204,7 +211,8 @@ fn tables(graph: &Graph) -> Vec<(String, &'static str)> {
             };
             let mut tables = vec![(input.tokens.name.clone(), what)];
             let positions = input.positions.iter().chain(&input.token_types);
-            tables.extend(positions.map(|table| (table.name.clone(), "table of positions or types")));
+            tables
+                .extend(positions.map(|table| (table.name.clone(), "table of positions or types")));
             tables
         }
         Some(StageNode::Patches(input)) => vec![

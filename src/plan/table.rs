@@ -102,7 +102,9 @@ fn header(text: &mut String, plan: &Plan) {
             "calibration  {} for {}: {}{} samples",
             calibration.data,
             calibration.statistics.join(", "),
-            calibration.at_most.map_or_else(String::new, |most| format!("at most {most} of ")),
+            calibration
+                .at_most
+                .map_or_else(String::new, |most| format!("at most {most} of ")),
             calibration.samples
         );
         if calibration.sequence_length > 0 {

@@ -2,8 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod agreeing_checks;
 mod arguments;
+mod class_numbers;
 mod damage;
+mod datasets;
+mod early_checks;
 mod endings;
 mod environment;
 #[path = "../../calib/tests/hub/fake_hub.rs"]
@@ -11,10 +15,12 @@ mod environment;
 mod fake_hub;
 #[path = "../../calib/tests/hub/http.rs"]
 mod http;
+mod incomplete_data;
 mod integer_rows;
 mod messages;
 mod mutations;
 mod outputs;
+mod plans;
 mod recipe_in_force;
 mod tied_heads;
 mod values;

@@ -95,8 +95,8 @@ impl SequenceOptions {
         }
     }
 
-    /// How `text` is cut. A text that shows a separator and a model that knows where a document begins are judged
-    /// by documents unless the recipe says otherwise, and the reader is told.
+    /// How `text` is cut. Where a text shows a separator that is no token of the model, and the model knows where a
+    /// document begins, documents are judged one by one unless the recipe says otherwise; the reader is told.
     fn text_mode(&self, text: &str, tokenizer: &Tokenizer, input: &TaskInput<'_>) -> TextMode {
         let windows = TextMode::Windows {
             stride: self.stride,
@@ -107,16 +107,21 @@ impl SequenceOptions {
                 separator: given.unwrap_or_else(|| "<|endoftext|>".to_owned()),
             };
         }
-        let Some(separator) = separator(text, Some(tokenizer)) else {
+        let Some(found) = separator(text, Some(tokenizer)) else {
             return windows;
         };
+        let separator = found.text;
+        let about = format!("`{}` holds documents between `{separator}`", input.origin);
         let say = |what: &str| {
-            let text = format!(
-                "`{}` holds documents between `{separator}`: {what}",
-                input.origin
-            );
-            input.progress.remark(&Remark::Note(text));
+            let note = Remark::Note(format!("{about}: {what}"));
+            input.progress.remark(&note);
         };
+        if found.is_token {
+            // Documents in a row, as many models are trained on.
+            let detail = format!("{about}, a token of the model: scored as one text in windows");
+            input.progress.remark(&Remark::Detail(detail));
+            return windows;
+        }
         if self.mode.is_some() || self.stride.is_some() {
             say(
                 "scored as one text in windows across them; `mode = \"documents\"` scores each by itself",

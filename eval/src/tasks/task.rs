@@ -70,7 +70,7 @@ impl TaskInput<'_> {
     /// How many of the `available` inputs, called `unit`, are taken; says where they are fewer than asked for.
     ///
     /// # Errors
-    /// There are none.
+    /// There is none at all.
     pub fn taken(&self, available: usize, unit: &str) -> Result<usize, TaskError> {
         if available == 0 {
             return Err(DataError::NoRows {

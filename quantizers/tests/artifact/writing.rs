@@ -1,10 +1,10 @@
 //! The writer: shards, order, names, what a crash leaves, what is refused.
 
 use crate::layers::{config, one_of_each, options, uniform, with_outliers, write};
+use quantizers::formats::marker::MARKER_FILE;
 use quantizers::formats::{
     self, ArtifactReader, ArtifactWriter, Dtype, FormatError, TensorFolder, WriterOptions, verify,
 };
-use quantizers::formats::marker::MARKER_FILE;
 use quantizers::tensor::Encoding;
 use quantizers::{FloatType, Granularity};
 use safetensors::SafeTensors;
@@ -21,7 +21,7 @@ fn content(dir: &Path) -> BTreeMap<String, Vec<u8>> {
             fs_err::read(entry.path()).unwrap(),
         )
     });
-    entries.collect()
+    entries.filter(|(name, _)| name != MARKER_FILE).collect()
 }
 
 #[test]

@@ -58,7 +58,10 @@ impl Subject<'_> {
                 ("program", self.program()),
                 ("weights of both models", weights),
                 ("hidden states", MODELS * hidden),
-                ("activations", 4 * load.length * widest * self.threads as u64),
+                (
+                    "activations",
+                    4 * load.length * widest * self.threads as u64,
+                ),
                 ("logits", logits),
                 ("tokens of the text", ENCODING_BYTES * load.encoded),
                 // What the allocator keeps between blocks of many sizes.
@@ -88,7 +91,8 @@ impl Subject<'_> {
         let each = self.evaluations.iter().map(|planned| {
             let load = self.load(planned);
             let operations = (2 * MODELS * load.tokens) as f64 * self.computing();
-            operations / FLOPS_PER_THREAD / self.threads as f64 + self.sampling(load.sampled as f64)
+            operations / FLOPS_PER_THREAD / self.threads as f64
+                + self.sampling_seconds(load.sampled)
         });
         each.sum()
     }
@@ -115,9 +119,7 @@ impl Subject<'_> {
         let text = extent.map_or(UNKNOWN_TOKENS, |extent| extent.bytes / BYTES_PER_TOKEN);
         let items = extent.and_then(|extent| extent.items);
         let (tokens, length, encoded) = match (self.facts.kind, items) {
-            (ModelKind::Decoder, _) => {
-                (text.min(limit.saturating_mul(length)), length, text)
-            }
+            (ModelKind::Decoder, _) => (text.min(limit.saturating_mul(length)), length, text),
             (kind, Some(items)) => {
                 let items = items as u64;
                 let each = if kind.is_vision() {

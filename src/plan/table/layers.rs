@@ -27,7 +27,12 @@ pub(super) fn grouped(layers: &[PlannedLayer]) -> Vec<Row> {
     let rows = each(layers);
     group(
         &rows,
-        |row| (row.name.as_str(), format!("{:?} {} {}", row.cells, row.bytes, row.original_bytes)),
+        |row| {
+            (
+                row.name.as_str(),
+                format!("{:?} {} {}", row.cells, row.bytes, row.original_bytes),
+            )
+        },
         |name, members| Row {
             name,
             count: members.len(),
@@ -42,7 +47,12 @@ pub(super) fn grouped(layers: &[PlannedLayer]) -> Vec<Row> {
 pub(super) fn grouped_kept(layers: &[KeptLayer]) -> Vec<(String, usize, u64, String)> {
     group(
         layers,
-        |layer| (layer.name.as_str(), format!("{:?} {}", layer.shape, layer.because)),
+        |layer| {
+            (
+                layer.name.as_str(),
+                format!("{:?} {}", layer.shape, layer.because),
+            )
+        },
         |name, members| {
             let [rows, cols] = members[0].shape;
             (
@@ -139,8 +149,18 @@ fn row(layer: &PlannedLayer) -> Row {
 /// Writes the table; the column of counts only where some row stands for several layers.
 pub(super) fn write(text: &mut String, rows: &[Row]) {
     let counted = rows.iter().any(|row| row.count > 1);
-    let name_width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0).max(5);
-    let method_width = rows.iter().map(|row| row.cells[1].len()).max().unwrap_or(0).max(6);
+    let name_width = rows
+        .iter()
+        .map(|row| row.name.len())
+        .max()
+        .unwrap_or(0)
+        .max(5);
+    let method_width = rows
+        .iter()
+        .map(|row| row.cells[1].len())
+        .max()
+        .unwrap_or(0)
+        .max(6);
     let mut line = |name: &str, count: &str, cells: [&str; 5], sizes: [&str; 2]| {
         let [shape, method, bits, scheme, per_weight] = cells;
         let [original, quantized] = sizes;
@@ -214,6 +234,9 @@ mod tests {
             |name, members| (name, members.len()),
         );
         let expected = [("a.0-1.x", 2), ("a.0.y", 1), ("a.1.y", 1)];
-        assert_eq!(found, expected.map(|(name, count)| (name.to_owned(), count)));
+        assert_eq!(
+            found,
+            expected.map(|(name, count)| (name.to_owned(), count))
+        );
     }
 }
