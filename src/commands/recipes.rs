@@ -4,7 +4,7 @@ use crate::Error;
 use crate::args::{EvaluationArgs, QuantizeArgs, RecipeArgs};
 use crate::model::DEMO;
 use crate::plan::{ModelFacts, Plan, PlanError};
-use crate::recipe::{BUILTIN, Origin, Overrides, Recipe, RecipeError, builtin};
+use crate::recipe::{BUILTIN, Origin, Overrides, RECIPE_FILE, Recipe, RecipeError, builtin};
 use quantizers::nearest::nearest;
 use std::path::Path;
 
@@ -16,6 +16,15 @@ pub(super) fn named(name: &str) -> Result<Recipe, Error> {
             .map_err(|error| Error::io(format!("cannot read recipe `{name}`"), error))?;
         return Recipe::parse(&text, Origin::File(path.to_owned()), path.parent())
             .map_err(|source| invalid(name, source));
+    }
+    if path.is_dir() {
+        let message = format!("expected a recipe, found the folder `{name}`");
+        let inside = path.join(RECIPE_FILE);
+        return Err(match inside.is_file() {
+            true => Error::usage(message)
+                .with_hint(format!("name the file in it: `{}`", inside.display())),
+            false => Error::usage(message).with_hint("name a TOML file, or a built-in recipe"),
+        });
     }
     match builtin::find(name) {
         Some(builtin) => builtin.recipe().map_err(|source| invalid(name, source)),

@@ -194,7 +194,9 @@ fn not_fetched(id: &RepoId, error: HubError) -> Error {
             | HubError::OfflineMiss { .. }
     );
     let hint = match &error {
-        HubError::OfflineMiss { .. } => error.hint(),
+        HubError::OfflineMiss { .. } => error
+            .hint()
+            .map(|hint| format!("{hint}; there is no folder of that name here")),
         _ if elsewhere => Some(reference::instead_of_hub(id)),
         _ => error.hint(),
     };

@@ -5,6 +5,7 @@
 mod agreeing_checks;
 mod arguments;
 mod class_numbers;
+mod damage;
 mod datasets;
 mod early_checks;
 mod endings;

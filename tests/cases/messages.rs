@@ -128,7 +128,7 @@ fn weights_under_other_names_come_with_the_way_out() {
     bench.quench(&["plan", "m"]).says(
         4,
         &[
-            "names 3 files, and 1 of them are not there",
+            "names 3 files, and 1 of them is not there",
             "model-00003-of-00003",
             "download",
         ],

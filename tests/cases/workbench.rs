@@ -88,7 +88,10 @@ impl Workbench {
         words: &[S],
         variables: &[(&str, &str)],
     ) -> Ended {
-        let output = Command::new(env!("CARGO_BIN_EXE_quench"))
+        // A long run of mutations keeps its program while others are built.
+        let program = std::env::var_os("QUENCH_UNDER_TEST");
+        let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_quench").into());
+        let output = Command::new(program)
             .current_dir(self.path())
             .args(words)
             .env("HF_HUB_OFFLINE", "1")

@@ -34,7 +34,7 @@ pub enum FormatError {
         others: Vec<String>,
     },
     /// Shards that an index names and that are not there.
-    #[error("`{index}` names {all} files, and {} of them are not there: `{}`", missing.len(), missing.join("`, `"), index = index.display())]
+    #[error("`{index}` names {all} files, and {} of them {} not there: `{}`", missing.len(), if missing.len() == 1 { "is" } else { "are" }, missing.join("`, `"), index = index.display())]
     MissingShards {
         /// The index file.
         index: PathBuf,

@@ -1,6 +1,7 @@
 //! The writer: shards, order, names, what a crash leaves, what is refused.
 
 use crate::layers::{config, one_of_each, options, uniform, with_outliers, write};
+use quantizers::formats::marker::MARKER_FILE;
 use quantizers::formats::{
     self, ArtifactReader, ArtifactWriter, Dtype, FormatError, TensorFolder, WriterOptions, verify,
 };
@@ -20,7 +21,7 @@ fn content(dir: &Path) -> BTreeMap<String, Vec<u8>> {
             fs_err::read(entry.path()).unwrap(),
         )
     });
-    entries.collect()
+    entries.filter(|(name, _)| name != MARKER_FILE).collect()
 }
 
 #[test]
@@ -121,6 +122,7 @@ fn content_names(dir: &Path) -> Vec<String> {
     let files = entries.filter(|entry| entry.path().is_file());
     let mut names: Vec<String> = files
         .map(|entry| entry.file_name().into_string().unwrap())
+        .filter(|name| name != MARKER_FILE)
         .collect();
     names.sort();
     names

@@ -103,7 +103,7 @@ fn missing_weights_and_tensors_come_with_a_hint() {
     let error = TensorFolder::open(dir.path()).unwrap_err();
     assert_eq!(
         error.hint().unwrap(),
-        "found `pytorch_model.bin`: convert it to safetensors first"
+        "found `pytorch_model.bin`: load it once in transformers and `save_pretrained` it, which writes safetensors"
     );
     fs_err::write(dir.path().join(SINGLE_FILE), shard("layers.0.weight")).unwrap();
     let folder = TensorFolder::open(dir.path()).unwrap();
