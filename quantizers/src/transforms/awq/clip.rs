@@ -1,6 +1,6 @@
 //! The clip search: where the grid of each group ends.
 
-use super::product::dot;
+use super::product::sum_of_squares;
 use crate::Granularity;
 use crate::graph::{BlockNode, LinearNode, QkvNode};
 use crate::transforms::edit::BlockEdit;
@@ -102,10 +102,7 @@ fn errors(inputs: &[f32], exact: &[f32], rounded: &[f32], cols: usize, size: usi
         .map(|(group, (exact, rounded))| {
             let first = group * size % cols;
             let difference: Vec<f32> = rounded.iter().zip(exact).map(|(a, b)| a - b).collect();
-            inputs
-                .chunks_exact(cols)
-                .map(|input| f64::from(dot(&input[first..first + size], &difference)).powi(2))
-                .sum()
+            sum_of_squares(inputs, cols, first, &difference)
         })
         .collect()
 }

@@ -1,36 +1,39 @@
 //! Squared error of a layer's outputs, from its inputs and the difference of its weights.
 
-use rayon::prelude::*;
+use crate::linalg::product::{Strided, product};
+use multiversion::multiversion;
 
-/// Partial sums of a dot product, so that the compiler can use whole registers.
+/// Partial sums of a dot product: a whole register of the widest kind.
 const LANES: usize = 16;
 
 /// Mean of the squares of `inputs · differenceᵀ`: `inputs` is `[tokens, cols]`, `difference` `[rows, cols]`.
 pub(super) fn squared_error(inputs: &[f32], difference: &[f32], cols: usize) -> f64 {
     let cols = cols.max(1);
-    let rows: Vec<f64> = difference
-        .par_chunks_exact(cols)
-        .map(|row| {
-            inputs
-                .chunks_exact(cols)
-                .map(|input| f64::from(dot(input, row)).powi(2))
-                .sum()
-        })
-        .collect();
-    let count = rows.len() * (inputs.len() / cols);
-    rows.iter().sum::<f64>() / count.max(1) as f64
+    let difference = Strided::row_major(difference, cols);
+    let outputs = product(Strided::row_major(inputs, cols), difference.transposed());
+    let squares = outputs
+        .chunks(difference.rows().max(1))
+        .map(|token| -> f64 { token.iter().map(|output| f64::from(*output).powi(2)).sum() });
+    squares.sum::<f64>() / outputs.len().max(1) as f64
 }
 
-/// `a · b`, in the same order whatever the number of threads.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0_f32; LANES];
-    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest = a_chunks.remainder().iter().zip(b_chunks.remainder());
-    let tail: f32 = rest.map(|(x, y)| x * y).sum();
-    for (x, y) in a_chunks.zip(b_chunks) {
-        for lane in 0..LANES {
-            sums[lane] += x[lane] * y[lane];
+/// Sum over the rows of `inputs`, `[tokens, cols]`, of the squared product of `difference` and the columns
+/// from `first` on; in the same order whatever the instructions and the number of threads.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512bw+avx512vl", "x86_64+avx2"))]
+pub(super) fn sum_of_squares(inputs: &[f32], cols: usize, first: usize, difference: &[f32]) -> f64 {
+    let (whole, rest) = difference.as_chunks::<LANES>();
+    let mut total = 0.0;
+    for input in inputs.chunks_exact(cols) {
+        let (input, input_rest) = input[first..first + difference.len()].as_chunks::<LANES>();
+        let mut sums = [0.0_f32; LANES];
+        for (x, y) in input.iter().zip(whole) {
+            for lane in 0..LANES {
+                sums[lane] += x[lane] * y[lane];
+            }
         }
+        let tail: f32 = input_rest.iter().zip(rest).map(|(x, y)| x * y).sum();
+        let dot = f64::from(sums.iter().sum::<f32>() + tail);
+        total += dot * dot;
     }
-    sums.iter().sum::<f32>() + tail
+    total
 }
