@@ -4,7 +4,7 @@ use crate::Hidden;
 use crate::data::{Content, DataError, ImageSet, Remark};
 use crate::image_processor::ImageProcessor;
 use crate::sampling::{Selection, TextMode, beginning, select, text_sequences};
-use crate::separator::{Separator, separator};
+use crate::separator::separator;
 use crate::tokenizer::Tokenizer;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -144,10 +144,7 @@ fn drawn(
                 .ok_or_else(|| needs("images: the model folder has no `tokenizer.json`"))?;
             let length = draw.sequence_length;
             if matches!(draw.mode, TextMode::Windows { .. })
-                && let Some(Separator {
-                    text: separator,
-                    is_token: false,
-                }) = separator(text, Some(tokenizer))
+                && let Some(separator) = separator(text, Some(tokenizer))
             {
                 remarks.push(Remark::Note(format!(
                     "`{origin}` holds documents between `{separator}` and is cut in windows across them: `mode = \"documents\"` in `[calibration]` keeps them apart"

@@ -7,19 +7,9 @@ const KNOWN: [&str; 3] = ["<|endoftext|>", "<|end_of_text|>", "</s>"];
 /// Tokens that end a turn of a conversation, and so stand inside of documents.
 const TURNS: [&str; 4] = ["<|im_end|>", "<|im_start|>", "<|eot_id|>", "<end_of_turn>"];
 
-/// What stands between the documents of a text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Separator {
-    /// As the text has it.
-    pub text: String,
-    /// It is one token of the tokenizer: a model may have seen documents in a row with it between them. Otherwise it
-    /// is torn into pieces of text that no document holds.
-    pub is_token: bool,
-}
-
 /// The separator between the documents of `text`: the first of the tokenizer's end and begin of sequence and of the
 /// well known ones that stands in it; nothing for a text of one piece.
-pub fn separator(text: &str, tokenizer: Option<&Tokenizer>) -> Option<Separator> {
+pub fn separator(text: &str, tokenizer: Option<&Tokenizer>) -> Option<String> {
     let named = tokenizer.into_iter().flat_map(|tokenizer| {
         let ends = tokenizer.ends().iter().copied();
         let ids = ends.chain(tokenizer.begin());
@@ -29,14 +19,10 @@ pub fn separator(text: &str, tokenizer: Option<&Tokenizer>) -> Option<Separator>
     let is_mark = |token: &String| {
         token.len() > 2 && token.starts_with(['<', '[']) && !TURNS.contains(&token.as_str())
     };
-    let found = named
+    named
         .filter(is_mark)
         .chain(KNOWN.map(str::to_owned))
-        .find(|separator| text.contains(separator.as_str()))?;
-    Some(Separator {
-        is_token: tokenizer.is_some_and(|tokenizer| tokenizer.has_token(&found)),
-        text: found,
-    })
+        .find(|separator| text.contains(separator.as_str()))
 }
 
 #[cfg(test)]
@@ -45,7 +31,7 @@ mod tests {
 
     #[test]
     fn known_separators_are_found_and_plain_text_has_none() {
-        let found = |text: &str| separator(text, None).map(|found| found.text);
+        let found = |text: &str| separator(text, None);
         let text = "a story\n<|endoftext|>\nanother";
         assert_eq!(found(text).as_deref(), Some("<|endoftext|>"));
         assert_eq!(found("one</s>two").as_deref(), Some("</s>"));

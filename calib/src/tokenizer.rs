@@ -141,11 +141,6 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
-    /// Whether `text` is one token.
-    pub fn has_token(&self, text: &str) -> bool {
-        self.inner.token_to_id(text).is_some()
-    }
-
     /// Whether some token has an id from `rows` up.
     pub fn reaches(&self, rows: usize) -> bool {
         self.inner

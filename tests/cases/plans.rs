@@ -261,11 +261,15 @@ fn documents_are_scored_as_such_and_the_reader_is_told() {
         !asked["warnings"].to_string().contains("holds documents"),
         "{asked:#}"
     );
-    // A separator that is a token of the model stands between documents as in its training.
-    bench.write("stream.txt", parts.join("<|endoftext|>"));
-    let stream = bench.quench(&["eval", "m", "--eval-data", "stream.txt", "--json", "-v"]);
-    stream.says(0, &["a token of the model: scored as one text in windows"]);
-    assert_eq!(stream.json()["warnings"].as_array().map(Vec::len), Some(0));
+    // Documents of which most would be cut away are one text all the same.
+    bench.write("long.txt", format!("{}</s>", text.repeat(3)));
+    let long = bench.quench(&["eval", "m", "--eval-data", "long.txt", "--json", "-q"]);
+    let told = long.json()["warnings"].to_string();
+    assert!(
+        told.contains("most of them are longer than a sequence"),
+        "{told}"
+    );
+    assert!(long.json()["scores"][0]["samples"].as_u64() > Some(10));
     // Text that is calibrated on is cut as the recipe says, and the reader is told.
     let words = [
         "quantize",

@@ -6,7 +6,7 @@ use crate::error::TaskError;
 use calib::data::{Content, DataError, Remark, Table, Texts};
 use calib::inputs::check_tokens;
 use calib::model::Model;
-use calib::sampling::{TextMode, text_sequences};
+use calib::sampling::{TextMode, split_documents, text_sequences};
 use calib::separator::separator;
 use calib::tokenizer::Tokenizer;
 use serde::Deserialize;
@@ -16,6 +16,8 @@ const LENGTH: usize = 2048;
 /// Bytes of a text that are tried before any work, and for each token of a sequence.
 const TRIED_BYTES: usize = 1 << 16;
 const TRIED_BYTES_PER_TOKEN: usize = 16;
+/// Bytes of text a token stands for, where it only has to be known roughly.
+const BYTES_PER_TOKEN: usize = 3;
 
 /// Token sequences and, for each, the first position whose token is scored.
 pub(super) struct Sequences {
@@ -95,9 +97,16 @@ impl SequenceOptions {
         }
     }
 
-    /// How `text` is cut. Where a text shows a separator that is no token of the model, and the model knows where a
-    /// document begins, documents are judged one by one unless the recipe says otherwise; the reader is told.
-    fn text_mode(&self, text: &str, tokenizer: &Tokenizer, input: &TaskInput<'_>) -> TextMode {
+    /// How `text` is cut. A text that shows a separator is judged document by document unless the recipe says
+    /// otherwise, the model does not know where a document begins, or most of the text would be cut away; the reader
+    /// is told.
+    fn text_mode(
+        &self,
+        text: &str,
+        length: usize,
+        tokenizer: &Tokenizer,
+        input: &TaskInput<'_>,
+    ) -> TextMode {
         let windows = TextMode::Windows {
             stride: self.stride,
         };
@@ -107,37 +116,36 @@ impl SequenceOptions {
                 separator: given.unwrap_or_else(|| "<|endoftext|>".to_owned()),
             };
         }
-        let Some(found) = separator(text, Some(tokenizer)) else {
+        let Some(separator) = separator(text, Some(tokenizer)) else {
             return windows;
         };
-        let separator = found.text;
-        let about = format!("`{}` holds documents between `{separator}`", input.origin);
-        let say = |what: &str| {
-            let note = Remark::Note(format!("{about}: {what}"));
-            input.progress.remark(&note);
+        let kept: usize = split_documents(text, &separator)
+            .map(|document| document.len().min(BYTES_PER_TOKEN * length))
+            .sum();
+        let why_not = if self.mode.is_some() || self.stride.is_some() {
+            Some("as the recipe says")
+        } else if tokenizer.begin().is_none() {
+            Some("because the tokenizer names no begin-of-sequence token")
+        } else if 2 * kept < text.len() {
+            Some("because most of them are longer than a sequence")
+        } else {
+            None
         };
-        if found.is_token {
-            // Documents in a row, as many models are trained on.
-            let detail = format!("{about}, a token of the model: scored as one text in windows");
-            input.progress.remark(&Remark::Detail(detail));
-            return windows;
+        let how = match why_not {
+            Some(reason) => format!(
+                "scored as one text in windows across them, {reason}; `mode = \"documents\"` scores each by itself"
+            ),
+            None => "each is scored by itself, after a begin-of-sequence token; `mode = \"windows\"` scores one text"
+                .to_owned(),
+        };
+        input.progress.remark(&Remark::Note(format!(
+            "`{}` holds documents between `{separator}`: {how}",
+            input.origin
+        )));
+        match why_not {
+            Some(_) => windows,
+            None => TextMode::Documents { separator },
         }
-        if self.mode.is_some() || self.stride.is_some() {
-            say(
-                "scored as one text in windows across them; `mode = \"documents\"` scores each by itself",
-            );
-            return windows;
-        }
-        if tokenizer.begin().is_none() {
-            say(
-                "scored as one text in windows, because the tokenizer names no begin-of-sequence token",
-            );
-            return windows;
-        }
-        say(
-            "each is scored by itself, after a begin-of-sequence token; `mode = \"windows\"` scores one text",
-        );
-        TextMode::Documents { separator }
     }
 
     /// Tokens of one sequence at most.
@@ -234,7 +242,7 @@ fn token_ids(
         })
     };
     let sequences = |text: &str, tokenizer: &Tokenizer| {
-        let mode = options.text_mode(text, tokenizer, input);
+        let mode = options.text_mode(text, length, tokenizer, input);
         text_sequences(text, &mode, length, tokenizer, input.origin)
     };
     match input.content {
