@@ -19,7 +19,7 @@ static SAID: AtomicBool = AtomicBool::new(false);
 /// The folder, which exists and can be written unless no folder can; says once in a note where that is not
 /// the one asked for.
 pub(crate) fn folder(progress: &Progress) -> &'static Path {
-    let found = FOUND.get_or_init(|| usable(wanted(), std::env::temp_dir()));
+    let found = FOUND.get_or_init(|| usable(wanted(), &std::env::temp_dir()));
     if let Some(note) = &found.note
         && !SAID.swap(true, Ordering::Relaxed)
     {
@@ -42,7 +42,7 @@ fn wanted() -> PathBuf {
 }
 
 /// `wanted` where it can be written, else a folder of `temporary`.
-fn usable(wanted: PathBuf, temporary: PathBuf) -> Found {
+fn usable(wanted: PathBuf, temporary: &Path) -> Found {
     let Err(error) = can_be_written(&wanted) else {
         return Found {
             folder: wanted,
@@ -82,11 +82,11 @@ mod tests {
     #[test]
     fn a_cache_that_cannot_be_written_gives_way_to_a_temporary_folder_and_says_so() {
         let here = tempfile::tempdir().unwrap();
-        let good = usable(here.path().join("a/b"), here.path().join("t"));
+        let good = usable(here.path().join("a/b"), &here.path().join("t"));
         assert!(good.note.is_none() && good.folder == here.path().join("a/b"));
         let file = here.path().join("file");
         fs_err::write(&file, "x").unwrap();
-        let other = usable(file.join("statistics"), here.path().join("t"));
+        let other = usable(file.join("statistics"), &here.path().join("t"));
         assert_eq!(other.folder, here.path().join("t/quench/statistics"));
         let note = other.note.unwrap();
         assert!(

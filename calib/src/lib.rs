@@ -20,6 +20,7 @@ pub mod running;
 pub mod key_value_cache;
 pub mod model_sampler;
 pub mod synthetic;
+pub mod foreign_code;
 pub mod hub;
 pub mod json_file;
 pub mod data;

@@ -7,6 +7,7 @@ mod vocabulary;
 pub use error::TokenizerError;
 pub use vocabulary::Vocabulary;
 
+use crate::foreign_code::guarded;
 use crate::json_file::{self, JsonFileError};
 use quantizers::formats::is_lfs_pointer;
 use serde_json::Value;
@@ -98,11 +99,12 @@ impl Tokenizer {
         if is_lfs_pointer(&bytes) {
             return Err(error(Box::new(JsonFileError::LfsPointer)));
         }
-        let mut inner =
-            tokenizers::Tokenizer::from_bytes(&bytes).map_err(|_| TokenizerError::Unknown {
+        let Ok(Ok(mut inner)) = guarded(|| tokenizers::Tokenizer::from_bytes(&bytes)) else {
+            return Err(TokenizerError::Unknown {
                 path: path.to_owned(),
                 found: parts::explain(&bytes),
-            })?;
+            });
+        };
         // Settings left in the file by whoever saved it; callers say what they want instead.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(error)?;
@@ -190,14 +192,14 @@ impl Tokenizer {
     /// # Errors
     /// The decoder refuses them.
     pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {
-        self.inner
-            .decode(ids, true)
+        guarded(|| self.inner.decode(ids, true))
+            .unwrap_or_else(|message| Err(message.into()))
             .map_err(|source| self.refused("decode", source))
     }
 
     fn plain(&self, text: &str) -> Result<Encoding, TokenizerError> {
-        self.inner
-            .encode_fast(text, false)
+        guarded(|| self.inner.encode_fast(text, false))
+            .unwrap_or_else(|message| Err(message.into()))
             .map_err(|source| self.refused("encode", source))
     }
 

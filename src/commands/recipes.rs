@@ -20,11 +20,12 @@ pub(super) fn named(name: &str) -> Result<Recipe, Error> {
     if path.is_dir() {
         let message = format!("expected a recipe, found the folder `{name}`");
         let inside = path.join(RECIPE_FILE);
-        return Err(match inside.is_file() {
-            true => Error::usage(message)
-                .with_hint(format!("name the file in it: `{}`", inside.display())),
-            false => Error::usage(message).with_hint("name a TOML file, or a built-in recipe"),
-        });
+        let hint = if inside.is_file() {
+            format!("name the file in it: `{}`", inside.display())
+        } else {
+            "name a TOML file, or a built-in recipe".to_owned()
+        };
+        return Err(Error::usage(message).with_hint(hint));
     }
     match builtin::find(name) {
         Some(builtin) => builtin.recipe().map_err(|source| invalid(name, source)),

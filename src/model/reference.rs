@@ -73,8 +73,9 @@ fn looks_like_a_path(text: &str) -> bool {
     text.starts_with(['.', '/', '~', '\\'])
         || text.ends_with('/')
         || text.contains('\\')
-        || text.ends_with(".safetensors")
-        || text.ends_with(".json")
+        || Path::new(text)
+            .extension()
+            .is_some_and(|ending| ending == "safetensors" || ending == "json")
 }
 
 /// A file inside a model folder, or one of another kind.

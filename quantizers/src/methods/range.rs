@@ -38,14 +38,13 @@ pub(super) fn require_scales(
         granularity => Some(at / granularity.groups_per_row(weight.cols()).max(1)),
     };
     let values = row.map_or(weight.data(), |row| weight.row(row));
-    let value =
-        values
-            .iter()
-            .copied()
-            .fold(0.0_f32, |most, value| match value.abs() > most.abs() {
-                true => value,
-                false => most,
-            });
+    let value = values.iter().copied().fold(0.0_f32, |most, value| {
+        if value.abs() > most.abs() {
+            value
+        } else {
+            most
+        }
+    });
     Err(QuantizeError::ScaleRange {
         row: row.unwrap_or(0),
         value,
