@@ -165,7 +165,7 @@ fn an_unknown_type_gets_the_list_of_known_ones() {
     };
     assert_eq!(
         error.hint().unwrap(),
-        "`quench list architectures` shows what can be opened"
+        "`quench list architectures` says what each of them is; other models cannot be opened"
     );
 }
 

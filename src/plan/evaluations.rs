@@ -38,7 +38,7 @@ pub(crate) fn evaluations(
                 hint: None,
             });
         };
-        let planned = if data == "demo" {
+        let planned = if data == "demo" && model.kind == ModelKind::Decoder {
             let mut planned = of_task(task.name(), data, "comes with the program");
             // What the demo model wrote are documents with a separator between them.
             let documents = toml::Value::String("documents".to_owned());
