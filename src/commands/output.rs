@@ -4,7 +4,6 @@
 use crate::Error;
 use calib::data::DataSpec;
 use quantizers::formats::marker::{self, MARKER_FILE, foreign_model_file, is_marked};
-use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
 /// What may be replaced.
@@ -206,22 +205,22 @@ fn real(path: &Path) -> PathBuf {
 
 /// Whether two paths name one file or folder.
 fn is_same(one: &Path, other: &Path) -> bool {
-    let identity = |path: &Path| fs_err::metadata(path).ok().map(|found| identity(&found));
     match (identity(one), identity(other)) {
-        (Some(one), Some(other)) if one.is_some() => one == other,
+        (Some(one), Some(other)) => one == other,
         _ => one == other,
     }
 }
 
-/// Device and number of a file; nothing where the system has none.
+/// Device and number of a file; nothing where there is no such file, or the system has no such numbers.
 #[cfg(unix)]
-fn identity(found: &Metadata) -> Option<(u64, u64)> {
+fn identity(path: &Path) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
+    let found = fs_err::metadata(path).ok()?;
     Some((found.dev(), found.ino()))
 }
 
 #[cfg(not(unix))]
-fn identity(_found: &Metadata) -> Option<(u64, u64)> {
+fn identity(_path: &Path) -> Option<(u64, u64)> {
     None
 }
 

@@ -8,6 +8,7 @@ use calib::data::DataSpec;
 use calib::sampling::{Selection, TextMode};
 use eval::gate::Gate;
 use quantizers::nonlinear::Nonlinearity;
+use std::fmt::Write as _;
 use std::path::Path;
 use toml::{Table, Value};
 
@@ -58,7 +59,7 @@ impl Recipe {
         let mut text = root.to_string();
         // A bound on the unusual side has no place in `[gate]`.
         for gate in others {
-            text.push_str(&format!("# --gate \"{gate}\"\n"));
+            let _ = writeln!(text, "# --gate \"{gate}\"");
         }
         text
     }

@@ -77,7 +77,7 @@ pub(crate) fn mutated(content: &[u8], dice: &mut Dice) -> Vec<u8> {
                 bytes.splice(from..to, word.bytes());
             }
             _ => {
-                let noise: Vec<u8> = (0..1 + dice.below(4))
+                let noise: Vec<u8> = (0..=dice.below(4))
                     .map(|_| u8::try_from(dice.below(256)).unwrap())
                     .collect();
                 bytes.splice(at..at, noise);

@@ -244,6 +244,7 @@ fn of_an_image() {
     of_file(&bench, "images/LABEL_3/a.jpg", None, words);
 }
 
+#[expect(clippy::too_many_lines, reason = "most of them are the words")]
 #[test]
 fn of_the_argument_list() {
     const COMMANDS: [&str; 8] = [

@@ -87,7 +87,9 @@ fn the_recipe_in_the_artifact_is_the_one_that_is_hashed_and_makes_the_same_again
     let report = fs_err::read_to_string(bench.at("one/report.json")).unwrap();
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     let digest = Sha256::digest(text.as_bytes());
-    let hash: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = digest
+        .iter()
+        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     assert_eq!(report["recipe"]["sha256"], hash.as_str());
     assert!(text.contains("bits = 4"), "{text}");
 

@@ -98,17 +98,15 @@ fn with_variables(text: &str, lookup: Lookup<'_>) -> String {
     while let Some(at) = rest.find('$') {
         out.push_str(&rest[..at]);
         let after = &rest[at + 1..];
-        let (name, length) = match after
-            .strip_prefix('{')
-            .and_then(|inner| inner.split_once('}'))
+        let braced = after.strip_prefix('{');
+        let (name, length) = if let Some((name, _)) = braced.and_then(|inner| inner.split_once('}'))
         {
-            Some((name, _)) => (name, name.len() + 2),
-            None => {
-                let end = after
-                    .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                    .unwrap_or(after.len());
-                (&after[..end], end)
-            }
+            (name, name.len() + 2)
+        } else {
+            let end = after
+                .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                .unwrap_or(after.len());
+            (&after[..end], end)
         };
         match lookup(name).filter(|_| !name.is_empty()) {
             Some(value) => out.push_str(&value),
