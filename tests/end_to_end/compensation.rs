@@ -1,5 +1,7 @@
 //! Uniform grids whose errors are made up for or moved (GPTQ, AWQ) on real decoders, against independent runs
 //! in Python at the same true size.
+//!
+//! Not every row is reached yet, so these are run by hand: `-- --ignored --nocapture against_the_reference`.
 
 #![expect(clippy::print_stdout, reason = "figures for a reader of the test log")]
 
@@ -27,6 +29,7 @@ const AWQ: Method = Method {
 /// No row of the reference is better in perplexity or in divergence.
 fn against_reference(decoder: &Decoder, method: &Method, samples: usize, sizes: &[(u8, &str)]) {
     let home = tempfile::tempdir().unwrap();
+    let mut missed = Vec::new();
     for &(bits, groups) in sizes {
         let shared = match groups {
             "g32" => "group_size = 32\ngroup_size_fallback = 'shorter_last_group'\n",
@@ -40,10 +43,17 @@ fn against_reference(decoder: &Decoder, method: &Method, samples: usize, sizes: 
         let row = format!("{}-int{bits}-{groups}", method.row);
         let expected = reference(decoder, &row);
         println!("{} {row}: {expected:?}, found {found:?}", decoder.name);
-        assert!(found.bits <= expected.bits * 1.002, "{row}");
-        assert!(found.perplexity <= expected.perplexity, "{row}");
-        assert!(found.divergence <= expected.divergence, "{row}");
+        for (figure, found, most) in [
+            ("bits", found.bits, expected.bits * 1.002),
+            ("perplexity", found.perplexity, expected.perplexity),
+            ("divergence", found.divergence, expected.divergence),
+        ] {
+            if found > most {
+                missed.push(format!("{row}: {figure} {found}, expected at most {most}"));
+            }
+        }
     }
+    assert!(missed.is_empty(), "{missed:#?}");
 }
 
 const COMPENSATED: &[(u8, &str)] = &[
@@ -57,24 +67,24 @@ const MOVED: &[(u8, &str)] = &[(4, "g32"), (3, "g32")];
 
 #[test]
 #[ignore = "needs QUENCH_ASSETS"]
-fn gptq_on_wiki_llama_is_no_worse_than_the_reference() {
+fn gptq_on_wiki_llama_against_the_reference_for_the_eye() {
     against_reference(&WIKI, &GPTQ, 128, COMPENSATED);
 }
 
 #[test]
 #[ignore = "needs QUENCH_ASSETS"]
-fn gptq_on_stories_is_no_worse_than_the_reference() {
+fn gptq_on_stories_against_the_reference_for_the_eye() {
     against_reference(&STORIES, &GPTQ, 64, COMPENSATED);
 }
 
 #[test]
 #[ignore = "needs QUENCH_ASSETS"]
-fn awq_on_wiki_llama_is_no_worse_than_the_reference() {
+fn awq_on_wiki_llama_against_the_reference_for_the_eye() {
     against_reference(&WIKI, &AWQ, 64, MOVED);
 }
 
 #[test]
 #[ignore = "needs QUENCH_ASSETS"]
-fn awq_on_stories_is_no_worse_than_the_reference() {
+fn awq_on_stories_against_the_reference_for_the_eye() {
     against_reference(&STORIES, &AWQ, 16, MOVED);
 }

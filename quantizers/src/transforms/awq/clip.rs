@@ -47,16 +47,18 @@ pub(super) fn search(
     let mut weight = LayerWeight::read(layer, edit, runner)?;
     let exact = weight.values.clone();
     let mut best = exact.clone();
-    let mut least = vec![f64::INFINITY; exact.len() / size];
+    let cols = layer.cols;
+    let mut least = vec![f64::INFINITY; exact.len() / cols.max(1) * cols.div_ceil(size)];
     for step in 0..TRIED {
         let share = 1.0 - f32::from(step) / f32::from(STEPS);
-        weight.values = clamped(&exact, size, share);
+        weight.values = clamped(&exact, cols, size, share);
         let rounded = runner.quantize(&layer.name, weight.matrix(layer)?)?;
-        let errors = errors(&inputs, &exact, &rounded, layer.cols, size);
-        let groups = best.chunks_exact_mut(size).zip(least.iter_mut());
-        for ((group, least), (error, tried)) in
-            groups.zip(errors.iter().zip(weight.values.chunks_exact(size)))
-        {
+        let errors = errors(&inputs, &exact, &rounded, cols, size);
+        let rows = best.chunks_exact_mut(cols);
+        let groups = rows.flat_map(|row| row.chunks_mut(size)).zip(&mut least);
+        let tried = weight.values.chunks_exact(cols);
+        let tried = tried.flat_map(|row| row.chunks(size));
+        for ((group, least), (error, tried)) in groups.zip(errors.iter().zip(tried)) {
             if *error < *least {
                 *least = *error;
                 group.copy_from_slice(tried);
@@ -70,10 +72,11 @@ pub(super) fn search(
     Ok(())
 }
 
-/// Every group clamped to `share` of its largest magnitude.
-fn clamped(values: &[f32], size: usize, share: f32) -> Vec<f32> {
+/// Every group clamped to `share` of its largest magnitude; the last group of a row may be shorter.
+fn clamped(values: &[f32], cols: usize, size: usize, share: f32) -> Vec<f32> {
     let mut clamped = values.to_vec();
-    for group in clamped.chunks_exact_mut(size) {
+    let rows = clamped.chunks_exact_mut(cols);
+    for group in rows.flat_map(|row| row.chunks_mut(size)) {
         let most = group
             .iter()
             .fold(0.0_f32, |most, value| most.max(value.abs()))
@@ -95,14 +98,16 @@ fn sampled(inputs: &[f32], cols: usize) -> Vec<f32> {
 
 /// Squared error of each group's share of its output, over all tokens.
 fn errors(inputs: &[f32], exact: &[f32], rounded: &[f32], cols: usize, size: usize) -> Vec<f64> {
-    exact
-        .par_chunks_exact(size)
-        .zip(rounded.par_chunks_exact(size))
-        .enumerate()
-        .map(|(group, (exact, rounded))| {
-            let first = group * size % cols;
-            let difference: Vec<f32> = rounded.iter().zip(exact).map(|(a, b)| a - b).collect();
-            sum_of_squares(inputs, cols, first, &difference)
-        })
-        .collect()
+    let of_row = |(exact, rounded): (&[f32], &[f32])| -> Vec<f64> {
+        let difference: Vec<f32> = rounded.iter().zip(exact).map(|(a, b)| a - b).collect();
+        let groups = difference.chunks(size).enumerate();
+        groups
+            .map(|(group, difference)| sum_of_squares(inputs, cols, group * size, difference))
+            .collect()
+    };
+    let rows = exact
+        .par_chunks_exact(cols)
+        .zip(rounded.par_chunks_exact(cols));
+    let errors: Vec<Vec<f64>> = rows.map(of_row).collect();
+    errors.concat()
 }
