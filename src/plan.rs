@@ -21,7 +21,7 @@ pub(crate) mod tests;
 
 pub use error::PlanError;
 pub use estimate::Estimate;
-pub(crate) use estimate::RESIDENT_BYTES;
+pub(crate) use estimate::{RESIDENT_BYTES, SYNTHETIC_SAMPLES, SYNTHETIC_TOKENS};
 pub use eval::kind::ModelKind;
 pub(crate) use evaluations::{check_gates, evaluations};
 pub(crate) use facts::float_type;

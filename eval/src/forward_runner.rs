@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// Hidden states of one group of batches, per model.
-const HIDDEN_BYTES: usize = 256 << 20;
+pub const HIDDEN_BYTES: usize = 256 << 20;
 /// Sentences of equal length run together.
 const SENTENCES: usize = 16;
 /// Images run together.

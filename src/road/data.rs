@@ -1,7 +1,7 @@
 //! Data for calibration and evaluation, from wherever its name points.
 
 use crate::Error;
-use crate::plan::PlannedCalibration;
+use crate::plan::{PlannedCalibration, SYNTHETIC_TOKENS};
 use crate::progress::Progress;
 use calib::data::{self, Content, DataError, DataSpec, NoSampler, Request, Sampler};
 use calib::hub::FetchOptions;
@@ -11,11 +11,6 @@ use calib::tokenizer::Tokenizer;
 use calib::{Forward, Model};
 use eval::subject::InputFiles;
 use std::path::Path;
-
-/// Sequences sampled for an evaluation on synthetic data.
-pub(super) const SYNTHETIC_SAMPLES: usize = 64;
-/// Longest of them: sampling costs one forward pass per token.
-const SYNTHETIC_TOKENS: usize = 128;
 
 /// What sources that make their own data are asked for.
 pub(super) struct Wanted {

@@ -1,12 +1,12 @@
 //! Everything an evaluation will need, opened and tried before the first weight is touched: input files of the model,
-//! data, columns, labels, tokens; and the data a quantization is calibrated on.
+//! data, columns, labels, tokens. What a quantization is calibrated on is read whole right after, and only once.
 
 use super::data;
 use super::watch::{Watch, failed};
 use crate::Error;
 use crate::machine::Machine;
 use crate::model::OpenModel;
-use crate::plan::{PlannedCalibration, PlannedEvaluation, QuantizeRequest, SYNTHETIC};
+use crate::plan::{PlannedEvaluation, QuantizeRequest, SYNTHETIC};
 use crate::progress::Progress;
 use calib::Forward;
 use calib::data::Content;
@@ -14,27 +14,19 @@ use calib::hub::FetchOptions;
 use eval::subject::Subject;
 use eval::tasks::{self, TASKS};
 
-/// Tries the calibration data and the evaluations of `request`.
+/// Tries the evaluations of `request`.
 ///
 /// # Errors
 /// What would keep the road from its end, as far as that is known before the model is run.
 pub(super) fn check_request(
     model: &OpenModel,
-    forward: &Forward<'_>,
     request: &QuantizeRequest,
     progress: &Progress,
 ) -> Result<(), Error> {
-    let plan = &request.plan;
-    // What the model makes itself takes the model.
-    let from_files = |planned: &&PlannedCalibration| planned.data != SYNTHETIC;
-    if let Some(planned) = plan.calibration.as_ref().filter(from_files) {
-        let place = (model.name.as_str(), model.folder.as_path());
-        data::for_calibration(place, forward, planned, plan.seed, &request.fetch, progress)?;
-    }
     if !request.evaluate {
         return Ok(());
     }
-    let (evaluations, machine) = (&plan.evaluations, &request.machine);
+    let (evaluations, machine) = (&request.plan.evaluations, &request.machine);
     check(model, evaluations, machine, &request.fetch, progress)
 }
 

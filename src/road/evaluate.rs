@@ -5,7 +5,9 @@ use super::{Clock, data, early, report};
 use crate::Error;
 use crate::machine::Machine;
 use crate::model::OpenModel;
-use crate::plan::{EvaluateRequest, PlannedEvaluation, QuantizeRequest, RESIDENT_BYTES};
+use crate::plan::{
+    EvaluateRequest, PlannedEvaluation, QuantizeRequest, RESIDENT_BYTES, SYNTHETIC_SAMPLES,
+};
 use crate::progress::Progress;
 use calib::Forward;
 use calib::hub::FetchOptions;
@@ -129,7 +131,7 @@ impl Run<'_> {
             let content = data::load(
                 &spec.data,
                 &data::Wanted {
-                    samples: spec.limit.unwrap_or(data::SYNTHETIC_SAMPLES),
+                    samples: spec.limit.unwrap_or(SYNTHETIC_SAMPLES),
                     sequence_length: configured
                         .sequence_length()
                         .unwrap_or_else(|| data::synthetic_length(model.model.as_ref())),

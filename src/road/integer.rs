@@ -29,7 +29,7 @@ pub(super) fn run(
     let device = request.machine.device.open()?;
     let forward = Forward::new(model.model.as_ref(), model.weights(), device);
     clock.stage("check", || {
-        early::check_request(model, &forward, request, progress)?;
+        early::check_request(model, request, progress)?;
         model.check_values(progress)
     })?;
     let activations = clock.stage("calibrate", || {

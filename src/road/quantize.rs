@@ -29,7 +29,7 @@ pub fn run(
     let forward = Forward::new(model.model.as_ref(), model.weights(), device);
 
     clock.stage("check", || {
-        early::check_request(model, &forward, request, progress)?;
+        early::check_request(model, request, progress)?;
         model.check_values(progress)
     })?;
     let calibration = plan.calibration.as_ref().map(|planned| {

@@ -14,11 +14,14 @@ mod table_texts;
 mod task;
 
 pub use crate::error::{Side, TaskError};
+pub use crate::forward_runner::HIDDEN_BYTES;
 pub use crate::runner::Progress;
 pub use classification::Classification;
 pub use image_classification::ImageClassification;
+pub use next_token::LOGIT_BYTES;
 pub use perplexity::Perplexity;
 pub use sentence_similarity::SentenceSimilarity;
+pub use sequences::{BYTES_PER_TOKEN, LENGTH};
 pub use spec::{TaskSpec, find};
 pub use task::{ConfiguredTask, Task, TaskInput, options};
 

@@ -16,7 +16,7 @@ use calib::{Forward, Hidden, NoTap, Stage};
 use rayon::prelude::*;
 
 /// Logits one thread holds at a time, both models together.
-const LOGIT_BYTES: usize = 64 << 20;
+pub const LOGIT_BYTES: usize = 64 << 20;
 /// Vocabulary assumed where the model does not tell.
 const VOCABULARY: usize = 1 << 17;
 

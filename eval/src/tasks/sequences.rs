@@ -12,12 +12,12 @@ use calib::tokenizer::Tokenizer;
 use serde::Deserialize;
 
 /// Window length where neither recipe nor model gives one, and the longest default.
-const LENGTH: usize = 2048;
+pub const LENGTH: usize = 2048;
 /// Bytes of a text that are tried before any work, and for each token of a sequence.
 const TRIED_BYTES: usize = 1 << 16;
 const TRIED_BYTES_PER_TOKEN: usize = 16;
 /// Bytes of text a token stands for, where it only has to be known roughly.
-const BYTES_PER_TOKEN: usize = 3;
+pub const BYTES_PER_TOKEN: usize = 3;
 
 /// Token sequences and, for each, the first position whose token is scored.
 pub(super) struct Sequences {

@@ -1,21 +1,14 @@
 //! Predicted memory and time of the evaluations.
 
-use super::{FLOPS_PER_THREAD, Phase, RESIDENT_BYTES, SYNTHETIC, Subject};
+use super::{
+    FLOPS_PER_THREAD, Phase, RESIDENT_BYTES, SYNTHETIC, SYNTHETIC_SAMPLES, SYNTHETIC_TOKENS,
+    Subject,
+};
 use crate::plan::{ModelKind, PlannedEvaluation, data};
-use eval::tasks::TASKS;
+use eval::tasks::{BYTES_PER_TOKEN, HIDDEN_BYTES, LENGTH, LOGIT_BYTES, TASKS};
 
-/// Logits an evaluating thread holds at most.
-const LOGIT_BYTES: u64 = 64 << 20;
-/// Hidden states of one group of inputs at most, of one model.
-const HIDDEN_BYTES: u64 = 256 << 20;
-/// Bytes of text a token stands for.
-const BYTES_PER_TOKEN: u64 = 3;
 /// What the tokenizer holds for a token of a text while it is cut.
 const ENCODING_BYTES: u64 = 420;
-/// Longest window where neither recipe nor model say less.
-const LENGTH: u64 = 2048;
-/// Sequences and tokens of an evaluation on text the model makes.
-const SYNTHETIC_SIZE: [u64; 2] = [64, 128];
 /// Tokens of data whose size is not known: files on the Hub.
 const UNKNOWN_TOKENS: u64 = 300_000;
 /// Both models are there.
@@ -48,12 +41,13 @@ impl Subject<'_> {
     }
 
     fn phase(&self, load: Load) -> Phase {
-        let hidden = HIDDEN_BYTES.min(4 * load.tokens * self.facts.width() as u64);
+        let hidden = (HIDDEN_BYTES as u64).min(4 * load.tokens * self.facts.width() as u64);
         let decoder = self.facts.kind == ModelKind::Decoder;
         // Next-token losses hold the states of both models before the heads; elsewhere one runs after the other, and
         // a stage has its inputs and its outputs.
         let vocabulary = self.facts.vocabulary.filter(|_| decoder).unwrap_or(0) as u64;
-        let logits = LOGIT_BYTES.min(4 * vocabulary * load.length * MODELS) * self.threads as u64;
+        let logits = (LOGIT_BYTES as u64).min(4 * vocabulary * load.length * MODELS);
+        let logits = logits * self.threads as u64;
         let weights = self.weights();
         let widths = self.facts.stages.iter().map(|stage| stage.size.activations);
         let widest = widths.max().unwrap_or(0) as u64;
@@ -106,12 +100,12 @@ impl Subject<'_> {
         let limit = spec.limit.map_or(u64::MAX, |limit| limit as u64);
         let configured = spec.configure(TASKS).ok();
         let asked = configured.and_then(|(_, configured)| configured.sequence_length());
-        let positions = self.facts.max_positions.map_or(LENGTH, |most| most as u64);
-        let length = asked.map_or(positions.min(LENGTH), |length| length as u64);
+        let positions = self.facts.max_positions.unwrap_or(LENGTH);
+        let length = asked.unwrap_or(positions.min(LENGTH)) as u64;
+        let positions = positions as u64;
         if spec.data == SYNTHETIC {
-            let [sequences, most] = SYNTHETIC_SIZE;
-            let length = length.min(most);
-            let tokens = sequences.min(limit) * length;
+            let length = length.min(SYNTHETIC_TOKENS as u64);
+            let tokens = (SYNTHETIC_SAMPLES as u64).min(limit) * length;
             return Load {
                 tokens,
                 length,
@@ -120,7 +114,9 @@ impl Subject<'_> {
             };
         }
         let extent = data::extent_of(&spec.data);
-        let text = extent.map_or(UNKNOWN_TOKENS, |extent| extent.bytes / BYTES_PER_TOKEN);
+        let text = extent.map_or(UNKNOWN_TOKENS, |extent| {
+            extent.bytes / BYTES_PER_TOKEN as u64
+        });
         let items = extent.and_then(|extent| extent.items);
         let (tokens, length, encoded) = match (self.facts.kind, items) {
             (ModelKind::Decoder, _) => (text.min(limit.saturating_mul(length)), length, text),

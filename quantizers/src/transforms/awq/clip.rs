@@ -111,3 +111,31 @@ fn errors(inputs: &[f32], exact: &[f32], rounded: &[f32], cols: usize, size: usi
     let errors: Vec<Vec<f64>> = rows.map(of_row).collect();
     errors.concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{clamped, errors};
+
+    #[test]
+    fn a_shorter_last_group_ends_with_its_row() {
+        // Two rows of five in groups of two, two and one.
+        let exact = [1.0, -4.0, 2.0, 3.0, 8.0, 0.5, 0.25, -6.0, 1.0, 16.0];
+        let half = clamped(&exact, 5, 2, 0.5);
+        assert_eq!(half, [1.0, -2.0, 1.5, 1.5, 4.0, 0.25, 0.25, -3.0, 1.0, 8.0]);
+        let inputs = [1.0, 2.0, 0.5, -1.0, 3.0, 0.0, 1.0, 4.0, 2.0, -1.0];
+        let found = errors(&inputs, &exact, &half, 5, 2);
+        // Differences (0, 2, -0.5, -1.5, -4) and (-0.25, 0, 3, 0, -8) against both inputs.
+        let expected: [f64; 6] = [
+            4.0f64.powi(2) + 2.0f64.powi(2),
+            1.25f64.powi(2) + 5.0f64.powi(2),
+            12.0f64.powi(2) + 4.0f64.powi(2),
+            0.25f64.powi(2),
+            1.5f64.powi(2) + 12.0f64.powi(2),
+            24.0f64.powi(2) + 8.0f64.powi(2),
+        ];
+        assert_eq!(found.len(), 6);
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+        }
+    }
+}
