@@ -19,9 +19,10 @@ mod transforms;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(crate) use data::{SYNTHETIC_SAMPLES, SYNTHETIC_TOKENS};
 pub use error::PlanError;
 pub use estimate::Estimate;
-pub(crate) use estimate::{RESIDENT_BYTES, SYNTHETIC_SAMPLES, SYNTHETIC_TOKENS};
+pub(crate) use estimate::RESIDENT_BYTES;
 pub use eval::kind::ModelKind;
 pub(crate) use evaluations::{check_gates, evaluations};
 pub(crate) use facts::float_type;

@@ -5,6 +5,11 @@ use calib::data::{DataSpec, Extent, SOURCES, extent, unknown_kind};
 use calib::sampling::TextMode;
 use std::path::Path;
 
+/// Sequences sampled for an evaluation on text the model makes.
+pub(crate) const SYNTHETIC_SAMPLES: usize = 64;
+/// Longest of them: sampling costs one forward pass per token.
+pub(crate) const SYNTHETIC_TOKENS: usize = 128;
+
 /// Checks a data string: its form, that its file exists, that a source reads such files. `what`
 /// names its use.
 pub(crate) fn check(what: &str, text: &str) -> Result<(), PlanError> {

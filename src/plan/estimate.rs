@@ -55,10 +55,6 @@ const TAPE_TENTHS: u64 = 9;
 /// Blocks whose activations the compile step of integer programs has in memory: three, and a copy of the one it
 /// works on.
 const STAGES_TOGETHER: u64 = 4;
-/// Sequences sampled for an evaluation on text the model makes.
-pub(crate) const SYNTHETIC_SAMPLES: usize = 64;
-/// Longest of them: sampling costs one forward pass per token.
-pub(crate) const SYNTHETIC_TOKENS: usize = 128;
 /// A model up to this size in f32 is evaluated with all its stages in memory.
 pub(crate) const RESIDENT_BYTES: u64 = 1 << 30;
 

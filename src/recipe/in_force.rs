@@ -17,6 +17,7 @@ pub const RECIPE_FILE: &str = "recipe.toml";
 
 impl Recipe {
     /// The whole recipe as TOML. Reading it gives the same recipe again, from any folder: paths are absolute.
+    /// Gates with a bound on the unusual side, which only the command line can name, are comments.
     pub fn to_toml(&self) -> String {
         let mut root = Table::new();
         root.insert("name".to_owned(), self.name.clone().into());

@@ -1,9 +1,6 @@
 //! Predicted memory and time of the evaluations.
 
-use super::{
-    FLOPS_PER_THREAD, Phase, RESIDENT_BYTES, SYNTHETIC, SYNTHETIC_SAMPLES, SYNTHETIC_TOKENS,
-    Subject,
-};
+use super::{FLOPS_PER_THREAD, Phase, RESIDENT_BYTES, SYNTHETIC, Subject};
 use crate::plan::{ModelKind, PlannedEvaluation, data};
 use eval::tasks::{BYTES_PER_TOKEN, HIDDEN_BYTES, LENGTH, LOGIT_BYTES, TASKS};
 
@@ -104,8 +101,8 @@ impl Subject<'_> {
         let length = asked.unwrap_or(positions.min(LENGTH)) as u64;
         let positions = positions as u64;
         if spec.data == SYNTHETIC {
-            let length = length.min(SYNTHETIC_TOKENS as u64);
-            let tokens = (SYNTHETIC_SAMPLES as u64).min(limit) * length;
+            let length = length.min(data::SYNTHETIC_TOKENS as u64);
+            let tokens = (data::SYNTHETIC_SAMPLES as u64).min(limit) * length;
             return Load {
                 tokens,
                 length,
