@@ -5,7 +5,7 @@ use super::{
     Decoder, Dtype, FORMATS, FormatError, StoredLayer, TensorFolder, entry, is_lfs_pointer,
     python_json,
 };
-use crate::grid::InputQuantizer;
+use crate::grid::{InputQuantizer, Point};
 use crate::tensor::{InvalidTensor, QuantizedTensor};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -93,7 +93,8 @@ impl ArtifactReader {
     /// layer that is not quantized.
     ///
     /// # Errors
-    /// Codes of another width than 1 to 8; a stored scale that is missing or is not one positive float.
+    /// Codes of another width than 1 to 8; a stored scale that is missing or is not one positive float; a
+    /// zero point that is missing or is no code.
     pub fn input_quantizer(&self, layer: &str) -> Result<Option<InputQuantizer>, FormatError> {
         let Some(inputs) = self
             .layers
@@ -111,14 +112,29 @@ impl ArtifactReader {
             return Ok(Some(InputQuantizer::per_token(inputs)));
         }
         let scale = files.floats(entry::INPUT_SCALE, &[1])?.0[0];
-        if scale.is_finite() && scale > 0.0 {
-            return Ok(Some(InputQuantizer::fixed(inputs, scale)));
+        if !scale.is_finite() || scale <= 0.0 {
+            return Err(files.invalid(InvalidTensor::NotFinite {
+                part: "input scale above 0",
+                position: 0,
+                value: scale.to_string(),
+            }));
         }
-        Err(files.invalid(InvalidTensor::NotFinite {
-            part: "input scale above 0",
-            position: 0,
-            value: scale.to_string(),
-        }))
+        let zero_point = if inputs.symmetric {
+            0
+        } else {
+            files.signed_bytes(entry::INPUT_ZERO_POINT, &[1])?[0]
+        };
+        let limit = 1i16 << (inputs.bits - 1);
+        if !(-limit..limit).contains(&i16::from(zero_point)) {
+            return Err(files.invalid(InvalidTensor::Code {
+                part: "an input zero point",
+                bits: inputs.bits,
+                position: 0,
+                value: zero_point.into(),
+            }));
+        }
+        let point = Point { scale, zero_point };
+        Ok(Some(InputQuantizer::fixed(inputs, point)))
     }
 
     /// Names of all tensors as the checkpoint had them: `<layer>.weight` for quantized layers,

@@ -27,6 +27,8 @@ pub const WEIGHT_OUTLIER_COLS: &str = "weight_outlier_cols";
 pub const WEIGHT_OUTLIER_VALUES: &str = "weight_outlier_values";
 /// The scale all inputs of a layer share, `[1]`, where it is fixed.
 pub const INPUT_SCALE: &str = "input_scale";
+/// The code of zero for all inputs of a layer, I8 `[1]`, beside a fixed scale.
+pub const INPUT_ZERO_POINT: &str = "input_zero_point";
 /// Weights that are not packed: floats, or int8 codes.
 pub const WEIGHT: &str = "weight";
 

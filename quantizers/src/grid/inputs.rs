@@ -30,11 +30,10 @@ impl InputQuantizer {
         }
     }
 
-    /// One stored `scale` for all tokens, with zero at code 0.
-    pub fn fixed(inputs: InputGrid, scale: f32) -> Self {
-        let zero_point = 0;
+    /// One stored `point` for all tokens.
+    pub fn fixed(inputs: InputGrid, point: Point) -> Self {
         Self {
-            fixed: Some(Point { scale, zero_point }),
+            fixed: Some(point),
             ..Self::per_token(inputs)
         }
     }
@@ -83,8 +82,17 @@ mod tests {
     #[test]
     fn a_fixed_scale_clamps_what_is_beyond_it() {
         let mut tokens = [1.0, 300.0, -300.0, 0.26];
-        InputQuantizer::fixed(EIGHT, 0.5).round(&mut tokens, 2);
+        let mut point = Point {
+            scale: 0.5,
+            zero_point: 0,
+        };
+        InputQuantizer::fixed(EIGHT, point).round(&mut tokens, 2);
         assert_eq!(tokens, [1.0, 63.5, -64.0, 0.5]);
+        // Zero at code -100 leaves 28 codes below it and 227 above.
+        point.zero_point = -100;
+        let mut tokens = [1.0, 300.0, -300.0, 0.26];
+        InputQuantizer::fixed(EIGHT, point).round(&mut tokens, 2);
+        assert_eq!(tokens, [1.0, 113.5, -14.0, 0.5]);
     }
 
     #[test]

@@ -61,9 +61,7 @@ impl Arguments {
             ("int", _, _) if !(1..=8).contains(&self.num_bits) => {
                 Err(format!("inputs of {} bits", self.num_bits))
             }
-            ("int", "token", true) => Ok(grid),
-            ("int", "tensor", false) if self.symmetric => Ok(grid),
-            ("int", "tensor", false) => Err("inputs with a stored zero point".to_owned()),
+            ("int", "token", true) | ("int", "tensor", false) => Ok(grid),
             (kind, _, _) => Err(format!(
                 "inputs as {}-bit {kind}, strategy `{strategy}`, dynamic {}",
                 self.num_bits, self.dynamic
