@@ -31,7 +31,7 @@ pub fn classes(model: &dyn Model) -> Option<usize> {
     match model.graph().stages.last()? {
         StageNode::Head(head) => match head.projection.as_ref()? {
             Projection::Layer(layer) => Some(layer.rows),
-            Projection::Tied(_) => None,
+            Projection::Tied { .. } => None,
         },
         _ => None,
     }

@@ -104,7 +104,7 @@ fn plain_encoders_are_taken() {
     let encoder = Encoder::of(&greek).unwrap();
     let norm = encoder.blocks[0].mlp_norm;
     let bias = norm.bias().unwrap().name;
-    let names = [norm.weight().name, bias].map(|name| name.replace(&norm.name, ""));
+    let names = [norm.weight().unwrap().name, bias].map(|name| name.replace(&norm.name, ""));
     assert_eq!(names, [".gamma", ".beta"]);
 
     let image = graph(&fixture("vit-classifier-no-bias"));
@@ -141,7 +141,11 @@ fn real_encoders_are_taken() {
 fn decoders_say_why_they_are_no_encoders() {
     for (name, architecture, layer) in [
         ("llama-plain-v4", "llama", "model.layers.0.self_attn.o_proj"),
-        ("mistral-window", "llama", "model.layers.0.self_attn.o_proj"),
+        (
+            "mistral-window",
+            "mistral",
+            "model.layers.0.self_attn.o_proj",
+        ),
         ("gpt2", "gpt2", "transformer.h.0.attn.c_proj"),
     ] {
         let graph = graph(&fixture(name));

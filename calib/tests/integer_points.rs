@@ -95,7 +95,7 @@ fn normalised(
     points: &BTreeMap<String, PointStatistics>,
 ) -> Vec<f64> {
     let input = samples(points, &norm.input_point());
-    let weight = matrix(source, &norm.weight().name);
+    let weight = matrix(source, &norm.weight().unwrap().name);
     let bias = matrix(source, &norm.bias().unwrap().name);
     let rows = input.values.chunks_exact(input.width);
     rows.flat_map(|row| {

@@ -233,11 +233,11 @@ fn a_run_takes_whole_sequences_up_to_its_tokens_and_at_least_one() {
     let block = model.graph().block_at(1).unwrap();
     let points = [
         block.attention.output.input_point.as_str(),
-        &block.mlp.down.output_point(),
+        &block.mlp.dense().unwrap().down.output_point(),
     ];
     let tokens = |most: usize, points: &[&str]| -> Vec<usize> {
         let seen = runner.run(&BlockEdit::default(), points, most).unwrap();
-        let width = block.attention_norm.width;
+        let width = block.attention_norm.as_ref().unwrap().width;
         seen.iter().map(|values| values.len() / width).collect()
     };
     assert_eq!(tokens(1, &points), [7, 7]);

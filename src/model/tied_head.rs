@@ -1,6 +1,7 @@
 //! A head that config.json ties to the token table and that is stored all the same.
 
 use super::OpenModel;
+use quantizers::graph::{HeadNode, Projection, StageNode};
 use serde_json::Value;
 
 /// Such a head.
@@ -18,12 +19,19 @@ impl OpenModel {
     /// The head, where it is tied by config.json and stored; compares it with the token table.
     pub(crate) fn stored_tied_head(&self) -> Option<StoredTiedHead> {
         let says = self.checkpoint.config().get("tie_word_embeddings");
-        // GPT-2 is tied unless its configuration says otherwise.
         let tied = match says {
             Some(Value::Bool(tied)) => *tied,
-            _ => self.model.architecture() == "gpt2",
+            _ => calib::is_tied_by_default(self.model.architecture()),
         };
-        let head = "lm_head.weight";
+        let Some(StageNode::Head(HeadNode {
+            projection: Some(Projection::Layer(layer)),
+            ..
+        })) = self.model.graph().stages.last()
+        else {
+            return None;
+        };
+        let head = layer.weight().name;
+        let head = head.as_str();
         let tensors = self.checkpoint.tensors();
         let info = tensors.info(head).filter(|_| tied)?;
         let mut first = self.model.tensor_names(0).into_iter();

@@ -197,7 +197,7 @@ fn others(
 fn tables(graph: &Graph) -> Vec<(String, &'static str)> {
     let tied = match graph.stages.last() {
         Some(StageNode::Head(head)) => match &head.projection {
-            Some(Projection::Tied(table)) => Some(&table.name),
+            Some(Projection::Tied { table, .. }) => Some(&table.name),
             _ => None,
         },
         _ => None,

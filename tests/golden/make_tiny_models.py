@@ -5,7 +5,9 @@ model.safetensors as `save_pretrained` writes them (f16 or bf16 to stay small), 
 expected.safetensors with the inputs, every hidden state before the final norm, the result, and
 gradients through the first block, all computed in f32.
 
-    python tests/golden/make_tiny_models.py        # transformers 5.23, torch 2.15
+    python tests/golden/make_tiny_models.py [PREFIX ...]   # transformers 5.24, torch 2.15
+
+With prefixes only the models whose names begin with one of them are made.
 
 Seeded: running it again gives the same bytes.
 """
@@ -13,6 +15,7 @@ Seeded: running it again gives the same bytes.
 import json
 import pathlib
 import shutil
+import sys
 
 import torch
 from safetensors import safe_open
@@ -36,6 +39,9 @@ from transformers import (
     ViTForImageClassification,
     ViTModel,
 )
+
+from tiny_decoders import decoders
+from transformers.pytorch_utils import Conv1D
 
 OUT = pathlib.Path(__file__).resolve().parents[2] / "calib" / "tests" / "fixtures" / "models"
 
@@ -129,7 +135,9 @@ def transformers_4_style(folder):
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
-def make(name, model, *, dtype=torch.float16, spread=0.25, after=None, shards=None):
+def make(name, model, *, dtype=torch.float16, spread=0.25, after=None, shards=None, attention="eager"):
+    if sys.argv[1:] and not name.startswith(tuple(sys.argv[1:])):
+        return
     torch.manual_seed(sum(map(ord, name)))
     randomise(model, spread)
     model = model.to(dtype)
@@ -140,7 +148,7 @@ def make(name, model, *, dtype=torch.float16, spread=0.25, after=None, shards=No
     (folder / "generation_config.json").unlink(missing_ok=True)
     # Read back: casting the module itself would leave its rotary frequencies rounded to `dtype`.
     model = type(model).from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager"
+        folder, dtype=torch.float32, attn_implementation=attention
     ).eval()
     inputs, expected = run(model)
     save_file({**inputs, **expected}, folder / "expected.safetensors")
@@ -152,9 +160,14 @@ def make(name, model, *, dtype=torch.float16, spread=0.25, after=None, shards=No
 
 
 def blocks_of(base):
-    if hasattr(base, "encoder"):
-        return base.encoder.layer
-    return base.h if hasattr(base, "h") else base.layers
+    """The list of blocks, wherever a class keeps it."""
+    for path in ("encoder.layer", "decoder.layers", "h", "blocks", "layers"):
+        found = base
+        for name in path.split("."):
+            found = getattr(found, name, None)
+        if found is not None:
+            return found
+    raise ValueError(type(base))
 
 
 def run(model):
@@ -165,7 +178,9 @@ def run(model):
     states, call = [], []
 
     def entering(_module, args, kwargs):
-        states.append(args[0])
+        kwargs = dict(kwargs)
+        first = args[0] if args else kwargs.pop("hidden_states")
+        states.append(first)
         call.append((args[1:], kwargs))
 
     def leaving(_module, _args, output):
@@ -195,11 +210,19 @@ def gradients(block, state, args, kwargs):
     output = block(state, *args, **kwargs)
     output = output[0] if isinstance(output, tuple) else output
     (output.square().sum() / 2).backward()
-    matrices = [weight for weight in block.parameters() if weight.dim() == 2]
+    layers = {
+        name: module.weight
+        for name, module in block.named_modules()
+        if isinstance(module, (torch.nn.Linear, Conv1D)) or type(module).__name__ == "FalconLinear"
+    }
+    # Some classes register keys before queries.
+    query = [name for name in layers if name.endswith(("q_proj", "query", "qkv_proj"))]
+    first = query[0] if query else next(iter(layers))
+    last = next(reversed(layers))
     return {
         "gradient.input": state.grad.clone(),
-        "gradient.first": matrices[0].grad.clone(),
-        "gradient.last": matrices[-1].grad.clone(),
+        "gradient.first": layers[first].grad.clone(),
+        "gradient.last": layers[last].grad.clone(),
     }
 
 
@@ -225,6 +248,10 @@ def main():
     qwen2 = Qwen2Config(**DECODER, **window, tie_word_embeddings=True)
     make("qwen2-window", Qwen2ForCausalLM(qwen2))
     make("qwen3-head-norms", Qwen3ForCausalLM(Qwen3Config(**DECODER, head_dim=16)))
+
+    for name, kind, config in decoders():
+        # The eager attention of falcon in transformers 5.24 adds ALiBi twice.
+        make(name, kind(config), attention="sdpa" if name == "falcon-alibi" else "eager")
 
     make("gpt2", GPT2LMHeadModel(GPT2Config(**GPT2)))
     scaled = GPT2Config(**GPT2, n_inner=40, scale_attn_by_inverse_layer_idx=True)

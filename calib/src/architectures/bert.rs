@@ -14,8 +14,8 @@
 use super::{Architecture, Config, StageSpec, StagedModel, block_count, divided, prefix};
 use crate::{Model, ModelError, ModelOutput, WeightSource};
 use quantizers::graph::{
-    AttentionNode, BlockNode, FeedForwardNode, HeadNode, LinearNode, NormNode, NormPlacement,
-    Pattern, Positions, Projection, QkvNode, TensorSpec, TokenInputNode,
+    AttentionNode, BlockNode, FeedForwardNode, HeadNode, HeadTransform, LinearNode, MlpNode,
+    NormNode, NormPlacement, Pattern, Positions, Projection, QkvNode, TensorSpec, TokenInputNode,
 };
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ impl Architecture for Bert {
         "encoders with learned positions and LayerNorm after each residual: BERT, MiniLM"
     }
 
-    fn model_types(&self) -> &'static [&'static str] {
+    fn model_types(&self) -> &[&'static str] {
         &["bert"]
     }
 
@@ -76,12 +76,12 @@ impl Architecture for Bert {
             )
         };
         let mut stages: Vec<Box<dyn StageSpec>> = vec![Box::new(TokenInputNode {
-            tokens: table("word", vocabulary),
             positions: Some(table("position", positions)),
             token_types: Some(table("token_type", config.count_or("type_vocab_size", 2)?)),
             norm: Some(norms.named(format!("{prefix}embeddings.LayerNorm"))),
+            ..TokenInputNode::new(table("word", vocabulary))
         })];
-        for index in 0..block_count(&config, "num_hidden_layers", weights)? {
+        for index in 0..block_count(&config, "num_hidden_layers", None, weights)? {
             stages.push(Box::new(block(&config, prefix, norms, index)?));
         }
         if classifies {
@@ -89,9 +89,8 @@ impl Architecture for Bert {
             let classifier = LinearNode::outside("classifier", config.classes()?, width);
             stages.push(Box::new(HeadNode {
                 positions: Positions::First,
-                norm: None,
-                pooler: Some(pooler.with_bias(true)),
-                projection: Some(Projection::Layer(classifier.with_bias(true))),
+                transform: Some(HeadTransform::tanh(pooler.with_bias(true))),
+                ..HeadNode::new(None, Some(Projection::Layer(classifier.with_bias(true))))
             }));
         }
         let output = if classifies {
@@ -139,32 +138,22 @@ fn block(
         )
         .with_bias(true)
     };
-    Ok(BlockNode {
+    let qkv = QkvNode::Separate {
+        query: linear("attention.self.query", width, width, "attn_in"),
+        key: linear("attention.self.key", width, width, "attn_in"),
+        value: linear("attention.self.value", width, width, "attn_in"),
+    };
+    let output = linear("attention.output.dense", width, width, "o_in");
+    Ok(BlockNode::new(
         index,
-        attention_norm: norms.named(format!("{block}.attention.output.LayerNorm")),
-        attention: AttentionNode {
-            qkv: QkvNode::Separate {
-                query: linear("attention.self.query", width, width, "attn_in"),
-                key: linear("attention.self.key", width, width, "attn_in"),
-                value: linear("attention.self.value", width, width, "attn_in"),
-            },
-            output: linear("attention.output.dense", width, width, "o_in"),
-            heads,
-            kv_heads: heads,
-            head_dim,
-            pattern: Pattern::Full,
-            scale: (head_dim as f64).sqrt().recip(),
-            query_norm: None,
-            key_norm: None,
-            rope: None,
-        },
-        mlp_norm: norms.named(format!("{block}.output.LayerNorm")),
-        mlp: FeedForwardNode {
-            gate: None,
-            up: linear("intermediate.dense", inner, width, "mlp_in"),
-            down: linear("output.dense", width, inner, "down_in"),
-            activation: config.activation("hidden_act", "gelu")?,
-        },
-        placement: NormPlacement::AfterResidual,
-    })
+        norms.named(format!("{block}.attention.output.LayerNorm")),
+        AttentionNode::new(qkv, output, heads, head_dim, Pattern::Full),
+        norms.named(format!("{block}.output.LayerNorm")),
+        MlpNode::Dense(FeedForwardNode::plain(
+            linear("intermediate.dense", inner, width, "mlp_in"),
+            linear("output.dense", width, inner, "down_in"),
+            config.activation("hidden_act", "gelu")?,
+        )),
+        NormPlacement::AfterResidual,
+    ))
 }

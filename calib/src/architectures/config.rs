@@ -21,14 +21,19 @@ impl<'a> Config<'a> {
         Self { value, parent: "" }
     }
 
-    /// The value of `key`; null counts as absent.
+    /// The value of `key`, whose dots lead into objects; null counts as absent.
     pub fn get(&self, key: &str) -> Option<&'a Value> {
-        self.value.get(key).filter(|value| !value.is_null())
+        self.entry(key).filter(|value| !value.is_null())
     }
 
     /// Whether `key` is there at all, null included.
     pub fn mentions(&self, key: &str) -> bool {
-        self.value.get(key).is_some()
+        self.entry(key).is_some()
+    }
+
+    fn entry(&self, key: &str) -> Option<&'a Value> {
+        let mut keys = key.split('.');
+        keys.try_fold(self.value, |value, key| value.get(key))
     }
 
     /// The object under `key`.

@@ -1,25 +1,36 @@
 //! Architectures: from config.json to a list of stages.
 //!
-//! Adding one is a new file here plus two lines: the `mod` line and the entry in [`ARCHITECTURES`].
-//! The file names tensors and chooses among the stages of [`crate::layers`]; a stage of its own
-//! implements [`StageSpec`].
+//! A decoder is a row in the table of `decoder`. Another kind of model is a new file here plus two lines:
+//! the `mod` line and the entry in [`ARCHITECTURES`]. The file names tensors and chooses among the stages
+//! of [`crate::layers`]; a stage of its own implements [`StageSpec`].
 
 mod config;
 mod staged;
-mod rope_parameters;
-mod llama;
-mod gpt2;
+mod decoder;
 mod bert;
 mod vit;
 
 pub use config::Config;
 pub use staged::{StageSpec, StagedModel};
 
+use std::sync::LazyLock;
+
 use crate::{LoadReport, Model, ModelError, SourceError, WeightSource};
 
 /// Every architecture, in the order `quench list architectures` prints them.
-pub static ARCHITECTURES: &[&dyn Architecture] =
-    &[&llama::Llama, &gpt2::Gpt2, &bert::Bert, &vit::Vit];
+pub static ARCHITECTURES: LazyLock<Vec<&dyn Architecture>> = LazyLock::new(|| {
+    let decoders = decoder::FLAVOURS
+        .iter()
+        .map(|flavour| flavour as &dyn Architecture);
+    let others: [&dyn Architecture; 2] = [&bert::Bert, &vit::Vit];
+    decoders.chain(others).collect()
+});
+
+/// Whether the head of a decoder of family `name` is the token table where config.json says nothing.
+pub fn is_tied_by_default(name: &str) -> bool {
+    let mut families = decoder::FLAVOURS.iter();
+    families.any(|flavour| flavour.model_type == name && flavour.tied)
+}
 
 /// A family of models that share their stages.
 pub trait Architecture: Sync {
@@ -28,7 +39,7 @@ pub trait Architecture: Sync {
     /// One line for `quench list architectures`.
     fn summary(&self) -> &'static str;
     /// Values of `model_type` in config.json it opens.
-    fn model_types(&self) -> &'static [&'static str];
+    fn model_types(&self) -> &[&'static str];
     /// Lays the model out. `weights` is asked for names and shapes only (prefix, tied head);
     /// whether all tensors are there is checked by [`open_model`].
     ///
@@ -50,7 +61,7 @@ pub fn open_model(
     config: &serde_json::Value,
     weights: &dyn WeightSource,
 ) -> Result<Box<dyn Model>, ModelError> {
-    open_model_from(ARCHITECTURES, config, weights)
+    open_model_from(&ARCHITECTURES, config, weights)
 }
 
 /// As [`open_model`], with the families of `registry`.
@@ -114,9 +125,13 @@ fn prefix<'a>(with: &'a str, probe: &str, weights: &dyn WeightSource) -> &'a str
 fn block_count(
     config: &Config<'_>,
     key: &str,
+    default: Option<usize>,
     weights: &dyn WeightSource,
 ) -> Result<usize, ModelError> {
-    let blocks = config.count(key)?;
+    let blocks = match default {
+        Some(default) => config.count_or(key, default)?,
+        None => config.count(key)?,
+    };
     let tensors = weights.names().len();
     if blocks > tensors.max(1) {
         let expected = format!("at most the checkpoint's {tensors} tensors");

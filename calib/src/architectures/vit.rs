@@ -14,8 +14,8 @@
 use super::{Architecture, Config, StageSpec, StagedModel, block_count, divided, prefix};
 use crate::{Model, ModelError, ModelOutput, WeightSource};
 use quantizers::graph::{
-    AttentionNode, BlockNode, FeedForwardNode, HeadNode, LinearNode, NormNode, NormPlacement,
-    PatchInputNode, Pattern, Positions, Projection, QkvNode, TensorSpec,
+    AttentionNode, BlockNode, FeedForwardNode, HeadNode, LinearNode, MlpNode, NormNode,
+    NormPlacement, PatchInputNode, Pattern, Positions, Projection, QkvNode, TensorSpec,
 };
 use serde_json::Value;
 
@@ -36,7 +36,7 @@ impl Architecture for Vit {
         "vision transformers over square patches with a class token: ViT, DeiT-style checkpoints"
     }
 
-    fn model_types(&self) -> &'static [&'static str] {
+    fn model_types(&self) -> &[&'static str] {
         &["vit"]
     }
 
@@ -54,7 +54,7 @@ impl Architecture for Vit {
         let width = config.count("hidden_size")?;
         let epsilon = config.positive_or("layer_norm_eps", 1e-12)?;
         let mut stages: Vec<Box<dyn StageSpec>> = vec![Box::new(patches(&config, prefix, width)?)];
-        for index in 0..block_count(&config, "num_hidden_layers", weights)? {
+        for index in 0..block_count(&config, "num_hidden_layers", None, weights)? {
             stages.push(Box::new(block(&config, prefix, width, epsilon, index)?));
         }
         let projection = if classifies {
@@ -69,13 +69,14 @@ impl Architecture for Vit {
             } else {
                 Positions::All
             },
-            norm: Some(NormNode::layer(
-                format!("{prefix}layernorm"),
-                width,
-                epsilon,
-            )),
-            pooler: None,
-            projection,
+            ..HeadNode::new(
+                Some(NormNode::layer(
+                    format!("{prefix}layernorm"),
+                    width,
+                    epsilon,
+                )),
+                projection,
+            )
         }));
         let output = if classifies {
             ModelOutput::ClassLogits
@@ -132,44 +133,26 @@ fn block(
         )
         .with_bias(bias)
     };
-    Ok(BlockNode {
+    let query = |name: &str| {
+        let name = format!("attention.attention.{name}");
+        linear(&name, width, width, "attn_in", qkv_bias)
+    };
+    let qkv = QkvNode::Separate {
+        query: query("query"),
+        key: query("key"),
+        value: query("value"),
+    };
+    let output = linear("attention.output.dense", width, width, "o_in", true);
+    Ok(BlockNode::new(
         index,
-        attention_norm: NormNode::layer(format!("{block}.layernorm_before"), width, epsilon),
-        attention: AttentionNode {
-            qkv: QkvNode::Separate {
-                query: linear(
-                    "attention.attention.query",
-                    width,
-                    width,
-                    "attn_in",
-                    qkv_bias,
-                ),
-                key: linear("attention.attention.key", width, width, "attn_in", qkv_bias),
-                value: linear(
-                    "attention.attention.value",
-                    width,
-                    width,
-                    "attn_in",
-                    qkv_bias,
-                ),
-            },
-            output: linear("attention.output.dense", width, width, "o_in", true),
-            heads,
-            kv_heads: heads,
-            head_dim,
-            pattern: Pattern::Full,
-            scale: (head_dim as f64).sqrt().recip(),
-            query_norm: None,
-            key_norm: None,
-            rope: None,
-        },
-        mlp_norm: NormNode::layer(format!("{block}.layernorm_after"), width, epsilon),
-        mlp: FeedForwardNode {
-            gate: None,
-            up: linear("intermediate.dense", inner, width, "mlp_in", true),
-            down: linear("output.dense", width, inner, "down_in", true),
-            activation: config.activation("hidden_act", "gelu")?,
-        },
-        placement: NormPlacement::Before,
-    })
+        NormNode::layer(format!("{block}.layernorm_before"), width, epsilon),
+        AttentionNode::new(qkv, output, heads, head_dim, Pattern::Full),
+        NormNode::layer(format!("{block}.layernorm_after"), width, epsilon),
+        MlpNode::Dense(FeedForwardNode::plain(
+            linear("intermediate.dense", inner, width, "mlp_in", true),
+            linear("output.dense", width, inner, "down_in", true),
+            config.activation("hidden_act", "gelu")?,
+        )),
+        NormPlacement::Before,
+    ))
 }

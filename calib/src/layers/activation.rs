@@ -16,6 +16,7 @@ pub(super) fn unfused<const D: usize>(kind: Activation, x: Tensor<D>) -> Tensor<
         }
         Activation::GeluQuick => x.clone() * activation::sigmoid(x * 1.702),
         Activation::Relu => activation::relu(x),
+        Activation::ReluSquared => activation::relu(x).square(),
         Activation::Tanh => x.tanh(),
     }
 }
@@ -35,6 +36,7 @@ mod tests {
             (Activation::GeluTanh, [-0.100_428_42, 0.579_960_6]),
             (Activation::GeluQuick, [-0.108_337_8, 0.586_390_1]),
             (Activation::Relu, [0.0, 0.75]),
+            (Activation::ReluSquared, [0.0, 0.5625]),
             (Activation::Tanh, [-0.905_148_25, 0.635_148_95]),
         ];
         for (activation, values) in expected {

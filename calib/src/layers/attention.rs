@@ -1,19 +1,59 @@
 //! Scaled dot-product attention: `softmax(Q Kᵀ · scale) V` under a visibility pattern.
 
+use super::alibi::Alibi;
 use super::fused;
 use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{Bool, Device, Tensor, module};
+use burn::tensor::{Bool, Device, Tensor, activation, module};
 use quantizers::graph::Pattern;
+
+/// How scores are made and who sees whom.
+#[derive(Debug, Clone)]
+pub struct Scores {
+    /// Which keys a query sees.
+    pub pattern: Pattern,
+    /// Factor on `Q Kᵀ`.
+    pub scale: f64,
+    /// Scores become `cap · tanh(score / cap)`.
+    pub softcap: Option<f64>,
+    /// What the distance of a key takes from its score.
+    pub alibi: Option<Alibi>,
+    /// `[heads]`: scores without a value.
+    pub sinks: Option<Tensor<1>>,
+}
+
+impl Scores {
+    /// `Q Kᵀ · scale` under `pattern`, nothing else.
+    pub fn plain(pattern: Pattern, scale: f64) -> Self {
+        Self {
+            pattern,
+            scale,
+            softcap: None,
+            alibi: None,
+            sinks: None,
+        }
+    }
+
+    fn is_plain(&self) -> bool {
+        self.softcap.is_none() && self.alibi.is_none() && self.sinks.is_none()
+    }
+
+    /// The same for the last position alone, which sees all keys there are.
+    #[must_use]
+    pub fn of_last(&self) -> Self {
+        Self {
+            pattern: Pattern::Full,
+            ..self.clone()
+        }
+    }
+}
 
 /// Attention of `[batch, heads, tokens, head_dim]`; `key` and `value` may have fewer heads, each
 /// of which then serves `heads / kv_heads` consecutive query heads.
-pub fn attend(
-    query: Tensor<4>,
-    key: Tensor<4>,
-    value: Tensor<4>,
-    pattern: Pattern,
-    scale: f64,
-) -> Tensor<4> {
+pub fn attend(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, scores: &Scores) -> Tensor<4> {
+    let Scores { pattern, scale, .. } = *scores;
+    if !scores.is_plain() {
+        return composed(query, key, value, scores);
+    }
     if let Some(attended) = fused::attend([&query, &key, &value], pattern, scale) {
         return attended;
     }
@@ -23,8 +63,9 @@ pub fn attend(
     let (is_causal, mask) = match pattern {
         Pattern::Full => (false, None),
         Pattern::Sliding { window } if window < tokens => {
-            (false, Some(outside_window(tokens, window, &device)))
+            (false, Some(hidden(pattern, tokens, tokens, &device)))
         }
+        Pattern::Local { .. } => (false, Some(hidden(pattern, tokens, tokens, &device))),
         Pattern::Causal | Pattern::Sliding { .. } => (true, None),
     };
     module::attention(
@@ -41,17 +82,42 @@ pub fn attend(
     )
 }
 
-/// `[1, 1, tokens, tokens]`, true where the key lies after the query or outside its window.
-fn outside_window(tokens: usize, window: usize, device: &Device) -> Tensor<4, Bool> {
-    let mut hidden = vec![true; tokens * tokens];
-    for query in 0..tokens {
-        let first = (query + 1).saturating_sub(window);
-        hidden[query * tokens + first..=query * tokens + query].fill(false);
+/// Attention in single steps, for scores that are more than a product.
+fn composed(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, how: &Scores) -> Tensor<4> {
+    let [batch, heads, tokens, _] = query.dims();
+    let groups = heads / key.dims()[1];
+    let keys = key.dims()[2];
+    let device = query.device();
+    let key = repeat_heads(key, groups);
+    let mut scores = query.matmul(key.swap_dims(2, 3)) * how.scale;
+    if let Some(cap) = how.softcap {
+        scores = (scores / cap).tanh() * cap;
     }
-    Tensor::from_data(
-        burn::tensor::TensorData::new(hidden, [1, 1, tokens, tokens]),
-        device,
-    )
+    if let Some(alibi) = &how.alibi {
+        scores = scores + alibi.bias(keys, &device);
+    }
+    if how.pattern != Pattern::Full {
+        scores = scores.mask_fill(
+            hidden(how.pattern, tokens, keys, &device),
+            f32::NEG_INFINITY,
+        );
+    }
+    if let Some(sinks) = &how.sinks {
+        let sinks = sinks.clone().reshape([1, heads, 1, 1]);
+        scores = Tensor::cat(vec![scores, sinks.expand([batch, heads, tokens, 1])], 3);
+    }
+    let shares = activation::softmax(scores, 3).narrow(3, 0, keys);
+    shares.matmul(repeat_heads(value, groups))
+}
+
+/// `[1, 1, tokens, keys]`, true where `pattern` lets the query not see the key.
+fn hidden(pattern: Pattern, tokens: usize, keys: usize, device: &Device) -> Tensor<4, Bool> {
+    let mut hidden = vec![true; tokens * keys];
+    for (query, row) in hidden.chunks_exact_mut(keys).enumerate() {
+        row[pattern.visible(query, keys)].fill(false);
+    }
+    let data = burn::tensor::TensorData::new(hidden, [1, 1, tokens, keys]);
+    Tensor::from_data(data, device)
 }
 
 /// Repeats each head `groups` times in place: `[a, b]` becomes `[a, a, b, b]`.
@@ -72,6 +138,49 @@ mod tests {
 
     fn random(shape: [usize; 4], device: &Device) -> Tensor<4> {
         Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
+    }
+
+    #[test]
+    fn single_steps_equal_the_fused_ones() {
+        let device = Device::flex();
+        device.seed(8);
+        let q = random([2, 4, 9, 6], &device);
+        let k = random([2, 2, 9, 6], &device);
+        let v = random([2, 2, 9, 5], &device);
+        for pattern in [
+            Pattern::Causal,
+            Pattern::Sliding { window: 3 },
+            Pattern::Full,
+        ] {
+            let plain = Scores::plain(pattern, 0.3);
+            // A cap far above the scores and sinks far below them change nothing.
+            let wide = Scores {
+                softcap: Some(1e4),
+                sinks: Some(Tensor::full([4], -1e4, &device)),
+                ..plain.clone()
+            };
+            let read = |x: Tensor<4>| x.into_data().try_to_vec::<f32>().unwrap();
+            let expected = read(attend(q.clone(), k.clone(), v.clone(), &plain));
+            let found = read(attend(q.clone(), k.clone(), v.clone(), &wide));
+            for (a, b) in found.iter().zip(&expected) {
+                assert!((a - b).abs() < 1e-5, "{pattern:?}: {a} {b}");
+            }
+        }
+    }
+
+    // One query, two keys with scores 0 and ln 3, a sink with score ln 4: shares 1/8, 3/8, 4/8.
+    #[test]
+    fn a_sink_takes_its_share() {
+        let device = Device::flex();
+        let of = |values: [f32; 2]| Tensor::<4>::from_data([[[[values[0]], [values[1]]]]], &device);
+        let query = Tensor::<4>::from_data([[[[1.0_f32]]]], &device);
+        let scores = Scores {
+            sinks: Some(Tensor::from_data([4.0_f32.ln()], &device)),
+            ..Scores::plain(Pattern::Full, 1.0)
+        };
+        let out = attend(query, of([0.0, 3.0_f32.ln()]), of([8.0, 16.0]), &scores);
+        let out = out.into_data().try_to_vec::<f32>().unwrap();
+        assert!((out[0] - 7.0).abs() < 1e-6, "{out:?}");
     }
 
     /// The definition in f64, one query at a time.
@@ -96,6 +205,9 @@ mod tests {
                         Pattern::Full => (0, tokens),
                         Pattern::Causal => (0, i + 1),
                         Pattern::Sliding { window } => ((i + 1).saturating_sub(window), i + 1),
+                        Pattern::Local { reach } => {
+                            (i.saturating_sub(reach), (i + reach + 1).min(tokens))
+                        }
                     };
                     let weights: Vec<f64> = (from..to)
                         .map(|j| {
@@ -136,10 +248,13 @@ mod tests {
                 Pattern::Sliding { window: 1 },
                 Pattern::Sliding { window: 4 },
                 Pattern::Sliding { window: 9 },
+                Pattern::Local { reach: 0 },
+                Pattern::Local { reach: 3 },
             ];
             for pattern in patterns {
                 let expected = naive(&q, &k, &v, pattern, 0.3);
-                let found = attend(q.clone(), k.clone(), v.clone(), pattern, 0.3);
+                let scores = Scores::plain(pattern, 0.3);
+                let found = attend(q.clone(), k.clone(), v.clone(), &scores);
                 let found = found.into_data().try_to_vec::<f32>().unwrap();
                 for (a, b) in found.iter().zip(&expected) {
                     assert!((f64::from(*a) - b).abs() < 2e-6, "{pattern:?}: {a} {b}");

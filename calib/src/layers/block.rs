@@ -1,13 +1,14 @@
 //! One transformer block as a stage.
 
 use super::Loader;
+use super::experts::Experts;
 use super::mlp::Mlp;
 use super::norm::Norm;
 use super::self_attention::SelfAttention;
 use crate::architectures::StageSpec;
 use crate::{Hidden, KeyValueCache, NoTap, Stage, StageError, Tap};
 use burn::tensor::Tensor;
-use quantizers::graph::{BlockNode, NormPlacement, StageNode};
+use quantizers::graph::{BlockNode, MlpNode, NormNode, NormPlacement, StageNode};
 
 impl StageSpec for BlockNode {
     fn node(&self) -> StageNode {
@@ -15,24 +16,61 @@ impl StageSpec for BlockNode {
     }
 
     fn build(&self, loader: &Loader<'_>) -> Result<Box<dyn Stage>, StageError> {
+        let norm = |node: &Option<NormNode>| {
+            let node = node.as_ref();
+            node.map(|node| Norm::load(node, loader)).transpose()
+        };
         Ok(Box::new(Block {
             index: self.index,
-            attention_norm: Norm::load(&self.attention_norm, loader)?,
+            attention_norm: norm(&self.attention_norm)?,
             attention: SelfAttention::load(&self.attention, loader)?,
-            mlp_norm: Norm::load(&self.mlp_norm, loader)?,
-            mlp: Mlp::load(&self.mlp, loader)?,
+            attention_output_norm: norm(&self.attention_output_norm)?,
+            mlp_norm: norm(&self.mlp_norm)?,
+            mlp: match &self.mlp {
+                MlpNode::Dense(node) => FeedForward::Dense(Mlp::load(node, loader)?),
+                MlpNode::Experts(node) => FeedForward::Experts(Experts::load(node, loader)?),
+            },
+            mlp_output_norm: norm(&self.mlp_output_norm)?,
             placement: self.placement,
+            parallel: self.parallel,
+            residual_scale: self.residual_scale,
         }))
+    }
+}
+
+#[expect(clippy::large_enum_variant, reason = "one per block")]
+enum FeedForward {
+    Dense(Mlp),
+    Experts(Experts),
+}
+
+impl FeedForward {
+    fn forward(&self, x: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
+        match self {
+            Self::Dense(mlp) => mlp.forward(x, tap),
+            Self::Experts(experts) => experts.forward(x, tap),
+        }
     }
 }
 
 struct Block {
     index: usize,
-    attention_norm: Norm,
+    attention_norm: Option<Norm>,
     attention: SelfAttention,
-    mlp_norm: Norm,
-    mlp: Mlp,
+    attention_output_norm: Option<Norm>,
+    mlp_norm: Option<Norm>,
+    mlp: FeedForward,
+    mlp_output_norm: Option<Norm>,
     placement: NormPlacement,
+    parallel: bool,
+    residual_scale: f64,
+}
+
+fn normed(norm: &Option<Norm>, x: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
+    match norm {
+        Some(norm) => norm.seen(x, tap),
+        None => x,
+    }
 }
 
 impl Block {
@@ -45,23 +83,50 @@ impl Block {
     ) -> Tensor<3> {
         match self.placement {
             NormPlacement::Before => {
-                let normed = self.attention_norm.seen(x.clone(), tap);
-                let x = x + attend(normed, tap);
+                let input = normed(&self.attention_norm, x.clone(), tap);
+                let attended = attend(input.clone(), tap);
+                let attended = self.scaled(normed(&self.attention_output_norm, attended, tap));
+                if self.parallel {
+                    if tap.done() {
+                        return x + attended;
+                    }
+                    let input = match &self.mlp_norm {
+                        Some(norm) => norm.seen(x.clone(), tap),
+                        None => input,
+                    };
+                    return x + attended + self.fed(input, tap);
+                }
+                let x = x + attended;
                 if tap.done() {
                     return x;
                 }
-                let normed = self.mlp_norm.seen(x.clone(), tap);
-                x + self.mlp.forward(normed, tap)
+                let input = normed(&self.mlp_norm, x.clone(), tap);
+                x + self.fed(input, tap)
             }
             NormPlacement::AfterResidual => {
-                let x = x.clone() + attend(x, tap);
+                let x = x.clone() + self.scaled(attend(x, tap));
                 if tap.done() {
                     return x;
                 }
-                let x = self.attention_norm.seen(x, tap);
-                let x = x.clone() + self.mlp.forward(x, tap);
-                self.mlp_norm.seen(x, tap)
+                let x = normed(&self.attention_norm, x, tap);
+                let x = x.clone() + self.fed(x, tap);
+                normed(&self.mlp_norm, x, tap)
             }
+        }
+    }
+
+    /// What the feed-forward half adds to the residual.
+    fn fed(&self, input: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
+        let output = self.mlp.forward(input, tap);
+        self.scaled(normed(&self.mlp_output_norm, output, tap))
+    }
+
+    fn scaled(&self, x: Tensor<3>) -> Tensor<3> {
+        // Exactly one for most families, where a product would only cost time.
+        if self.residual_scale.to_bits() == 1.0_f64.to_bits() {
+            x
+        } else {
+            x * self.residual_scale
         }
     }
 }

@@ -1,11 +1,12 @@
 //! First stages: tokens or pixels to hidden states.
 
 use super::Loader;
+use super::linear::Linear;
 use super::norm::Norm;
 use crate::architectures::StageSpec;
-use crate::{Hidden, Stage, StageError, Tap};
+use crate::{Hidden, NoTap, Stage, StageError, Tap};
 use burn::tensor::{Int, Tensor, module};
-use quantizers::graph::{PatchInputNode, StageNode, TensorSpec, TokenInputNode};
+use quantizers::graph::{LinearNode, PatchInputNode, StageNode, TensorSpec, TokenInputNode};
 
 impl StageSpec for TokenInputNode {
     fn node(&self) -> StageNode {
@@ -16,22 +17,37 @@ impl StageSpec for TokenInputNode {
         let table = |spec: &Option<TensorSpec>| -> Result<Option<Tensor<2>>, StageError> {
             Ok(spec.as_ref().map(|spec| loader.read(spec)).transpose()?)
         };
+        let layer = |node: &Option<LinearNode>| {
+            let node = node.as_ref();
+            node.map(|node| Linear::load(node, loader)).transpose()
+        };
         let norm = self.norm.as_ref();
+        let positions = table(&self.positions)?;
         Ok(Box::new(TextEmbedding {
             tokens: loader.read(&self.tokens)?,
-            positions: table(&self.positions)?,
+            scale: self.scale,
+            positions: positions.map(|all| {
+                let rows = all.dims()[0].saturating_sub(self.first_position);
+                all.narrow(0, self.first_position, rows)
+            }),
             token_type: table(&self.token_types)?.map(|types| types.narrow(0, 0, 1)),
             norm: norm.map(|norm| Norm::load(norm, loader)).transpose()?,
+            projection: layer(&self.projection)?,
+            word_projection: layer(&self.word_projection)?,
         }))
     }
 }
 
 struct TextEmbedding {
     tokens: Tensor<2>,
+    scale: f64,
+    /// From the first position on.
     positions: Option<Tensor<2>>,
     /// `[1, width]`.
     token_type: Option<Tensor<2>>,
     norm: Option<Norm>,
+    projection: Option<Linear>,
+    word_projection: Option<Linear>,
 }
 
 impl Stage for TextEmbedding {
@@ -40,6 +56,12 @@ impl Stage for TextEmbedding {
         check_ids(&ids, self.tokens.dims()[0])?;
         let tokens = ids.dims()[1];
         let mut x = module::embedding(self.tokens.clone(), ids);
+        if self.scale.to_bits() != 1.0_f64.to_bits() {
+            x = x * self.scale;
+        }
+        if let Some(layer) = &self.word_projection {
+            x = layer.forward(x, &mut NoTap);
+        }
         // The order of the sums is transformers': word + type, then position.
         if let Some(row) = &self.token_type {
             x = x + row.clone().unsqueeze::<3>();
@@ -56,6 +78,9 @@ impl Stage for TextEmbedding {
         }
         if let Some(norm) = &self.norm {
             x = norm.seen(x, tap);
+        }
+        if let Some(layer) = &self.projection {
+            x = layer.forward(x, &mut NoTap);
         }
         Ok(Hidden::States(x))
     }

@@ -6,7 +6,8 @@ use super::weight::Weight;
 use super::{Loader, fused};
 use crate::architectures::StageSpec;
 use crate::{Hidden, KeyValueCache, NoTap, Stage, StageError, Tap};
-use quantizers::graph::{HeadNode, Positions, Projection, StageNode};
+use burn::tensor::Tensor;
+use quantizers::graph::{Activation, HeadNode, NormNode, Positions, Projection, StageNode};
 
 impl StageSpec for HeadNode {
     fn node(&self) -> StageNode {
@@ -14,22 +15,33 @@ impl StageSpec for HeadNode {
     }
 
     fn build(&self, loader: &Loader<'_>) -> Result<Box<dyn Stage>, StageError> {
-        let (norm, pooler) = (self.norm.as_ref(), self.pooler.as_ref());
+        let norm = |node: &Option<NormNode>| {
+            let node = node.as_ref();
+            node.map(|node| Norm::load(node, loader)).transpose()
+        };
         Ok(Box::new(Head {
             positions: self.positions,
-            norm: norm.map(|norm| Norm::load(norm, loader)).transpose()?,
-            pooler: pooler
-                .map(|pooler| Linear::load(pooler, loader))
-                .transpose()?,
+            norm: norm(&self.norm)?,
+            transform: match &self.transform {
+                Some(node) => Some(Transform {
+                    layer: Linear::load(&node.layer, loader)?,
+                    activation: node.activation,
+                    norm: norm(&node.norm)?,
+                }),
+                None => None,
+            },
             projection: match &self.projection {
                 Some(Projection::Layer(layer)) => {
                     Some(LoadedProjection::Layer(Linear::load(layer, loader)?))
                 }
-                Some(Projection::Tied(table)) => {
-                    Some(LoadedProjection::Tied(Weight::load(loader, table, false)?))
-                }
+                Some(Projection::Tied { table, bias }) => Some(LoadedProjection::Tied(
+                    Weight::load(loader, table, false)?,
+                    bias.as_ref().map(|bias| loader.read(bias)).transpose()?,
+                )),
                 None => None,
             },
+            scale: self.scale,
+            softcap: self.softcap,
         }))
     }
 }
@@ -37,14 +49,22 @@ impl StageSpec for HeadNode {
 #[expect(clippy::large_enum_variant, reason = "one per model")]
 enum LoadedProjection {
     Layer(Linear),
-    Tied(Weight),
+    Tied(Weight, Option<Tensor<1>>),
+}
+
+struct Transform {
+    layer: Linear,
+    activation: Option<Activation>,
+    norm: Option<Norm>,
 }
 
 struct Head {
     positions: Positions,
     norm: Option<Norm>,
-    pooler: Option<Linear>,
+    transform: Option<Transform>,
     projection: Option<LoadedProjection>,
+    scale: f64,
+    softcap: Option<f64>,
 }
 
 impl Stage for Head {
@@ -56,19 +76,31 @@ impl Stage for Head {
         if let Some(norm) = &self.norm {
             x = norm.seen(x, tap);
         }
-        if let Some(pooler) = &self.pooler {
-            pooler.observe(&x, tap);
-            x = pooler.forward(x, tap).tanh();
+        if let Some(transform) = &self.transform {
+            transform.layer.observe(&x, tap);
+            x = transform.layer.forward(x, tap);
+            if let Some(activation) = transform.activation {
+                x = fused::activate(activation, x);
+            }
+            if let Some(norm) = &transform.norm {
+                x = norm.seen(x, tap);
+            }
         }
         match &self.projection {
             Some(LoadedProjection::Layer(layer)) => {
                 layer.observe(&x, tap);
                 x = layer.forward(x, tap);
             }
-            Some(LoadedProjection::Tied(table)) => {
-                x = fused::linear(x, table, None);
+            Some(LoadedProjection::Tied(table, bias)) => {
+                x = fused::linear(x, table, bias.as_ref());
             }
             None => {}
+        }
+        if self.scale.to_bits() != 1.0_f64.to_bits() {
+            x = x * self.scale;
+        }
+        if let Some(cap) = self.softcap {
+            x = (x / cap).tanh() * cap;
         }
         Ok(Hidden::States(x))
     }

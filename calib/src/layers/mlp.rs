@@ -3,13 +3,22 @@
 use super::linear::Linear;
 use super::{Loader, fused};
 use crate::{SourceError, Tap};
-use burn::tensor::Tensor;
-use quantizers::graph::{Activation, FeedForwardNode};
+use burn::tensor::{Tensor, activation};
+use quantizers::graph::{Activation, FeedForwardNode, Gate};
+
+#[derive(Debug, Clone)]
+enum LoadedGate {
+    None,
+    Layer(Linear),
+    FirstHalf,
+    SecondHalf,
+    Alternating { alpha: f64, limit: f64 },
+}
 
 /// A feed-forward network with its weights.
 #[derive(Debug, Clone)]
 pub struct Mlp {
-    gate: Option<Linear>,
+    gate: LoadedGate,
     up: Linear,
     down: Linear,
     activation: Activation,
@@ -21,9 +30,17 @@ impl Mlp {
     /// # Errors
     /// A missing tensor or one of another shape.
     pub fn load(node: &FeedForwardNode, loader: &Loader<'_>) -> Result<Self, SourceError> {
-        let gate = node.gate.as_ref();
         Ok(Self {
-            gate: gate.map(|gate| Linear::load(gate, loader)).transpose()?,
+            gate: match &node.gate {
+                Gate::None => LoadedGate::None,
+                Gate::Layer(gate) => LoadedGate::Layer(Linear::load(gate, loader)?),
+                Gate::FirstHalf => LoadedGate::FirstHalf,
+                Gate::SecondHalf => LoadedGate::SecondHalf,
+                Gate::Alternating { alpha, limit } => LoadedGate::Alternating {
+                    alpha: *alpha,
+                    limit: *limit,
+                },
+            },
             up: Linear::load(&node.up, loader)?,
             down: Linear::load(&node.down, loader)?,
             activation: node.activation,
@@ -34,13 +51,42 @@ impl Mlp {
     pub fn forward(&self, input: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
         self.up.observe(&input, tap);
         let inner = match &self.gate {
-            Some(gate) => {
+            LoadedGate::None => fused::activate(self.activation, self.up.forward(input, tap)),
+            LoadedGate::Layer(gate) => {
                 let gate = gate.forward(input.clone(), tap);
                 fused::gate(self.activation, gate, self.up.forward(input, tap))
             }
-            None => fused::activate(self.activation, self.up.forward(input, tap)),
+            LoadedGate::FirstHalf => {
+                let [first, second] = halves(self.up.forward(input, tap));
+                fused::gate(self.activation, first, second)
+            }
+            LoadedGate::SecondHalf => {
+                let [first, second] = halves(self.up.forward(input, tap));
+                fused::gate(self.activation, second, first)
+            }
+            LoadedGate::Alternating { alpha, limit } => {
+                alternating(self.up.forward(input, tap), *alpha, *limit)
+            }
         };
         self.down.observe(&inner, tap);
         self.down.forward(inner, tap)
     }
+}
+
+fn halves(x: Tensor<3>) -> [Tensor<3>; 2] {
+    let half = x.dims()[2] / 2;
+    [x.clone().narrow(2, 0, half), x.narrow(2, half, half)]
+}
+
+/// `g · σ(alpha · g) · (u + 1)` of the even and the odd channels, clamped.
+fn alternating(x: Tensor<3>, alpha: f64, limit: f64) -> Tensor<3> {
+    let [batch, tokens, channels] = x.dims();
+    let pairs = x.reshape([batch, tokens, channels / 2, 2]);
+    let one = |which: usize| {
+        let part = pairs.clone().narrow(3, which, 1);
+        part.reshape([batch, tokens, channels / 2])
+    };
+    let gate: Tensor<3> = one(0).clamp_max(limit);
+    let up: Tensor<3> = one(1).clamp(-limit, limit);
+    gate.clone() * activation::sigmoid(gate * alpha) * (up + 1.0)
 }

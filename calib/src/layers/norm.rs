@@ -3,7 +3,7 @@
 use super::{Loader, fused};
 use crate::{SourceError, Tap};
 use burn::tensor::Tensor;
-use quantizers::graph::NormNode;
+use quantizers::graph::{NormKind, NormNode};
 
 /// A normalisation with its weights: `LayerNorm` if there is a bias, else `RMSNorm`.
 #[derive(Debug, Clone)]
@@ -21,9 +21,22 @@ impl Norm {
     /// # Errors
     /// A missing tensor or one of another shape.
     pub fn load(node: &NormNode, loader: &Loader<'_>) -> Result<Self, SourceError> {
+        let stored = node.weight().map(|weight| loader.read(&weight));
+        let weight = match stored.transpose()? {
+            Some(weight) if node.one_plus => weight + 1.0,
+            Some(weight) => weight,
+            None => Tensor::ones([node.width], loader.device()),
+        };
+        let bias = match node.bias() {
+            Some(bias) => Some(loader.read(&bias)?),
+            None if node.kind == NormKind::Layer => {
+                Some(Tensor::zeros([node.width], loader.device()))
+            }
+            None => None,
+        };
         Ok(Self {
-            weight: loader.read(&node.weight())?,
-            bias: node.bias().map(|bias| loader.read(&bias)).transpose()?,
+            weight,
+            bias,
             epsilon: node.epsilon,
             points: [node.input_point(), node.output_point()],
         })

@@ -1,4 +1,4 @@
-//! Rotary position embedding (Su et al. 2021), in the half-rotation layout of transformers.
+//! Rotary position embedding (Su et al. 2021), of halves or of neighbours.
 
 use super::fused;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -9,50 +9,81 @@ use std::sync::{Mutex, PoisonError};
 /// Angular frequency of each pair of channels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rope {
+    /// Of sequences no longer than `short_positions`.
     frequencies: Vec<f32>,
+    /// Of longer ones, where they have others.
+    long: Option<(usize, Vec<f32>)>,
+    magnitude: f32,
+    interleaved: bool,
 }
 
 impl Rope {
-    /// Frequencies `theta^(-2i / head_dim)` for i in `0..head_dim / 2`, scaled.
+    /// Frequencies `theta^(-2i / channels)` for i in `0..channels / 2`, scaled.
     ///
     /// All arithmetic is f32, as in transformers: angles at far positions depend on the rounding.
-    pub fn new(head_dim: usize, node: RopeNode) -> Self {
-        let RopeNode { theta, scaling } = node;
-        let frequencies = (0..head_dim / 2)
-            .map(|pair| {
-                let frequency = 1.0 / theta.powf((2 * pair) as f32 / head_dim as f32);
-                scale(frequency, scaling)
-            })
-            .collect();
-        Self { frequencies }
+    pub fn new(node: &RopeNode) -> Self {
+        let channels = node.channels;
+        let base = |pair: usize| node.theta.powf((2 * pair) as f32 / channels as f32);
+        let pairs = 0..channels / 2;
+        let divided = |divisors: &[f32]| -> Vec<f32> {
+            let divisors = pairs.clone().zip(divisors);
+            divisors.map(|(pair, d)| 1.0 / (d * base(pair))).collect()
+        };
+        let (frequencies, long) = match &node.scaling {
+            RopeScaling::Long {
+                short,
+                long,
+                original_positions,
+            } => (divided(short), Some((*original_positions, divided(long)))),
+            scaling => {
+                let scaled = |pair| scale(1.0 / base(pair), pair, node, scaling);
+                (pairs.clone().map(scaled).collect(), None)
+            }
+        };
+        Self {
+            frequencies,
+            long,
+            magnitude: node.magnitude,
+            interleaved: node.interleaved,
+        }
     }
 
-    /// Cosines and sines for positions `0..tokens`.
-    pub fn tables(&self, tokens: usize, device: &Device) -> RopeTables {
-        let head_dim = 2 * self.frequencies.len();
+    /// Cosines and sines for positions `0..tokens` of a sequence of `length` tokens.
+    pub fn tables(&self, tokens: usize, length: usize, device: &Device) -> RopeTables {
+        let frequencies = match &self.long {
+            Some((short, long)) if length > *short => long,
+            _ => &self.frequencies,
+        };
+        let channels = 2 * frequencies.len();
         let table = |function: fn(f32) -> f32| {
-            let mut values = Vec::with_capacity(tokens * head_dim);
+            let mut values = Vec::with_capacity(tokens * channels);
             for position in 0..tokens {
                 for _half in 0..2 {
-                    values.extend(
-                        self.frequencies
-                            .iter()
-                            .map(|f| function(position as f32 * f)),
-                    );
+                    let angles = frequencies.iter().map(|f| position as f32 * f);
+                    values.extend(angles.map(|angle| function(angle) * self.magnitude));
                 }
             }
-            Tensor::from_data(TensorData::new(values, [1, 1, tokens, head_dim]), device)
+            Tensor::from_data(TensorData::new(values, [1, 1, tokens, channels]), device)
         };
         RopeTables {
             cos: table(f32::cos),
             sin: table(f32::sin),
+            interleaved: self.interleaved,
         }
+    }
+
+    /// Whether tables for a sequence of `a` tokens are those for one of `b`.
+    fn alike(&self, a: usize, b: usize) -> bool {
+        self.long
+            .as_ref()
+            .is_none_or(|(short, _)| (a > *short) == (b > *short))
     }
 }
 
-fn scale(frequency: f32, scaling: RopeScaling) -> f32 {
-    match scaling {
-        RopeScaling::None => frequency,
+fn scale(frequency: f32, pair: usize, node: &RopeNode, scaling: &RopeScaling) -> f32 {
+    match *scaling {
+        // A set of divisors has frequencies of its own.
+        RopeScaling::None | RopeScaling::Long { .. } => frequency,
         RopeScaling::Linear { factor } => frequency / factor,
         RopeScaling::Llama3 {
             factor,
@@ -71,20 +102,68 @@ fn scale(frequency: f32, scaling: RopeScaling) -> f32 {
                 (1.0 - ramp) * frequency / factor + ramp * frequency
             }
         }
+        RopeScaling::Yarn {
+            factor,
+            fast,
+            slow,
+            original_positions,
+            truncate,
+        } => {
+            // The pair that turns `turns` times over the original context.
+            let pair_of = |turns: f32| {
+                let turns = f64::from(turns);
+                let share = f64::from(original_positions) / (turns * 2.0 * std::f64::consts::PI);
+                node.channels as f64 * share.ln() / (2.0 * f64::from(node.theta).ln())
+            };
+            let (mut low, mut high) = (pair_of(fast), pair_of(slow));
+            if truncate {
+                (low, high) = (low.floor(), high.ceil());
+            }
+            let (low, mut high) = (low.max(0.0), high.min(node.channels as f64 - 1.0));
+            if low >= high {
+                // A ramp of no width would divide by zero.
+                high = low + 0.001;
+            }
+            #[expect(clippy::cast_possible_truncation, reason = "rotary arithmetic is f32")]
+            let ramp = ((pair as f64 - low) / (high - low)).clamp(0.0, 1.0) as f32;
+            frequency / factor * ramp + frequency * (1.0 - ramp)
+        }
     }
 }
 
-/// Cosines and sines, `[1, 1, tokens, head_dim]` each.
+/// Cosines and sines, `[1, 1, tokens, channels]` each.
 #[derive(Debug, Clone)]
 pub struct RopeTables {
     cos: Tensor<4>,
     sin: Tensor<4>,
+    interleaved: bool,
 }
 
 impl RopeTables {
-    /// Rotates queries or keys `[batch, heads, tokens, head_dim]`.
+    /// Rotates queries or keys `[batch, heads, tokens, head_dim]`; channels beyond those of the tables stay.
     pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
-        fused::rotate(x, &self.cos, &self.sin)
+        let (width, channels) = (x.dims()[3], self.cos.dims()[3]);
+        if channels == width {
+            return self.rotate_all(x);
+        }
+        let rotated = self.rotate_all(x.clone().narrow(3, 0, channels));
+        Tensor::cat(vec![rotated, x.narrow(3, channels, width - channels)], 3)
+    }
+
+    fn rotate_all(&self, x: Tensor<4>) -> Tensor<4> {
+        if !self.interleaved {
+            return fused::rotate(x, &self.cos, &self.sin);
+        }
+        // Neighbours become halves, and go back afterwards.
+        let [batch, heads, tokens, channels] = x.dims();
+        let halves = x
+            .reshape([batch, heads, tokens, channels / 2, 2])
+            .swap_dims(3, 4)
+            .reshape([batch, heads, tokens, channels]);
+        fused::rotate(halves, &self.cos, &self.sin)
+            .reshape([batch, heads, tokens, 2, channels / 2])
+            .swap_dims(3, 4)
+            .reshape([batch, heads, tokens, channels])
     }
 
     /// Those of `tokens` positions from `first` on.
@@ -93,6 +172,7 @@ impl RopeTables {
         Self {
             cos: self.cos.clone().narrow(2, first, tokens),
             sin: self.sin.clone().narrow(2, first, tokens),
+            interleaved: self.interleaved,
         }
     }
 }
@@ -102,7 +182,8 @@ impl RopeTables {
 pub struct CachedRope {
     rope: Rope,
     device: Device,
-    longest: Mutex<Option<(usize, RopeTables)>>,
+    /// Rows, the length of the sequence they were made for, the tables.
+    longest: Mutex<Option<(usize, usize, RopeTables)>>,
 }
 
 impl CachedRope {
@@ -115,16 +196,20 @@ impl CachedRope {
         }
     }
 
-    /// Tables for `tokens` positions.
-    pub fn tables(&self, tokens: usize) -> RopeTables {
+    /// Tables for `tokens` positions of a sequence of `length`.
+    pub fn tables(&self, tokens: usize, length: usize) -> RopeTables {
         // A panic elsewhere leaves a whole table or none behind: poisoning means nothing here.
         let mut longest = self.longest.lock().unwrap_or_else(PoisonError::into_inner);
         match &*longest {
-            Some((length, tables)) if *length == tokens => tables.clone(),
-            Some((length, tables)) if *length > tokens => tables.narrow(0, tokens),
+            Some((rows, of, tables)) if *rows >= tokens && self.rope.alike(*of, length) => {
+                match *rows == tokens {
+                    true => tables.clone(),
+                    false => tables.narrow(0, tokens),
+                }
+            }
             _ => {
-                let tables = self.rope.tables(tokens, &self.device);
-                *longest = Some((tokens, tables.clone()));
+                let tables = self.rope.tables(tokens, length, &self.device);
+                *longest = Some((tokens, length, tables.clone()));
                 tables
             }
         }
@@ -135,21 +220,18 @@ impl CachedRope {
 mod tests {
     use super::*;
 
-    fn plain() -> RopeNode {
-        RopeNode {
-            theta: 10_000.0,
-            scaling: RopeScaling::None,
-        }
+    fn plain(channels: usize) -> RopeNode {
+        RopeNode::plain(10_000.0, channels)
     }
 
     // One pair, frequency 1: position 1 rotates (1, 0) to (cos 1, sin 1).
     #[test]
     fn rotation_of_one_pair_by_hand() {
         let device = Device::flex();
-        let rope = Rope::new(2, plain());
+        let rope = Rope::new(&plain(2));
         let x = Tensor::<4>::from_data([[[[1.0_f32, 0.0], [1.0, 0.0]]]], &device);
         let out = rope
-            .tables(2, &device)
+            .tables(2, 2, &device)
             .rotate(x)
             .into_data()
             .try_to_vec::<f32>()
@@ -169,13 +251,10 @@ mod tests {
             high_frequency: 4.0,
             original_positions: 100.0,
         };
-        let rope = Rope::new(
-            4,
-            RopeNode {
-                theta: 10_000.0,
-                scaling,
-            },
-        );
+        let rope = Rope::new(&RopeNode {
+            scaling,
+            ..plain(4)
+        });
         assert!((rope.frequencies[0] - 1.0).abs() < 1e-7);
         assert!((rope.frequencies[1] - 0.01 / 8.0).abs() < 1e-9);
     }
@@ -183,17 +262,17 @@ mod tests {
     #[test]
     fn a_narrowed_table_equals_a_computed_one() {
         let device = Device::flex();
-        let cached = CachedRope::new(Rope::new(4, plain()), device.clone());
-        cached.tables(9);
+        let cached = CachedRope::new(Rope::new(&plain(4)), device.clone());
+        cached.tables(9, 9);
         let short = cached
-            .tables(3)
+            .tables(3, 3)
             .cos
             .into_data()
             .try_to_vec::<f32>()
             .unwrap();
         let direct = cached
             .rope
-            .tables(3, &device)
+            .tables(3, 3, &device)
             .cos
             .into_data()
             .try_to_vec::<f32>()

@@ -1,20 +1,21 @@
 //! Multi-head self-attention with its projections, as all families share it.
 
-use super::attention::attend;
+use super::alibi::Alibi;
+use super::attention::{Scores, attend};
 use super::linear::Linear;
-use super::norm::Norm;
-use super::rope::CachedRope;
+use super::query_key_norm::QueryKeyNorm;
+use super::rope::{CachedRope, RopeTables};
 use super::{Loader, Rope};
 use crate::{KeyValueCache, NoTap, SourceError, Tap};
 use burn::tensor::Tensor;
-use quantizers::graph::{AttentionNode, NormNode, Pattern, QkvNode};
+use quantizers::graph::{AttentionNode, Pattern, QkvLayout, QkvNode};
 use std::sync::Arc;
 
 #[derive(Debug, Clone)]
 enum Qkv {
     /// Queries, keys, values.
     Separate(Box<[Linear; 3]>),
-    Fused(Box<Linear>),
+    Fused(Box<Linear>, QkvLayout),
 }
 
 /// Self-attention with its weights.
@@ -22,14 +23,15 @@ enum Qkv {
 pub struct SelfAttention {
     qkv: Qkv,
     output: Linear,
-    query_norm: Option<Norm>,
-    key_norm: Option<Norm>,
+    query_norm: Option<QueryKeyNorm>,
+    key_norm: Option<QueryKeyNorm>,
+    norm_after_rope: bool,
     rope: Option<Arc<CachedRope>>,
     heads: usize,
     kv_heads: usize,
     head_dim: usize,
-    pattern: Pattern,
-    scale: f64,
+    clip: Option<f64>,
+    scores: Scores,
 }
 
 impl SelfAttention {
@@ -38,12 +40,13 @@ impl SelfAttention {
     /// # Errors
     /// A missing tensor or one of another shape.
     pub fn load(node: &AttentionNode, loader: &Loader<'_>) -> Result<Self, SourceError> {
-        let norm = |node: &Option<NormNode>| {
+        let norm = |node: &Option<quantizers::graph::QueryKeyNorm>| {
             let node = node.as_ref();
-            node.map(|node| Norm::load(node, loader)).transpose()
+            node.map(|node| QueryKeyNorm::load(node, loader))
+                .transpose()
         };
-        let rope = node.rope.map(|rope| {
-            let rope = Rope::new(node.head_dim, rope);
+        let rope = node.rope.as_ref().map(|rope| {
+            let rope = Rope::new(rope);
             Arc::new(CachedRope::new(rope, loader.device().clone()))
         });
         Ok(Self {
@@ -53,7 +56,9 @@ impl SelfAttention {
                     Linear::load(key, loader)?,
                     Linear::load(value, loader)?,
                 ])),
-                QkvNode::Fused(layer) => Qkv::Fused(Box::new(Linear::load(layer, loader)?)),
+                QkvNode::Fused { layer, layout } => {
+                    Qkv::Fused(Box::new(Linear::load(layer, loader)?), *layout)
+                }
             },
             output: Linear::load(&node.output, loader)?,
             query_norm: norm(&node.query_norm)?,
@@ -62,8 +67,19 @@ impl SelfAttention {
             heads: node.heads,
             kv_heads: node.kv_heads,
             head_dim: node.head_dim,
-            pattern: node.pattern,
-            scale: node.scale,
+            norm_after_rope: node.norm_after_rope,
+            clip: node.clip,
+            scores: Scores {
+                pattern: node.pattern,
+                scale: node.scale,
+                softcap: node.softcap,
+                alibi: node.slopes.as_ref().map(Alibi::new),
+                sinks: node
+                    .sinks
+                    .as_ref()
+                    .map(|sinks| loader.read(sinks))
+                    .transpose()?,
+            },
         })
     }
 
@@ -71,51 +87,66 @@ impl SelfAttention {
     pub fn forward(&self, input: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
         let tokens = input.dims()[1];
         let [query, key, value] = self.heads(input, tap);
-        let (query, key) = match &self.rope {
-            Some(rope) => {
-                let tables = rope.tables(tokens);
-                (tables.rotate(query), tables.rotate(key))
-            }
-            None => (query, key),
-        };
-        self.joined(attend(query, key, value, self.pattern, self.scale), tap)
+        let tables = self.rope.as_ref().map(|rope| rope.tables(tokens, tokens));
+        let (query, key) = self.placed(query, key, tables);
+        self.joined(attend(query, key, value, &self.scores), tap)
     }
 
     /// The next token `[batch, 1, width]` after those in `cache`, which it joins.
     pub fn next(&self, input: Tensor<3>, cache: &mut KeyValueCache) -> Tensor<3> {
         let [query, key, value] = self.heads(input, &mut NoTap);
         let position = cache.tokens();
-        let (query, key) = match &self.rope {
-            Some(rope) => {
-                // Tables of a power of two: made anew a few times, not for every token.
-                let tables = rope.tables((position + 1).next_power_of_two());
-                let tables = tables.narrow(position, 1);
-                (tables.rotate(query), tables.rotate(key))
-            }
-            None => (query, key),
-        };
-        let window = match self.pattern {
-            Pattern::Full | Pattern::Causal => usize::MAX,
+        let tables = self.rope.as_ref().map(|rope| {
+            // Tables of a power of two: made anew a few times, not for every token.
+            let rows = (position + 1).next_power_of_two();
+            rope.tables(rows, position + 1).narrow(position, 1)
+        });
+        let (query, key) = self.placed(query, key, tables);
+        let window = match self.scores.pattern {
+            Pattern::Full | Pattern::Causal | Pattern::Local { .. } => usize::MAX,
             Pattern::Sliding { window } => window,
         };
         let [keys, values] = cache.with_key_value(key, value, window);
         // What is remembered is what the token sees.
-        let attended = attend(query, keys, values, Pattern::Full, self.scale);
+        let attended = attend(query, keys, values, &self.scores.of_last());
         self.joined(attended, &mut NoTap)
     }
 
-    /// Queries, keys and values `[batch, heads, tokens, head_dim]`, not yet rotated.
+    /// Queries, keys and values `[batch, heads, tokens, head_dim]`, neither normalised nor rotated.
     fn heads(&self, input: Tensor<3>, tap: &mut dyn Tap) -> [Tensor<4>; 3] {
         let (query, key, value) = self.project(input, tap);
         let query = self.split_heads(query, self.heads);
         let key = self.split_heads(key, self.kv_heads);
         let value = self.split_heads(value, self.kv_heads);
-        let query = self
-            .query_norm
-            .iter()
-            .fold(query, |x, norm| norm.forward(x));
-        let key = self.key_norm.iter().fold(key, |x, norm| norm.forward(x));
         [query, key, value]
+    }
+
+    /// Queries and keys normalised and rotated.
+    fn placed(
+        &self,
+        query: Tensor<4>,
+        key: Tensor<4>,
+        tables: Option<RopeTables>,
+    ) -> (Tensor<4>, Tensor<4>) {
+        let norm = |x: Tensor<4>, norm: &Option<QueryKeyNorm>| match norm {
+            Some(norm) => norm.forward(x),
+            None => x,
+        };
+        let rotate = |x: Tensor<4>| match &tables {
+            Some(tables) => tables.rotate(x),
+            None => x,
+        };
+        if self.norm_after_rope {
+            (
+                norm(rotate(query), &self.query_norm),
+                norm(rotate(key), &self.key_norm),
+            )
+        } else {
+            (
+                rotate(norm(query, &self.query_norm)),
+                rotate(norm(key, &self.key_norm)),
+            )
+        }
     }
 
     /// The output projection of attended values `[batch, heads, tokens, head_dim]`.
@@ -130,27 +161,51 @@ impl SelfAttention {
     }
 
     fn project(&self, input: Tensor<3>, tap: &mut dyn Tap) -> (Tensor<3>, Tensor<3>, Tensor<3>) {
+        let clipped = |x: Tensor<3>| match self.clip {
+            Some(most) => x.clamp(-most, most),
+            None => x,
+        };
         match &self.qkv {
             Qkv::Separate(layers) => {
                 let [query, key, value] = layers.as_ref();
                 query.observe(&input, tap);
                 (
-                    query.forward(input.clone(), tap),
-                    key.forward(input.clone(), tap),
-                    value.forward(input, tap),
+                    clipped(query.forward(input.clone(), tap)),
+                    clipped(key.forward(input.clone(), tap)),
+                    clipped(value.forward(input, tap)),
                 )
             }
-            Qkv::Fused(layer) => {
+            Qkv::Fused(layer, layout) => {
                 layer.observe(&input, tap);
-                let all = layer.forward(input, tap);
-                let (queries, keys) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
-                (
-                    all.clone().narrow(2, 0, queries),
-                    all.clone().narrow(2, queries, keys),
-                    all.narrow(2, queries + keys, keys),
-                )
+                let all = clipped(layer.forward(input, tap));
+                match layout {
+                    QkvLayout::Concatenated => {
+                        let queries = self.heads * self.head_dim;
+                        let keys = self.kv_heads * self.head_dim;
+                        (
+                            all.clone().narrow(2, 0, queries),
+                            all.clone().narrow(2, queries, keys),
+                            all.narrow(2, queries + keys, keys),
+                        )
+                    }
+                    QkvLayout::ByKeyValueHead => self.by_key_value_head(all),
+                }
             }
         }
+    }
+
+    /// Takes `[batch, tokens, kv_heads · (heads / kv_heads + 2) · head_dim]` apart.
+    fn by_key_value_head(&self, all: Tensor<3>) -> (Tensor<3>, Tensor<3>, Tensor<3>) {
+        let [batch, tokens, _] = all.dims();
+        let (kv_heads, width) = (self.kv_heads, self.head_dim);
+        let queries = self.heads / kv_heads;
+        let all = all.reshape([batch, tokens, kv_heads, queries + 2, width]);
+        let part = |from: usize, count: usize| {
+            all.clone()
+                .narrow(3, from, count)
+                .reshape([batch, tokens, kv_heads * count * width])
+        };
+        (part(0, queries), part(queries, 1), part(queries + 1, 1))
     }
 
     /// `[batch, tokens, heads · head_dim]` to `[batch, heads, tokens, head_dim]`.

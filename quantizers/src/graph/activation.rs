@@ -16,6 +16,8 @@ pub enum Activation {
     GeluQuick,
     /// `max(x, 0)`.
     Relu,
+    /// `max(x, 0)²`.
+    ReluSquared,
     /// `tanh(x)`.
     Tanh,
 }
@@ -32,6 +34,7 @@ const NAMES: &[(&str, Activation)] = &[
     ("gelu_python_tanh", Activation::GeluTanh),
     ("quick_gelu", Activation::GeluQuick),
     ("relu", Activation::Relu),
+    ("relu2", Activation::ReluSquared),
     ("tanh", Activation::Tanh),
 ];
 

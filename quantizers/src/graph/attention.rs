@@ -2,6 +2,9 @@
 
 use super::linear::{LinearNode, LinearRows};
 use super::norm::NormNode;
+use super::rope::RopeNode;
+use super::tensors::TensorSpec;
+use crate::FloatType;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -18,6 +21,11 @@ pub enum Pattern {
         /// Keys a query sees at most.
         window: usize,
     },
+    /// Its own position and `reach` on either side (encoders).
+    Local {
+        /// Largest distance seen.
+        reach: usize,
+    },
 }
 
 impl Pattern {
@@ -27,42 +35,24 @@ impl Pattern {
             Self::Full => 0..keys,
             Self::Causal => 0..query + 1,
             Self::Sliding { window } => (query + 1).saturating_sub(window)..query + 1,
+            Self::Local { reach } => query.saturating_sub(reach)..(query + reach + 1).min(keys),
         }
+    }
+
+    /// Whether positions see only those before them.
+    pub fn is_causal(self) -> bool {
+        matches!(self, Self::Causal | Self::Sliding { .. })
     }
 }
 
-/// How rotary frequencies are stretched for longer contexts.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// How the output of one layer holds queries, keys and values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum RopeScaling {
-    /// Not at all.
-    None,
-    /// All of them divided by `factor`.
-    Linear {
-        /// Divisor.
-        factor: f32,
-    },
-    /// Llama 3.1: long wavelengths divided by `factor`, short ones kept, a ramp between.
-    Llama3 {
-        /// Divisor of the long wavelengths.
-        factor: f32,
-        /// Wavelengths above `original_positions / low_frequency` are divided.
-        low_frequency: f32,
-        /// Wavelengths below `original_positions / high_frequency` are kept.
-        high_frequency: f32,
-        /// Context length of the pretraining.
-        original_positions: f32,
-    },
-}
-
-/// Rotary position embedding of the first and second half of a head: channel `i` is rotated with
-/// channel `i + head_dim / 2` by an angle of `position · theta^(-2i / head_dim)`, scaled.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct RopeNode {
-    /// Base of the frequencies.
-    pub theta: f32,
-    /// How they are stretched.
-    pub scaling: RopeScaling,
+pub enum QkvLayout {
+    /// All queries, then all keys, then all values.
+    Concatenated,
+    /// For each key-value head its query heads, its key head, its value head.
+    ByKeyValueHead,
 }
 
 /// The projections to queries, keys and values.
@@ -78,8 +68,103 @@ pub enum QkvNode {
         /// `[kv_heads · head_dim, width]`.
         value: LinearNode,
     },
+    /// One layer for all three.
+    Fused {
+        /// `[(heads + 2 kv_heads) · head_dim, width]`.
+        layer: LinearNode,
+        /// What its rows are.
+        layout: QkvLayout,
+    },
+}
+
+impl QkvNode {
     /// One layer whose output is queries, then keys, then values.
-    Fused(LinearNode),
+    pub fn concatenated(layer: LinearNode) -> Self {
+        Self::Fused {
+            layer,
+            layout: QkvLayout::Concatenated,
+        }
+    }
+}
+
+/// Normalisation of queries or keys.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueryKeyNorm {
+    /// Each head by one norm as wide as a head.
+    Head(NormNode),
+    /// All heads of a position together, by one norm as wide as all of them.
+    Joint(NormNode),
+    /// Each head by a norm of its own, as wide as a head.
+    EachHead(Vec<NormNode>),
+    /// Each head on its own, with factors `[heads, head_dim]` in one tensor.
+    Stacked {
+        /// Kind, name and epsilon; as wide as a head, without parameters of its own.
+        norm: NormNode,
+        /// The factors.
+        weight: TensorSpec,
+    },
+}
+
+impl QueryKeyNorm {
+    /// The tensors it reads.
+    pub fn tensors(&self) -> Vec<TensorSpec> {
+        let of = |norm: &NormNode| norm.weight().into_iter().chain(norm.bias());
+        match self {
+            Self::Head(norm) | Self::Joint(norm) => of(norm).collect(),
+            Self::EachHead(norms) => norms.iter().flat_map(of).collect(),
+            Self::Stacked { weight, .. } => vec![weight.clone()],
+        }
+    }
+
+    /// Module name of the first norm.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Head(norm) | Self::Joint(norm) | Self::Stacked { norm, .. } => &norm.name,
+            Self::EachHead(norms) => norms.first().map_or("", |norm| &norm.name),
+        }
+    }
+}
+
+/// Linear biases (Press et al. 2022): slope times the position of the key is added to a score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SlopesNode {
+    /// Of each query head.
+    pub slopes: Vec<f32>,
+    /// What the products are rounded to.
+    pub rounded: FloatType,
+    /// Factor on the rounded products.
+    pub factor: f32,
+}
+
+impl SlopesNode {
+    /// The published slopes of `heads` heads, `2^(-steepest · i / heads)` for i from 1, 8 being the usual
+    /// `steepest`; for a number of heads that is no power of two, those of the next lower power and every other
+    /// one of the next higher, if `interpolated`, else of the next higher power alone, odd ones first.
+    pub fn published(heads: usize, steepest: f64, interpolated: bool) -> Self {
+        let geometric = |count: usize| {
+            (1..=count).map(move |i| 2.0_f64.powf(-steepest * i as f64 / count as f64))
+        };
+        let higher = heads.next_power_of_two();
+        let slopes: Vec<f64> = if higher == heads {
+            geometric(heads).collect()
+        } else if interpolated {
+            let lower = higher / 2;
+            let between = geometric(higher).step_by(2);
+            geometric(lower).chain(between).take(heads).collect()
+        } else {
+            let odd = geometric(higher).skip(1).step_by(2);
+            odd.chain(geometric(higher).step_by(2))
+                .take(heads)
+                .collect()
+        };
+        Self {
+            #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
+            slopes: slopes.into_iter().map(|slope| slope as f32).collect(),
+            rounded: FloatType::F32,
+            factor: 1.0,
+        }
+    }
 }
 
 /// Self-attention.
@@ -99,34 +184,77 @@ pub struct AttentionNode {
     pub pattern: Pattern,
     /// Factor on `Q Kᵀ`.
     pub scale: f64,
-    /// Normalisation of each query head.
-    pub query_norm: Option<NormNode>,
-    /// Normalisation of each key head.
-    pub key_norm: Option<NormNode>,
+    /// Normalisation of the queries.
+    pub query_norm: Option<QueryKeyNorm>,
+    /// Normalisation of the keys.
+    pub key_norm: Option<QueryKeyNorm>,
+    /// Queries and keys are normalised after their rotation, not before.
+    pub norm_after_rope: bool,
     /// Rotation of queries and keys.
     pub rope: Option<RopeNode>,
+    /// Queries, keys and values are clamped to this magnitude.
+    pub clip: Option<f64>,
+    /// Scores become `cap · tanh(score / cap)`.
+    pub softcap: Option<f64>,
+    /// What distance takes from a score (`ALiBi`).
+    pub slopes: Option<SlopesNode>,
+    /// A score for each head that takes part in the softmax and has no value, `[heads]`.
+    pub sinks: Option<TensorSpec>,
 }
 
 impl AttentionNode {
+    /// Plain attention of `heads` heads of width `head_dim`: scores divided by its root, nothing else.
+    pub fn new(
+        qkv: QkvNode,
+        output: LinearNode,
+        heads: usize,
+        head_dim: usize,
+        pattern: Pattern,
+    ) -> Self {
+        Self {
+            qkv,
+            output,
+            heads,
+            kv_heads: heads,
+            head_dim,
+            pattern,
+            scale: (head_dim as f64).sqrt().recip(),
+            query_norm: None,
+            key_norm: None,
+            norm_after_rope: false,
+            rope: None,
+            clip: None,
+            softcap: None,
+            slopes: None,
+            sinks: None,
+        }
+    }
+
     /// The layers that read the input: three, or the fused one.
     pub fn projections(&self) -> Vec<&LinearNode> {
         match &self.qkv {
             QkvNode::Separate { query, key, value } => vec![query, key, value],
-            QkvNode::Fused(layer) => vec![layer],
+            QkvNode::Fused { layer, .. } => vec![layer],
         }
     }
 
-    /// The rows that make queries, keys and values, in this order.
-    pub fn query_key_value(&self) -> [LinearRows<'_>; 3] {
+    /// The rows that make queries, keys and values, in this order; `None` where they are not consecutive
+    /// rows.
+    pub fn query_key_value(&self) -> Option<[LinearRows<'_>; 3]> {
         match &self.qkv {
             QkvNode::Separate { query, key, value } => {
-                [query, key, value].map(LinearNode::all_rows)
+                Some([query, key, value].map(LinearNode::all_rows))
             }
-            QkvNode::Fused(layer) => {
+            QkvNode::Fused {
+                layout: QkvLayout::ByKeyValueHead,
+                ..
+            } if self.kv_heads > 1 => None,
+            QkvNode::Fused { layer, .. } => {
                 let queries = self.heads * self.head_dim;
                 let keys = queries + self.kv_heads * self.head_dim;
                 let values = keys + self.kv_heads * self.head_dim;
-                [0..queries, queries..keys, keys..values].map(|rows| LinearRows { layer, rows })
+                let parts = [0..queries, queries..keys, keys..values];
+                Some(parts.map(|rows| LinearRows { layer, rows }))
             }
         }
     }

@@ -1,30 +1,10 @@
 //! A transformer block: attention and a feed-forward half around residuals.
 
-use super::activation::Activation;
 use super::attention::AttentionNode;
+use super::feed_forward::MlpNode;
 use super::linear::LinearNode;
 use super::norm::NormNode;
 use serde::{Deserialize, Serialize};
-
-/// A feed-forward network, plain or gated.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FeedForwardNode {
-    /// `[inner, width]`, passed through the activation and multiplied with `up` (gated only).
-    pub gate: Option<LinearNode>,
-    /// `[inner, width]`; passed through the activation unless there is a gate.
-    pub up: LinearNode,
-    /// `[width, inner]`.
-    pub down: LinearNode,
-    /// The nonlinearity.
-    pub activation: Activation,
-}
-
-impl FeedForwardNode {
-    /// The layers that read the input: gate, where there is one, and up.
-    pub fn projections(&self) -> Vec<&LinearNode> {
-        self.gate.iter().chain([&self.up]).collect()
-    }
-}
 
 /// Where the two normalisations of a block sit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,25 +21,56 @@ pub enum NormPlacement {
 pub struct BlockNode {
     /// Position among the blocks, from 0.
     pub index: usize,
-    /// Normalisation of the attention half.
-    pub attention_norm: NormNode,
+    /// Normalisation of the attention half; absent where the half reads the states as they are.
+    pub attention_norm: Option<NormNode>,
     /// The attention half.
     pub attention: AttentionNode,
-    /// Normalisation of the feed-forward half.
-    pub mlp_norm: NormNode,
+    /// Normalisation of the attention half's output, before the residual is added.
+    pub attention_output_norm: Option<NormNode>,
+    /// Normalisation of the feed-forward half. Where it is absent and the halves are parallel, both read what
+    /// `attention_norm` makes.
+    pub mlp_norm: Option<NormNode>,
     /// The feed-forward half.
-    pub mlp: FeedForwardNode,
+    pub mlp: MlpNode,
+    /// Normalisation of the feed-forward half's output, before the residual is added.
+    pub mlp_output_norm: Option<NormNode>,
     /// Before each half, or after its residual.
     pub placement: NormPlacement,
+    /// Both halves read the states that enter the block: `x + attention(x) + mlp(x)`.
+    pub parallel: bool,
+    /// Factor on the output of each half, 1 in most families.
+    pub residual_scale: f64,
 }
 
 impl BlockNode {
+    /// One half after the other, each with a norm at `placement`.
+    pub fn new(
+        index: usize,
+        attention_norm: NormNode,
+        attention: AttentionNode,
+        mlp_norm: NormNode,
+        mlp: MlpNode,
+        placement: NormPlacement,
+    ) -> Self {
+        Self {
+            index,
+            attention_norm: Some(attention_norm),
+            attention,
+            attention_output_norm: None,
+            mlp_norm: Some(mlp_norm),
+            mlp,
+            mlp_output_norm: None,
+            placement,
+            parallel: false,
+            residual_scale: 1.0,
+        }
+    }
+
     /// Its linear layers, in execution order.
     pub fn linears(&self) -> Vec<&LinearNode> {
         let mut layers = self.attention.projections();
         layers.push(&self.attention.output);
-        layers.extend(self.mlp.projections());
-        layers.push(&self.mlp.down);
+        layers.extend(self.mlp.linears());
         layers
     }
 }

@@ -1,5 +1,6 @@
 //! The first and the last stage: what becomes hidden states, and what becomes of them.
 
+use super::activation::Activation;
 use super::linear::LinearNode;
 use super::norm::NormNode;
 use super::tensors::TensorSpec;
@@ -10,12 +11,48 @@ use serde::{Deserialize, Serialize};
 pub struct TokenInputNode {
     /// `[vocabulary, width]`.
     pub tokens: TensorSpec,
+    /// Factor on the token vectors.
+    pub scale: f64,
     /// `[positions, width]`, one row per position (families without rotation).
     pub positions: Option<TensorSpec>,
+    /// The row of the first position; the rows before it are not for text.
+    pub first_position: usize,
     /// `[types, width]`, of which every token gets row 0.
     pub token_types: Option<TensorSpec>,
     /// Normalisation of the sum.
     pub norm: Option<NormNode>,
+    /// From the width of the tables to that of the blocks, after the norm.
+    pub projection: Option<LinearNode>,
+    /// The same for the token vectors alone, before positions are added.
+    pub word_projection: Option<LinearNode>,
+}
+
+impl TokenInputNode {
+    /// A table of token vectors and nothing else.
+    pub fn new(tokens: TensorSpec) -> Self {
+        Self {
+            tokens,
+            scale: 1.0,
+            positions: None,
+            first_position: 0,
+            token_types: None,
+            norm: None,
+            projection: None,
+            word_projection: None,
+        }
+    }
+
+    /// The longest sequence the position table has rows for.
+    pub fn longest(&self) -> Option<usize> {
+        let table = self.positions.as_ref()?;
+        Some(table.shape[0].saturating_sub(self.first_position))
+    }
+
+    /// Width of the hidden states.
+    pub fn width(&self) -> usize {
+        let last = self.projection.as_ref().or(self.word_projection.as_ref());
+        last.map_or(self.tokens.shape[1], |layer| layer.rows)
+    }
 }
 
 /// An image cut into square patches, each a vector, with a class token in front.
@@ -71,7 +108,34 @@ pub enum Projection {
     /// A layer of its own.
     Layer(LinearNode),
     /// The token table `[vocabulary, width]` once more.
-    Tied(TensorSpec),
+    Tied {
+        /// The table.
+        table: TensorSpec,
+        /// `[vocabulary]`, added to the logits.
+        bias: Option<TensorSpec>,
+    },
+}
+
+/// A layer between the last hidden states and the last linear map, with what follows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeadTransform {
+    /// The layer.
+    pub layer: LinearNode,
+    /// The function of its output; absent: the output itself.
+    pub activation: Option<Activation>,
+    /// Normalisation of the result.
+    pub norm: Option<NormNode>,
+}
+
+impl HeadTransform {
+    /// A layer followed by tanh (the pooler of BERT).
+    pub fn tanh(layer: LinearNode) -> Self {
+        Self {
+            layer,
+            activation: Some(Activation::Tanh),
+            norm: None,
+        }
+    }
 }
 
 /// Last stage. Steps that are absent are skipped.
@@ -81,8 +145,26 @@ pub struct HeadNode {
     pub positions: Positions,
     /// Final normalisation.
     pub norm: Option<NormNode>,
-    /// A linear layer followed by tanh, which is seen at the input point of the projection.
-    pub pooler: Option<LinearNode>,
+    /// What comes between; its result is seen at the input point of the projection.
+    pub transform: Option<HeadTransform>,
     /// To logits.
     pub projection: Option<Projection>,
+    /// Factor on the logits, 1 in most families.
+    pub scale: f64,
+    /// Logits become `cap · tanh(logit / cap)`.
+    pub softcap: Option<f64>,
+}
+
+impl HeadNode {
+    /// All positions through `norm` and `projection`, each where it is there.
+    pub fn new(norm: Option<NormNode>, projection: Option<Projection>) -> Self {
+        Self {
+            positions: Positions::All,
+            norm,
+            transform: None,
+            projection,
+            scale: 1.0,
+            softcap: None,
+        }
+    }
 }

@@ -3,6 +3,8 @@
 use super::attention::AttentionNode;
 use super::block::BlockNode;
 use super::ends::{HeadNode, PatchInputNode, Projection, TokenInputNode};
+use super::experts::ExpertsNode;
+use super::feed_forward::MlpNode;
 use super::linear::LinearNode;
 use super::norm::NormNode;
 use super::tensors::{Point, TensorSpec};
@@ -44,15 +46,10 @@ impl Inventory {
 
     /// Adds the tensors and points of a normalisation.
     pub fn norm(&mut self, norm: &NormNode) {
-        self.unseen_norm(norm);
+        self.tensors.extend(norm.weight());
+        self.tensors.extend(norm.bias());
         self.point(norm.input_point(), norm.width);
         self.point(norm.output_point(), norm.width);
-    }
-
-    /// Adds the tensors of a normalisation whose activations are not seen.
-    pub fn unseen_norm(&mut self, norm: &NormNode) {
-        self.tensor(norm.weight());
-        self.tensors.extend(norm.bias());
     }
 
     /// Adds the first stage of a text model.
@@ -60,6 +57,12 @@ impl Inventory {
         self.tensor(input.tokens.clone());
         for table in [&input.positions, &input.token_types].into_iter().flatten() {
             self.tensor(table.clone());
+        }
+        // The layers of these are part of the embedding, which stays as it is.
+        let layers = [&input.projection, &input.word_projection];
+        for layer in layers.into_iter().flatten() {
+            self.tensor(layer.weight());
+            self.tensors.extend(layer.bias_tensor());
         }
         if let Some(norm) = &input.norm {
             self.norm(norm);
@@ -83,13 +86,33 @@ impl Inventory {
 
     /// Adds a block.
     pub fn block(&mut self, block: &BlockNode) {
-        self.norm(&block.attention_norm);
+        self.norms(&block.attention_norm);
         self.attention(&block.attention);
-        self.norm(&block.mlp_norm);
-        for layer in block.mlp.projections() {
+        self.norms(&block.attention_output_norm);
+        self.norms(&block.mlp_norm);
+        if let MlpNode::Experts(experts) = &block.mlp {
+            self.router(experts);
+        }
+        for layer in block.mlp.linears() {
             self.linear(layer);
         }
-        self.linear(&block.mlp.down);
+        self.norms(&block.mlp_output_norm);
+    }
+
+    fn norms(&mut self, norm: &Option<NormNode>) {
+        if let Some(norm) = norm {
+            self.norm(norm);
+        }
+    }
+
+    /// Adds what chooses experts: it is read, and stays as it is.
+    fn router(&mut self, experts: &ExpertsNode) {
+        let layers = [Some(&experts.router), experts.shared_gate.as_ref()];
+        for layer in layers.into_iter().flatten() {
+            self.tensor(layer.weight());
+            self.tensors.extend(layer.bias_tensor());
+        }
+        self.tensors.extend(experts.routing.correction.clone());
     }
 
     /// Adds the last stage.
@@ -97,12 +120,16 @@ impl Inventory {
         if let Some(norm) = &head.norm {
             self.norm(norm);
         }
-        if let Some(pooler) = &head.pooler {
-            self.linear(pooler);
+        if let Some(transform) = &head.transform {
+            self.linear(&transform.layer);
+            self.norms(&transform.norm);
         }
         match &head.projection {
             Some(Projection::Layer(layer)) => self.linear(layer),
-            Some(Projection::Tied(table)) => self.tensor(table.clone()),
+            Some(Projection::Tied { table, bias }) => {
+                self.tensor(table.clone());
+                self.tensors.extend(bias.clone());
+            }
             None => {}
         }
     }
@@ -111,12 +138,11 @@ impl Inventory {
         for layer in attention.projections() {
             self.linear(layer);
         }
-        for norm in [&attention.query_norm, &attention.key_norm]
-            .into_iter()
-            .flatten()
-        {
-            self.unseen_norm(norm);
+        let norms = [&attention.query_norm, &attention.key_norm];
+        for norm in norms.into_iter().flatten() {
+            self.tensors.extend(norm.tensors());
         }
+        self.tensors.extend(attention.sinks.clone());
         self.linear(&attention.output);
     }
 }

@@ -90,10 +90,12 @@ impl LinearNode {
 
     /// All output channels of the layer.
     pub fn all_rows(&self) -> LinearRows<'_> {
-        LinearRows {
-            layer: self,
-            rows: 0..self.rows,
-        }
+        self.rows_at(0..self.rows)
+    }
+
+    /// Some of its output channels.
+    pub fn rows_at(&self, rows: Range<usize>) -> LinearRows<'_> {
+        LinearRows { layer: self, rows }
     }
 }
 

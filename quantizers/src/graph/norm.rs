@@ -9,8 +9,21 @@ use serde::{Deserialize, Serialize};
 pub enum NormKind {
     /// `x / sqrt(mean(x²) + eps) · weight` (Zhang & Sennrich 2019).
     Rms,
-    /// `(x - mean) / sqrt(variance + eps) · weight + bias`, biased variance (Ba et al. 2016).
+    /// `(x - mean) / sqrt(variance + eps) · weight + bias`, biased variance (Ba et al. 2016); some
+    /// models have no bias.
     Layer,
+}
+
+/// What a normalisation reads from the checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NormParameters {
+    /// Nothing: factors of one.
+    None,
+    /// Factors.
+    Weight,
+    /// Factors and offsets.
+    WeightAndBias,
 }
 
 /// A normalisation.
@@ -27,6 +40,10 @@ pub struct NormNode {
     /// The parameters are called `gamma` and `beta` (checkpoints converted from TensorFlow) instead
     /// of `weight` and `bias`.
     pub greek: bool,
+    /// Which parameters are stored.
+    pub parameters: NormParameters,
+    /// The stored factors are less by one: the norm multiplies with `1 + weight`.
+    pub one_plus: bool,
 }
 
 impl NormNode {
@@ -38,6 +55,8 @@ impl NormNode {
             width,
             epsilon,
             greek: false,
+            parameters: NormParameters::Weight,
+            one_plus: false,
         }
     }
 
@@ -45,6 +64,7 @@ impl NormNode {
     pub fn layer(name: impl Into<String>, width: usize, epsilon: f64) -> Self {
         Self {
             kind: NormKind::Layer,
+            parameters: NormParameters::WeightAndBias,
             ..Self::rms(name, width, epsilon)
         }
     }
@@ -53,6 +73,15 @@ impl NormNode {
     #[must_use]
     pub fn greek(self, greek: bool) -> Self {
         Self { greek, ..self }
+    }
+
+    /// The same with nothing stored.
+    #[must_use]
+    pub fn without_parameters(self) -> Self {
+        Self {
+            parameters: NormParameters::None,
+            ..self
+        }
     }
 
     /// Where the input is seen.
@@ -65,15 +94,16 @@ impl NormNode {
         format!("{}:out", self.name)
     }
 
-    /// The factors, `[width]`.
-    pub fn weight(&self) -> TensorSpec {
-        self.tensor(if self.greek { "gamma" } else { "weight" })
+    /// The factors as stored, `[width]`; absent where nothing is stored.
+    pub fn weight(&self) -> Option<TensorSpec> {
+        let name = if self.greek { "gamma" } else { "weight" };
+        (self.parameters != NormParameters::None).then(|| self.tensor(name))
     }
 
-    /// The offsets, `[width]`; absent for `RMSNorm`.
+    /// The offsets, `[width]`, where there are any.
     pub fn bias(&self) -> Option<TensorSpec> {
         let name = if self.greek { "beta" } else { "bias" };
-        (self.kind == NormKind::Layer).then(|| self.tensor(name))
+        (self.parameters == NormParameters::WeightAndBias).then(|| self.tensor(name))
     }
 
     fn tensor(&self, suffix: &str) -> TensorSpec {

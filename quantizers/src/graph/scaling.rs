@@ -7,8 +7,9 @@
 use super::activation::Activation;
 use super::attention::AttentionNode;
 use super::block::{BlockNode, NormPlacement};
+use super::feed_forward::{FeedForwardNode, Gate, MlpNode};
 use super::linear::{LinearNode, LinearRows};
-use super::norm::NormNode;
+use super::norm::{NormNode, NormParameters};
 use super::wiring::Graph;
 use thiserror::Error;
 
@@ -76,69 +77,109 @@ impl BlockNode {
     /// layer, gate and up, down): what can take factors in front of them, or why nothing can.
     pub fn scalings(&self) -> Vec<Result<Scaling<'_>, Unscalable>> {
         let attention = &self.attention;
-        vec![
+        let mut sets = vec![
             self.behind_norm(
-                &self.attention_norm,
+                self.attention_norm.as_ref(),
                 attention.projections(),
                 &attention.output,
             ),
-            Ok(behind_values(attention)),
-            self.behind_norm(&self.mlp_norm, self.mlp.projections(), &self.mlp.down),
-            self.behind_up(),
-        ]
+            behind_values(attention),
+        ];
+        match &self.mlp {
+            MlpNode::Dense(mlp) => {
+                sets.push(self.behind_norm(self.mlp_norm.as_ref(), mlp.projections(), &mlp.down));
+                sets.push(behind_up(mlp));
+            }
+            MlpNode::Experts(node) => {
+                let inputs: Vec<&LinearNode> = node
+                    .experts
+                    .iter()
+                    .chain(&node.shared)
+                    .flat_map(FeedForwardNode::projections)
+                    .collect();
+                let reason = "the router reads the same states, and every expert other tokens";
+                sets.push(Err(unscalable(&inputs, reason.to_owned())));
+                sets.extend(node.experts.iter().chain(&node.shared).map(behind_up));
+            }
+        }
+        sets
     }
 
     fn behind_norm<'a>(
         &'a self,
-        norm: &'a NormNode,
+        norm: Option<&'a NormNode>,
         consumers: Vec<&'a LinearNode>,
         last: &LinearNode,
     ) -> Result<Scaling<'a>, Unscalable> {
-        match self.placement {
-            NormPlacement::Before => Ok(Scaling {
-                producer: Producer::Norm(norm),
-                sources: (0..norm.width).collect(),
-                consumers,
-                outcome: last.output_point(),
-            }),
-            NormPlacement::AfterResidual => Err(unscalable(
-                &consumers,
-                "the residual reads the same normalised states".to_owned(),
-            )),
-        }
-    }
-
-    fn behind_up(&self) -> Result<Scaling<'_>, Unscalable> {
-        let mlp = &self.mlp;
-        // max(x / s, 0) = max(x, 0) / s for s above zero; a gate multiplies what up makes.
-        if mlp.gate.is_none() && mlp.activation != Activation::Relu {
-            let reason = format!("`{}` is not linear", mlp.activation.name());
-            return Err(unscalable(&[&mlp.down], reason));
-        }
-        Ok(Scaling {
-            producer: Producer::Linear(mlp.up.all_rows()),
-            sources: (0..mlp.down.cols).collect(),
-            consumers: vec![&mlp.down],
-            outcome: mlp.down.output_point(),
-        })
+        let reason = match (self.placement, norm) {
+            (NormPlacement::AfterResidual, _) => "the residual reads the same normalised states",
+            (_, None) => "the half reads what others read too, with no norm of its own before it",
+            (_, Some(_)) if self.parallel && self.mlp_norm.is_none() => {
+                "both halves read what one norm makes"
+            }
+            (_, Some(norm)) if norm.parameters == NormParameters::None => {
+                "the norm before it has no factors"
+            }
+            (NormPlacement::Before, Some(norm)) => {
+                return Ok(Scaling {
+                    producer: Producer::Norm(norm),
+                    sources: (0..norm.width).collect(),
+                    consumers,
+                    outcome: last.output_point(),
+                });
+            }
+        };
+        Err(unscalable(&consumers, reason.to_owned()))
     }
 }
 
+fn behind_up(mlp: &FeedForwardNode) -> Result<Scaling<'_>, Unscalable> {
+    let inner = mlp.down.cols;
+    let rows = match &mlp.gate {
+        Gate::Layer(_) => mlp.up.all_rows(),
+        Gate::FirstHalf => mlp.up.rows_at(inner..2 * inner),
+        Gate::SecondHalf => mlp.up.rows_at(0..inner),
+        // max(x / s, 0) = max(x, 0) / s for s above zero; a gate multiplies what up makes.
+        Gate::None if mlp.activation == Activation::Relu => mlp.up.all_rows(),
+        Gate::Alternating { .. } => {
+            let reason = "what it multiplies is clamped".to_owned();
+            return Err(unscalable(&[&mlp.down], reason));
+        }
+        Gate::None => {
+            let reason = format!("`{}` is not linear", mlp.activation.name());
+            return Err(unscalable(&[&mlp.down], reason));
+        }
+    };
+    Ok(Scaling {
+        producer: Producer::Linear(rows),
+        sources: (0..inner).collect(),
+        consumers: vec![&mlp.down],
+        outcome: mlp.down.output_point(),
+    })
+}
+
 /// Attention weights add up values of one channel: a factor goes through them.
-fn behind_values(attention: &AttentionNode) -> Scaling<'_> {
-    let [_, _, value] = attention.query_key_value();
+fn behind_values(attention: &AttentionNode) -> Result<Scaling<'_>, Unscalable> {
+    if attention.clip.is_some() {
+        let reason = "values are clamped before they are attended".to_owned();
+        return Err(unscalable(&[&attention.output], reason));
+    }
+    let Some([_, _, value]) = attention.query_key_value() else {
+        let reason = "the values are scattered over the rows of a fused projection".to_owned();
+        return Err(unscalable(&[&attention.output], reason));
+    };
     let head_dim = attention.head_dim;
     let sharing = attention.heads / attention.kv_heads;
     let source = |channel: usize| {
         let head = channel / head_dim;
         head / sharing * head_dim + channel % head_dim
     };
-    Scaling {
+    Ok(Scaling {
         producer: Producer::Linear(value),
         sources: (0..attention.heads * head_dim).map(source).collect(),
         consumers: vec![&attention.output],
         outcome: attention.output.output_point(),
-    }
+    })
 }
 
 fn unscalable(layers: &[&LinearNode], reason: String) -> Unscalable {

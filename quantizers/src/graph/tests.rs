@@ -19,49 +19,51 @@ fn graph(block: BlockNode) -> Graph {
 
 /// Four query heads of width 2 over two value heads, a gated half, norms before.
 pub(crate) fn decoder() -> Graph {
-    graph(BlockNode {
-        index: 0,
-        attention_norm: NormNode::rms("norm1", WIDTH, 1e-6),
-        attention: AttentionNode {
-            qkv: QkvNode::Separate {
-                query: linear("q", WIDTH, WIDTH, "attn_in"),
-                key: linear("k", WIDTH / 2, WIDTH, "attn_in"),
-                value: linear("v", WIDTH / 2, WIDTH, "attn_in").with_bias(true),
-            },
-            output: linear("o", WIDTH, WIDTH, "o_in"),
-            heads: 4,
+    let qkv = QkvNode::Separate {
+        query: linear("q", WIDTH, WIDTH, "attn_in"),
+        key: linear("k", WIDTH / 2, WIDTH, "attn_in"),
+        value: linear("v", WIDTH / 2, WIDTH, "attn_in").with_bias(true),
+    };
+    let output = linear("o", WIDTH, WIDTH, "o_in");
+    graph(BlockNode::new(
+        0,
+        NormNode::rms("norm1", WIDTH, 1e-6),
+        AttentionNode {
             kv_heads: 2,
-            head_dim: 2,
-            pattern: Pattern::Causal,
             scale: 0.5,
-            query_norm: None,
-            key_norm: None,
-            rope: None,
+            ..AttentionNode::new(qkv, output, 4, 2, Pattern::Causal)
         },
-        mlp_norm: NormNode::rms("norm2", WIDTH, 1e-6),
-        mlp: FeedForwardNode {
-            gate: Some(linear("gate", INNER, WIDTH, "mlp_in")),
-            up: linear("up", INNER, WIDTH, "mlp_in"),
-            down: linear("down", WIDTH, INNER, "down_in"),
-            activation: Activation::Silu,
-        },
-        placement: NormPlacement::Before,
-    })
+        NormNode::rms("norm2", WIDTH, 1e-6),
+        MlpNode::Dense(FeedForwardNode::gated(
+            linear("gate", INNER, WIDTH, "mlp_in"),
+            linear("up", INNER, WIDTH, "mlp_in"),
+            linear("down", WIDTH, INNER, "down_in"),
+            Activation::Silu,
+        )),
+        NormPlacement::Before,
+    ))
 }
 
 /// One fused projection stored `[in, out]`, GELU, `LayerNorm` before (GPT-2).
 pub(crate) fn fused() -> Graph {
     let mut graph = decoder();
     if let StageNode::Block(block) = &mut graph.stages[0] {
-        block.attention_norm = NormNode::layer("norm1", WIDTH, 1e-6);
-        block.mlp_norm = NormNode::layer("norm2", WIDTH, 1e-6);
+        block.attention_norm = Some(NormNode::layer("norm1", WIDTH, 1e-6));
+        block.mlp_norm = Some(NormNode::layer("norm2", WIDTH, 1e-6));
         let qkv = linear("qkv", 3 * WIDTH, WIDTH, "attn_in");
-        block.attention.qkv = QkvNode::Fused(qkv.with_bias(true).conv1d());
+        block.attention.qkv = QkvNode::concatenated(qkv.with_bias(true).conv1d());
         block.attention.kv_heads = 4;
-        block.mlp.gate = None;
-        block.mlp.activation = Activation::GeluTanh;
+        set_plain(block, Activation::GeluTanh);
     }
     graph
+}
+
+/// Takes the gate away.
+pub(crate) fn set_plain(block: &mut BlockNode, activation: Activation) {
+    if let MlpNode::Dense(mlp) = &mut block.mlp {
+        mlp.gate = Gate::None;
+        mlp.activation = activation;
+    }
 }
 
 /// Norms after the residual (BERT).
@@ -69,7 +71,7 @@ pub(crate) fn post_norm() -> Graph {
     let mut graph = fused();
     if let StageNode::Block(block) = &mut graph.stages[0] {
         block.placement = NormPlacement::AfterResidual;
-        block.mlp.activation = Activation::Gelu;
+        set_plain(block, Activation::Gelu);
     }
     graph
 }

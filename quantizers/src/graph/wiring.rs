@@ -1,8 +1,8 @@
 //! A model as the list of its stages, and which layers read what.
 
-use super::attention::Pattern;
 use super::block::BlockNode;
 use super::ends::{HeadNode, PatchInputNode, TokenInputNode};
+use super::feed_forward::{FeedForwardNode, MlpNode};
 use super::inventory::Inventory;
 use super::linear::LinearNode;
 use serde::{Deserialize, Serialize};
@@ -76,7 +76,7 @@ impl Graph {
     /// Whether positions see only those before them.
     pub fn is_causal(&self) -> bool {
         self.blocks()
-            .any(|block| block.attention.pattern != Pattern::Full)
+            .any(|block| block.attention.pattern.is_causal())
     }
 
     /// The block at stage `stage`; `None` where that stage is another kind.
@@ -91,10 +91,7 @@ impl Graph {
     /// patches.
     pub fn max_rows(&self) -> Option<usize> {
         match self.stages.first()? {
-            StageNode::Tokens(input) => {
-                let table = input.positions.as_ref().map(|table| table.shape[0]);
-                table.or(self.max_positions)
-            }
+            StageNode::Tokens(input) => input.longest().or(self.max_positions),
             StageNode::Patches(input) => Some(1 + input.patches()),
             _ => None,
         }
@@ -109,9 +106,14 @@ impl Graph {
     /// Names of layers of one block that read the same input (q, k and v; gate and up), where there is
     /// more than one: what an allocator gives the same bits if its user wants them fused.
     pub fn ties(&self) -> Vec<Vec<&str>> {
-        let groups = self
-            .blocks()
-            .flat_map(|block| [block.attention.projections(), block.mlp.projections()]);
+        let groups = self.blocks().flat_map(|block| {
+            let networks = match &block.mlp {
+                MlpNode::Dense(node) => vec![node],
+                MlpNode::Experts(node) => node.experts.iter().chain(&node.shared).collect(),
+            };
+            let mlp = networks.into_iter().map(FeedForwardNode::projections);
+            [block.attention.projections()].into_iter().chain(mlp)
+        });
         groups
             .filter(|group| group.len() > 1)
             .map(|group| group.iter().map(|layer| layer.name.as_str()).collect())

@@ -96,16 +96,22 @@ fn into_norm(
     edit: &mut BlockEdit,
     runner: &dyn BlockRunner,
 ) -> Result<Vec<f32>, TransformError> {
-    let spec = norm.weight();
+    let mut folded = vec![1.0; factors.len()];
+    let Some(spec) = norm.weight() else {
+        return Ok(folded);
+    };
     let stored = runner.float_type(&spec.name);
     let mut weight = current(&spec, edit, runner)?;
-    let mut folded = vec![1.0; factors.len()];
+    // Some norms multiply with one more than what is stored.
+    let unit = if norm.one_plus { 1.0 } else { 0.0 };
     for ((value, factor), folded) in weight.values.iter_mut().zip(factors).zip(&mut folded) {
-        let divided = stored.round(*value / factor);
+        let before = *value + unit;
+        let rounded = stored.round(before / factor - unit);
+        let divided = rounded + unit;
         // A channel whose weight is or would be zero keeps it; so does one that would leave the type.
-        if divided != 0.0 && divided.is_finite() && (*value / divided).is_normal() {
-            *folded = *value / divided;
-            *value = divided;
+        if divided != 0.0 && divided.is_finite() && (before / divided).is_normal() {
+            *folded = before / divided;
+            *value = rounded;
         }
     }
     edit.set(spec.name, weight);

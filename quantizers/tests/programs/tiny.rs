@@ -1,9 +1,9 @@
 //! Encoders of random weights whose activations are random, too: what matters here is arithmetic.
 
 use quantizers::graph::{
-    Activation, AttentionNode, BlockNode, FeedForwardNode, Graph, HeadNode, LinearNode, NormNode,
-    NormPlacement, PatchInputNode, Pattern, Positions, Projection, QkvNode, StageNode, TensorSpec,
-    TokenInputNode,
+    Activation, AttentionNode, BlockNode, FeedForwardNode, Graph, HeadNode, HeadTransform,
+    LinearNode, MlpNode, NormNode, NormPlacement, PatchInputNode, Pattern, Positions, Projection,
+    QkvNode, StageNode, TensorSpec, TokenInputNode,
 };
 use quantizers::integer::compile::{
     ChannelRanges, Choice, Compilation, Options, PointStatistics, Pooling, Samples, Source,
@@ -46,34 +46,27 @@ fn norm(name: &str) -> NormNode {
 fn block(index: usize, placement: NormPlacement) -> StageNode {
     let at = |part: &str| format!("block{index}.{part}");
     let wide = |part: &str, point: &str| linear(&at(part), WIDTH, WIDTH, &at(point));
-    StageNode::Block(Box::new(BlockNode {
+    let qkv = QkvNode::Separate {
+        query: wide("query", "attn_in"),
+        key: wide("key", "attn_in"),
+        value: wide("value", "attn_in"),
+    };
+    let output = wide("output", "o_in");
+    StageNode::Block(Box::new(BlockNode::new(
         index,
-        attention_norm: norm(&at("norm1")),
-        attention: AttentionNode {
-            qkv: QkvNode::Separate {
-                query: wide("query", "attn_in"),
-                key: wide("key", "attn_in"),
-                value: wide("value", "attn_in"),
-            },
-            output: wide("output", "o_in"),
-            heads: HEADS,
-            kv_heads: HEADS,
-            head_dim: WIDTH / HEADS,
-            pattern: Pattern::Full,
+        norm(&at("norm1")),
+        AttentionNode {
             scale: 0.25,
-            query_norm: None,
-            key_norm: None,
-            rope: None,
+            ..AttentionNode::new(qkv, output, HEADS, WIDTH / HEADS, Pattern::Full)
         },
-        mlp_norm: norm(&at("norm2")),
-        mlp: FeedForwardNode {
-            gate: None,
-            up: linear(&at("up"), INNER, WIDTH, &at("mlp_in")),
-            down: linear(&at("down"), WIDTH, INNER, &at("down_in")),
-            activation: Activation::Gelu,
-        },
+        norm(&at("norm2")),
+        MlpNode::Dense(FeedForwardNode::plain(
+            linear(&at("up"), INNER, WIDTH, &at("mlp_in")),
+            linear(&at("down"), WIDTH, INNER, &at("down_in")),
+            Activation::Gelu,
+        )),
         placement,
-    }))
+    )))
 }
 
 fn graph(input: StageNode, placement: NormPlacement, head: Option<HeadNode>) -> Graph {
@@ -92,24 +85,26 @@ fn graph(input: StageNode, placement: NormPlacement, head: Option<HeadNode>) -> 
 fn words() -> StageNode {
     let table = |name: &str, rows: usize| TensorSpec::new(name, [rows, WIDTH]);
     StageNode::Tokens(TokenInputNode {
-        tokens: table("words", VOCABULARY),
         positions: Some(table("positions", TOKENS)),
         token_types: Some(table("types", 2)),
         norm: Some(norm("embedding_norm")),
+        ..TokenInputNode::new(table("words", VOCABULARY))
     })
 }
 
 fn classifier(norm: Option<NormNode>, pooler: Option<LinearNode>) -> HeadNode {
     HeadNode {
         positions: Positions::First,
-        norm,
-        pooler,
-        projection: Some(Projection::Layer(linear(
-            "classifier",
-            3,
-            WIDTH,
-            "classifier_in",
-        ))),
+        transform: pooler.map(HeadTransform::tanh),
+        ..HeadNode::new(
+            norm,
+            Some(Projection::Layer(linear(
+                "classifier",
+                3,
+                WIDTH,
+                "classifier_in",
+            ))),
+        )
     }
 }
 

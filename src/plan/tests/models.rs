@@ -5,8 +5,9 @@ use calib::LayerSpec;
 use calib::running::fisher::StageSize;
 use quantizers::FloatType;
 use quantizers::graph::{
-    Activation, AttentionNode, BlockNode, FeedForwardNode, Graph, HeadNode, LinearNode, NormNode,
-    NormPlacement, Pattern, Positions, Projection, QkvNode, StageNode, TensorSpec, TokenInputNode,
+    Activation, AttentionNode, BlockNode, FeedForwardNode, Graph, HeadNode, HeadTransform,
+    LinearNode, MlpNode, NormNode, NormPlacement, Pattern, Positions, Projection, QkvNode,
+    StageNode, TensorSpec, TokenInputNode,
 };
 
 /// Two blocks of an attention and an mlp layer, and a head.
@@ -81,34 +82,24 @@ fn causal_block() -> StageNode {
         LinearNode::in_block(name.as_str(), rows, cols, format!("{name}.input"))
     };
     let norm = |name: &str| NormNode::rms(name, 64, 1e-6);
-    StageNode::Block(Box::new(BlockNode {
-        index: 0,
-        attention_norm: norm("model.layers.0.input_layernorm"),
-        attention: AttentionNode {
-            qkv: QkvNode::Separate {
-                query: linear("self_attn.q_proj", 64, 64),
-                key: linear("self_attn.k_proj", 64, 64),
-                value: linear("self_attn.v_proj", 64, 64),
-            },
-            output: linear("self_attn.o_proj", 64, 64),
-            heads: 4,
-            kv_heads: 4,
-            head_dim: 16,
-            pattern: Pattern::Causal,
-            scale: 0.25,
-            query_norm: None,
-            key_norm: None,
-            rope: None,
-        },
-        mlp_norm: norm("model.layers.0.post_attention_layernorm"),
-        mlp: FeedForwardNode {
-            gate: None,
-            up: linear("mlp.up_proj", 172, 64),
-            down: linear("mlp.down_proj", 64, 172),
-            activation: Activation::Silu,
-        },
-        placement: NormPlacement::Before,
-    }))
+    let qkv = QkvNode::Separate {
+        query: linear("self_attn.q_proj", 64, 64),
+        key: linear("self_attn.k_proj", 64, 64),
+        value: linear("self_attn.v_proj", 64, 64),
+    };
+    let output = linear("self_attn.o_proj", 64, 64);
+    StageNode::Block(Box::new(BlockNode::new(
+        0,
+        norm("model.layers.0.input_layernorm"),
+        AttentionNode::new(qkv, output, 4, 16, Pattern::Causal),
+        norm("model.layers.0.post_attention_layernorm"),
+        MlpNode::Dense(FeedForwardNode::plain(
+            linear("mlp.up_proj", 172, 64),
+            linear("mlp.down_proj", 64, 172),
+            Activation::Silu,
+        )),
+        NormPlacement::Before,
+    )))
 }
 
 /// The decoder of [`model`], for plans of integer programs.
@@ -124,48 +115,36 @@ pub(crate) fn encoder() -> ModelFacts {
     let inside = |name: &str, rows, cols| linear(&format!("encoder.layer.0.{name}"), rows, cols);
     let outside = |name: &str, rows| LinearNode::outside(name, rows, 32).with_bias(true);
     let norm = |name: &str| NormNode::layer(name, 32, 1e-12);
-    let block = BlockNode {
-        index: 0,
-        attention_norm: norm("encoder.layer.0.attention.output.LayerNorm"),
-        attention: AttentionNode {
-            qkv: QkvNode::Separate {
-                query: inside("attention.self.query", 32, 32),
-                key: inside("attention.self.key", 32, 32),
-                value: inside("attention.self.value", 32, 32),
-            },
-            output: inside("attention.output.dense", 32, 32),
-            heads: 4,
-            kv_heads: 4,
-            head_dim: 8,
-            pattern: Pattern::Full,
-            scale: 8.0_f64.sqrt().recip(),
-            query_norm: None,
-            key_norm: None,
-            rope: None,
-        },
-        mlp_norm: norm("encoder.layer.0.output.LayerNorm"),
-        mlp: FeedForwardNode {
-            gate: None,
-            up: inside("intermediate.dense", 48, 32),
-            down: inside("output.dense", 32, 48),
-            activation: Activation::Gelu,
-        },
-        placement: NormPlacement::AfterResidual,
+    let qkv = QkvNode::Separate {
+        query: inside("attention.self.query", 32, 32),
+        key: inside("attention.self.key", 32, 32),
+        value: inside("attention.self.value", 32, 32),
     };
+    let output = inside("attention.output.dense", 32, 32);
+    let block = BlockNode::new(
+        0,
+        norm("encoder.layer.0.attention.output.LayerNorm"),
+        AttentionNode::new(qkv, output, 4, 8, Pattern::Full),
+        norm("encoder.layer.0.output.LayerNorm"),
+        MlpNode::Dense(FeedForwardNode::plain(
+            inside("intermediate.dense", 48, 32),
+            inside("output.dense", 32, 48),
+            Activation::Gelu,
+        )),
+        NormPlacement::AfterResidual,
+    );
     let head = HeadNode {
         positions: Positions::First,
-        norm: None,
-        pooler: Some(outside("pooler.dense", 32)),
-        projection: Some(Projection::Layer(outside("classifier", 3))),
+        transform: Some(HeadTransform::tanh(outside("pooler.dense", 32))),
+        ..HeadNode::new(None, Some(Projection::Layer(outside("classifier", 3))))
     };
     let table = |name: &str, rows: usize| {
         TensorSpec::new(format!("embeddings.{name}_embeddings.weight"), [rows, 32])
     };
     let input = TokenInputNode {
-        tokens: table("word", 512),
         positions: Some(table("position", 64)),
-        token_types: None,
         norm: Some(norm("embeddings.LayerNorm")),
+        ..TokenInputNode::new(table("word", 512))
     };
     let graph = Graph {
         architecture: "bert".into(),

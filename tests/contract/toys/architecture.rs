@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 use calib::architectures::{Architecture, StageSpec, StagedModel, open_model_from};
 use calib::{Forward, Model, ModelError, ModelOutput, SourceError, Tensor32, WeightSource};
-use quantizers::graph::{HeadNode, Positions, Projection, TensorSpec, TokenInputNode};
+use quantizers::graph::{HeadNode, Projection, TensorSpec, TokenInputNode};
 use serde_json::{Value, json};
 
 /// Vocabulary of the toy.
@@ -21,25 +21,21 @@ impl Architecture for Echo {
         "decoders that predict the token they were given"
     }
 
-    fn model_types(&self) -> &'static [&'static str] {
+    fn model_types(&self) -> &[&'static str] {
         &["echo"]
     }
 
     fn open(&self, _: &Value, _: &dyn WeightSource) -> Result<Box<dyn Model>, ModelError> {
         let tokens = TensorSpec::new("tokens.weight", [VOCABULARY, WIDTH]);
         let stages: Vec<Box<dyn StageSpec>> = vec![
-            Box::new(TokenInputNode {
-                tokens: tokens.clone(),
-                positions: None,
-                token_types: None,
-                norm: None,
-            }),
-            Box::new(HeadNode {
-                positions: Positions::All,
-                norm: None,
-                pooler: None,
-                projection: Some(Projection::Tied(tokens)),
-            }),
+            Box::new(TokenInputNode::new(tokens.clone())),
+            Box::new(HeadNode::new(
+                None,
+                Some(Projection::Tied {
+                    table: tokens,
+                    bias: None,
+                }),
+            )),
         ];
         let model = StagedModel::new(self.name(), ModelOutput::TokenLogits, stages);
         Ok(Box::new(model.with_text(VOCABULARY, 8)))

@@ -2,7 +2,7 @@
 //! so it is the reference.
 
 use super::{End, activate, add_squared_products, gate, linear, norm, probe, rotate, round_inputs};
-use crate::layers::attention::attend;
+use crate::layers::attention::{Scores, attend};
 use crate::layers::weight::Weight;
 use burn::tensor::{Device, Tensor, TensorData};
 use quantizers::graph::{Activation, Pattern};
@@ -147,14 +147,14 @@ fn attention_with_shared_keys_on_views() {
         let shapes = [[2, 70, 4, 6], [2, 70, 2, 6], [2, 70, 2, 6]];
         compare("attention", shapes, |inputs, _| {
             let [q, k, v] = inputs.map(|x| x.swap_dims(1, 2));
-            attend(q, k, v, pattern, 0.4)
+            attend(q, k, v, &Scores::plain(pattern, 0.4))
                 .swap_dims(1, 2)
                 .reshape([2, 70, 24])
         });
     }
     let shapes = [[1, 2, 1, 6], [1, 2, 9, 6], [1, 2, 9, 6]];
     compare("attention of the last token", shapes, |[q, k, v], _| {
-        attend(q, k, v, Pattern::Full, 0.4)
+        attend(q, k, v, &Scores::plain(Pattern::Full, 0.4))
     });
 }
 

@@ -89,6 +89,10 @@ fn by_kind(activation: Activation, body: impl Loop) {
             },
         ),
         Activation::Relu => body.run(relu, |x| (relu(x), if x > 0.0 { 1.0 } else { 0.0 })),
+        Activation::ReluSquared => body.run(
+            |x| relu(x) * relu(x),
+            |x| (relu(x) * relu(x), 2.0 * relu(x)),
+        ),
         Activation::Tanh => body.run(f32::tanh, |x| {
             let tanh = x.tanh();
             (tanh, 1.0 - tanh * tanh)
@@ -213,6 +217,7 @@ mod tests {
             }
             Activation::Gelu => x * simpson(x),
             Activation::Relu => x.max(0.0),
+            Activation::ReluSquared => x.max(0.0).powi(2),
             Activation::Tanh => x.tanh(),
         }
     }

@@ -2,8 +2,9 @@
 //! half, borrowed from the graph node by node.
 
 use crate::graph::{
-    Activation, BlockNode, Graph, HeadNode, LinearNode, NormNode, NormPlacement, PatchInputNode,
-    Pattern, Positions, Projection, QkvNode, StageNode, TokenInputNode,
+    Activation, BlockNode, Gate, Graph, HeadNode, HeadTransform, LinearNode, NormKind, NormNode,
+    NormParameters, NormPlacement, PatchInputNode, Pattern, Positions, Projection, QkvNode,
+    StageNode, TokenInputNode,
 };
 use crate::nonlinear::{self, Nonlinearity};
 use thiserror::Error;
@@ -181,6 +182,16 @@ fn add<'a>(
             let max_tokens = graph
                 .max_rows()
                 .ok_or((tokens.name.as_str(), "takes sequences of any length"))?;
+            let projection = node.projection.as_ref().or(node.word_projection.as_ref());
+            if let Some(layer) = projection {
+                return Err((&layer.name, "projects token vectors"));
+            }
+            if node.scale.to_bits() != 1.0_f64.to_bits() {
+                return Err((&tokens.name, "multiplies token vectors"));
+            }
+            if node.first_position > 0 {
+                return Err((&tokens.name, "counts positions from another row than 0"));
+            }
             *input = Some((tokens.shape[1], Input::Tokens { node, max_tokens }));
         }
         StageNode::Patches(node) => {
@@ -197,11 +208,54 @@ fn add<'a>(
     Ok(())
 }
 
-fn block(node: &BlockNode) -> Result<Block<'_>, Obstacle<'_>> {
+/// What a block does that plain ones do not.
+fn unusual(node: &BlockNode) -> Option<Obstacle<'_>> {
     let attention = &node.attention;
     let output = attention.output.name.as_str();
-    if attention.pattern != Pattern::Full {
-        return Err((output, "has causal attention"));
+    let norms = [&node.attention_output_norm, &node.mlp_output_norm];
+    if let Some(norm) = norms.into_iter().flatten().next() {
+        return Some((&norm.name, "normalises what its halves add"));
+    }
+    let found = [
+        (node.parallel, "runs its halves side by side"),
+        (
+            node.residual_scale.to_bits() != 1.0_f64.to_bits(),
+            "multiplies what its halves add",
+        ),
+        (attention.clip.is_some(), "clamps queries, keys and values"),
+        (attention.softcap.is_some(), "caps attention scores"),
+        (attention.slopes.is_some(), "lowers scores by distance"),
+        (attention.sinks.is_some(), "has attention sinks"),
+    ];
+    let found = found.into_iter().find(|(present, _)| *present);
+    found.map(|(_, reason)| (output, reason))
+}
+
+/// A norm whose factors are stored as they are used.
+fn affine(norm: &NormNode) -> Result<&NormNode, Obstacle<'_>> {
+    let full = match norm.kind {
+        NormKind::Rms => norm.parameters == NormParameters::Weight,
+        NormKind::Layer => norm.parameters == NormParameters::WeightAndBias,
+    };
+    if full && !norm.one_plus {
+        Ok(norm)
+    } else {
+        Err((&norm.name, "has a norm without its usual parameters"))
+    }
+}
+
+fn block<'a>(node: &'a BlockNode) -> Result<Block<'a>, Obstacle<'a>> {
+    let attention = &node.attention;
+    let output = attention.output.name.as_str();
+    if let Some(obstacle) = unusual(node) {
+        return Err(obstacle);
+    }
+    match attention.pattern {
+        Pattern::Full => {}
+        Pattern::Local { .. } => return Err((output, "attends to neighbours only")),
+        Pattern::Causal | Pattern::Sliding { .. } => {
+            return Err((output, "has causal attention"));
+        }
     }
     if attention.rope.is_some() {
         return Err((output, "rotates queries and keys"));
@@ -211,22 +265,32 @@ fn block(node: &BlockNode) -> Result<Block<'_>, Obstacle<'_>> {
         .as_ref()
         .or(attention.key_norm.as_ref())
     {
-        return Err((&norm.name, "normalises query and key heads"));
+        return Err((norm.name(), "normalises query and key heads"));
     }
     if attention.kv_heads != attention.heads {
         return Err((output, "shares key heads among query heads"));
     }
     let [query, key, value] = match &attention.qkv {
         QkvNode::Separate { query, key, value } => [query, key, value],
-        QkvNode::Fused(layer) => {
+        QkvNode::Fused { layer, .. } => {
             let reason = "projects queries, keys and values with one layer";
             return Err((&layer.name, reason));
         }
     };
-    let mlp = &node.mlp;
-    if let Some(gate) = &mlp.gate {
-        return Err((&gate.name, "has a gated feed-forward half"));
+    let Some(mlp) = node.mlp.dense() else {
+        return Err((output, "has experts"));
+    };
+    match &mlp.gate {
+        Gate::None => {}
+        Gate::Layer(gate) => return Err((&gate.name, "has a gated feed-forward half")),
+        Gate::FirstHalf | Gate::SecondHalf | Gate::Alternating { .. } => {
+            return Err((&mlp.up.name, "has a gated feed-forward half"));
+        }
     }
+    let norm = |norm: &'a Option<NormNode>| {
+        let norm = norm.as_ref().ok_or((output, "has no norm in one half"))?;
+        affine(norm)
+    };
     Ok(Block {
         query: stored_by_row(query)?,
         key: stored_by_row(key)?,
@@ -235,11 +299,11 @@ fn block(node: &BlockNode) -> Result<Block<'_>, Obstacle<'_>> {
         heads: attention.heads,
         head_dim: attention.head_dim,
         scale: attention.scale,
-        attention_norm: &node.attention_norm,
+        attention_norm: norm(&node.attention_norm)?,
         up: stored_by_row(&mlp.up)?,
         down: stored_by_row(&mlp.down)?,
         activation: slot(mlp.activation).map_err(|reason| (mlp.up.name.as_str(), reason))?,
-        mlp_norm: &node.mlp_norm,
+        mlp_norm: norm(&node.mlp_norm)?,
         pre_norm: node.placement == NormPlacement::Before,
     })
 }
@@ -247,15 +311,29 @@ fn block(node: &BlockNode) -> Result<Block<'_>, Obstacle<'_>> {
 fn head(node: &HeadNode) -> Result<Head<'_>, Obstacle<'_>> {
     let classifier = match &node.projection {
         Some(Projection::Layer(layer)) => Some(layer),
-        Some(Projection::Tied(table)) => {
+        Some(Projection::Tied { table, .. }) => {
             return Err((&table.name, "predicts tokens with the token table"));
+        }
+        None => None,
+    };
+    let pooler = match &node.transform {
+        Some(HeadTransform {
+            layer,
+            activation: Some(Activation::Tanh),
+            norm: None,
+        }) => Some(stored_by_row(layer)?),
+        Some(transform) => {
+            return Err((
+                &transform.layer.name,
+                "has a layer before the last one that is no pooler",
+            ));
         }
         None => None,
     };
     Ok(Head {
         first_only: node.positions == Positions::First,
-        norm: node.norm.as_ref(),
-        pooler: node.pooler.as_ref().map(stored_by_row).transpose()?,
+        norm: node.norm.as_ref().map(affine).transpose()?,
+        pooler,
         classifier: classifier.map(stored_by_row).transpose()?,
     })
 }
@@ -275,6 +353,7 @@ fn slot(activation: Activation) -> Result<ActivationSlot, &'static str> {
         Activation::Silu => (Nonlinearity::Silu, nonlinear::silu, 2.75 * FLOOR),
         Activation::Relu => (Nonlinearity::Relu, nonlinear::relu, 0.0),
         Activation::GeluQuick => return Err("activates with `quick_gelu`"),
+        Activation::ReluSquared => return Err("activates with `relu2`"),
         Activation::Tanh => return Err("activates with `tanh`"),
     };
     Ok(ActivationSlot {

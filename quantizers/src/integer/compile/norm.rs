@@ -56,7 +56,10 @@ impl Builder<'_> {
         width: usize,
         codes: Option<(Grid, Channels)>,
     ) -> Result<PlannedNorm<'n>, CompileError> {
-        let gamma = self.tensor(&node.weight().name, width)?;
+        let gamma = match node.weight() {
+            Some(weight) => self.tensor(&weight.name, width)?,
+            None => vec![1.0; width],
+        };
         let beta = match node.bias() {
             Some(bias) => self.tensor(&bias.name, width)?,
             None => vec![0.0; width],

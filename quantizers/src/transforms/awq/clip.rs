@@ -23,8 +23,7 @@ pub(super) fn layers(block: &BlockNode) -> Vec<&LinearNode> {
         layers.push(value);
     }
     layers.push(&block.attention.output);
-    layers.extend(block.mlp.projections());
-    layers.push(&block.mlp.down);
+    layers.extend(block.mlp.linears());
     layers
 }
 

@@ -1,7 +1,7 @@
 //! A block in plain loops with random weights and hidden states, as a [`BlockRunner`].
 
 use crate::graph::{
-    Activation, BlockNode, Graph, LinearNode, NormKind, NormNode, NormPlacement, TensorSpec,
+    Activation, BlockNode, Gate, Graph, LinearNode, NormKind, NormNode, NormPlacement, TensorSpec,
 };
 use crate::grid::Grid;
 use crate::statistics::{INPUT_ABS_MAX, INPUT_ABS_MEAN, INPUT_MEAN_SQUARE, Statistic};
@@ -164,7 +164,7 @@ impl ToyBlock {
     }
 
     fn norm(&self, norm: &NormNode, input: &Rows, edit: &BlockEdit) -> Rows {
-        let weight = self.vector(&norm.weight(), edit);
+        let weight = self.vector(&norm.weight().unwrap(), edit);
         let bias = norm.bias().map(|bias| self.vector(&bias, edit));
         let one = |row: &Vec<f32>| -> Vec<f32> {
             let count = row.len() as f32;
@@ -184,7 +184,7 @@ impl ToyBlock {
 
     fn attention(&self, input: &Rows, edit: &BlockEdit, seen: &mut BTreeMap<String, Rows>) -> Rows {
         let node = &self.block.attention;
-        let [query, key, value] = node.query_key_value().map(|part| {
+        let [query, key, value] = node.query_key_value().unwrap().map(|part| {
             let output = self.linear(part.layer, input, edit, seen);
             let cut = |row: Vec<f32>| row[part.rows.clone()].to_vec();
             output.into_iter().map(cut).collect::<Rows>()
@@ -217,21 +217,21 @@ impl ToyBlock {
     }
 
     fn mlp(&self, input: &Rows, edit: &BlockEdit, seen: &mut BTreeMap<String, Rows>) -> Rows {
-        let node = &self.block.mlp;
+        let node = self.block.mlp.dense().unwrap();
         let up = self.linear(&node.up, input, edit, seen);
         let activate = |x: &f32| match node.activation {
             Activation::Relu => x.max(0.0),
             _ => x / (1.0 + (-x).exp()),
         };
         let inner: Rows = match &node.gate {
-            Some(gate) => {
+            Gate::Layer(gate) => {
                 let gate = self.linear(gate, input, edit, seen);
                 let product = |(g, u): (&Vec<f32>, &Vec<f32>)| -> Vec<f32> {
                     g.iter().zip(u).map(|(g, u)| activate(g) * u).collect()
                 };
                 gate.iter().zip(&up).map(product).collect()
             }
-            None => up
+            _ => up
                 .iter()
                 .map(|row| row.iter().map(activate).collect())
                 .collect(),
@@ -244,16 +244,16 @@ impl ToyBlock {
         let x = &self.states;
         match block.placement {
             NormPlacement::Before => {
-                let normed = self.norm(&block.attention_norm, x, edit);
+                let normed = self.norm(block.attention_norm.as_ref().unwrap(), x, edit);
                 let x = sum(x, &self.attention(&normed, edit, seen));
-                let normed = self.norm(&block.mlp_norm, &x, edit);
+                let normed = self.norm(block.mlp_norm.as_ref().unwrap(), &x, edit);
                 sum(&x, &self.mlp(&normed, edit, seen))
             }
             NormPlacement::AfterResidual => {
                 let x = sum(x, &self.attention(x, edit, seen));
-                let x = self.norm(&block.attention_norm, &x, edit);
+                let x = self.norm(block.attention_norm.as_ref().unwrap(), &x, edit);
                 let x = sum(&x, &self.mlp(&x, edit, seen));
-                self.norm(&block.mlp_norm, &x, edit)
+                self.norm(block.mlp_norm.as_ref().unwrap(), &x, edit)
             }
         }
     }

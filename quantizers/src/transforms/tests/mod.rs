@@ -36,7 +36,7 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
 
 fn relu(mut graph: Graph) -> Graph {
     if let StageNode::Block(block) = &mut graph.stages[0] {
-        block.mlp.activation = Activation::Relu;
+        crate::graph::tests::set_plain(block, Activation::Relu);
     }
     graph
 }

@@ -1,0 +1,129 @@
+"""The decoders of the table in calib/src/architectures/decoder: one tiny model for every variant that changes
+the mathematics. `make_tiny_models.py` makes them."""
+
+import transformers as t
+
+SMALL = dict(
+    vocab_size=96,
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=64,
+    pad_token_id=0,
+    bos_token_id=1,
+    eos_token_id=2,
+    attn_implementation="eager",
+)
+
+
+def small(*without, **options):
+    return {**{key: value for key, value in SMALL.items() if key not in without}, **options}
+
+
+TYPES = ["sliding_attention", "full_attention"]
+KV = "num_key_value_heads"
+
+
+def rope(kind="default", theta=300.0, **more):
+    return {"rope_type": kind, "rope_theta": theta, **more}
+
+
+YARN = dict(factor=4.0, original_max_position_embeddings=16, beta_fast=4.0, beta_slow=1.0)
+LONG = dict(
+    short_factor=[1.0, 1.1, 1.3],
+    long_factor=[1.5, 2.0, 4.0],
+    factor=4.0,
+    original_max_position_embeddings=16,
+    partial_rotary_factor=0.75,
+)
+
+
+def decoders():
+    """Name, class of the model, its configuration."""
+    yield "gemma", t.GemmaForCausalLM, t.GemmaConfig(**small(), head_dim=16)
+    capped = dict(attn_logit_softcapping=2.0, final_logit_softcapping=3.0)
+    yield "gemma2", t.Gemma2ForCausalLM, t.Gemma2Config(
+        **small(), head_dim=16, sliding_window=7, query_pre_attn_scalar=24, **capped
+    )
+    bases = {
+        "full_attention": rope("linear", 1000.0, factor=4.0),
+        "sliding_attention": rope(theta=100.0),
+    }
+    yield "gemma3", t.Gemma3ForCausalLM, t.Gemma3TextConfig(
+        **small(), head_dim=16, sliding_window=7, query_pre_attn_scalar=24,
+        layer_types=TYPES, rope_parameters=bases,
+    )
+    yield "phi", t.PhiForCausalLM, t.PhiConfig(**small())
+    yield "phi-qk-norm", t.PhiForCausalLM, t.PhiConfig(**small(), qk_layernorm=True)
+    yield "phi3-window", t.Phi3ForCausalLM, t.Phi3Config(**small(), sliding_window=7)
+    yield "phi3-longrope", t.Phi3ForCausalLM, t.Phi3Config(
+        **small(), rope_parameters=rope("longrope", **LONG), original_max_position_embeddings=16
+    )
+    yield "gpt-neox", t.GPTNeoXForCausalLM, t.GPTNeoXConfig(
+        **small(KV), rope_parameters=rope(partial_rotary_factor=0.25)
+    )
+    yield "gpt-neox-sequential", t.GPTNeoXForCausalLM, t.GPTNeoXConfig(
+        **small(KV), use_parallel_residual=False, attention_bias=False
+    )
+    yield "olmo-clip", t.OlmoForCausalLM, t.OlmoConfig(**small(), clip_qkv=0.75)
+    yield "olmo2", t.Olmo2ForCausalLM, t.Olmo2Config(**small())
+    mixed = {"full_attention": rope("yarn", **YARN), "sliding_attention": rope()}
+    yield "olmo3-yarn", t.Olmo3ForCausalLM, t.Olmo3Config(
+        **small(), sliding_window=7, layer_types=TYPES, rope_parameters=mixed
+    )
+    yield "granite", t.GraniteForCausalLM, t.GraniteConfig(
+        **small(), embedding_multiplier=3.0, attention_multiplier=0.2,
+        residual_multiplier=0.4, logits_scaling=5.0,
+    )
+    yield "smollm3", t.SmolLM3ForCausalLM, t.SmolLM3Config(
+        **small(), no_rope_layers=[1, 0], use_sliding_window=True, sliding_window=7
+    )
+    yield "cohere-qk-norm", t.CohereForCausalLM, t.CohereConfig(**small(), use_qk_norm=True)
+    yield "cohere2", t.Cohere2ForCausalLM, t.Cohere2Config(
+        **small(), sliding_window=7, layer_types=TYPES
+    )
+    yield "stablelm", t.StableLmForCausalLM, t.StableLmConfig(**small())
+    yield "stablelm-parallel", t.StableLmForCausalLM, t.StableLmConfig(
+        **small(), use_parallel_residual=True, qk_layernorm=True, use_qkv_bias=True
+    )
+    yield "starcoder2", t.Starcoder2ForCausalLM, t.Starcoder2Config(**small(), sliding_window=7)
+    yield "glm", t.GlmForCausalLM, t.GlmConfig(**small(), head_dim=12)
+    yield "glm4", t.Glm4ForCausalLM, t.Glm4Config(**small(), head_dim=8)
+    falcon = small(KV, "intermediate_size")
+    yield "falcon-new", t.FalconForCausalLM, t.FalconConfig(
+        **falcon, new_decoder_architecture=True, num_kv_heads=2
+    )
+    yield "falcon-multi-query", t.FalconForCausalLM, t.FalconConfig(**falcon)
+    yield "falcon-alibi", t.FalconForCausalLM, t.FalconConfig(
+        **falcon, alibi=True, multi_query=False, parallel_attn=False, bias=True
+    )
+    opt = small(KV, "intermediate_size", ffn_dim=48)
+    yield "opt", t.OPTForCausalLM, t.OPTConfig(**opt)
+    yield "opt-post-norm", t.OPTForCausalLM, t.OPTConfig(
+        **opt, do_layer_norm_before=False, word_embed_proj_dim=24
+    )
+    six = dict(vocab_size=96, pad_token_id=0, bos_token_id=1, eos_token_id=2, attn_implementation="eager")
+    yield "bloom-six-heads", t.BloomForCausalLM, t.BloomConfig(
+        **six, hidden_size=36, n_layer=2, n_head=6
+    )
+    yield "gptj", t.GPTJForCausalLM, t.GPTJConfig(
+        **six, n_embd=32, n_layer=2, n_head=4, n_positions=64, rotary_dim=4
+    )
+    yield "mpt-six-heads", t.MptForCausalLM, t.MptConfig(
+        **six, d_model=36, n_layers=2, n_heads=6, max_seq_len=64,
+        # transformers takes alibi_bias_max for 8 whatever the file says.
+        attn_config={"clip_qkv": 2.0},
+    )
+    yield "exaone4", t.Exaone4ForCausalLM, t.Exaone4Config(
+        **small(), sliding_window=7, layer_types=TYPES
+    )
+    yield "nemotron", t.NemotronForCausalLM, t.NemotronConfig(**small())
+    yield "ministral", t.MinistralForCausalLM, t.MinistralConfig(
+        **small(), head_dim=8, sliding_window=7, layer_types=TYPES
+    )
+    yield "seed-oss", t.SeedOssForCausalLM, t.SeedOssConfig(**small(), head_dim=12)
+    yield "hunyuan-dense", t.HunYuanDenseV1ForCausalLM, t.HunYuanDenseV1Config(
+        **small(), head_dim=8, rope_parameters=rope("dynamic", alpha=50.0, factor=1.0)
+    )
