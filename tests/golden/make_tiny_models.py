@@ -40,7 +40,7 @@ from transformers import (
     ViTModel,
 )
 
-from tiny_decoders import decoders
+from tiny_decoders import decoders, experts
 from transformers.pytorch_utils import Conv1D
 
 OUT = pathlib.Path(__file__).resolve().parents[2] / "calib" / "tests" / "fixtures" / "models"
@@ -218,11 +218,17 @@ def gradients(block, state, args, kwargs):
     # Some classes register keys before queries.
     query = [name for name in layers if name.endswith(("q_proj", "query", "qkv_proj"))]
     first = query[0] if query else next(iter(layers))
-    last = next(reversed(layers))
+    last = [name for name in layers if not name.endswith("shared_expert_gate")][-1]
+    stacked = dict(block.named_parameters())
+    stacked = [name for name in stacked if name.endswith("experts.down_proj")]
+    if stacked and not any("shared" in name for name in layers):
+        gradient = dict(block.named_parameters())[stacked[0]].grad[-1].clone()
+    else:
+        gradient = layers[last].grad.clone()
     return {
         "gradient.input": state.grad.clone(),
         "gradient.first": layers[first].grad.clone(),
-        "gradient.last": layers[last].grad.clone(),
+        "gradient.last": gradient,
     }
 
 
@@ -252,6 +258,9 @@ def main():
     for name, kind, config in decoders():
         # The eager attention of falcon in transformers 5.24 adds ALiBi twice.
         make(name, kind(config), attention="sdpa" if name == "falcon-alibi" else "eager")
+
+    for name, kind, config in experts():
+        make(name, kind(config))
 
     make("gpt2", GPT2LMHeadModel(GPT2Config(**GPT2)))
     scaled = GPT2Config(**GPT2, n_inner=40, scale_attn_by_inverse_layer_idx=True)

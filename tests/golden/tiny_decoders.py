@@ -127,3 +127,52 @@ def decoders():
     yield "hunyuan-dense", t.HunYuanDenseV1ForCausalLM, t.HunYuanDenseV1Config(
         **small(), head_dim=8, rope_parameters=rope("dynamic", alpha=50.0, factor=1.0)
     )
+
+
+def experts():
+    """The same for decoders with experts."""
+    four = dict(num_experts_per_tok=2)
+    yield "mixtral", t.MixtralForCausalLM, t.MixtralConfig(
+        **small(), **four, num_local_experts=4, sliding_window=7
+    )
+    qwen = dict(**four, num_experts=4, moe_intermediate_size=24)
+    yield "qwen2-moe", t.Qwen2MoeForCausalLM, t.Qwen2MoeConfig(
+        **small(), **qwen, shared_expert_intermediate_size=40
+    )
+    yield "qwen2-moe-mixed", t.Qwen2MoeForCausalLM, t.Qwen2MoeConfig(
+        **small(), **qwen, shared_expert_intermediate_size=40, norm_topk_prob=True,
+        mlp_only_layers=[1], qkv_bias=False,
+    )
+    yield "qwen3-moe", t.Qwen3MoeForCausalLM, t.Qwen3MoeConfig(
+        **small(), **qwen, norm_topk_prob=True, head_dim=12
+    )
+    yield "olmoe", t.OlmoeForCausalLM, t.OlmoeConfig(**small(), **four, num_experts=4, clip_qkv=0.75)
+    yield "granite-moe", t.GraniteMoeForCausalLM, t.GraniteMoeConfig(
+        **small(), **four, num_local_experts=4, embedding_multiplier=3.0,
+        attention_multiplier=0.2, residual_multiplier=0.4, logits_scaling=5.0,
+    )
+    yield "phimoe", t.PhimoeForCausalLM, t.PhimoeConfig(
+        **small(), **four, num_local_experts=4, router_jitter_noise=0.3,
+        attention_bias=True, lm_head_bias=True,
+    )
+    yield "gpt-oss", t.GptOssForCausalLM, t.GptOssConfig(
+        **small(), **four, num_local_experts=4, head_dim=12, sliding_window=7,
+        layer_types=TYPES, swiglu_limit=1.5, rope_parameters=rope("yarn", truncate=False, **YARN),
+    )
+    latent = dict(
+        q_lora_rank=20, kv_lora_rank=16, qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=12,
+        n_routed_experts=4, moe_intermediate_size=24,
+    )
+    wide = small(KV, num_key_value_heads=4)
+    yield "deepseek-v2", t.DeepseekV2ForCausalLM, t.DeepseekV2Config(
+        **wide, **four, **latent, n_shared_experts=2, routed_scaling_factor=2.0
+    )
+    yield "deepseek-v2-groups", t.DeepseekV2ForCausalLM, t.DeepseekV2Config(
+        **wide, **{**latent, "q_lora_rank": None, "n_routed_experts": 8}, num_experts_per_tok=3,
+        n_shared_experts=1, first_k_dense_replace=1, topk_method="group_limited_greedy",
+        n_group=4, topk_group=2, rope_parameters=rope("yarn", mscale=0.7, mscale_all_dim=0.5, **YARN),
+    )
+    yield "deepseek-v3", t.DeepseekV3ForCausalLM, t.DeepseekV3Config(
+        **wide, **{**latent, "n_routed_experts": 8}, num_experts_per_tok=3, n_shared_experts=1,
+        first_k_dense_replace=0, n_group=4, topk_group=2,
+    )

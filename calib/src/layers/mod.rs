@@ -13,6 +13,7 @@ pub mod activation;
 pub mod rope;
 pub mod alibi;
 pub mod query_key_norm;
+pub mod latent;
 pub mod attention;
 pub mod self_attention;
 pub mod mlp;

@@ -2,6 +2,7 @@
 
 use super::alibi::Alibi;
 use super::attention::{Scores, attend};
+use super::latent::Latent;
 use super::linear::Linear;
 use super::query_key_norm::QueryKeyNorm;
 use super::rope::{CachedRope, RopeTables};
@@ -16,6 +17,7 @@ enum Qkv {
     /// Queries, keys, values.
     Separate(Box<[Linear; 3]>),
     Fused(Box<Linear>, QkvLayout),
+    Latent(Box<Latent>),
 }
 
 /// Self-attention with its weights.
@@ -58,6 +60,9 @@ impl SelfAttention {
                 ])),
                 QkvNode::Fused { layer, layout } => {
                     Qkv::Fused(Box::new(Linear::load(layer, loader)?), *layout)
+                }
+                QkvNode::Latent(latent) => {
+                    Qkv::Latent(Box::new(Latent::load(latent, node.heads, loader)?))
                 }
             },
             output: Linear::load(&node.output, loader)?,
@@ -114,11 +119,35 @@ impl SelfAttention {
 
     /// Queries, keys and values `[batch, heads, tokens, head_dim]`, neither normalised nor rotated.
     fn heads(&self, input: Tensor<3>, tap: &mut dyn Tap) -> [Tensor<4>; 3] {
-        let (query, key, value) = self.project(input, tap);
-        let query = self.split_heads(query, self.heads);
-        let key = self.split_heads(key, self.kv_heads);
-        let value = self.split_heads(value, self.kv_heads);
-        [query, key, value]
+        let clipped = |x: Tensor<3>| match self.clip {
+            Some(most) => x.clamp(-most, most),
+            None => x,
+        };
+        let [query, key, value] = match &self.qkv {
+            Qkv::Latent(latent) => return latent.forward(input, tap),
+            Qkv::Separate(layers) => {
+                let [query, key, value] = layers.as_ref();
+                query.observe(&input, tap);
+                [
+                    clipped(query.forward(input.clone(), tap)),
+                    clipped(key.forward(input.clone(), tap)),
+                    clipped(value.forward(input, tap)),
+                ]
+            }
+            Qkv::Fused(layer, layout) => {
+                layer.observe(&input, tap);
+                let all = clipped(layer.forward(input, tap));
+                match layout {
+                    QkvLayout::Concatenated => self.concatenated(all),
+                    QkvLayout::ByKeyValueHead => self.by_key_value_head(all),
+                }
+            }
+        };
+        [
+            self.split_heads(query, self.heads),
+            self.split_heads(key, self.kv_heads),
+            self.split_heads(value, self.kv_heads),
+        ]
     }
 
     /// Queries and keys normalised and rotated.
@@ -151,51 +180,26 @@ impl SelfAttention {
 
     /// The output projection of attended values `[batch, heads, tokens, head_dim]`.
     fn joined(&self, attended: Tensor<4>, tap: &mut dyn Tap) -> Tensor<3> {
-        let [batch, _, tokens, _] = attended.dims();
-        let attended =
-            attended
-                .swap_dims(1, 2)
-                .reshape([batch, tokens, self.heads * self.head_dim]);
+        let [batch, heads, tokens, width] = attended.dims();
+        let attended = attended
+            .swap_dims(1, 2)
+            .reshape([batch, tokens, heads * width]);
         self.output.observe(&attended, tap);
         self.output.forward(attended, tap)
     }
 
-    fn project(&self, input: Tensor<3>, tap: &mut dyn Tap) -> (Tensor<3>, Tensor<3>, Tensor<3>) {
-        let clipped = |x: Tensor<3>| match self.clip {
-            Some(most) => x.clamp(-most, most),
-            None => x,
-        };
-        match &self.qkv {
-            Qkv::Separate(layers) => {
-                let [query, key, value] = layers.as_ref();
-                query.observe(&input, tap);
-                (
-                    clipped(query.forward(input.clone(), tap)),
-                    clipped(key.forward(input.clone(), tap)),
-                    clipped(value.forward(input, tap)),
-                )
-            }
-            Qkv::Fused(layer, layout) => {
-                layer.observe(&input, tap);
-                let all = clipped(layer.forward(input, tap));
-                match layout {
-                    QkvLayout::Concatenated => {
-                        let queries = self.heads * self.head_dim;
-                        let keys = self.kv_heads * self.head_dim;
-                        (
-                            all.clone().narrow(2, 0, queries),
-                            all.clone().narrow(2, queries, keys),
-                            all.narrow(2, queries + keys, keys),
-                        )
-                    }
-                    QkvLayout::ByKeyValueHead => self.by_key_value_head(all),
-                }
-            }
-        }
+    /// Takes `[batch, tokens, (heads + 2 kv_heads) · head_dim]` apart.
+    fn concatenated(&self, all: Tensor<3>) -> [Tensor<3>; 3] {
+        let (queries, keys) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
+        [
+            all.clone().narrow(2, 0, queries),
+            all.clone().narrow(2, queries, keys),
+            all.narrow(2, queries + keys, keys),
+        ]
     }
 
     /// Takes `[batch, tokens, kv_heads · (heads / kv_heads + 2) · head_dim]` apart.
-    fn by_key_value_head(&self, all: Tensor<3>) -> (Tensor<3>, Tensor<3>, Tensor<3>) {
+    fn by_key_value_head(&self, all: Tensor<3>) -> [Tensor<3>; 3] {
         let [batch, tokens, _] = all.dims();
         let (kv_heads, width) = (self.kv_heads, self.head_dim);
         let queries = self.heads / kv_heads;
@@ -205,7 +209,7 @@ impl SelfAttention {
                 .narrow(3, from, count)
                 .reshape([batch, tokens, kv_heads * count * width])
         };
-        (part(0, queries), part(queries, 1), part(queries + 1, 1))
+        [part(0, queries), part(queries, 1), part(queries + 1, 1)]
     }
 
     /// `[batch, tokens, heads · head_dim]` to `[batch, heads, tokens, head_dim]`.

@@ -56,7 +56,7 @@ pub enum QkvLayout {
 }
 
 /// The projections to queries, keys and values.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QkvNode {
     /// Three layers over one input.
@@ -74,6 +74,45 @@ pub enum QkvNode {
         layer: LinearNode,
         /// What its rows are.
         layout: QkvLayout,
+    },
+    /// Keys and values made from one narrow vector a token (multi-head latent attention, DeepSeek-V2).
+    Latent(Box<LatentNode>),
+}
+
+/// Multi-head latent attention. A head of queries or keys has channels that are rotated, and channels that
+/// are not; the rotated ones of the keys are the same for all heads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LatentNode {
+    /// Queries.
+    pub query: LatentQuery,
+    /// `[rank + rotated, width]`: the latent vector, then the rotated channels of the keys.
+    pub compress: LinearNode,
+    /// Of the latent vector.
+    pub norm: NormNode,
+    /// `[heads · (plain + value), rank]`: for each head the other channels of the key, then the value.
+    pub expand: LinearNode,
+    /// Channels of a head that are not rotated; they come first in the rows of queries.
+    pub plain: usize,
+    /// Channels of a head that are rotated.
+    pub rotated: usize,
+    /// Channels of a value.
+    pub value: usize,
+}
+
+/// How queries of latent attention are made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LatentQuery {
+    /// By one layer.
+    Direct(LinearNode),
+    /// Through a narrow vector.
+    LowRank {
+        /// `[rank, width]`.
+        down: LinearNode,
+        /// Of the narrow vector.
+        norm: NormNode,
+        /// `[heads · head_dim, rank]`.
+        up: LinearNode,
     },
 }
 
@@ -235,6 +274,40 @@ impl AttentionNode {
         match &self.qkv {
             QkvNode::Separate { query, key, value } => vec![query, key, value],
             QkvNode::Fused { layer, .. } => vec![layer],
+            QkvNode::Latent(latent) => match &latent.query {
+                LatentQuery::Direct(layer) => vec![layer, &latent.compress],
+                LatentQuery::LowRank { down, .. } => vec![down, &latent.compress],
+            },
+        }
+    }
+
+    /// Layers and norms between those of [`Self::projections`] and the attention, in execution order.
+    pub fn expansions(&self) -> Vec<(&NormNode, &LinearNode)> {
+        let QkvNode::Latent(latent) = &self.qkv else {
+            return Vec::new();
+        };
+        let mut expansions = Vec::new();
+        if let LatentQuery::LowRank { norm, up, .. } = &latent.query {
+            expansions.push((norm, up));
+        }
+        expansions.push((&latent.norm, &latent.expand));
+        expansions
+    }
+
+    /// Its linear layers, in execution order.
+    pub fn linears(&self) -> Vec<&LinearNode> {
+        let mut layers = self.projections();
+        let expansions = self.expansions().into_iter();
+        layers.extend(expansions.map(|(_, layer)| layer));
+        layers.push(&self.output);
+        layers
+    }
+
+    /// Width of a value head.
+    pub fn value_width(&self) -> usize {
+        match &self.qkv {
+            QkvNode::Latent(latent) => latent.value,
+            QkvNode::Separate { .. } | QkvNode::Fused { .. } => self.head_dim,
         }
     }
 
@@ -245,6 +318,7 @@ impl AttentionNode {
             QkvNode::Separate { query, key, value } => {
                 Some([query, key, value].map(LinearNode::all_rows))
             }
+            QkvNode::Latent(_) => None,
             QkvNode::Fused {
                 layout: QkvLayout::ByKeyValueHead,
                 ..

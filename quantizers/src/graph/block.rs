@@ -68,8 +68,7 @@ impl BlockNode {
 
     /// Its linear layers, in execution order.
     pub fn linears(&self) -> Vec<&LinearNode> {
-        let mut layers = self.attention.projections();
-        layers.push(&self.attention.output);
+        let mut layers = self.attention.linears();
         layers.extend(self.mlp.linears());
         layers
     }

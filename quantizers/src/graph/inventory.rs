@@ -143,6 +143,10 @@ impl Inventory {
             self.tensors.extend(norm.tensors());
         }
         self.tensors.extend(attention.sinks.clone());
+        for (norm, layer) in attention.expansions() {
+            self.norm(norm);
+            self.linear(layer);
+        }
         self.linear(&attention.output);
     }
 }

@@ -19,7 +19,9 @@ mod wiring;
 mod scaling;
 
 pub use activation::Activation;
-pub use attention::{AttentionNode, Pattern, QkvLayout, QkvNode, QueryKeyNorm, SlopesNode};
+pub use attention::{
+    AttentionNode, LatentNode, LatentQuery, Pattern, QkvLayout, QkvNode, QueryKeyNorm, SlopesNode,
+};
 pub use block::{BlockNode, NormPlacement};
 pub use ends::{HeadNode, HeadTransform, PatchInputNode, Positions, Projection, TokenInputNode};
 pub use experts::{ExpertGroups, ExpertsNode, RouterScores, Routing};

@@ -77,14 +77,20 @@ impl BlockNode {
     /// layer, gate and up, down): what can take factors in front of them, or why nothing can.
     pub fn scalings(&self) -> Vec<Result<Scaling<'_>, Unscalable>> {
         let attention = &self.attention;
-        let mut sets = vec![
-            self.behind_norm(
-                self.attention_norm.as_ref(),
-                attention.projections(),
-                &attention.output,
-            ),
-            behind_values(attention),
-        ];
+        let mut sets = vec![self.behind_norm(
+            self.attention_norm.as_ref(),
+            attention.projections(),
+            &attention.output,
+        )];
+        for (norm, layer) in attention.expansions() {
+            sets.push(Ok(Scaling {
+                producer: Producer::Norm(norm),
+                sources: (0..norm.width).collect(),
+                consumers: vec![layer],
+                outcome: layer.output_point(),
+            }));
+        }
+        sets.push(behind_values(attention));
         match &self.mlp {
             MlpNode::Dense(mlp) => {
                 sets.push(self.behind_norm(self.mlp_norm.as_ref(), mlp.projections(), &mlp.down));
@@ -165,7 +171,7 @@ fn behind_values(attention: &AttentionNode) -> Result<Scaling<'_>, Unscalable> {
         return Err(unscalable(&[&attention.output], reason));
     }
     let Some([_, _, value]) = attention.query_key_value() else {
-        let reason = "the values are scattered over the rows of a fused projection".to_owned();
+        let reason = "the values are scattered over the rows of another projection".to_owned();
         return Err(unscalable(&[&attention.output], reason));
     };
     let head_dim = attention.head_dim;

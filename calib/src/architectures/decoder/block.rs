@@ -21,7 +21,10 @@ impl Shape<'_> {
             attention: self.attention(&block, index)?,
             attention_output_norm: norm(wiring.attention_output),
             mlp_norm: norm(wiring.mlp),
-            mlp: MlpNode::Dense(self.feed_forward(&block)?),
+            mlp: match self.experts_of(&block, index)? {
+                Some(experts) => MlpNode::Experts(Box::new(experts)),
+                None => MlpNode::Dense(self.feed_forward(&block)?),
+            },
             mlp_output_norm: norm(wiring.mlp_output),
             placement: match wiring.order {
                 Order::AfterResidual => NormPlacement::AfterResidual,
@@ -59,6 +62,7 @@ impl Shape<'_> {
             layout,
         };
         let qkv = match self.flavour.qkv {
+            _ if self.latent.is_some() => self.latent_projections(block, bias)?,
             Qkv::Separate => QkvNode::Separate {
                 query: input(names.query, queries),
                 key: input(names.key, keys),
@@ -68,14 +72,15 @@ impl Shape<'_> {
             Qkv::ByKeyValueHead => fused(QkvLayout::ByKeyValueHead),
         };
         let output_bias = biases.output.holds(&self.config)?;
-        let size = [self.width, queries];
+        let values = self.heads * self.latent.map_or(self.head_dim, |latent| latent.value);
+        let size = [self.width, values];
         let output = self.linear(block, names.output, size, "o_in", output_bias);
         let shape = &self.blocks[index];
         let qk_norm = chosen(self.flavour.qk_norm, &self.config)?.unwrap_or(QkNorm::None);
         let normed = |name: &str, heads| self.qk_norm(qk_norm, format!("{block}.{name}"), heads);
         Ok(AttentionNode {
             kv_heads: self.kv_heads,
-            scale: self.factor(self.flavour.attention_scale, index)?,
+            scale: self.factor(self.flavour.attention_scale, index)? * self.latent_magnitude()?,
             query_norm: normed(names.query_norm, self.heads),
             key_norm: normed(names.key_norm, self.kv_heads),
             norm_after_rope: matches!(qk_norm, QkNorm::HeadAfterRope(_)),
@@ -83,6 +88,10 @@ impl Shape<'_> {
             clip: self.clip,
             softcap: self.score_cap,
             slopes: self.slopes()?,
+            sinks: (!self.flavour.sinks.is_empty()).then(|| {
+                let name = format!("{block}.{}", self.flavour.sinks);
+                TensorSpec::new(name, [self.heads])
+            }),
             ..AttentionNode::new(qkv, output, self.heads, self.head_dim, shape.pattern)
         })
     }

@@ -1,5 +1,7 @@
 //! The columns of the decoder table: everything in which one family differs from another.
 
+use super::experts::Experts;
+
 /// A condition on config.json.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Flag {
@@ -13,6 +15,8 @@ pub(super) enum Flag {
     Not(&'static str, bool),
     /// The count key has this value; the second is that of a file without it.
     Count(&'static str, usize, usize),
+    /// The text under the key is this one.
+    Text(&'static str, &'static str),
     /// All of them.
     All(&'static [Flag]),
 }
@@ -151,7 +155,7 @@ pub(super) enum Slopes {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rope {
     /// Pairs are neighbours.
-    pub(super) interleaved: bool,
+    pub(super) interleaved: Flag,
     /// Key and default of the base.
     pub(super) theta: (&'static str, f64),
     /// Key and default of the share of a head that is rotated.
@@ -193,6 +197,8 @@ pub(super) enum Windows {
     None,
     /// All, where `sliding_window` is a number; the value of a file without it.
     All(Option<usize>),
+    /// All, where the flag is on; the window of a file without one.
+    AllIf(&'static str, usize),
     /// `layer_types`, else those from `max_window_layers` on; none unless `use_sliding_window`.
     Qwen,
     /// `layer_types`, else all but every n-th, n from the key or the default; the window of a file without
@@ -308,4 +314,10 @@ pub(crate) struct Flavour {
     pub(super) logit_cap: Option<(&'static str, f64)>,
     /// Key of the magnitude queries, keys and values are clamped to.
     pub(super) clip: Option<&'static str>,
+    /// Scores without a value, one for each head, under this name.
+    pub(super) sinks: &'static str,
+    /// Keys and values are made from a latent vector.
+    pub(super) latent: bool,
+    /// Experts in place of the feed-forward half.
+    pub(super) experts: Option<&'static Experts>,
 }

@@ -127,7 +127,7 @@ pub(super) const COHERE: Flavour = Flavour {
         ..LLAMA.biases
     },
     positions: Positions::Rope(Rope {
-        interleaved: true,
+        interleaved: Flag::Yes,
         theta: ("rope_theta", 500_000.0),
         ..ROPE
     }),
@@ -142,7 +142,7 @@ pub(super) const COHERE2: Flavour = Flavour {
     classes: ["Cohere2ForCausalLM", "Cohere2Model"],
     qk_norm: &[],
     positions: Positions::Rope(Rope {
-        interleaved: true,
+        interleaved: Flag::Yes,
         blocks: RopeBlocks::Windowed,
         ..ROPE
     }),

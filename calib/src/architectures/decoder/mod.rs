@@ -5,9 +5,12 @@ mod shared;
 mod rms_rows;
 mod layer_norm_rows;
 mod unrotated_rows;
+mod expert_rows;
 mod rows;
 mod shape;
 mod windows;
+mod latent;
+mod experts;
 mod block;
 mod rotation;
 

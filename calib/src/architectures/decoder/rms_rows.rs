@@ -66,6 +66,9 @@ pub(super) const LLAMA: Flavour = Flavour {
     score_cap: None,
     logit_cap: None,
     clip: None,
+    sinks: "",
+    latent: false,
+    experts: None,
 };
 
 pub(super) const MISTRAL: Flavour = Flavour {
@@ -285,7 +288,7 @@ pub(super) const GLM: Flavour = Flavour {
     },
     mlp: Mlp::FusedGate,
     positions: Positions::Rope(Rope {
-        interleaved: true,
+        interleaved: Flag::Yes,
         share: ("partial_rotary_factor", 0.5),
         ..ROPE
     }),

@@ -142,7 +142,7 @@ impl Reader<'_> {
             ));
         }
         Ok(RopeNode {
-            interleaved: self.rope.interleaved,
+            interleaved: self.rope.interleaved.holds(self.config)?,
             ..RopeNode::plain(narrow(theta), channels)
         })
     }

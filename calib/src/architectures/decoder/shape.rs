@@ -16,6 +16,7 @@ pub(super) struct Shape<'a> {
     pub(super) width: usize,
     pub(super) word_width: usize,
     pub(super) inner: usize,
+    pub(super) latent: Option<Latent>,
     pub(super) heads: usize,
     pub(super) kv_heads: usize,
     pub(super) head_dim: usize,
@@ -37,6 +38,42 @@ pub(super) struct Shape<'a> {
     pub(super) clip: Option<f64>,
 }
 
+/// Widths of latent attention.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Latent {
+    /// Of the vector queries are made from, where there is one.
+    pub(super) query_rank: Option<usize>,
+    /// Of the vector keys and values are made from.
+    pub(super) rank: usize,
+    /// Channels of a head that are not rotated.
+    pub(super) plain: usize,
+    /// Channels of a head that are.
+    pub(super) rotated: usize,
+    /// Channels of a value.
+    pub(super) value: usize,
+}
+
+impl Latent {
+    fn read(config: &Config<'_>) -> Result<Self, ModelError> {
+        let query_rank = match config.mentions("q_lora_rank") {
+            true => config.optional_count("q_lora_rank")?,
+            false => Some(1536),
+        };
+        Ok(Self {
+            query_rank,
+            rank: config.count_or("kv_lora_rank", 512)?,
+            plain: config.count_or("qk_nope_head_dim", 128)?,
+            rotated: config.count_or("qk_rope_head_dim", 64)?,
+            value: config.count_or("v_head_dim", 128)?,
+        })
+    }
+
+    /// Channels of queries and keys.
+    pub(super) fn head_dim(self) -> usize {
+        self.plain + self.rotated
+    }
+}
+
 impl Flag {
     /// Whether the condition holds.
     pub(super) fn holds(self, config: &Config<'_>) -> Result<bool, ModelError> {
@@ -46,6 +83,7 @@ impl Flag {
             Self::Key(key, default) => config.flag_or(key, default),
             Self::Not(key, default) => Ok(!config.flag_or(key, default)?),
             Self::Count(key, value, default) => Ok(config.whole_or(key, default)? == value),
+            Self::Text(key, value) => Ok(config.text_or(key, "")? == value),
             Self::All(all) => {
                 for flag in all {
                     if !flag.holds(config)? {
@@ -78,7 +116,7 @@ impl Count {
         present.or(self.0.first()).copied().unwrap_or_default()
     }
 
-    fn read(self, config: &Config<'_>) -> Result<usize, ModelError> {
+    pub(super) fn read(self, config: &Config<'_>) -> Result<usize, ModelError> {
         let key = self.key(config);
         match self.1 {
             Some(default) => config.count_or(key, default),
@@ -118,7 +156,12 @@ impl<'a> Shape<'a> {
             Derived::Heads | Derived::Fixed(_) => heads_key,
         };
         divided(&config, kv_key, kv_heads, heads, heads_key)?;
+        let latent = match flavour.latent {
+            true => Some(Latent::read(&config)?),
+            false => None,
+        };
         let head_dim = match (config.optional_count("head_dim")?, flavour.head_dim) {
+            _ if latent.is_some() => latent.map_or(0, Latent::head_dim),
             (Some(head_dim), _) | (None, HeadWidth::Or(head_dim)) => head_dim,
             (None, HeadWidth::Divided) => divided(&config, heads_key, heads, width, width_key)?,
         };
@@ -168,7 +211,14 @@ impl<'a> Shape<'a> {
             epsilon: config.positive_or(epsilon_key, epsilon)?,
             activation: config.activation(activation_key, activation)?,
             wiring,
-            blocks: windows::blocks(flavour, &config, blocks, head_dim, max_positions)?,
+            blocks: windows::blocks(
+                flavour,
+                &config,
+                blocks,
+                latent.map_or(head_dim, |latent| latent.rotated),
+                max_positions,
+            )?,
+            latent,
             has_last_norm: flavour.last_norm.holds(&config)?,
             head: Head::of(flavour, &config, weights)?,
             head_bias: flavour.biases.head.holds(&config)?,

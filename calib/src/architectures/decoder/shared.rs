@@ -43,7 +43,7 @@ pub(super) const ALL_BIAS: Biases = Biases {
 pub(super) const ATTENTION_BIAS: Flag = Flag::Key("attention_bias", false);
 
 pub(super) const ROPE: Rope = Rope {
-    interleaved: false,
+    interleaved: Flag::No,
     theta: ("rope_theta", 10_000.0),
     share: ("partial_rotary_factor", 1.0),
     channels: None,

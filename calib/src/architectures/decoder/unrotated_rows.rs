@@ -184,7 +184,7 @@ pub(super) const GPTJ: Flavour = Flavour {
     },
     mlp: Mlp::Plain,
     positions: Positions::Rope(Rope {
-        interleaved: true,
+        interleaved: Flag::Yes,
         channels: Some("rotary_dim"),
         ..ROPE
     }),

@@ -104,14 +104,17 @@ fn patterns(
         Ok((0..count).map(pattern).collect())
     };
     let in_use = |window: Option<usize>| -> Result<Option<usize>, ModelError> {
-        Ok(window.filter(|_| true)).and_then(|window| {
-            let used = config.flag_or("use_sliding_window", false)?;
-            Ok(window.filter(|_| used))
-        })
+        let used = config.flag_or("use_sliding_window", false)?;
+        Ok(window.filter(|_| used))
     };
     match windows {
         Windows::None => Ok(vec![Pattern::Causal; count]),
         Windows::All(default) => Ok(vec![sliding(window(default)?); count]),
+        Windows::AllIf(key, size) => {
+            let used = config.flag_or(key, false)?;
+            let window = window(Some(size))?.filter(|_| used);
+            Ok(vec![sliding(window); count])
+        }
         Windows::Qwen => {
             let window = in_use(window(Some(4096))?)?;
             let full = config.whole_or("max_window_layers", 28)?;

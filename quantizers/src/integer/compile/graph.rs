@@ -276,6 +276,12 @@ fn block<'a>(node: &'a BlockNode) -> Result<Block<'a>, Obstacle<'a>> {
             let reason = "projects queries, keys and values with one layer";
             return Err((&layer.name, reason));
         }
+        QkvNode::Latent(latent) => {
+            return Err((
+                &latent.compress.name,
+                "makes keys and values from a latent vector",
+            ));
+        }
     };
     let Some(mlp) = node.mlp.dense() else {
         return Err((output, "has experts"));

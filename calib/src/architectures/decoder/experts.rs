@@ -1,0 +1,270 @@
+//! The columns of families with experts, and their nodes.
+
+use super::flavour::{Count, Factor, Flag};
+use super::shape::Shape;
+use crate::ModelError;
+use quantizers::graph::{
+    ExpertGroups, ExpertsNode, FeedForwardNode, Gate, LinearNode, RouterScores, Routing, TensorSpec,
+};
+
+/// Which blocks have experts.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Sparse {
+    /// All.
+    All,
+    /// Every `decoder_sparse_step`-th but those of `mlp_only_layers`.
+    Stepped,
+    /// Those from the key on, with its default.
+    From(&'static str, usize),
+}
+
+/// How logits become shares.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Scores {
+    /// Softmax over all experts.
+    Softmax,
+    /// Softmax over the chosen ones.
+    SoftmaxOfChosen,
+    /// Logistic function.
+    Sigmoid,
+    /// Of phimoe, with the key of its jitter and the default.
+    SparseMixer(&'static str, f64),
+}
+
+/// How the matrices of experts are stored.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Storage {
+    /// Expert by expert, below this list: gate, up and down.
+    OneByOne(&'static str, [&'static str; 3]),
+    /// All experts in one tensor for gate and up, and one for down. A slice is a matrix of its own here, named by
+    /// the tensor and the number of the expert.
+    Stacked {
+        up: &'static str,
+        down: &'static str,
+        /// Slices are stored `[in, out]`.
+        transposed: bool,
+        bias: bool,
+        /// Gate and up alternate and are clamped (gpt-oss); otherwise the gate comes first.
+        alternating: bool,
+    },
+}
+
+/// A network all tokens pass beside the experts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shared {
+    pub(super) name: &'static str,
+    /// Its width in units of an expert's, where this key is the number of them; else the key is its width.
+    pub(super) inner: (&'static str, bool),
+    /// The gate on its output, or nothing.
+    pub(super) gate: &'static str,
+}
+
+/// Everything in which families of experts differ.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Experts {
+    pub(super) sparse: Sparse,
+    pub(super) count: Count,
+    pub(super) chosen: Count,
+    /// Key of the width of an expert; empty: that of a dense half.
+    pub(super) inner: &'static str,
+    pub(super) router: &'static str,
+    pub(super) router_bias: bool,
+    pub(super) scores: Scores,
+    pub(super) normalised: Flag,
+    pub(super) scale: Factor,
+    /// Name of what is added to the scores for the choice, or nothing.
+    pub(super) correction: &'static str,
+    /// A group counts as its best so many experts; 0: there are no groups.
+    pub(super) group_best: usize,
+    /// Groups only where this holds.
+    pub(super) grouped: Flag,
+    pub(super) storage: Storage,
+    pub(super) shared: Option<Shared>,
+}
+
+impl Shape<'_> {
+    /// The experts of block `index`, where it has some.
+    pub(super) fn experts_of(
+        &self,
+        block: &str,
+        index: usize,
+    ) -> Result<Option<ExpertsNode>, ModelError> {
+        match self.flavour.experts {
+            Some(experts) if experts.sparse.has(index, self)? => {
+                self.experts(experts, block).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn experts(&self, experts: &Experts, block: &str) -> Result<ExpertsNode, ModelError> {
+        let config = &self.config;
+        let count = experts.count.read(config)?;
+        let top_k = experts.chosen.read(config)?;
+        if top_k > count {
+            let key = experts.chosen.0.first().copied().unwrap_or_default();
+            let expected = format!("at most the {count} experts");
+            return Err(config.error(key, &expected, &top_k.to_string()));
+        }
+        let inner = match experts.inner {
+            "" => self.inner,
+            key => config.count(key)?,
+        };
+        let name = format!("{block}.{}", experts.router);
+        let correction = (!experts.correction.is_empty())
+            .then(|| TensorSpec::new(format!("{name}.{}", experts.correction), [count]));
+        let routing = Routing {
+            scores: match experts.scores {
+                Scores::Softmax => RouterScores::Softmax,
+                Scores::SoftmaxOfChosen => RouterScores::SoftmaxOfChosen,
+                Scores::Sigmoid => RouterScores::Sigmoid,
+                Scores::SparseMixer(key, default) => RouterScores::SparseMixer {
+                    jitter: config.positive_or(key, default)?,
+                },
+            },
+            top_k,
+            normalised: experts.normalised.holds(config)?,
+            scale: self.factor(experts.scale, 0)?,
+            correction,
+            groups: self.groups(experts, count)?,
+        };
+        let router = LinearNode::outside(name, count, self.width).with_bias(experts.router_bias);
+        let expert = |index| self.expert(experts, block, index, inner);
+        let (shared, shared_gate) = match experts.shared {
+            Some(shared) => self.shared(&shared, block, inner)?,
+            None => (None, None),
+        };
+        Ok(ExpertsNode {
+            router,
+            routing,
+            experts: (0..count).map(expert).collect::<Result<_, _>>()?,
+            shared,
+            shared_gate,
+        })
+    }
+
+    fn groups(&self, experts: &Experts, count: usize) -> Result<Option<ExpertGroups>, ModelError> {
+        let config = &self.config;
+        if experts.group_best == 0 || !experts.grouped.holds(config)? {
+            return Ok(None);
+        }
+        let groups = config.count_or("n_group", 1)?;
+        crate::architectures::divided(config, "n_group", groups, count, "n_routed_experts")?;
+        Ok(Some(ExpertGroups {
+            count: groups,
+            chosen: config.count_or("topk_group", groups)?,
+            best: experts.group_best,
+        }))
+    }
+
+    fn expert(
+        &self,
+        experts: &Experts,
+        block: &str,
+        index: usize,
+        inner: usize,
+    ) -> Result<FeedForwardNode, ModelError> {
+        let width = self.width;
+        // Each expert sees its own tokens: its points are its own.
+        let layer = |name: String, size: [usize; 2], point: &str, bias: bool| {
+            let point = format!("{block}.experts.{index}.{point}");
+            LinearNode::in_block(format!("{block}.{name}"), size[0], size[1], point).with_bias(bias)
+        };
+        Ok(match experts.storage {
+            Storage::OneByOne(list, [gate, up, down]) => FeedForwardNode::gated(
+                layer(
+                    format!("{list}.{index}.{gate}"),
+                    [inner, width],
+                    "mlp_in",
+                    false,
+                ),
+                layer(
+                    format!("{list}.{index}.{up}"),
+                    [inner, width],
+                    "mlp_in",
+                    false,
+                ),
+                layer(
+                    format!("{list}.{index}.{down}"),
+                    [width, inner],
+                    "down_in",
+                    false,
+                ),
+                self.activation,
+            ),
+            Storage::Stacked {
+                up,
+                down,
+                transposed,
+                bias,
+                alternating,
+            } => {
+                let stored = |layer: LinearNode| if transposed { layer.conv1d() } else { layer };
+                let up = layer(format!("{up}.{index}"), [2 * inner, width], "mlp_in", bias);
+                let down = layer(format!("{down}.{index}"), [width, inner], "down_in", bias);
+                let gate = if alternating {
+                    Gate::Alternating {
+                        alpha: self.config.positive_or("swiglu_alpha", 1.702)?,
+                        limit: self.config.positive_or("swiglu_limit", 7.0)?,
+                    }
+                } else {
+                    Gate::FirstHalf
+                };
+                FeedForwardNode {
+                    gate,
+                    up: stored(up),
+                    down: stored(down),
+                    activation: self.activation,
+                }
+            }
+        })
+    }
+
+    fn shared(
+        &self,
+        shared: &Shared,
+        block: &str,
+        expert: usize,
+    ) -> Result<(Option<FeedForwardNode>, Option<LinearNode>), ModelError> {
+        let (key, is_count) = shared.inner;
+        let inner = match self.config.whole_or(key, 0)? {
+            0 => return Ok((None, None)),
+            count if is_count => count * expert,
+            width => width,
+        };
+        let layer = |name: &str, rows, cols, point: &str| {
+            let name = format!("{block}.{}.{name}", shared.name);
+            LinearNode::in_block(name, rows, cols, format!("{block}.shared.{point}"))
+        };
+        let node = FeedForwardNode::gated(
+            layer("gate_proj", inner, self.width, "mlp_in"),
+            layer("up_proj", inner, self.width, "mlp_in"),
+            layer("down_proj", self.width, inner, "down_in"),
+            self.activation,
+        );
+        let gate = (!shared.gate.is_empty())
+            .then(|| LinearNode::outside(format!("{block}.{}", shared.gate), 1, self.width));
+        Ok((Some(node), gate))
+    }
+}
+
+impl Sparse {
+    fn has(self, index: usize, shape: &Shape<'_>) -> Result<bool, ModelError> {
+        let config = &shape.config;
+        Ok(match self {
+            Self::All => true,
+            Self::From(key, default) => index >= config.whole_or(key, default)?,
+            Self::Stepped => {
+                let step = config.count_or("decoder_sparse_step", 1)?;
+                let dense = config.get("mlp_only_layers");
+                let dense = dense.and_then(serde_json::Value::as_array);
+                let is_dense = dense.is_some_and(|blocks| {
+                    blocks
+                        .iter()
+                        .any(|block| block.as_u64() == Some(index as u64))
+                });
+                !is_dense && (index + 1).is_multiple_of(step)
+            }
+        })
+    }
+}
