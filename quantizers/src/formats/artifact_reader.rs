@@ -8,6 +8,7 @@ use super::{
 use crate::grid::{InputQuantizer, Point};
 use crate::tensor::{InvalidTensor, QuantizedTensor};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -157,7 +158,7 @@ impl ArtifactReader {
     ///
     /// # Errors
     /// No such tensor.
-    pub fn raw(&self, name: &str) -> Result<(Dtype, &[usize], &[u8]), FormatError> {
+    pub fn raw(&self, name: &str) -> Result<(Dtype, &[usize], Cow<'_, [u8]>), FormatError> {
         let info = self.folder.require(name)?;
         Ok((info.dtype, &info.shape, self.folder.bytes(name)?))
     }

@@ -214,14 +214,20 @@ impl ArtifactWriter {
         shape: &[usize],
         values: &[f32],
     ) -> Result<(), FormatError> {
-        let Some(float_type) = float_type_of(dtype) else {
-            return Err(FormatError::TensorType {
-                name: name.to_owned(),
-                found: dtype,
-                expected: "F32, F16 or BF16",
-            });
+        let bytes = match (dtype, float_type_of(dtype)) {
+            (_, Some(float_type)) => encode_floats(float_type, values),
+            (Dtype::F64, None) => {
+                let wide = values.iter().map(|value| f64::from(*value));
+                wide.flat_map(f64::to_le_bytes).collect()
+            }
+            _ => {
+                return Err(FormatError::TensorType {
+                    name: name.to_owned(),
+                    found: dtype,
+                    expected: "F64, F32, F16 or BF16",
+                });
+            }
         };
-        let bytes = encode_floats(float_type, values);
         require_finite(name, dtype, &bytes)?;
         self.passthrough(name, dtype, shape, &bytes)
     }

@@ -2,7 +2,8 @@
 
 use super::FormatError;
 use super::spool::Shard;
-use super::tensor_folder::{INDEX_FILE, PROGRAM_FILE, SINGLE_FILE};
+use super::containers::{INDEX_FILE, SINGLE_FILE};
+use super::tensor_folder::PROGRAM_FILE;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;

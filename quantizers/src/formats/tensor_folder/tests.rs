@@ -1,4 +1,5 @@
 use super::*;
+use crate::formats::{INDEX_FILE, SINGLE_FILE};
 use proptest::prelude::*;
 use safetensors::tensor::{TensorView, serialize};
 
@@ -38,7 +39,7 @@ fn a_single_file_gives_names_shapes_and_values() {
     let wrong = folder.floats("c").unwrap_err();
     assert_eq!(
         wrong.to_string(),
-        "tensor `c`: expected F32, F16 or BF16, found I64"
+        "tensor `c`: expected F64, F32, F16 or BF16, found I64"
     );
 }
 
@@ -99,11 +100,11 @@ fn shards_follow_their_index_and_disagreements_are_named() {
 #[test]
 fn missing_weights_and_tensors_come_with_a_hint() {
     let dir = tempfile::tempdir().unwrap();
-    fs_err::write(dir.path().join("pytorch_model.bin"), b"").unwrap();
+    fs_err::write(dir.path().join("tf_model.h5"), b"").unwrap();
     let error = TensorFolder::open(dir.path()).unwrap_err();
     assert_eq!(
         error.hint().unwrap(),
-        "found `pytorch_model.bin`: load it once in transformers and `save_pretrained` it, which writes safetensors"
+        "found `tf_model.h5`: load it once in transformers and `save_pretrained` it, which writes safetensors"
     );
     fs_err::write(dir.path().join(SINGLE_FILE), shard("layers.0.weight")).unwrap();
     let folder = TensorFolder::open(dir.path()).unwrap();
