@@ -43,7 +43,10 @@ pub(crate) fn decode_floats(dtype: Dtype, bytes: &[u8]) -> Option<Cow<'_, [f32]>
     match dtype {
         Dtype::F64 => {
             let words = bytes.as_chunks::<8>().0.iter();
-            #[expect(clippy::cast_possible_truncation, reason = "rounds to nearest, as meant")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "rounds to nearest, as meant"
+            )]
             let values = words.map(|word| f64::from_le_bytes(*word) as f32);
             Some(Cow::Owned(values.collect()))
         }

@@ -121,7 +121,8 @@ impl<'a> Call<'_, 'a> {
             Value::Tuple(strides),
         ] = view
         else {
-            return self.wrong("(storage, offset, size, stride) as the first arguments of a tensor");
+            return self
+                .wrong("(storage, offset, size, stride) as the first arguments of a tensor");
         };
         if !matches!(requires_grad, Value::Bool(_)) {
             return self.wrong("a bool as the fifth argument of a tensor");

@@ -23,7 +23,9 @@ pub enum TorchError {
         what: &'static str,
     },
     /// An instruction that `torch.save` does not write for tensors.
-    #[error("its pickle has the instruction 0x{opcode:02x} at byte {at}, which no state dict needs")]
+    #[error(
+        "its pickle has the instruction 0x{opcode:02x} at byte {at}, which no state dict needs"
+    )]
     Opcode {
         /// The instruction.
         opcode: u8,
@@ -140,9 +142,14 @@ impl TorchError {
     /// What the user could do about it, in one line.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Tar => "load it with an old PyTorch and `torch.save` it again, or save it as safetensors",
+            Self::Tar => {
+                "load it with an old PyTorch and `torch.save` it again, or save it as safetensors"
+            }
             Self::Safetensors => "rename it to `model.safetensors`",
-            Self::Global { .. } | Self::Opcode { .. } | Self::NoStateDict { .. } | Self::Ambiguous { .. } => {
+            Self::Global { .. }
+            | Self::Opcode { .. }
+            | Self::NoStateDict { .. }
+            | Self::Ambiguous { .. } => {
                 "save the weights alone: `torch.save(model.state_dict(), ...)`, or `save_pretrained` in transformers; nothing in the file was executed"
             }
             Self::Entry { .. } => "load it with `torch.load` and `torch.save` it again",
@@ -159,7 +166,11 @@ const SHOWN: usize = 100;
 
 /// A name from a file as it may be shown: short, and without control characters.
 pub(super) fn shown(name: &str) -> String {
-    let mut text: String = name.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    let mut text: String = name
+        .chars()
+        .take(SHOWN)
+        .flat_map(char::escape_debug)
+        .collect();
     if name.chars().nth(SHOWN).is_some() {
         text.push_str("...");
     }

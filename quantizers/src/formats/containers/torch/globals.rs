@@ -10,7 +10,11 @@ const GLOBALS: &[(&str, &str, Global)] = &[
     ("collections", "OrderedDict", Global::OrderedDict),
     ("torch._utils", "_rebuild_tensor_v2", Global::RebuildTensor),
     ("torch._utils", "_rebuild_tensor_v3", Global::RebuildTyped),
-    ("torch._utils", "_rebuild_parameter", Global::RebuildParameter),
+    (
+        "torch._utils",
+        "_rebuild_parameter",
+        Global::RebuildParameter,
+    ),
     ("torch", "DoubleStorage", Global::Storage(Dtype::F64)),
     ("torch", "FloatStorage", Global::Storage(Dtype::F32)),
     ("torch", "HalfStorage", Global::Storage(Dtype::F16)),

@@ -18,7 +18,13 @@ pub(super) struct Layout {
 pub(super) fn place(tensor: &TensorRef, storage: &Range<usize>) -> Option<Layout> {
     let size = element_bytes(tensor.dtype);
     let stored = storage.len() / size;
-    let dimensions = || tensor.shape.iter().copied().zip(tensor.strides.iter().copied());
+    let dimensions = || {
+        tensor
+            .shape
+            .iter()
+            .copied()
+            .zip(tensor.strides.iter().copied())
+    };
     if tensor.shape.len() != tensor.strides.len() || tensor.offset > stored {
         return None;
     }
@@ -78,7 +84,10 @@ mod tests {
         let row = at(3, &[1, 3], &[7, 1]).unwrap();
         assert_eq!((row.range, row.strides), (112..124, vec![]));
         let transposed = at(0, &[3, 2], &[1, 3]).unwrap();
-        assert_eq!((transposed.range, transposed.strides), (100..124, vec![1, 3]));
+        assert_eq!(
+            (transposed.range, transposed.strides),
+            (100..124, vec![1, 3])
+        );
         assert_eq!(at(5, &[], &[]).unwrap().range, 120..124);
         assert_eq!(at(6, &[0, 4], &[4, 1]).unwrap().range, 100..100);
     }

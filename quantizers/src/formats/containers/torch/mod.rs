@@ -60,7 +60,10 @@ fn open(content: &[u8]) -> Result<Opened<'_>, TorchError> {
         open_zip(content)
     } else if is_safetensors(content) {
         Err(TorchError::Safetensors)
-    } else if content.get(tar_at..).is_some_and(|rest| rest.starts_with(tar)) {
+    } else if content
+        .get(tar_at..)
+        .is_some_and(|rest| rest.starts_with(tar))
+    {
         Err(TorchError::Tar)
     } else if content.first() == Some(&PICKLE_HEAD) {
         open_legacy(content)
@@ -71,7 +74,9 @@ fn open(content: &[u8]) -> Result<Opened<'_>, TorchError> {
 
 /// A header length that fits, then the brace of the header.
 fn is_safetensors(content: &[u8]) -> bool {
-    let length = content.first_chunk::<8>().map(|length| u64::from_le_bytes(*length));
+    let length = content
+        .first_chunk::<8>()
+        .map(|length| u64::from_le_bytes(*length));
     content.get(8) == Some(&b'{') && length.is_some_and(|length| length < content.len() as u64)
 }
 

@@ -90,7 +90,9 @@ pub(super) fn open_legacy(content: &[u8]) -> Result<Opened<'_>, TorchError> {
     let Value::Dict(facts) = machine.root else {
         return Err(TorchError::Unknown);
     };
-    if (machine.heap.pairs(facts)).any(|fact| fact == (Value::Text("little_endian"), Value::Bool(false))) {
+    if (machine.heap.pairs(facts))
+        .any(|fact| fact == (Value::Text("little_endian"), Value::Bool(false)))
+    {
         return Err(TorchError::ByteOrder);
     }
     let pickle = next(machine.end)?;
@@ -112,19 +114,19 @@ pub(super) fn open_legacy(content: &[u8]) -> Result<Opened<'_>, TorchError> {
         let Some(&(element, bytes)) = sizes.get(key) else {
             return Err(listed("no tensor needs"));
         };
-        let count = content.get(at..).and_then(|rest| rest.first_chunk::<COUNT_BYTES>());
-        let end = at.checked_add(COUNT_BYTES).and_then(|start| start.checked_add(bytes));
-        let (Some(count), Some(end)) = (count, end.filter(|end| *end <= content.len())) else {
-            return Err(TorchError::Truncated {
-                at: content.len(),
-                what: "one of its storages",
-            });
+        let cut = || TorchError::Truncated {
+            at: content.len(),
+            what: "one of its storages",
         };
-        let found = u64::from_le_bytes(*count).saturating_mul(element as u64);
+        let count = content.get(at..).and_then(|rest| rest.first_chunk());
+        let found = u64::from_le_bytes(*count.ok_or_else(cut)?).saturating_mul(element as u64);
         if found != bytes as u64 {
             return Err(size_error(key, bytes as u64, found));
         }
-        if storages.insert(key, at + COUNT_BYTES..end).is_some() {
+        let start = at + COUNT_BYTES;
+        let end = start.checked_add(bytes).filter(|end| *end <= content.len());
+        let end = end.ok_or_else(cut)?;
+        if storages.insert(key, start..end).is_some() {
             return Err(listed("it has before"));
         }
         at = end;
@@ -140,9 +142,7 @@ fn sizes<'a>(heap: &Heap<'a>) -> Result<BTreeMap<&'a str, (usize, usize)>, Torch
     let mut sizes = BTreeMap::new();
     for storage in &heap.storages {
         let element = storage.dtype.map_or(1, |dtype| dtype.bitsize() / 8);
-        let (_, before) = *sizes
-            .entry(storage.key)
-            .or_insert((element, storage.bytes));
+        let (_, before) = *sizes.entry(storage.key).or_insert((element, storage.bytes));
         check_size(storage.key, storage.bytes, before)?;
     }
     Ok(sizes)

@@ -96,11 +96,7 @@ impl<'a> Heap<'a> {
     }
 
     /// Adds `items` to the compound `index`.
-    pub(super) fn extend(
-        &mut self,
-        index: usize,
-        items: Vec<Value<'a>>,
-    ) -> Result<(), TorchError> {
+    pub(super) fn extend(&mut self, index: usize, items: Vec<Value<'a>>) -> Result<(), TorchError> {
         let deepest = items.iter().filter_map(|item| match item {
             Value::Tuple(i) | Value::List(i) | Value::Dict(i) => Some(self.compounds[*i].depth + 1),
             _ => None,
@@ -145,7 +141,9 @@ impl<'a> Heap<'a> {
     pub(super) fn with_tensors(&self) -> Vec<bool> {
         let is_tensor = |item: &Value<'_>| matches!(item, Value::Tensor(_));
         let compounds = self.compounds.iter();
-        compounds.map(|compound| compound.items.iter().any(is_tensor)).collect()
+        compounds
+            .map(|compound| compound.items.iter().any(is_tensor))
+            .collect()
     }
 
     /// The items of the compound `index`.

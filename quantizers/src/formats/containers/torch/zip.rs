@@ -66,7 +66,8 @@ fn directory(archive: &[u8]) -> Result<Directory, TorchError> {
     // The comment fills the rest of the file, or this is no end record.
     let is_end = |at: &usize| {
         archive[*at..].starts_with(END)
-            && u16_at(archive, at + 20).is_some_and(|c| at + END_BYTES + usize::from(c) == archive.len())
+            && u16_at(archive, at + 20)
+                .is_some_and(|c| at + END_BYTES + usize::from(c) == archive.len())
     };
     let Some(end) = last.into_iter().find(is_end) else {
         return Err(TorchError::Truncated {
@@ -92,7 +93,8 @@ fn directory(archive: &[u8]) -> Result<Directory, TorchError> {
         Some(locator) => {
             let at = u64_at(archive, locator + 8).and_then(|at| usize::try_from(at).ok());
             let Some(at) = at.filter(|at| {
-                at.checked_add(END64_BYTES).is_some_and(|end| end <= locator)
+                at.checked_add(END64_BYTES)
+                    .is_some_and(|end| end <= locator)
                     && archive[*at..].starts_with(END64)
             }) else {
                 return Err(damaged("its 64-bit end record is not where it says"));
@@ -101,7 +103,12 @@ fn directory(archive: &[u8]) -> Result<Directory, TorchError> {
                 let disks = (u32_at(archive, at + 16)?, u32_at(archive, at + 20)?);
                 let counts = (u64_at(archive, at + 24)?, u64_at(archive, at + 32)?);
                 let single = disks == (0, 0) && counts.0 == counts.1;
-                single.then_some((counts.0, u64_at(archive, at + 40)?, u64_at(archive, at + 48)?, at))
+                single.then_some((
+                    counts.0,
+                    u64_at(archive, at + 40)?,
+                    u64_at(archive, at + 48)?,
+                    at,
+                ))
             };
             match read() {
                 Some(read) => read,
@@ -149,7 +156,8 @@ fn entry<'a>(
         return Err(wrong(name, "is compressed, which `torch.save` never does"));
     }
     let narrow = [long(24)?, long(20)?, long(42)?];
-    let [size, stored, local] = widen(narrow, extra).ok_or_else(|| wrong(name, "lacks its 64-bit sizes"))?;
+    let [size, stored, local] =
+        widen(narrow, extra).ok_or_else(|| wrong(name, "lacks its 64-bit sizes"))?;
     if size != stored {
         return Err(wrong(name, "has two sizes"));
     }
