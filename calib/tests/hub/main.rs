@@ -233,6 +233,46 @@ fn shards_are_those_the_index_names() {
 }
 
 #[test]
+fn files_of_pytorch_are_fetched_where_there_are_no_safetensors() {
+    let (hub, cache) = (FakeHub::start(), tempfile::tempdir().unwrap());
+    let index = "{\"weight_map\": {\"a\": \"pytorch_model-1.bin\"}}";
+    hub.add(MODEL, "config.json", "{}");
+    hub.add(MODEL, "pytorch_model.bin.index.json", index);
+    hub.add_large(MODEL, "pytorch_model-1.bin", "one");
+    hub.add_large(MODEL, "training_args.bin", "not needed");
+    let options = options(&hub, cache.path());
+    let snapshot = fetch_model(&id("owner/tiny"), &options, &Silent).unwrap();
+    let names = |folder: &Path| {
+        let entries = fs_err::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let fetched = [
+        "config.json",
+        "pytorch_model-1.bin",
+        "pytorch_model.bin.index.json",
+    ];
+    assert_eq!(names(&snapshot.folder), fetched);
+    let offline = FetchOptions {
+        offline: true,
+        ..options.clone()
+    };
+    assert_eq!(
+        fetch_model(&id("owner/tiny"), &offline, &Silent).unwrap(),
+        snapshot
+    );
+    // One file goes before shards.
+    hub.add_large("models/owner/single", "pytorch_model.bin", "all");
+    hub.add("models/owner/single", "config.json", "{}");
+    let snapshot = fetch_model(&id("owner/single"), &options, &Silent).unwrap();
+    assert_eq!(
+        names(&snapshot.folder),
+        ["config.json", "pytorch_model.bin"]
+    );
+}
+
+#[test]
 fn tokens_are_asked_for_and_sent() {
     let (hub, cache) = (hub_with_model(), tempfile::tempdir().unwrap());
     hub.state().token = Some("secret".to_owned());
@@ -304,11 +344,12 @@ fn what_is_missing_is_named() {
         error("owner/empty"),
         "`owner/empty` has no file `config.json`"
     );
-    hub.add("models/owner/pickle", "config.json", "{}");
-    hub.add("models/owner/pickle", "pytorch_model.bin", "x");
+    hub.add("models/owner/flow", "config.json", "{}");
+    hub.add("models/owner/flow", "tf_model.h5", "x");
     assert_eq!(
-        error("owner/pickle"),
-        "`owner/pickle` has no safetensors weights, only `pytorch_model.bin`"
+        error("owner/flow"),
+        "`owner/flow` has neither `model.safetensors` nor `pytorch_model.bin`, and no index of shards of either, \
+         only `tf_model.h5`"
     );
 }
 

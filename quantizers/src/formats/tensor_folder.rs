@@ -28,9 +28,6 @@ pub struct TensorInfo {
     pub shape: Vec<usize>,
     /// Stored bytes.
     pub bytes: usize,
-    /// These very bytes of the file are also those of a tensor whose name comes first: a weight that
-    /// is stored once and has several names.
-    pub shared: bool,
     file: usize,
     range: Range<usize>,
     /// Empty where the elements are in row-major order without gaps.
@@ -41,6 +38,11 @@ impl TensorInfo {
     /// Number of elements.
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// Whether `other` lies in the very same bytes of the same file: one weight under two names.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        self == other && !self.range.is_empty()
     }
 }
 
@@ -91,7 +93,6 @@ impl TensorFolder {
         } else {
             folder.add_folder(path)?;
         }
-        folder.find_shared();
         Ok(folder)
     }
 
@@ -224,14 +225,6 @@ impl TensorFolder {
         Err(no_weights_in(path))
     }
 
-    fn find_shared(&mut self) {
-        let mut seen = BTreeSet::new();
-        for info in self.tensors.values_mut() {
-            let place = (info.file, info.range.start, info.range.end);
-            info.shared = !info.range.is_empty() && !seen.insert(place);
-        }
-    }
-
     fn add_shards(&mut self, index: &Path) -> Result<(), FormatError> {
         let text = fs_err::read(index).map_err(|source| FormatError::io("read", index, source))?;
         if no_weights::is_lfs_pointer(&text) {
@@ -313,7 +306,6 @@ impl TensorFolder {
             } = place;
             let info = TensorInfo {
                 bytes: shape.iter().product::<usize>() * dtype.bitsize() / 8,
-                shared: false,
                 dtype,
                 shape,
                 file: index,
