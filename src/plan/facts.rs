@@ -112,7 +112,8 @@ impl ModelFacts {
                     .sum(),
             })
             .collect();
-        let layers = model.layers().to_vec();
+        let is_first = |layer: &&LayerSpec| !second_names.contains_key(&layer.weight_name());
+        let layers: Vec<LayerSpec> = model.layers().iter().filter(is_first).cloned().collect();
         let graph = model.graph().clone();
         let kind = ModelKind::of(model);
         // Tokens in a row of known length, or images; a decoder writes its own text.

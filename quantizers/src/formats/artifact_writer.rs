@@ -5,7 +5,7 @@
 //! no engine opens a folder, is renamed last.
 
 use super::finite::first_not_finite;
-use super::floats::{decode_floats, encode_floats, float_type_of};
+use super::floats::{decode_floats, encode_as, encode_floats, float_type_of};
 use super::model_files::{file_names, index, is_model_file, remove, sync_folder, write_synced};
 use super::shard::partial;
 use super::spool::{Arrival, Spool};
@@ -214,19 +214,12 @@ impl ArtifactWriter {
         shape: &[usize],
         values: &[f32],
     ) -> Result<(), FormatError> {
-        let bytes = match (dtype, float_type_of(dtype)) {
-            (_, Some(float_type)) => encode_floats(float_type, values),
-            (Dtype::F64, None) => {
-                let wide = values.iter().map(|value| f64::from(*value));
-                wide.flat_map(f64::to_le_bytes).collect()
-            }
-            _ => {
-                return Err(FormatError::TensorType {
-                    name: name.to_owned(),
-                    found: dtype,
-                    expected: "F64, F32, F16 or BF16",
-                });
-            }
+        let Some(bytes) = encode_as(dtype, values) else {
+            return Err(FormatError::TensorType {
+                name: name.to_owned(),
+                found: dtype,
+                expected: "F64, F32, F16 or BF16",
+            });
         };
         require_finite(name, dtype, &bytes)?;
         self.passthrough(name, dtype, shape, &bytes)

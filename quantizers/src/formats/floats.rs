@@ -67,6 +67,15 @@ pub(crate) fn decode_floats(dtype: Dtype, bytes: &[u8]) -> Option<Cow<'_, [f32]>
     }
 }
 
+/// `values` as a file stores them in `dtype`; nothing where that is no float ([`is_float`]).
+pub(crate) fn encode_as(dtype: Dtype, values: &[f32]) -> Option<Vec<u8>> {
+    if dtype == Dtype::F64 {
+        let wide = values.iter().map(|value| f64::from(*value));
+        return Some(wide.flat_map(f64::to_le_bytes).collect());
+    }
+    float_type_of(dtype).map(|float_type| encode_floats(float_type, values))
+}
+
 /// `values` as a file stores them in `float_type` (round to nearest even).
 pub(crate) fn encode_floats(float_type: FloatType, values: &[f32]) -> Vec<u8> {
     match float_type {

@@ -191,3 +191,20 @@ fn a_view_into_a_larger_storage_is_read() {
     let folder = open(&zip(&state_dict(&view), &[("0", &six())])).unwrap();
     assert_eq!(folder.floats("weight").unwrap().as_ref(), [2., 4., 3., 5.]);
 }
+
+/// `python -c "save_file({name: tensor.contiguous().clone() ...}, 'x.safetensors')"` beside every `x.bin`.
+#[test]
+#[ignore = "needs downloaded checkpoints: QUENCH_TORCH_TWINS names a folder of `.bin` files with safetensors twins"]
+fn real_checkpoints_hold_the_tensors_that_torch_loads() {
+    let folder = PathBuf::from(std::env::var_os("QUENCH_TORCH_TWINS").unwrap());
+    let mut compared = 0;
+    for entry in fs_err::read_dir(folder).unwrap() {
+        let file = entry.unwrap().path();
+        if file.extension().is_some_and(|ending| ending == "bin") {
+            let twin = TensorFolder::open(file.with_extension("safetensors")).unwrap();
+            same(&TensorFolder::open(&file).unwrap(), &twin);
+            compared += 1;
+        }
+    }
+    assert!(compared > 0);
+}
