@@ -236,9 +236,8 @@ fn tables(graph: &Graph) -> Vec<(String, &'static str)> {
 /// The float type of stored values; none for other types.
 pub(crate) fn float_type(dtype: Dtype) -> Option<FloatType> {
     match dtype {
-        Dtype::F32 => Some(FloatType::F32),
-        // Read as f32, which is all that reaches a method.
-        Dtype::F64 => Some(FloatType::F32),
+        // Doubles are read as f32, which is all that reaches a method.
+        Dtype::F64 | Dtype::F32 => Some(FloatType::F32),
         Dtype::F16 => Some(FloatType::F16),
         Dtype::BF16 => Some(FloatType::Bf16),
         _ => None,

@@ -31,7 +31,7 @@ mod tensor_folder;
 mod uniform;
 mod verification;
 
-pub use artifact_reader::ArtifactReader;
+pub use artifact_reader::{ArtifactReader, RawTensor};
 pub use artifact_writer::{ArtifactWriter, StoredSize, WriterOptions, Written};
 pub use containers::torch::TorchError;
 pub use containers::{INDEX_FILE, SINGLE_FILE, WeightFiles, weight_files};

@@ -34,7 +34,7 @@ impl Expected {
     /// Remembers a stored tensor.
     pub(super) fn tensor(&mut self, name: &str, dtype: Dtype, shape: &[usize], bytes: &[u8]) {
         self.tensors
-            .insert(name.to_owned(), digest(dtype, shape, &bytes));
+            .insert(name.to_owned(), digest(dtype, shape, bytes));
     }
 
     /// Remembers a file besides weights and configuration.

@@ -104,7 +104,7 @@ fn sizes_of_64_bits_in_the_zip_directory_are_read() {
         entry.wide = true;
     }
     let folder = open(&zip_with(&all, |_| ())).unwrap();
-    assert_eq!(folder.floats("weight").unwrap()[5], 5.0);
+    assert_eq!(folder.floats("weight").unwrap()[4..], [4., 5.]);
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn shards_of_bin_files_follow_their_index() {
     index("pytorch_model-00002-of-00002.bin");
     let folder = TensorFolder::open(dir.path()).unwrap();
     assert_eq!(folder.names().collect::<Vec<_>>(), ["a", "b"]);
-    assert_eq!(folder.floats("b").unwrap()[5], 5.0);
+    assert_eq!(folder.floats("b").unwrap()[4..], [4., 5.]);
     index("pytorch_model-00001-of-00002.bin");
     let error = TensorFolder::open(dir.path()).unwrap_err();
     assert!(matches!(error, FormatError::ShardContent { .. }), "{error}");

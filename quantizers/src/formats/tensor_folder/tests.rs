@@ -32,7 +32,7 @@ fn a_single_file_gives_names_shapes_and_values() {
     assert_eq!(folder.info("b").unwrap().shape, [2]);
     assert_eq!(folder.floats("b").unwrap().as_ref(), [1.0, -2.0]);
     assert_eq!(folder.floats("a").unwrap().as_ref(), [1.0]);
-    assert_eq!(folder.bytes("c").unwrap(), 7i64.to_le_bytes());
+    assert_eq!(folder.bytes("c").unwrap().as_ref(), 7i64.to_le_bytes());
     assert_eq!(folder.file_bytes(), data.len() as u64);
     folder.release("b");
     assert_eq!(folder.floats("b").unwrap().as_ref(), [1.0, -2.0]);
@@ -50,9 +50,9 @@ fn released_pages_come_back_with_the_same_content() {
     let data = file(&[("x", Dtype::U8, &[50_000], &values)]);
     fs_err::write(dir.path().join(SINGLE_FILE), data).unwrap();
     let folder = TensorFolder::open(dir.path().join(SINGLE_FILE)).unwrap();
-    assert_eq!(folder.bytes("x").unwrap(), values);
+    assert_eq!(folder.bytes("x").unwrap().as_ref(), values);
     folder.release("x");
-    assert_eq!(folder.bytes("x").unwrap(), values);
+    assert_eq!(folder.bytes("x").unwrap().as_ref(), values);
 }
 
 #[test]

@@ -86,13 +86,20 @@ impl<'a> Call<'_, 'a> {
         let Value::Tuple(id) = id else {
             return self.wrong(ID);
         };
-        let (kind, key, elements) = match *self.heap.items(id) {
-            [Value::Text("storage"), Value::Global(kind), Value::Text(key), Value::Text(_), Value::Int(elements)]
-            // The old layout; its last part described views, which nothing has written for years.
-            | [Value::Text("storage"), Value::Global(kind), Value::Text(key), Value::Text(_), Value::Int(elements), Value::None] => {
-                (kind, key, elements)
-            }
-            _ => return self.wrong(ID),
+        let id = match self.heap.items(id) {
+            // In the old layout a sixth part described views, which nothing has written for years.
+            [id @ .., Value::None] if id.len() == 5 => id,
+            id => id,
+        };
+        let &[
+            Value::Text("storage"),
+            Value::Global(kind),
+            Value::Text(key),
+            Value::Text(_),
+            Value::Int(elements),
+        ] = id
+        else {
+            return self.wrong(ID);
         };
         let dtype = match kind {
             Global::Storage(dtype) => Some(dtype),
