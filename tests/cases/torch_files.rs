@@ -139,7 +139,6 @@ fn doubles_are_quantized_as_the_f32_they_round_to() {
     };
     retyped("single", Dtype::F32);
     retyped("double", Dtype::F64);
-    as_torch(&bench.decoder("half"), &[]);
     quantized(&bench, "single", "a");
     quantized(&bench, "double", "b");
     let (single, double) = (
