@@ -1,15 +1,15 @@
-//! A checkpoint folder: config.json and safetensors, memory-mapped.
+//! A checkpoint folder: config.json and weight files, memory-mapped.
 
 use crate::{Model, ModelError, SourceError, Tensor32, WeightSource, open_model};
-use quantizers::formats::{Dtype, FormatError, TensorFolder, is_lfs_pointer, python_json};
+use quantizers::formats::{
+    Dtype, FormatError, TensorFolder, is_float, is_lfs_pointer, python_json,
+};
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Name of the configuration file.
 pub const CONFIG_FILE: &str = "config.json";
-
-/// Types weights can be read from.
-const FLOATS: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::BF16];
 
 /// A folder in the Hugging Face layout. Opening reads headers only.
 #[derive(Debug)]
@@ -20,14 +20,14 @@ pub struct Checkpoint {
 }
 
 /// A tensor exactly as stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredTensor<'a> {
     /// Element type.
     pub dtype: Dtype,
     /// Dimensions, outermost first.
     pub shape: &'a [usize],
     /// Little-endian elements, row-major.
-    pub bytes: &'a [u8],
+    pub bytes: Cow<'a, [u8]>,
 }
 
 /// A folder that is no readable checkpoint.
@@ -73,7 +73,7 @@ impl CheckpointError {
 }
 
 impl Checkpoint {
-    /// Opens `folder`: config.json and `model.safetensors` or its shards.
+    /// Opens `folder`: config.json, and `model.safetensors`, `pytorch_model.bin` or shards of one of them.
     ///
     /// # Errors
     /// No such folder, a file that is missing, cannot be read or is damaged.
@@ -152,7 +152,7 @@ impl Checkpoint {
     ) -> Result<(), SourceError> {
         for tensor in (0..model.stages()).flat_map(|stage| model.tensors(stage)) {
             let dtype = self.tensors.info(&tensor.name).map(|info| info.dtype);
-            let found = dtype.filter(|dtype| !FLOATS.contains(dtype));
+            let found = dtype.filter(|dtype| !is_float(*dtype));
             if let Some(found) = found.filter(|_| !is_decoded(&tensor.name)) {
                 return Err(SourceError::Type {
                     name: tensor.name.clone(),

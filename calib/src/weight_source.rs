@@ -57,7 +57,7 @@ pub enum SourceError {
         nearest: Option<String>,
     },
     /// Stored in a type that is no float.
-    #[error("tensor `{name}` is stored as {found}, expected f32, f16 or bf16")]
+    #[error("tensor `{name}` is stored as {found}, expected f64, f32, f16 or bf16")]
     Type {
         /// Tensor.
         name: String,
@@ -91,9 +91,10 @@ impl SourceError {
         match self {
             Self::Missing { nearest, .. } => nearest.as_deref().map(closest_name),
             // Eight bits and fewer are codes, which mean nothing without their scales.
-            Self::Type { found, .. } if found.starts_with(['F', 'I', 'U']) && found != "F64" => {
-                Some("quantized weights are not values: start from the original, or dequantize it first".to_owned())
-            }
+            Self::Type { found, .. } if found.starts_with(['F', 'I', 'U']) => Some(
+                "quantized weights are not values: start from the original, or dequantize it first"
+                    .to_owned(),
+            ),
             Self::Type { .. } => Some("save the model in one of these types first".to_owned()),
             Self::Shape { .. } | Self::File { .. } => None,
         }

@@ -298,7 +298,7 @@ fn weights_that_are_no_floats_are_refused_by_name() {
     };
     let message = error.to_string();
     assert!(
-        message.contains("is stored as I16, expected f32, f16 or bf16"),
+        message.contains("is stored as I16, expected f64, f32, f16 or bf16"),
         "{message}"
     );
 }

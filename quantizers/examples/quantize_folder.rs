@@ -55,7 +55,7 @@ fn main() {
         });
         let (Some(module), Some((_, quantizer))) = (module, rule) else {
             writer
-                .passthrough(name, info.dtype, &info.shape, folder.bytes(name).unwrap())
+                .passthrough(name, info.dtype, &info.shape, &folder.bytes(name).unwrap())
                 .unwrap();
             continue;
         };

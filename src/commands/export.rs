@@ -131,7 +131,7 @@ fn write(
     let track = progress.stage("export", kept.len() + reader.layers().len());
     for name in kept {
         let (dtype, shape, bytes) = reader.raw(name).map_err(from)?;
-        writer.passthrough(name, dtype, shape, bytes).map_err(to)?;
+        writer.passthrough(name, dtype, shape, &bytes).map_err(to)?;
         reader.folder().release(name);
         track.advance(1);
     }

@@ -53,7 +53,9 @@ fn all(open: &OpenModel, json: bool) -> Result<(), Error> {
     let rows = rows(open);
     let facts = open.facts();
     let weights_of = |row: &Row| row.shape.iter().product::<usize>() as u64;
-    let total: u64 = rows.iter().map(|row| row.bytes).sum();
+    let second = open.second_names();
+    let counted = rows.iter().filter(|row| !second.contains_key(&row.name));
+    let total: u64 = counted.map(|row| row.bytes).sum();
     let quantized: Vec<&Row> = rows
         .iter()
         .filter(|row| open.artifact.reader().layers().contains_key(&row.name))

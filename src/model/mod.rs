@@ -181,6 +181,7 @@ impl OpenModel {
             },
             self.artifact.reader().folder(),
             self.model.as_ref(),
+            &self.second_names(),
         )
     }
 }

@@ -75,7 +75,7 @@ fn looks_like_a_path(text: &str) -> bool {
         || text.contains('\\')
         || Path::new(text)
             .extension()
-            .is_some_and(|ending| ending == "safetensors" || ending == "json")
+            .is_some_and(|ending| ending == "safetensors" || ending == "bin" || ending == "json")
 }
 
 /// A file inside a model folder, or one of another kind.
@@ -97,7 +97,9 @@ fn a_file(path: &Path) -> Error {
             "gguf files are quantized already: name the folder of the original checkpoint",
         )
     } else {
-        error.with_hint("a model folder holds config.json and model.safetensors")
+        error.with_hint(
+            "a model folder holds config.json and model.safetensors or pytorch_model.bin",
+        )
     }
 }
 

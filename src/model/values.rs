@@ -25,7 +25,7 @@ impl OpenModel {
         for name in names {
             let read = |error| Error::io(format!("cannot read `{name}` of `{}`", self.name), error);
             let (dtype, shape, bytes) = reader.raw(name).map_err(read)?;
-            if let Some((position, value)) = first_not_finite(dtype, bytes) {
+            if let Some((position, value)) = first_not_finite(dtype, &bytes) {
                 let message = format!(
                     "`{name}` {shape:?} of `{}` holds {value} at {:?}, expected finite numbers",
                     self.name,

@@ -84,13 +84,15 @@ impl ModelFacts {
         spec.map_or(layer, |spec| spec.input_point.as_str())
     }
 
-    /// Reads headers only: `weights` for names and shapes, `folder` for what is stored.
+    /// Reads headers only: `weights` for names and shapes, `folder` for what is stored. Tensors in
+    /// `second_names` are others under a second name, and are not counted.
     pub fn new(
         name: String,
         revision: Option<String>,
         weights: &dyn WeightSource,
         folder: &TensorFolder,
         model: &dyn Model,
+        second_names: &BTreeMap<String, String>,
     ) -> Self {
         let count = |name: &str| {
             weights
@@ -110,7 +112,8 @@ impl ModelFacts {
                     .sum(),
             })
             .collect();
-        let layers = model.layers().to_vec();
+        let is_first = |layer: &&LayerSpec| !second_names.contains_key(&layer.weight_name());
+        let layers: Vec<LayerSpec> = model.layers().iter().filter(is_first).cloned().collect();
         let graph = model.graph().clone();
         let kind = ModelKind::of(model);
         // Tokens in a row of known length, or images; a decoder writes its own text.
@@ -132,12 +135,18 @@ impl ModelFacts {
             stages,
             layer_bytes,
             float_types,
-            parameters: weights.names().iter().map(|name| count(name)).sum(),
-            tensor_bytes: folder.tensors().map(|(_, info)| info.bytes as u64).sum(),
+            parameters: (weights.names().iter())
+                .filter(|name| !second_names.contains_key(*name))
+                .map(|name| count(name))
+                .sum(),
+            tensor_bytes: (folder.tensors())
+                .filter(|(name, _)| !second_names.contains_key(*name))
+                .map(|(_, info)| info.bytes as u64)
+                .sum(),
             vocabulary: model.vocabulary(),
             max_positions: model.max_positions(),
             synthetic,
-            others: others(&graph, &layers, model, folder),
+            others: others(&graph, &layers, model, folder, second_names),
             layers,
             graph,
         }
@@ -150,6 +159,7 @@ fn others(
     layers: &[LayerSpec],
     model: &dyn Model,
     folder: &TensorFolder,
+    second_names: &BTreeMap<String, String>,
 ) -> Vec<KeptTensors> {
     let weights: BTreeSet<String> = layers.iter().map(LayerSpec::weight_name).collect();
     let used: BTreeSet<String> = (0..model.stages())
@@ -160,7 +170,7 @@ fn others(
     let mut together: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
     for (name, info) in folder
         .tensors()
-        .filter(|(name, _)| !weights.contains(*name))
+        .filter(|(name, _)| !weights.contains(*name) && !second_names.contains_key(*name))
     {
         let bytes = info.bytes as u64;
         if let Some((_, what)) = tables.iter().find(|(table, _)| table == name) {
@@ -226,7 +236,8 @@ fn tables(graph: &Graph) -> Vec<(String, &'static str)> {
 /// The float type of stored values; none for other types.
 pub(crate) fn float_type(dtype: Dtype) -> Option<FloatType> {
     match dtype {
-        Dtype::F32 => Some(FloatType::F32),
+        // Doubles are read as f32, which is all that reaches a method.
+        Dtype::F64 | Dtype::F32 => Some(FloatType::F32),
         Dtype::F16 => Some(FloatType::F16),
         Dtype::BF16 => Some(FloatType::Bf16),
         _ => None,

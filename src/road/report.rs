@@ -156,8 +156,8 @@ pub(super) fn size_of_folder(model: &OpenModel, baseline: Option<&OpenModel>) ->
         let prefix = format!("{name}.weight");
         let stored = reader.folder().names_from(&prefix);
         bits += stored
-            .filter_map(|entry| reader.folder().bytes(entry).ok())
-            .map(|bytes| 8 * bytes.len() as u64)
+            .filter_map(|entry| reader.folder().info(entry))
+            .map(|info| 8 * info.bytes as u64)
             .sum::<u64>();
         weights += (layer.rows * layer.cols) as u64;
     }

@@ -53,15 +53,18 @@ pub(super) fn finish(
         .map(|layer| format!("{}.weight", layer.name))
         .collect();
     let tensors = model.checkpoint.tensors();
+    let second = model.second_names();
     let tied = model
         .stored_tied_head()
-        .filter(|tied| !quantized.contains(&tied.head));
+        .filter(|tied| !quantized.contains(&tied.head) && !second.contains_key(&tied.head));
     if let Some(tied) = &tied {
         progress.warn(&tied.note());
     }
     let once = tied.filter(|tied| tied.equal && !edited.contains_key(&tied.table));
     for (name, info) in tensors.tensors() {
-        let written = once.as_ref().is_some_and(|tied| tied.head == name);
+        let tied = once.as_ref().is_some_and(|tied| tied.head == name);
+        let first = second.get(name);
+        let written = tied || first.is_some_and(|first| !edited.contains_key(first));
         if quantized.contains(name) || written {
             continue;
         }
@@ -73,7 +76,7 @@ pub(super) fn finish(
         }
         let bytes = tensors.bytes(name).map_err(failed)?;
         writer
-            .passthrough(name, info.dtype, &info.shape, bytes)
+            .passthrough(name, info.dtype, &info.shape, &bytes)
             .map_err(failed)?;
         tensors.release(name);
     }

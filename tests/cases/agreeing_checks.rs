@@ -59,7 +59,7 @@ fn weights_of_eight_bits_are_refused_by_all() {
         let bench = Workbench::new();
         let model = bench.model("llama-plain-v4", "m");
         retype(&model, "_proj.weight", dtype, 1);
-        let found = format!("is stored as {name}, expected f32, f16 or bf16");
+        let found = format!("is stored as {name}, expected f64, f32, f16 or bf16");
         all_refuse(
             &bench,
             3,
@@ -69,15 +69,15 @@ fn weights_of_eight_bits_are_refused_by_all() {
 }
 
 #[test]
-fn doubles_in_a_tensor_that_is_not_quantized_are_refused_by_all() {
+fn truth_values_in_a_tensor_that_is_not_quantized_are_refused_by_all() {
     let bench = Workbench::new();
     let model = bench.model("llama-plain-v4", "m");
-    retype(&model, "norm.weight", Dtype::F64, 8);
+    retype(&model, "norm.weight", Dtype::BOOL, 1);
     all_refuse(
         &bench,
         3,
         &[
-            "layernorm.weight` is stored as F64",
+            "layernorm.weight` is stored as BOOL",
             "save the model in one of these types",
         ],
     );

@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod agreeing_checks;
+#[path = "../../quantizers/tests/torch_files/archive.rs"]
+#[expect(dead_code, reason = "the tests of the reader use all of it")]
+mod archive;
 mod arguments;
 mod class_numbers;
 mod damage;
@@ -20,8 +23,12 @@ mod integer_rows;
 mod messages;
 mod mutations;
 mod outputs;
+#[path = "../../quantizers/tests/torch_files/pickle.rs"]
+#[expect(dead_code, reason = "the tests of the reader use all of it")]
+mod pickle;
 mod plans;
 mod recipe_in_force;
 mod tied_heads;
+mod torch_files;
 mod values;
 mod workbench;

@@ -103,7 +103,8 @@ fn json_that_python_writes_is_read_and_broken_json_comes_with_its_line() {
 #[test]
 fn weights_under_other_names_come_with_the_way_out() {
     for (file, way) in [
-        ("pytorch_model.bin", "`save_pretrained` it"),
+        ("tf_model.h5", "`save_pretrained` it"),
+        ("consolidated.pth", "rename it to `pytorch_model.bin`"),
         (
             "consolidated.safetensors",
             "rename it to `model.safetensors`",

@@ -11,6 +11,7 @@ mod reference;
 mod road;
 mod squeezellm;
 mod statistics;
+mod torch_files;
 mod transforms;
 
 use std::path::{Path, PathBuf};

@@ -73,8 +73,8 @@ pub enum HubError {
         nearest: Option<String>,
     },
     /// A model repository with weights in other forms only.
-    #[error("`{id}` has no safetensors weights{}", found(.others))]
-    NoSafetensors {
+    #[error("`{id}` has neither `model.safetensors` nor `pytorch_model.bin`, and no index of shards of either{}", found(.others))]
+    NoWeights {
         /// The repository.
         id: String,
         /// Weight files of other kinds.
@@ -203,7 +203,7 @@ impl HubError {
             } => {
                 return Some(closest_name(name));
             }
-            Self::NoSafetensors { .. } => {
+            Self::NoWeights { .. } => {
                 "convert it: `AutoModel.from_pretrained(x).save_pretrained(folder)`"
             }
             Self::OfflineMiss { .. } => "run once without `--offline` and HF_HUB_OFFLINE",

@@ -13,7 +13,7 @@ pub struct Snapshot {
 }
 
 /// Brings the files of a model that are needed into the cache: configuration, tokenizer,
-/// safetensors and what is copied through to an artifact.
+/// weights and what is copied through to an artifact.
 ///
 /// # Errors
 /// See [`HubError`].

@@ -1,11 +1,7 @@
 //! Which files of a model repository are needed.
 
+use quantizers::formats::{WeightFiles, weight_files};
 use std::path::{Component, Path};
-
-/// The list of shards transformers writes.
-pub(super) const INDEX: &str = "model.safetensors.index.json";
-/// The one file transformers writes for small models.
-pub(super) const SINGLE: &str = "model.safetensors";
 
 /// Files copied to an artifact or read beside the weights, by exact name.
 const SIDE_FILES: [&str; 17] = [
@@ -45,21 +41,23 @@ const OTHER_WEIGHTS: [&str; 9] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Weights {
     /// One file.
-    Single(String),
-    /// Shards named by [`INDEX`].
-    Sharded,
+    Single(&'static str),
+    /// Shards named by this file.
+    Sharded(&'static str),
     /// None that can be read; files of other kinds.
     None(Vec<String>),
 }
 
-/// The weights among `names`, in the order transformers looks for them.
+/// The weights among `names`, in the order in which an opened folder looks for them.
 pub(super) fn weights(names: &[String]) -> Weights {
     let has = |wanted: &str| names.iter().any(|name| name == wanted);
-    if has(SINGLE) {
-        return Weights::Single(SINGLE.to_owned());
-    }
-    if has(INDEX) {
-        return Weights::Sharded;
+    for WeightFiles { single, index } in weight_files() {
+        if has(single) {
+            return Weights::Single(single);
+        }
+        if has(index) {
+            return Weights::Sharded(index);
+        }
     }
     let top = |name: &&String| !name.contains('/');
     let of_kind =
@@ -72,14 +70,14 @@ pub(super) fn weights(names: &[String]) -> Weights {
 pub(super) fn side_files(names: &[String]) -> Vec<String> {
     let mut files: Vec<String> = names
         .iter()
-        .filter(|name| is_safe(name) && is_side_file(name))
+        .filter(|name| is_safe(name) && is_side_file(name, names))
         .cloned()
         .collect();
     files.sort();
     files
 }
 
-fn is_side_file(name: &str) -> bool {
+fn is_side_file(name: &str, all: &[String]) -> bool {
     let path = Path::new(name);
     let ending = path
         .extension()
@@ -95,7 +93,11 @@ fn is_side_file(name: &str) -> bool {
         Some((folder, file)) => {
             folder.starts_with(|c: char| c.is_ascii_digit())
                 && folder.contains('_')
-                && matches!(file, "config.json" | "model.safetensors")
+                && match file {
+                    "config.json" | "model.safetensors" => true,
+                    "pytorch_model.bin" => !all.contains(&format!("{folder}/model.safetensors")),
+                    _ => false,
+                }
         }
     }
 }
@@ -123,14 +125,24 @@ mod tests {
             "model.safetensors.index.json",
             "x.safetensors",
         ]);
-        assert_eq!(weights(&all), Weights::Single(SINGLE.to_owned()));
-        assert_eq!(weights(&all[1..]), Weights::Sharded);
+        let single = "model.safetensors";
+        let index = "model.safetensors.index.json";
+        assert_eq!(weights(&all), Weights::Single(single));
+        assert_eq!(weights(&all[1..]), Weights::Sharded(index));
         assert_eq!(weights(&all[2..]), Weights::None(names(&["x.safetensors"])));
-        let foreign = names(&["pytorch_model.bin", "onnx/model.onnx"]);
-        assert_eq!(
-            weights(&foreign),
-            Weights::None(names(&["pytorch_model.bin"]))
-        );
+        let foreign = names(&["tf_model.h5", "onnx/model.onnx"]);
+        assert_eq!(weights(&foreign), Weights::None(names(&["tf_model.h5"])));
+    }
+
+    #[test]
+    fn safetensors_go_before_files_of_pytorch() {
+        let both = names(&["model.safetensors.index.json", "pytorch_model.bin"]);
+        let index = "model.safetensors.index.json";
+        assert_eq!(weights(&both), Weights::Sharded(index));
+        assert_eq!(weights(&both[1..]), Weights::Single("pytorch_model.bin"));
+        let shards = names(&["pytorch_model.bin.index.json", "training_args.bin"]);
+        let index = "pytorch_model.bin.index.json";
+        assert_eq!(weights(&shards), Weights::Sharded(index));
     }
 
     #[test]
@@ -142,6 +154,9 @@ mod tests {
             "tokenizer.model",
             "modeling_x.py",
             "1_Pooling/config.json",
+            "2_Dense/model.safetensors",
+            "2_Dense/pytorch_model.bin",
+            "3_Dense/pytorch_model.bin",
             "onnx/config.json",
             "rust_model.ot",
             "tf_model.h5",
@@ -149,6 +164,8 @@ mod tests {
         ]);
         let expected = [
             "1_Pooling/config.json",
+            "2_Dense/model.safetensors",
+            "3_Dense/pytorch_model.bin",
             "LICENSE.txt",
             "config.json",
             "modeling_x.py",

@@ -2,7 +2,7 @@
 
 use super::cache::RepoCache;
 use super::client::{Question, open};
-use super::files::{INDEX, Weights, is_safe, side_files, weights};
+use super::files::{Weights, is_safe, side_files, weights};
 use super::transfer::{Entry, Transfer};
 use super::{FetchOptions, HubError, HubEvent, HubProgress, RepoId, RepoType, Snapshot};
 use hf_hub::{HFRepositorySync, HFResult, RepoTypeDataset, RepoTypeModel};
@@ -103,20 +103,20 @@ fn model_into_cache(
     need(id, &names, "config.json")?;
     match weights(&names) {
         Weights::Single(name) => {
-            wanted.insert(name);
+            wanted.insert(name.to_owned());
         }
-        Weights::Sharded => {
-            if let Some(index) = entries.iter().find(|entry| entry.path == INDEX) {
-                transfer.fetch(index)?;
+        Weights::Sharded(index) => {
+            if let Some(entry) = entries.iter().find(|entry| entry.path == index) {
+                transfer.fetch(entry)?;
             }
-            for shard in shards(id, &cache.snapshot(&commit).join(INDEX))? {
+            for shard in shards(id, &cache.snapshot(&commit), index)? {
                 need(id, &names, &shard)?;
                 wanted.insert(shard);
             }
-            wanted.insert(INDEX.to_owned());
+            wanted.insert(index.to_owned());
         }
         Weights::None(others) => {
-            return Err(HubError::NoSafetensors {
+            return Err(HubError::NoWeights {
                 id: id.path(),
                 others,
             });
@@ -296,13 +296,13 @@ fn cached_model(id: &RepoId, cache: &RepoCache) -> Result<Snapshot, HubError> {
     }
     match weights(&names) {
         Weights::Single(_) => {}
-        Weights::Sharded => {
-            let shards = shards(id, &folder.join(INDEX))?;
+        Weights::Sharded(index) => {
+            let shards = shards(id, &folder, index)?;
             if let Some(shard) = shards.iter().find(|shard| !have(shard)) {
                 return Err(absent(shard));
             }
         }
-        Weights::None(_) => return Err(absent("its safetensors weights")),
+        Weights::None(_) => return Err(absent("a file with its weights")),
     }
     Ok(Snapshot { folder, commit })
 }
@@ -340,21 +340,19 @@ fn missing(id: &RepoId, names: &[String], file: &str) -> HubError {
     }
 }
 
-/// The files named by a shard index.
-fn shards(id: &RepoId, index: &Path) -> Result<BTreeSet<String>, HubError> {
+/// The files named by the shard index `index` of `folder`.
+fn shards(id: &RepoId, folder: &Path, index: &str) -> Result<BTreeSet<String>, HubError> {
     let protocol = |source| HubError::Protocol {
         id: id.path(),
         source,
     };
-    let bytes = fs_err::read(index).map_err(|source| HubError::Disk {
-        path: index.to_owned(),
-        source,
-    })?;
+    let path = folder.join(index);
+    let bytes = fs_err::read(&path).map_err(|source| HubError::Disk { path, source })?;
     let json: serde_json::Value =
         serde_json::from_slice(&bytes).map_err(|error| protocol(Box::new(error)))?;
     let map = json["weight_map"]
         .as_object()
-        .ok_or_else(|| protocol(format!("`{INDEX}` has no `weight_map`").into()))?;
+        .ok_or_else(|| protocol(format!("`{index}` has no `weight_map`").into()))?;
     Ok(map
         .values()
         .filter_map(|file| file.as_str().map(str::to_owned))

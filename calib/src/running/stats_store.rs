@@ -239,7 +239,7 @@ impl Key {
         for name in folder.names() {
             if let (Some(info), Ok(bytes)) = (folder.info(name), folder.bytes(name)) {
                 self = self.with(name, format!("{info:?}").as_bytes());
-                self.0.update_rayon(bytes);
+                self.0.update_rayon(&bytes);
             }
         }
         self

@@ -5,6 +5,7 @@
 
 mod fake_hub;
 mod http;
+mod weights;
 
 use calib::data::{Content, DataSpec, NoSampler, Request, load};
 use calib::hub::{
@@ -191,48 +192,6 @@ fn wrong_bytes_are_found_and_not_kept() {
 }
 
 #[test]
-fn shards_are_those_the_index_names() {
-    let (hub, cache) = (FakeHub::start(), tempfile::tempdir().unwrap());
-    let index =
-        "{\"weight_map\": {\"a\": \"model-1.safetensors\", \"b\": \"model-2.safetensors\"}}";
-    hub.add(MODEL, "config.json", "{}");
-    hub.add(MODEL, "model.safetensors.index.json", index);
-    hub.add_large(MODEL, "model-1.safetensors", "one");
-    hub.add_large(MODEL, "consolidated.safetensors", "all");
-    let options = options(&hub, cache.path());
-    let error = fetch_model(&id("owner/tiny"), &options, &Silent).unwrap_err();
-    assert!(
-        matches!(&error, HubError::FileNotFound { file, nearest: Some(near), .. }
-            if file == "model-2.safetensors" && near == "model-1.safetensors"),
-        "{error:?}"
-    );
-    hub.add_large(MODEL, "model-2.safetensors", "two");
-    let snapshot = fetch_model(&id("owner/tiny"), &options, &Silent).unwrap();
-    assert_eq!(
-        fs_err::read(snapshot.folder.join("model-2.safetensors")).unwrap(),
-        b"two"
-    );
-    assert!(!snapshot.folder.join("consolidated.safetensors").exists());
-
-    let offline = FetchOptions {
-        offline: true,
-        ..options
-    };
-    assert_eq!(
-        fetch_model(&id("owner/tiny"), &offline, &Silent).unwrap(),
-        snapshot
-    );
-    fs_err::remove_file(snapshot.folder.join("model-2.safetensors")).unwrap();
-    let error = fetch_model(&id("owner/tiny"), &offline, &Silent).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .ends_with("model-2.safetensors is missing"),
-        "{error}"
-    );
-}
-
-#[test]
 fn tokens_are_asked_for_and_sent() {
     let (hub, cache) = (hub_with_model(), tempfile::tempdir().unwrap());
     hub.state().token = Some("secret".to_owned());
@@ -304,11 +263,12 @@ fn what_is_missing_is_named() {
         error("owner/empty"),
         "`owner/empty` has no file `config.json`"
     );
-    hub.add("models/owner/pickle", "config.json", "{}");
-    hub.add("models/owner/pickle", "pytorch_model.bin", "x");
+    hub.add("models/owner/flow", "config.json", "{}");
+    hub.add("models/owner/flow", "tf_model.h5", "x");
     assert_eq!(
-        error("owner/pickle"),
-        "`owner/pickle` has no safetensors weights, only `pytorch_model.bin`"
+        error("owner/flow"),
+        "`owner/flow` has neither `model.safetensors` nor `pytorch_model.bin`, and no index of shards of either, \
+         only `tf_model.h5`"
     );
 }
 

@@ -8,11 +8,15 @@ use super::{
 use crate::grid::{InputQuantizer, Point};
 use crate::tensor::{InvalidTensor, QuantizedTensor};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Largest `config.json` that is read; real ones are a few kilobytes.
 const CONFIG_LIMIT: u64 = 100_000_000;
+
+/// A tensor as stored: type, shape and bytes in row-major order.
+pub type RawTensor<'a> = (Dtype, &'a [usize], Cow<'a, [u8]>);
 
 /// An opened artifact, or a plain checkpoint (which has no quantized layers).
 pub struct ArtifactReader {
@@ -157,7 +161,7 @@ impl ArtifactReader {
     ///
     /// # Errors
     /// No such tensor.
-    pub fn raw(&self, name: &str) -> Result<(Dtype, &[usize], &[u8]), FormatError> {
+    pub fn raw(&self, name: &str) -> Result<RawTensor<'_>, FormatError> {
         let info = self.folder.require(name)?;
         Ok((info.dtype, &info.shape, self.folder.bytes(name)?))
     }

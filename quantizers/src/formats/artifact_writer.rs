@@ -5,7 +5,7 @@
 //! no engine opens a folder, is renamed last.
 
 use super::finite::first_not_finite;
-use super::floats::{decode_floats, encode_floats, float_type_of};
+use super::floats::{decode_floats, encode_as, encode_floats, float_type_of};
 use super::model_files::{file_names, index, is_model_file, remove, sync_folder, write_synced};
 use super::shard::partial;
 use super::spool::{Arrival, Spool};
@@ -214,14 +214,13 @@ impl ArtifactWriter {
         shape: &[usize],
         values: &[f32],
     ) -> Result<(), FormatError> {
-        let Some(float_type) = float_type_of(dtype) else {
+        let Some(bytes) = encode_as(dtype, values) else {
             return Err(FormatError::TensorType {
                 name: name.to_owned(),
                 found: dtype,
-                expected: "F32, F16 or BF16",
+                expected: "F64, F32, F16 or BF16",
             });
         };
-        let bytes = encode_floats(float_type, values);
         require_finite(name, dtype, &bytes)?;
         self.passthrough(name, dtype, shape, &bytes)
     }

@@ -1,7 +1,7 @@
 //! Plain float weights: what any engine loads, and what quantization errors are measured on.
 
 use super::entry::{Entry, WEIGHT};
-use super::floats::{dtype_of, float_type_of};
+use super::floats::{dtype_of, is_float};
 use super::{Dtype, Format, StoredLayer, Unsupported};
 use crate::pack::transpose;
 use crate::tensor::{FloatType, QuantizedTensor, Scheme};
@@ -70,7 +70,7 @@ impl Format for Dense {
     }
 
     fn kept_type(&self, dtype: Dtype) -> Dtype {
-        if float_type_of(dtype).is_some() {
+        if is_float(dtype) {
             dtype_of(self.float_type)
         } else {
             dtype

@@ -1,5 +1,6 @@
 //! What can be wrong with files and with layers that are to become files.
 
+use super::containers::torch::TorchError;
 use crate::integer::ProgramError;
 use crate::nearest::closest_name;
 use crate::tensor::InvalidTensor;
@@ -24,7 +25,7 @@ pub enum FormatError {
     },
     /// No weights where some were expected.
     #[error(
-        "`{dir}` has neither `model.safetensors` nor `model.safetensors.index.json`",
+        "`{dir}` has neither `model.safetensors` nor `pytorch_model.bin`, and no index of shards of either",
         dir = dir.display()
     )]
     NoWeights {
@@ -57,6 +58,15 @@ pub enum FormatError {
         /// What is wrong with it.
         #[source]
         source: SafeTensorError,
+    },
+    /// Not a checkpoint of `torch.save`, a damaged one, or one with more than tensors.
+    #[error("`{file}` is not a readable PyTorch checkpoint", file = file.display())]
+    Torch {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Box<TorchError>,
     },
     /// Not JSON, or JSON of another shape than expected.
     #[error("`{file}` cannot be understood", file = file.display())]
@@ -251,6 +261,7 @@ impl FormatError {
                 "download the missing files into the same folder".to_owned()
             }
             Self::LfsPointer { .. } => super::LFS_HINT.to_owned(),
+            Self::Torch { source, .. } => return source.hint().map(str::to_owned),
             Self::MissingTensor { nearest, .. } => return nearest.as_deref().map(closest_name),
             Self::Range { .. } => "take a wider type, such as `--dtype f32` or `bf16`".to_owned(),
             Self::Exists { .. } => OUTPUT_EXISTS_HINT.to_owned(),

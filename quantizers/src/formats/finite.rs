@@ -7,9 +7,10 @@ use safetensors::Dtype;
 const PIECE: usize = 1 << 20;
 
 /// Position and value of the first NaN or infinity among the floats in `bytes`; nothing for types that are no
-/// F32, F16 or BF16.
+/// floats. F64 is taken as the f32 it is read as, so that a value beyond f32 is found as well.
 pub fn first_not_finite(dtype: Dtype, bytes: &[u8]) -> Option<(usize, f32)> {
     let size = match dtype {
+        Dtype::F64 => 8,
         Dtype::F32 => 4,
         Dtype::F16 | Dtype::BF16 => 2,
         _ => return None,
@@ -32,12 +33,16 @@ fn in_piece(dtype: Dtype, bytes: &[u8]) -> Option<(usize, f32)> {
     let at = match dtype {
         Dtype::F16 => halves(0x7c00)?,
         Dtype::BF16 => halves(0x7f80)?,
+        Dtype::F64 => {
+            let values = super::floats::decode_floats(dtype, bytes)?;
+            values.iter().position(|value| !value.is_finite())?
+        }
         _ => {
             let mut words = bytes.as_chunks::<4>().0.iter();
             words.position(|word| u32::from_le_bytes(*word) & 0x7f80_0000 == 0x7f80_0000)?
         }
     };
-    let size = if dtype == Dtype::F32 { 4 } else { 2 };
+    let size = dtype.bitsize() / 8;
     let one = &bytes[at * size..(at + 1) * size];
     let value = super::floats::decode_floats(dtype, one)?.first().copied()?;
     Some((at, value))
@@ -66,6 +71,15 @@ mod tests {
             );
             assert_eq!(first_not_finite(dtype, &bytes[..PIECE]), None);
         }
+        let doubles: Vec<u8> = [1.5, f64::from(f32::MAX), 1e39, f64::NAN]
+            .iter()
+            .flat_map(|value: &f64| value.to_le_bytes())
+            .collect();
+        assert_eq!(
+            first_not_finite(Dtype::F64, &doubles),
+            Some((2, f32::INFINITY))
+        );
+        assert_eq!(first_not_finite(Dtype::F64, &doubles[..16]), None);
         assert_eq!(first_not_finite(Dtype::I64, &[0xff; 16]), None);
     }
 }

@@ -25,8 +25,13 @@ pub(crate) fn float_type_of(dtype: Dtype) -> Option<FloatType> {
     }
 }
 
-/// `bytes` of `dtype` as f32, borrowed where they already are; nothing where `dtype` is not F32,
-/// F16 or BF16.
+/// Whether values of `dtype` are read as floats.
+pub fn is_float(dtype: Dtype) -> bool {
+    dtype == Dtype::F64 || float_type_of(dtype).is_some()
+}
+
+/// `bytes` of `dtype` as f32, borrowed where they already are and rounded to nearest where they are
+/// F64; nothing where `dtype` is no float ([`is_float`]).
 pub(crate) fn decode_floats(dtype: Dtype, bytes: &[u8]) -> Option<Cow<'_, [f32]>> {
     let bits = || {
         bytes
@@ -36,6 +41,15 @@ pub(crate) fn decode_floats(dtype: Dtype, bytes: &[u8]) -> Option<Cow<'_, [f32]>
             .map(|pair| u16::from_le_bytes(*pair))
     };
     match dtype {
+        Dtype::F64 => {
+            let words = bytes.as_chunks::<8>().0.iter();
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "rounds to nearest, as meant"
+            )]
+            let values = words.map(|word| f64::from_le_bytes(*word) as f32);
+            Some(Cow::Owned(values.collect()))
+        }
         Dtype::F32 => Some(if let Ok(aligned) = bytemuck::try_cast_slice(bytes) {
             Cow::Borrowed(aligned)
         } else {
@@ -51,6 +65,15 @@ pub(crate) fn decode_floats(dtype: Dtype, bytes: &[u8]) -> Option<Cow<'_, [f32]>
         )),
         _ => None,
     }
+}
+
+/// `values` as a file stores them in `dtype`; nothing where that is no float ([`is_float`]).
+pub(crate) fn encode_as(dtype: Dtype, values: &[f32]) -> Option<Vec<u8>> {
+    if dtype == Dtype::F64 {
+        let wide = values.iter().map(|value| f64::from(*value));
+        return Some(wide.flat_map(f64::to_le_bytes).collect());
+    }
+    float_type_of(dtype).map(|float_type| encode_floats(float_type, values))
 }
 
 /// `values` as a file stores them in `float_type` (round to nearest even).

@@ -134,7 +134,7 @@ impl ArtifactReader {
     /// No such tensor, or one of floats.
     pub fn integer_tensor(&self, name: &str) -> Result<IntegerTensor, FormatError> {
         let (dtype, shape, bytes) = self.raw(name)?;
-        let data = read(dtype, bytes)
+        let data = read(dtype, &bytes)
             .ok_or_else(|| type_error(name.to_owned(), "I8, U8, I16, I32 or I64", dtype))?;
         Ok(IntegerTensor {
             shape: shape.to_vec(),

@@ -7,6 +7,7 @@ use crate::FloatType;
 use crate::tensor::{InvalidTensor, QuantizedTensor};
 use half::f16;
 use safetensors::Dtype;
+use std::borrow::Cow;
 
 /// Longest side of a matrix that is believed; beyond it sizes in bits could overflow.
 const LONGEST_SIDE: usize = 1 << 40;
@@ -55,7 +56,7 @@ impl<'a> LayerFiles<'a> {
         dtype: Dtype,
         expected: &'static str,
         shape: &[usize],
-    ) -> Result<&'a [u8], FormatError> {
+    ) -> Result<Cow<'a, [u8]>, FormatError> {
         let name = self.name(suffix);
         let info = self.folder.require(&name)?;
         if info.dtype != dtype {

@@ -1,8 +1,9 @@
 //! Files that make a folder a model: found, removed, and written so that they last.
 
 use super::FormatError;
+use super::containers::{INDEX_FILE, SINGLE_FILE};
 use super::spool::Shard;
-use super::tensor_folder::{INDEX_FILE, PROGRAM_FILE, SINGLE_FILE};
+use super::tensor_folder::PROGRAM_FILE;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A folder without `model.safetensors`: what is there instead, and the way out.
+//! A folder without `model.safetensors` or `pytorch_model.bin`: what is there instead, and the way out.
 
 /// Endings of weight files in other forms.
 const OTHER_FORMS: [&str; 9] = [
@@ -52,6 +52,14 @@ pub(super) fn hint(others: &[String]) -> Option<String> {
             names.join(", ")
         ));
     }
+    let shard = others.iter().find(|name| {
+        name.starts_with("pytorch_model-") && name.contains("-of-") && ending(name) == "bin"
+    });
+    if let Some(name) = shard {
+        return Some(format!(
+            "found shards such as `{name}`: put their `pytorch_model.bin.index.json` beside them, from where they came"
+        ));
+    }
     if let Some(name) = of_form("partial") {
         return Some(format!(
             "found `{name}`, left by a run that did not finish: run it again"
@@ -62,9 +70,21 @@ pub(super) fn hint(others: &[String]) -> Option<String> {
             "found `{name}`, which is quantized already: name the folder of the original checkpoint"
         ));
     }
+    if let Some(name) = others.iter().find(|name| is_torch(name)) {
+        return Some(format!(
+            "found `{name}`: rename it to `pytorch_model.bin` if it holds the weights under their names in transformers"
+        ));
+    }
     Some(format!(
         "found `{first}`: load it once in transformers and `save_pretrained` it, which writes safetensors"
     ))
+}
+
+/// Whether a file of that name may be a state dict, and not what a trainer leaves beside one.
+fn is_torch(name: &str) -> bool {
+    const BESIDE: [&str; 4] = ["training_args", "optimizer", "scheduler", "rng_state"];
+    matches!(ending(name), "bin" | "pt" | "pth")
+        && !BESIDE.iter().any(|beside| name.starts_with(beside))
 }
 
 fn ending(name: &str) -> &str {
@@ -82,7 +102,9 @@ mod tests {
 
     #[test]
     fn each_kind_of_folder_has_its_own_way_out() {
-        assert!(of(&["pytorch_model.bin"]).contains("save_pretrained"));
+        assert!(of(&["tf_model.h5", "training_args.bin"]).contains("save_pretrained"));
+        assert!(of(&["weights.pth"]).contains("rename it to `pytorch_model.bin`"));
+        assert!(of(&["pytorch_model-00001-of-00002.bin"]).contains("bin.index.json"));
         assert!(of(&["weights.safetensors"]).contains("rename it to `model.safetensors`"));
         assert!(of(&["model-00001-of-00002.safetensors"]).contains("index.json"));
         assert!(of(&["adapter_model.safetensors"]).contains("adapter"));

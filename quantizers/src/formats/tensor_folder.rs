@@ -1,23 +1,21 @@
-//! A folder of safetensors files, memory-mapped: one file, or shards with an index.
+//! A folder of weight files, memory-mapped: one file, or shards with an index.
 //!
 //! Nothing is read but headers until a tensor is asked for; [`TensorFolder::release`] gives the
 //! pages of a tensor back, so that a walk over a model never holds more than what it is looking at.
 
+use super::containers::{TensorPlace, WeightFiles, container_of, weight_files};
 use super::floats::decode_floats;
+use super::gather::gather;
 use super::{FormatError, no_weights, python_json};
 use crate::nearest::nearest;
 use memmap2::Mmap;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, Range};
 use std::path::{Path, PathBuf};
 
-/// Name of an unsharded weight file.
-pub const SINGLE_FILE: &str = "model.safetensors";
-/// Name of the file that says which shard holds which tensor.
-pub const INDEX_FILE: &str = "model.safetensors.index.json";
 /// Name of the integer program of an artifact that has one.
 pub const PROGRAM_FILE: &str = "integer_program.json";
 
@@ -32,12 +30,19 @@ pub struct TensorInfo {
     pub bytes: usize,
     file: usize,
     range: Range<usize>,
+    /// Empty where the elements are in row-major order without gaps.
+    strides: Vec<usize>,
 }
 
 impl TensorInfo {
     /// Number of elements.
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// Whether `other` lies in the very same bytes of the same file: one weight under two names.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        self == other && !self.range.is_empty()
     }
 }
 
@@ -61,9 +66,10 @@ struct Index {
 }
 
 impl TensorFolder {
-    /// Opens `path`: a `.safetensors` file, or a folder with `model.safetensors` or with
-    /// `model.safetensors.index.json` and its shards. Headers are checked (size limit, offsets
-    /// inside the file and without gaps, lengths that agree with type and shape).
+    /// Opens `path`: a weight file, or a folder with `model.safetensors`, with
+    /// `model.safetensors.index.json` and its shards, with `pytorch_model.bin`, or with
+    /// `pytorch_model.bin.index.json` and its shards; the first of these that is there. Headers are
+    /// checked (size limits, offsets inside the file, lengths that agree with type and shape).
     ///
     /// The files must not be changed or truncated while they are open.
     ///
@@ -84,12 +90,8 @@ impl TensorFolder {
                 .to_string_lossy()
                 .into_owned();
             folder.add_file(path, name)?;
-        } else if path.join(SINGLE_FILE).is_file() {
-            folder.add_file(&path.join(SINGLE_FILE), SINGLE_FILE.to_owned())?;
-        } else if path.join(INDEX_FILE).is_file() {
-            folder.add_shards(&path.join(INDEX_FILE))?;
         } else {
-            return Err(no_weights_in(path));
+            folder.add_folder(path)?;
         }
         Ok(folder)
     }
@@ -139,25 +141,37 @@ impl TensorFolder {
             })
     }
 
-    /// The stored bytes of `name`, straight from the mapped file.
+    /// The elements of `name` in row-major order: straight from the mapped file, or gathered from it
+    /// where the file has them in another order.
     ///
     /// # Errors
     /// No such tensor.
-    pub fn bytes(&self, name: &str) -> Result<&[u8], FormatError> {
+    pub fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>, FormatError> {
         let info = self.require(name)?;
-        Ok(&self.files[info.file].map[info.range.clone()])
+        let mapped = &self.files[info.file].map[info.range.clone()];
+        if info.strides.is_empty() {
+            return Ok(Cow::Borrowed(mapped));
+        }
+        let size = info.dtype.bitsize() / 8;
+        Ok(Cow::Owned(gather(mapped, size, &info.shape, &info.strides)))
     }
 
-    /// The values of a float tensor (F32, F16, BF16) as f32; borrowed where the file already
-    /// holds aligned f32.
+    /// The values of a float tensor (F64, F32, F16, BF16) as f32, F64 rounded to nearest; borrowed where
+    /// the file already holds aligned f32.
     ///
     /// # Errors
     /// No such tensor, or one whose type is no float.
     pub fn floats(&self, name: &str) -> Result<Cow<'_, [f32]>, FormatError> {
         let info = self.require(name)?;
-        decode_floats(info.dtype, self.bytes(name)?).ok_or_else(|| FormatError::TensorType {
+        let values = match self.bytes(name)? {
+            Cow::Borrowed(bytes) => decode_floats(info.dtype, bytes),
+            Cow::Owned(bytes) => {
+                decode_floats(info.dtype, &bytes).map(|values| Cow::Owned(values.into_owned()))
+            }
+        };
+        values.ok_or_else(|| FormatError::TensorType {
             name: name.to_owned(),
-            expected: "F32, F16 or BF16",
+            expected: "F64, F32, F16 or BF16",
             found: info.dtype,
         })
     }
@@ -197,6 +211,18 @@ impl TensorFolder {
     /// The name most like `name`, if any is alike.
     pub fn nearest(&self, name: &str) -> Option<String> {
         nearest(name, self.names())
+    }
+
+    fn add_folder(&mut self, path: &Path) -> Result<(), FormatError> {
+        for WeightFiles { single, index } in weight_files() {
+            if path.join(single).is_file() {
+                return self.add_file(&path.join(single), single.to_owned());
+            }
+            if path.join(index).is_file() {
+                return self.add_shards(&path.join(index));
+            }
+        }
+        Err(no_weights_in(path))
     }
 
     fn add_shards(&mut self, index: &Path) -> Result<(), FormatError> {
@@ -269,24 +295,22 @@ impl TensorFolder {
                 file: path.to_path_buf(),
             });
         }
-        let (header, metadata) =
-            SafeTensors::read_metadata(&map).map_err(|source| FormatError::Header {
-                file: path.to_path_buf(),
-                source,
-            })?;
-        let data_start = header + 8;
         let index = self.files.len();
-        for name_in_file in metadata.offset_keys() {
-            let Some(info) = metadata.info(&name_in_file) else {
-                continue;
-            };
-            let (start, end) = info.data_offsets;
+        for place in container_of(&name).tensors(path, &map)? {
+            let TensorPlace {
+                name: name_in_file,
+                dtype,
+                shape,
+                range,
+                strides,
+            } = place;
             let info = TensorInfo {
-                dtype: info.dtype,
-                shape: info.shape.clone(),
-                bytes: end - start,
+                bytes: shape.iter().product::<usize>() * dtype.bitsize() / 8,
+                dtype,
+                shape,
                 file: index,
-                range: data_start + start..data_start + end,
+                range,
+                strides,
             };
             if let Some(first) = self.tensors.insert(name_in_file.clone(), info) {
                 let first = match self.files.get(first.file) {

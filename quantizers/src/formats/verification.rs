@@ -64,7 +64,7 @@ pub fn verify(dir: impl AsRef<Path>, expected: &Expected) -> Result<Verified, Fo
             return mismatch(name, "was not written");
         };
         let (dtype, shape, bytes) = reader.raw(name)?;
-        if digest(dtype, shape, bytes) != *digest_made {
+        if digest(dtype, shape, &bytes) != *digest_made {
             return mismatch(name, "is not what was written");
         }
         reader.folder().release(name);

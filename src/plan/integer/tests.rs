@@ -2,7 +2,7 @@ use super::*;
 use crate::plan::tests::{decoder, encoder};
 use crate::plan::{ModelFacts, Plan};
 use crate::recipe::{Origin, Overrides, Recipe};
-use quantizers::graph::{Activation, StageNode};
+use quantizers::graph::{Activation, MlpNode, StageNode};
 
 const TABLES: &str = "[nonlinear]\nsoftmax = \"auto\"\n[calibration]\ndata = \"synthetic\"\n";
 
@@ -157,7 +157,9 @@ fn plans_say_what_their_readers_must_know() {
         let mut model = encoder();
         for stage in &mut model.graph.stages {
             if let StageNode::Block(block) = stage {
-                block.mlp.activation = activation;
+                if let MlpNode::Dense(mlp) = &mut block.mlp {
+                    mlp.activation = activation;
+                }
             }
         }
         plan_of(toml, &model).unwrap().notes
