@@ -140,8 +140,8 @@ fn drawn(
     let pick = |available| select(available, draw.samples, draw.selection, draw.seed);
     match content {
         Content::Text(text) => {
-            let tokenizer = tokenizer
-                .ok_or_else(|| needs("images: the model folder has no `tokenizer.json`"))?;
+            let tokenizer =
+                tokenizer.ok_or_else(|| needs("images: the model folder has no tokenizer"))?;
             let length = draw.sequence_length;
             if matches!(draw.mode, TextMode::Windows { .. })
                 && let Some(separator) = separator(text, Some(tokenizer))
@@ -158,8 +158,8 @@ fn drawn(
             Ok(Inputs::Tokens(taken(sequences, &pick)))
         }
         Content::Table(table) => {
-            let tokenizer = tokenizer
-                .ok_or_else(|| needs("images: the model folder has no `tokenizer.json`"))?;
+            let tokenizer =
+                tokenizer.ok_or_else(|| needs("images: the model folder has no tokenizer"))?;
             let texts = table.texts()?.without_blanks()?;
             remarks.extend(texts.remark());
             let sequences: Vec<Vec<u32>> = pick(texts.rows.len())
