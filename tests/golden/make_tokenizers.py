@@ -157,19 +157,34 @@ def case_folding(path):
     path.write_text("".join(f"{hexes(k)}\t{hexes(v)}\n" for k, v in sorted(rules.items()) if k != v))
 
 
-def train_byte_pairs(lines, name, suffix="", size=520, split=None):
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(end_of_word_suffix=suffix) if suffix else tokenizers.models.BPE())
-    if suffix:
-        tokenizer.normalizer = tokenizers.normalizers.Lowercase()
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=size, initial_alphabet=sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet()), show_progress=False,
-        **({"end_of_word_suffix": suffix} if suffix else {}))
-    tokenizer.train_from_iterator(lines, trainer)
-    model = json.loads(tokenizer.to_str())["model"]
-    merges = [" ".join(merge) for merge in model["merges"]]
-    (OUT / f"{name}.merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
-    return model["vocab"], model["merges"]
+def train_byte_pairs(lines, name, suffix="", merges=264):
+    """Byte pairs by count, then by text: the library's trainer draws lots between equal counts."""
+    cut = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False).pre_tokenize_str
+    counts = collections.Counter(word for line in lines for word, _ in cut(line.lower() if suffix else line))
+    words = {tuple(word[:-1]) + (word[-1] + suffix,): count for word, count in counts.items()}
+    letters = sorted(byte_chars())
+    tokens = letters + ([letter + suffix for letter in letters] if suffix else [])
+    made = []
+    for _ in range(merges):
+        pairs = collections.Counter()
+        for word, count in words.items():
+            for pair in zip(word, word[1:]):
+                pairs[pair] += count
+        left, right = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        made.append((left, right))
+        words = {merged(word, left, right): count for word, count in words.items()}
+    tokens += dict.fromkeys(left + right for left, right in made if left + right not in tokens)
+    (OUT / f"{name}.merges.txt").write_text("#version: 0.2\n" + "".join(f"{left} {right}\n" for left, right in made))
+    return {token: place for place, token in enumerate(tokens)}, made
+
+
+def merged(word, left, right):
+    parts, at = [], 0
+    while at < len(word):
+        pair = word[at:at + 2] == (left, right)
+        parts.append(left + right if pair else word[at])
+        at += 2 if pair else 1
+    return tuple(parts)
 
 
 def write_vocabulary(name, vocab):
@@ -382,9 +397,9 @@ def vocabularies():
     vocab, merges = train_byte_pairs(lines, "bytes")
     write_vocabulary("bytes.vocab.json", vocab)
     ranks = write_ranks(vocab, merges)
-    vocab, _ = train_byte_pairs(lines, "clip", suffix="</w>", size=700)
-    for extra in [char + "</w>" for char in sorted(byte_chars())] + ["<|startoftext|>", "<|endoftext|>"]:
-        vocab.setdefault(extra, len(vocab))
+    vocab, _ = train_byte_pairs(lines, "clip", suffix="</w>")
+    for extra in ["<|startoftext|>", "<|endoftext|>"]:
+        vocab[extra] = len(vocab)
     write_vocabulary("clip.vocab.json", vocab)
     write_words(lines)
     return ranks
