@@ -7,11 +7,13 @@ mod classes;
 mod settings;
 mod assembly;
 mod files;
+mod template;
 mod vocabulary;
 
 pub use error::TokenizerError;
 pub use vocabulary::Vocabulary;
 
+use crate::chat_template::ChatTemplate;
 use crate::foreign_code::guarded;
 use json_files::JsonFiles;
 use serde_json::Value;
@@ -28,6 +30,7 @@ pub struct Tokenizer {
     ends: Vec<u32>,
     max_length: Option<usize>,
     direction: TruncationDirection,
+    template: Option<ChatTemplate>,
 }
 
 impl Tokenizer {
@@ -78,6 +81,7 @@ impl Tokenizer {
         if settings["truncation_side"] == "left" {
             tokenizer.direction = TruncationDirection::Left;
         }
+        tokenizer.template = template::read(&files, &read.named)?;
         Ok(tokenizer)
     }
 
@@ -97,6 +101,7 @@ impl Tokenizer {
             ends: Vec::new(),
             max_length: None,
             direction: TruncationDirection::Right,
+            template: None,
         }
     }
 
@@ -113,6 +118,11 @@ impl Tokenizer {
     /// Longest sequence `tokenizer_config.json` allows, special tokens included.
     pub fn max_length(&self) -> Option<usize> {
         self.max_length
+    }
+
+    /// The model's chat template, if its folder has one.
+    pub fn chat_template(&self) -> Option<&ChatTemplate> {
+        self.template.as_ref()
     }
 
     /// Number of token ids, added tokens included.
