@@ -41,10 +41,6 @@ pub enum Template {
 
 impl Template {
     /// Whether the model's template renders conversations: the usual, which a plan does not mention.
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde's `skip_serializing_if` passes a reference"
-    )]
     pub fn is_chat(&self) -> bool {
         *self == Self::Chat
     }

@@ -2,6 +2,8 @@
 //!
 //! The files are made by `tests/golden/make_chats.py`.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+
 use calib::data::{Content, DataError, DataSpec, NoSampler, Request, load};
 use calib::hub::{FetchOptions, Silent};
 use calib::inputs::{Draw, Inputs, calibration_inputs};

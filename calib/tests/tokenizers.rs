@@ -2,6 +2,8 @@
 //!
 //! The fixtures are made by `tests/golden/make_tokenizers.py`.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+
 use calib::tokenizer::Tokenizer;
 use safetensors::SafeTensors;
 use serde_json::{Map, Value};

@@ -41,7 +41,7 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
     environment.add_filter("tojson", to_json);
 }
 
-fn raise_exception(message: String) -> Result<Value, Error> {
+fn raise_exception(message: &str) -> Result<Value, Error> {
     Err(refused(format!(
         "the template refuses the conversation: {message}"
     )))
@@ -67,6 +67,10 @@ fn strftime_now(format: &str) -> Result<String, Error> {
 }
 
 /// `json.dumps` without escaping: templates are not HTML.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a filter takes its options by value"
+)]
 fn to_json(value: &Value, options: Kwargs) -> Result<String, Error> {
     let indent: Option<Value> = options.get("indent")?;
     let indent = match indent {

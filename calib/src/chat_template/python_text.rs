@@ -1,6 +1,7 @@
 //! JSON as Python's `json.dumps` writes it: a space after commas and colons, letters as they are.
 
 use serde_json::Value;
+use std::fmt::Write;
 
 /// How it is written.
 #[derive(Debug, Clone, Default)]
@@ -90,7 +91,7 @@ impl Style {
                 text.push(letter);
             } else {
                 for unit in letter.encode_utf16(&mut units) {
-                    text.push_str(&format!("\\u{unit:04x}"));
+                    let _ = write!(text, "\\u{unit:04x}");
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Keys of lists of messages, looked for in this order.
 const KEYS: [&str; 2] = ["messages", "conversations"];
-/// Who speaks, in the words of ShareGPT, and the role that templates know.
+/// Who speaks, in the words of `ShareGPT`, and the role that templates know.
 const SPEAKERS: [(&str, &str); 12] = [
     ("human", "user"),
     ("user", "user"),

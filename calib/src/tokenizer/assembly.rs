@@ -33,7 +33,7 @@ pub(super) struct Class<V> {
     /// Special tokens are added a second time, as texts matched in the normalised text.
     pub(super) again: bool,
     /// Makes the pipeline.
-    pub(super) pipeline: fn(V, &mut Settings) -> Result<Pipeline, Error>,
+    pub(super) pipeline: fn(&V, &mut Settings) -> Result<Pipeline, Error>,
 }
 
 /// The tokens around a text, by the keys that name them.
@@ -68,7 +68,7 @@ impl<V> Class<V> {
     /// A vocabulary that does not fit the class.
     pub(super) fn assemble(
         &self,
-        vocabulary: V,
+        vocabulary: &V,
         mut settings: Settings,
     ) -> Result<Assembled, Error> {
         let pipeline = (self.pipeline)(vocabulary, &mut settings)?;

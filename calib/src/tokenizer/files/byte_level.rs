@@ -51,7 +51,7 @@ static CLASSES: &[Class<Files>] = &[
         tokens: &END_OF_TEXT,
         around: Around::Flags,
         again: false,
-        pipeline: |files, settings| pipeline(plain(&files), Value::Null, bytes(settings)),
+        pipeline: |files, settings| pipeline(plain(files), Value::Null, bytes(settings)),
     },
     Class {
         names: &[
@@ -74,7 +74,7 @@ static CLASSES: &[Class<Files>] = &[
             after: &["sep_token"],
         },
         again: false,
-        pipeline: |files, settings| pipeline(plain(&files), Value::Null, bytes(settings)),
+        pipeline: |files, settings| pipeline(plain(files), Value::Null, bytes(settings)),
     },
     Class {
         names: &["GPTNeoXTokenizer"],
@@ -87,7 +87,7 @@ static CLASSES: &[Class<Files>] = &[
         around: Around::Flags,
         again: false,
         pipeline: |files, settings| {
-            pipeline(plain(&files), json!({ "type": "NFC" }), bytes(settings))
+            pipeline(plain(files), json!({ "type": "NFC" }), bytes(settings))
         },
     },
     Class {
@@ -104,7 +104,7 @@ static CLASSES: &[Class<Files>] = &[
             let cut = json!({ "type": "Sequence", "pretokenizers": [
                 { "type": "Split", "pattern": { "Regex": QWEN2 }, "behavior": "Isolated", "invert": false },
                 { "type": "ByteLevel", "add_prefix_space": space, "trim_offsets": true, "use_regex": false }] });
-            pipeline(plain(&files), json!({ "type": "NFC" }), cut)
+            pipeline(plain(files), json!({ "type": "NFC" }), cut)
         },
     },
     Class {
@@ -123,7 +123,7 @@ static CLASSES: &[Class<Files>] = &[
         pipeline: |files, settings| {
             let cut = json!({ "type": "Sequence", "pretokenizers": [
                 { "type": "Digits", "individual_digits": true }, bytes(settings)] });
-            pipeline(plain(&files), json!({ "type": "NFC" }), cut)
+            pipeline(plain(files), json!({ "type": "NFC" }), cut)
         },
     },
     Class {
@@ -167,7 +167,7 @@ impl VocabularyFile for ByteLevel {
             vocabulary: path.to_owned(),
             merges: path.with_file_name(MERGES),
         };
-        guarded(|| known.assemble(vocabulary, settings))
+        guarded(|| known.assemble(&vocabulary, settings))
             .unwrap_or_else(|message| Err(message.into()))
             .map_err(|source| unusable(path, source))
     }
@@ -210,9 +210,9 @@ fn pipeline(
     })
 }
 
-fn clip(files: Files, settings: &mut Settings) -> Result<Pipeline, Error> {
+fn clip(files: &Files, settings: &mut Settings) -> Result<Pipeline, Error> {
     let unknown = settings.text("unk_token", "<|endoftext|>");
-    let model = plain(&files).map(|model| {
+    let model = plain(files).map(|model| {
         model
             .end_of_word_suffix("</w>".to_owned())
             .unk_token(unknown)

@@ -126,7 +126,7 @@ impl VocabularyFile for Ranks {
             style: style.ok_or_else(|| unusable(path, "its style is not known".into()))?,
         };
         let settings = Settings::read(files)?;
-        let assembled = CLASS.assemble(table, settings);
+        let assembled = CLASS.assemble(&table, settings);
         assembled.map_err(|source| unusable(path, source))
     }
 }
@@ -208,7 +208,7 @@ fn letters() -> Vec<char> {
     (0..256).map(letter).collect()
 }
 
-fn pipeline(table: Table, settings: &mut Settings) -> Result<Pipeline, Error> {
+fn pipeline(table: &Table, settings: &mut Settings) -> Result<Pipeline, Error> {
     let mut ranks: Vec<(Vec<u8>, u32)> = Vec::new();
     for (at, line) in table.bytes.split(|&byte| byte == b'\n').enumerate() {
         if line.trim_ascii().is_empty() {

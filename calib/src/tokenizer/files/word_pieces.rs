@@ -13,6 +13,11 @@ use tokenizers::models::wordpiece::WordPiece;
 /// The kind.
 pub(super) struct WordPieces;
 
+/// The content of the file.
+struct Lines {
+    bytes: Vec<u8>,
+}
+
 const fn token(key: &'static str, text: &'static str) -> Default {
     Default {
         key,
@@ -22,7 +27,7 @@ const fn token(key: &'static str, text: &'static str) -> Default {
 }
 
 /// Classes over this file.
-static CLASSES: &[Class<Vec<u8>>] = &[
+static CLASSES: &[Class<Lines>] = &[
     Class {
         names: &[
             "BertTokenizer",
@@ -88,16 +93,18 @@ impl VocabularyFile for WordPieces {
     ) -> Result<Assembled, TokenizerError> {
         let known = CLASSES.iter().find(|known| known.is(class));
         let known = known.ok_or_else(|| unusable(path, format!("no class `{class}`").into()))?;
-        let bytes = bytes_of(path)?;
+        let lines = Lines {
+            bytes: bytes_of(path)?,
+        };
         let settings = Settings::read(files)?;
-        let assembled = known.assemble(bytes, settings);
+        let assembled = known.assemble(&lines, settings);
         assembled.map_err(|source| unusable(path, source))
     }
 }
 
-fn pipeline(bytes: Vec<u8>, settings: &mut Settings) -> Result<Pipeline, Error> {
+fn pipeline(vocabulary: &Lines, settings: &mut Settings) -> Result<Pipeline, Error> {
     let model = WordPiece::builder()
-        .vocab(WordPiece::read_bytes(&bytes)?)
+        .vocab(WordPiece::read_bytes(&vocabulary.bytes)?)
         .unk_token(settings.text("unk_token", "[UNK]"))
         .build()?;
     // Left open, accents go where upper case goes.

@@ -1,4 +1,4 @@
-//! Classes that read a sentencepiece model as byte pairs: Llama, CodeLlama, Gemma.
+//! Classes that read a sentencepiece model as byte pairs: Llama, `CodeLlama`, Gemma.
 
 use super::super::super::assembly::{Pipeline, part};
 use super::super::super::settings::{Settings, Special};
@@ -35,7 +35,7 @@ fn metaspace(scheme: &str) -> Value {
     json!({ "type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": false })
 }
 
-pub(super) fn llama(model: ModelFile, settings: &mut Settings) -> Result<Pipeline, Error> {
+pub(super) fn llama(model: &ModelFile, settings: &mut Settings) -> Result<Pipeline, Error> {
     let prefix = settings.flag("add_prefix_space", true);
     let scheme = match (prefix, settings.flag_unless_null("legacy", false)) {
         (false, _) => "never",
@@ -43,21 +43,21 @@ pub(super) fn llama(model: ModelFile, settings: &mut Settings) -> Result<Pipelin
         (true, false) => "first",
     };
     Ok(Pipeline {
-        model: model_of(&model).build()?.into(),
+        model: model_of(model).build()?.into(),
         normalizer: None,
         pre_tokenizer: Some(part(metaspace(scheme))?),
         decoder: Some(part(decoder(prefix))?),
         first: Vec::new(),
-        extra: Some(added_pieces(&model)),
+        extra: Some(added_pieces(model)),
     })
 }
 
-pub(super) fn code_llama(model: ModelFile, settings: &mut Settings) -> Result<Pipeline, Error> {
+pub(super) fn code_llama(model: &ModelFile, settings: &mut Settings) -> Result<Pipeline, Error> {
     let prefix = settings.flag("add_prefix_space", true);
     let unknown = settings.text("unk_token", "<unk>");
     // The class adds a begin of sequence unless it is told not to.
     settings.set_default_flag("add_bos_token", true);
-    let mut extra = added_pieces(&model);
+    let mut extra = added_pieces(model);
     let infilling = [
         ("prefix_token", "▁<PRE>"),
         ("middle_token", "▁<MID>"),
@@ -67,7 +67,7 @@ pub(super) fn code_llama(model: ModelFile, settings: &mut Settings) -> Result<Pi
     ];
     extra.extend(infilling.map(|(key, text)| Special::Text(settings.text(key, text))));
     Ok(Pipeline {
-        model: model_of(&model).unk_token(unknown).build()?.into(),
+        model: model_of(model).unk_token(unknown).build()?.into(),
         normalizer: None,
         pre_tokenizer: Some(part(metaspace(if prefix { "first" } else { "never" }))?),
         decoder: Some(part(decoder(true))?),

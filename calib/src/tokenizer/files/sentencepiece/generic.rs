@@ -11,10 +11,10 @@ use tokenizers::models::unigram::Unigram;
 use tokenizers::normalizers::{Precompiled, Sequence};
 use tokenizers::{AddedToken, Error, ModelWrapper, NormalizerWrapper};
 
-pub(super) fn pipeline(model: ModelFile, settings: &mut Settings) -> Result<Pipeline, Error> {
+pub(super) fn pipeline(model: &ModelFile, settings: &mut Settings) -> Result<Pipeline, Error> {
     let normalizer = &model.normalizer;
     let legacy = settings.flag_unless_null("legacy", true);
-    let texts = texts(&model, settings);
+    let texts = texts(model, settings);
     let user: Vec<&str> = model
         .of_kind(PieceKind::UserDefined)
         .map(|(id, _)| texts[id].as_str())
@@ -33,7 +33,7 @@ pub(super) fn pipeline(model: ModelFile, settings: &mut Settings) -> Result<Pipe
         // `Metaspace` puts no prefix before a text that begins with one; sentencepiece does.
         steps.push(json!({ "type": "Replace", "pattern": { "Regex": r"\A▁" }, "content": "▁▁" }));
     }
-    let mut normalizers = charsmap(&model)?.into_iter().collect::<Vec<_>>();
+    let mut normalizers = charsmap(model)?.into_iter().collect::<Vec<_>>();
     for step in steps {
         normalizers.push(part(step)?);
     }
@@ -54,8 +54,8 @@ pub(super) fn pipeline(model: ModelFile, settings: &mut Settings) -> Result<Pipe
     }
     let cut = (!cuts.is_empty()).then(|| json!({ "type": "Sequence", "pretokenizers": cuts }));
     let pre_tokenizer = cut.map(part).transpose()?;
-    let decoder = part(json!({ "type": "Sequence", "decoders": decoders(&model) }))?;
-    let built = vocabulary(&model, &texts, !user.is_empty())?;
+    let decoder = part(json!({ "type": "Sequence", "decoders": decoders(model) }))?;
+    let built = vocabulary(model, &texts, !user.is_empty())?;
     // Added tokens are found in the raw text, so that each part between them gets its own prefix.
     if normalizer.dummy_prefix {
         for token in settings.added.values_mut() {
@@ -78,7 +78,7 @@ pub(super) fn pipeline(model: ModelFile, settings: &mut Settings) -> Result<Pipe
         pre_tokenizer,
         decoder: Some(decoder),
         first: Vec::new(),
-        extra: Some(control_pieces(&model)),
+        extra: Some(control_pieces(model)),
     })
 }
 

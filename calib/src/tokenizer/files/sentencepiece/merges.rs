@@ -10,7 +10,7 @@ pub(super) fn by_place(model: &ModelFile) -> Vec<(String, String)> {
         .map(|(id, piece)| (piece.text.as_str(), id))
         .collect();
     let mut found = Vec::new();
-    for (text, &whole) in &place {
+    for (whole, text) in distinct(model.pieces.iter().map(|piece| piece.text.as_str()), &place) {
         for (length, (left, right)) in splits(text).enumerate() {
             if place.contains_key(left) && place.contains_key(right) {
                 found.push((whole, length, left, right));
@@ -27,7 +27,7 @@ pub(super) fn by_score(model: &ModelFile, texts: &[String]) -> Vec<(String, Stri
     let normal = model.of_kind(PieceKind::Normal);
     let place: HashMap<&str, usize> = normal.map(|(id, _)| (texts[id].as_str(), id)).collect();
     let mut found = Vec::new();
-    for (text, &whole) in &place {
+    for (whole, text) in distinct(texts.iter().map(String::as_str), &place) {
         let score = model.pieces[whole].score;
         for (left, right) in splits(text) {
             if place.contains_key(left) && place.contains_key(right) {
@@ -40,6 +40,15 @@ pub(super) fn by_score(model: &ModelFile, texts: &[String]) -> Vec<(String, Stri
             .then_with(|| (a.1, a.2, a.3).cmp(&(b.1, b.2, b.3)))
     });
     owned(found.into_iter().map(|(.., left, right)| (left, right)))
+}
+
+/// The texts that are in the vocabulary, each at its place.
+fn distinct<'t>(
+    texts: impl Iterator<Item = &'t str>,
+    place: &HashMap<&str, usize>,
+) -> impl Iterator<Item = (usize, &'t str)> {
+    let placed = |(id, text): &(usize, &str)| place.get(text) == Some(id);
+    texts.enumerate().filter(placed)
 }
 
 /// The ways to cut a text in two, shorter left parts first.

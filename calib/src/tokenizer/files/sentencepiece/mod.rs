@@ -111,7 +111,7 @@ static CLASSES: &[(&str, Class<ModelFile>)] = &[
             tokens: &GEMMA,
             around: Around::Flags,
             again: false,
-            pipeline: |model, settings| byte_pairs::gemma(&model, settings, false),
+            pipeline: |model, settings| byte_pairs::gemma(model, settings, false),
         },
     ),
     (
@@ -121,7 +121,7 @@ static CLASSES: &[(&str, Class<ModelFile>)] = &[
             tokens: &GEMMA,
             around: Around::Flags,
             again: false,
-            pipeline: |model, settings| byte_pairs::gemma(&model, settings, true),
+            pipeline: |model, settings| byte_pairs::gemma(model, settings, true),
         },
     ),
     (
@@ -227,7 +227,7 @@ impl VocabularyFile for SentencePiece {
         let bytes = bytes_of(path)?;
         let model = ModelFile::parse(&bytes).map_err(|source| unusable(path, Box::new(source)))?;
         let settings = Settings::read(files)?;
-        guarded(|| known.assemble(model, settings))
+        guarded(|| known.assemble(&model, settings))
             .unwrap_or_else(|message| Err(message.into()))
             .map_err(|source| unusable(path, source))
     }

@@ -1,4 +1,4 @@
-//! Classes that read a sentencepiece model as unigrams: T5, XLM-RoBERTa, CamemBERT, ALBERT, DeBERTa-v2.
+//! Classes that read a sentencepiece model as unigrams: T5, XLM-RoBERTa, `CamemBERT`, ALBERT, DeBERTa-v2.
 
 use super::super::super::assembly::{Pipeline, part};
 use super::super::super::settings::{Settings, Special};
@@ -63,12 +63,12 @@ fn pipeline(
     })
 }
 
-pub(super) fn t5(model: ModelFile, settings: &mut Settings) -> Result<Pipeline, Error> {
+pub(super) fn t5(model: &ModelFile, settings: &mut Settings) -> Result<Pipeline, Error> {
     let count = settings.number("extra_ids", 100);
     let text = |number: usize| format!("<extra_id_{number}>");
-    let mut vocabulary = pieces(&model);
+    let mut vocabulary = pieces(model);
     vocabulary.extend((0..count).rev().map(|number| (text(number), 0.0)));
-    let mut extra = added_pieces(&model);
+    let mut extra = added_pieces(model);
     if !extra
         .iter()
         .any(|token| token.text().contains("<extra_id_"))
@@ -78,14 +78,14 @@ pub(super) fn t5(model: ModelFile, settings: &mut Settings) -> Result<Pipeline, 
     pipeline(
         vocabulary,
         2,
-        charsmap(&model)?,
+        charsmap(model)?,
         words("always"),
         "always",
         extra,
     )
 }
 
-pub(super) fn xlm_roberta(model: ModelFile, settings: &mut Settings) -> Result<Pipeline, Error> {
+pub(super) fn xlm_roberta(model: &ModelFile, settings: &mut Settings) -> Result<Pipeline, Error> {
     let special = [
         ("bos_token", "<s>"),
         ("pad_token", "<pad>"),
@@ -95,19 +95,19 @@ pub(super) fn xlm_roberta(model: ModelFile, settings: &mut Settings) -> Result<P
     let first = special
         .map(|(key, text)| (settings.text(key, text), 0.0))
         .to_vec();
-    let vocabulary = behind(first, &model, 3, settings.text("mask_token", "<mask>"));
+    let vocabulary = behind(first, model, 3, settings.text("mask_token", "<mask>"));
     let scheme = scheme(settings, "never");
     pipeline(
         vocabulary,
         3,
-        charsmap(&model)?,
+        charsmap(model)?,
         words(scheme),
         scheme,
-        added_pieces(&model),
+        added_pieces(model),
     )
 }
 
-pub(super) fn camembert(model: ModelFile, settings: &mut Settings) -> Result<Pipeline, Error> {
+pub(super) fn camembert(model: &ModelFile, settings: &mut Settings) -> Result<Pipeline, Error> {
     let unknown = settings.text("unk_token", "<unk>");
     let first = vec![
         ("<s>NOTUSED".to_owned(), 0.0),
@@ -116,7 +116,7 @@ pub(super) fn camembert(model: ModelFile, settings: &mut Settings) -> Result<Pip
         (unknown.clone(), 0.0),
         ("<unk>NOTUSED".to_owned(), -100.0),
     ];
-    let vocabulary = behind(first, &model, 1, settings.text("mask_token", "<mask>"));
+    let vocabulary = behind(first, model, 1, settings.text("mask_token", "<mask>"));
     let place = vocabulary
         .iter()
         .position(|(text, _)| *text == unknown)
@@ -125,14 +125,14 @@ pub(super) fn camembert(model: ModelFile, settings: &mut Settings) -> Result<Pip
     pipeline(
         vocabulary,
         place,
-        charsmap(&model)?,
+        charsmap(model)?,
         words(scheme),
         scheme,
-        added_pieces(&model),
+        added_pieces(model),
     )
 }
 
-pub(super) fn albert(model: ModelFile, settings: &mut Settings) -> Result<Pipeline, Error> {
+pub(super) fn albert(model: &ModelFile, settings: &mut Settings) -> Result<Pipeline, Error> {
     let mut steps: Vec<NormalizerWrapper> = Vec::new();
     for quote in ["``", "''"] {
         steps.push(part(
@@ -146,21 +146,21 @@ pub(super) fn albert(model: ModelFile, settings: &mut Settings) -> Result<Pipeli
     if settings.flag("do_lower_case", true) {
         steps.push(part(json!({ "type": "Lowercase" }))?);
     }
-    steps.extend(charsmap(&model)?);
+    steps.extend(charsmap(model)?);
     let scheme = scheme(settings, "never");
     let normalizer = Some(Sequence::new(steps).into());
     pipeline(
-        pieces(&model),
+        pieces(model),
         1,
         normalizer,
         words(scheme),
         scheme,
-        added_pieces(&model),
+        added_pieces(model),
     )
 }
 
-pub(super) fn deberta_v2(model: ModelFile, settings: &mut Settings) -> Result<Pipeline, Error> {
-    let vocabulary = pieces(&model);
+pub(super) fn deberta_v2(model: &ModelFile, settings: &mut Settings) -> Result<Pipeline, Error> {
+    let vocabulary = pieces(model);
     let unknown = settings.text("unk_token", "[UNK]");
     let scored = |(text, score): &(String, f64)| *text == unknown && score.abs() == 0.0;
     let place = vocabulary.iter().position(scored).unwrap_or(model.unknown);
@@ -185,6 +185,6 @@ pub(super) fn deberta_v2(model: ModelFile, settings: &mut Settings) -> Result<Pi
         normalizer,
         cut,
         scheme,
-        added_pieces(&model),
+        added_pieces(model),
     )
 }
