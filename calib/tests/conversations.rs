@@ -29,7 +29,7 @@ fn read(spec: &str) -> Result<Content, DataError> {
     load(&spec, &mut request)
 }
 
-/// A byte-level tokenizer with a ChatML template.
+/// A byte-level tokenizer with the template given.
 fn tokenizer(template: &str) -> (tempfile::TempDir, Tokenizer) {
     let folder = tempfile::tempdir().unwrap();
     let copy = |from: &str, name: &str| {
@@ -161,7 +161,7 @@ fn parquet_holds_the_same_rows_as_json_lines() {
         panic!("a table")
     };
     assert_eq!(table.names(), ["text", "score", "kept"]);
-    assert_eq!(table.numbers("score").unwrap()[3], 1.5);
+    assert_eq!(table.column("score").unwrap()[3], "1.5");
     let Content::Table(table) = read("texts.parquet#text").unwrap() else {
         panic!("a table")
     };
