@@ -34,7 +34,7 @@ pub use size::PredictedSize;
 pub use table::{render, render_all};
 pub use transforms::PlannedTransform;
 
-use calib::sampling::{Selection, TextMode};
+use calib::sampling::{Selection, Template, TextMode};
 use eval::tasks::TaskSpec;
 use quantizers::{LayerPlan, METHODS, ParamError, Quantizer, Sequential, Stat};
 use serde::{Deserialize, Serialize};
@@ -127,6 +127,9 @@ pub struct PlannedCalibration {
     pub mode: TextMode,
     /// Which of them are taken.
     pub selection: Selection,
+    /// What conversations become.
+    #[serde(default, skip_serializing_if = "Template::is_chat")]
+    pub template: Template,
     /// Names of the statistics, sorted.
     pub statistics: Vec<String>,
     /// Statistics of every layer that only the report reads.

@@ -27,7 +27,7 @@ pub use pattern::Pattern;
 pub use quantity::parse_bytes;
 pub use transform::TransformRule;
 
-use calib::sampling::{Selection, TextMode};
+use calib::sampling::{Selection, Template, TextMode};
 use eval::gate::Gate;
 use eval::tasks::TaskSpec;
 use quantizers::nearest::nearest;
@@ -102,6 +102,8 @@ pub struct Calibration {
     pub mode: TextMode,
     /// Which of them are taken.
     pub selection: Selection,
+    /// What conversations become.
+    pub template: Template,
     /// What was measured stays in the cache folder for a later run.
     pub keep_statistics: bool,
 }

@@ -1,9 +1,10 @@
 //! What a calibration run feeds to the first stage.
 
 use crate::Hidden;
+use crate::conversations::{self, Packing};
 use crate::data::{Content, DataError, ImageSet, Remark};
 use crate::image_processor::ImageProcessor;
-use crate::sampling::{Selection, TextMode, beginning, select, text_sequences};
+use crate::sampling::{Selection, Template, TextMode, beginning, select, text_sequences};
 use crate::separator::separator;
 use crate::tokenizer::Tokenizer;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -21,6 +22,8 @@ pub struct Draw {
     pub seed: u64,
     /// How text is cut.
     pub mode: TextMode,
+    /// What conversations become.
+    pub template: Template,
 }
 
 /// Model inputs, not yet in batches.
@@ -94,7 +97,7 @@ impl Inputs {
 
 /// Draws inputs from `content`; `origin` names it in errors.
 ///
-/// Rows of a table are encoded with the special tokens of the tokenizer, as the model will see
+/// Conversations are rendered with the model's chat template and packed. Rows of a table are encoded with the special tokens of the tokenizer, as the model will see
 /// them; text as `draw.mode` says; token sequences are taken as they are. `remarks` receives what was left out,
 /// and that there are fewer inputs than wanted.
 ///
@@ -115,7 +118,7 @@ pub fn calibration_inputs(
             inputs.len(),
             draw.samples,
             match &inputs {
-                Inputs::Tokens(_) if matches!(content, Content::Text(_)) => {
+                Inputs::Tokens(_) if matches!(content, Content::Text(_) | Content::Chats(_)) => {
                     format!(" of {} tokens", draw.sequence_length)
                 }
                 _ => String::new(),
@@ -140,8 +143,8 @@ fn drawn(
     let pick = |available| select(available, draw.samples, draw.selection, draw.seed);
     match content {
         Content::Text(text) => {
-            let tokenizer = tokenizer
-                .ok_or_else(|| needs("images: the model folder has no `tokenizer.json`"))?;
+            let tokenizer =
+                tokenizer.ok_or_else(|| needs("images: the model folder has no tokenizer"))?;
             let length = draw.sequence_length;
             if matches!(draw.mode, TextMode::Windows { .. })
                 && let Some(separator) = separator(text, Some(tokenizer))
@@ -158,8 +161,8 @@ fn drawn(
             Ok(Inputs::Tokens(taken(sequences, &pick)))
         }
         Content::Table(table) => {
-            let tokenizer = tokenizer
-                .ok_or_else(|| needs("images: the model folder has no `tokenizer.json`"))?;
+            let tokenizer =
+                tokenizer.ok_or_else(|| needs("images: the model folder has no tokenizer"))?;
             let texts = table.texts()?.without_blanks()?;
             remarks.extend(texts.remark());
             let sequences: Vec<Vec<u32>> = pick(texts.rows.len())
@@ -178,6 +181,19 @@ fn drawn(
                 });
             }
             Ok(Inputs::Tokens(sequences))
+        }
+        Content::Chats(chats) => {
+            let tokenizer =
+                tokenizer.ok_or_else(|| needs("images: the model folder has no tokenizer"))?;
+            let packing = Packing {
+                mode: &draw.mode,
+                length: draw.sequence_length,
+                samples: draw.samples,
+                selection: draw.selection,
+                template: draw.template,
+            };
+            let sequences = conversations::sequences(chats, tokenizer, &packing)?;
+            Ok(Inputs::Tokens(taken(sequences, &pick)))
         }
         Content::Tokens(sequences) => Ok(Inputs::Tokens(taken(sequences.clone(), &pick))),
         Content::Images(images) => {

@@ -24,6 +24,8 @@ pub mod foreign_code;
 pub mod hub;
 pub mod json_file;
 pub mod data;
+pub mod chat_template;
+mod conversations;
 pub mod tokenizer;
 pub mod sampling;
 pub mod separator;

@@ -28,6 +28,24 @@ impl Default for TextMode {
     }
 }
 
+/// What conversations become before they are tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Template {
+    /// What the model's chat template makes of them.
+    #[default]
+    Chat,
+    /// The contents of their messages, a line each.
+    None,
+}
+
+impl Template {
+    /// Whether the model's template renders conversations: the usual, which a plan does not mention.
+    pub fn is_chat(&self) -> bool {
+        *self == Self::Chat
+    }
+}
+
 /// Which of the sequences are taken where there are more than wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,15 +1,21 @@
-//! `tokenizer.json` with the few token ids a model's other files name.
+//! A model folder's tokenizer, from whatever kind of file holds it, with the few token ids other files name.
 
 mod error;
 mod parts;
+mod json_files;
+mod classes;
+mod settings;
+mod assembly;
+mod files;
+mod template;
 mod vocabulary;
 
 pub use error::TokenizerError;
 pub use vocabulary::Vocabulary;
 
+use crate::chat_template::ChatTemplate;
 use crate::foreign_code::guarded;
-use crate::json_file::{self, JsonFileError};
-use quantizers::formats::is_lfs_pointer;
+use json_files::JsonFiles;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tokenizers::Encoding;
@@ -24,6 +30,7 @@ pub struct Tokenizer {
     ends: Vec<u32>,
     max_length: Option<usize>,
     direction: TruncationDirection,
+    template: Option<ChatTemplate>,
 }
 
 impl Tokenizer {
@@ -34,33 +41,24 @@ impl Tokenizer {
     /// end-of-sequence ids are all those any of these files name.
     ///
     /// # Errors
-    /// No `tokenizer.json`, or a file that cannot be read.
+    /// No tokenizer, one of a class that is not known, or a file that cannot be read.
     pub fn from_folder(folder: &Path) -> Result<Self, TokenizerError> {
-        let path = folder.join("tokenizer.json");
-        if !path.exists() {
-            let others = ["tokenizer.model", "vocab.json", "vocab.txt", "spiece.model"];
-            let others = others.into_iter().filter(|name| folder.join(name).exists());
-            let others = others.map(str::to_owned).collect();
-            return Err(TokenizerError::Missing {
-                folder: folder.to_owned(),
-                others,
-            });
-        }
-        let mut tokenizer = Self::from_file(&path)?;
-        let settings = read_json(&folder.join("tokenizer_config.json"))?;
-        let map = read_json(&folder.join("special_tokens_map.json"))?;
-        let generation = read_json(&folder.join("generation_config.json"))?;
-        let config = read_json(&folder.join("config.json"))?;
+        let files = JsonFiles::read(folder)?;
+        let (path, read) = files::read(&classes::class(&files), &files)?;
+        let mut tokenizer = Self::new(read.tokenizer, path);
+        let settings = &files.settings;
         let named = |key: &str| -> Vec<u32> {
-            let names = [&settings, &map]
+            let names = [settings, &files.map]
                 .into_iter()
                 .filter_map(|file| token_text(&file[key]));
+            let of_class = read.named.iter().filter(|(known, _)| known == key);
+            let names = names.chain(of_class.map(|(_, token)| token.text().to_owned()));
             names
                 .filter_map(|name| tokenizer.inner.token_to_id(&name))
                 .collect()
         };
         let numbered = |key: &str| -> Vec<u32> {
-            [&generation, &config]
+            [&files.generation, &files.config]
                 .into_iter()
                 .flat_map(|file| token_ids(&file[key]))
                 .collect()
@@ -83,6 +81,7 @@ impl Tokenizer {
         if settings["truncation_side"] == "left" {
             tokenizer.direction = TruncationDirection::Left;
         }
+        tokenizer.template = template::read(&files, &read.named)?;
         Ok(tokenizer)
     }
 
@@ -91,31 +90,19 @@ impl Tokenizer {
     /// # Errors
     /// A file that cannot be read or is no tokenizer.
     pub fn from_file(path: &Path) -> Result<Self, TokenizerError> {
-        let error = |source| TokenizerError::File {
-            path: path.to_owned(),
-            source,
-        };
-        let bytes = fs_err::read(path).map_err(|source| error(Box::new(source)))?;
-        if is_lfs_pointer(&bytes) {
-            return Err(error(Box::new(JsonFileError::LfsPointer)));
-        }
-        let Ok(Ok(mut inner)) = guarded(|| tokenizers::Tokenizer::from_bytes(&bytes)) else {
-            return Err(TokenizerError::Unknown {
-                path: path.to_owned(),
-                found: parts::explain(&bytes),
-            });
-        };
-        // Settings left in the file by whoever saved it; callers say what they want instead.
-        inner.with_padding(None);
-        inner.with_truncation(None).map_err(error)?;
-        Ok(Self {
+        Ok(Self::new(files::load_json(path)?, path.to_owned()))
+    }
+
+    fn new(inner: tokenizers::Tokenizer, path: PathBuf) -> Self {
+        Self {
             inner,
-            path: path.to_owned(),
+            path,
             begin: None,
             ends: Vec::new(),
             max_length: None,
             direction: TruncationDirection::Right,
-        })
+            template: None,
+        }
     }
 
     /// The begin-of-sequence token.
@@ -131,6 +118,11 @@ impl Tokenizer {
     /// Longest sequence `tokenizer_config.json` allows, special tokens included.
     pub fn max_length(&self) -> Option<usize> {
         self.max_length
+    }
+
+    /// The model's chat template, if its folder has one.
+    pub fn chat_template(&self) -> Option<&ChatTemplate> {
+        self.template.as_ref()
     }
 
     /// Number of token ids, added tokens included.
@@ -210,18 +202,6 @@ impl Tokenizer {
             source,
         }
     }
-}
-
-/// The JSON in `path`; null where there is no such file.
-fn read_json(path: &Path) -> Result<Value, TokenizerError> {
-    if !path.exists() {
-        return Ok(Value::Null);
-    }
-    let error = |source| TokenizerError::File {
-        path: path.to_owned(),
-        source,
-    };
-    json_file::read(path).map_err(|source| error(Box::new(source)))
 }
 
 /// A token written as a string or as `{"content": ..}`.
@@ -336,15 +316,15 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_tokenizer_says_what_it_has() {
+    fn a_folder_without_a_usable_tokenizer_says_what_it_has() {
         let folder = tempfile::tempdir().unwrap();
+        let error = Tokenizer::from_folder(folder.path()).unwrap_err();
+        assert!(matches!(error, TokenizerError::Missing { .. }));
         fs_err::write(folder.path().join("vocab.txt"), "a").unwrap();
         let error = Tokenizer::from_folder(folder.path()).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .ends_with("has no `tokenizer.json`, only `vocab.txt`")
-        );
+        assert!(error.to_string().ends_with(
+            "has `vocab.txt`, which is not known for the tokenizer class `TokenizersBackend`"
+        ));
         assert!(error.hint().is_some());
     }
 }

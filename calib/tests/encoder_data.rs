@@ -15,7 +15,7 @@ use calib::running::collect::collect;
 use calib::running::measured::Wants;
 use calib::running::point_statistics::stage_statistics;
 use calib::running::stats_store::{Key, StatsStore};
-use calib::sampling::{Selection, TextMode};
+use calib::sampling::{Selection, Template, TextMode};
 use calib::tokenizer::Tokenizer;
 use calib::{Forward, Model, WeightSource, synthetic};
 use checkpoints::{fixture, open};
@@ -108,6 +108,7 @@ fn inputs(
         selection: Selection::First,
         seed,
         mode: TextMode::default(),
+        template: Template::default(),
     };
     calibration_inputs(&content, data, tokenizer, processor, &draw, &mut Vec::new()).unwrap()
 }

@@ -6,7 +6,7 @@ use calib::data::{Content, DataSpec, NoSampler, Request, load};
 use calib::hub::{FetchOptions, Silent};
 use calib::image_processor::ImageProcessor;
 use calib::inputs::{Draw, Inputs, calibration_inputs};
-use calib::sampling::{Selection, TextMode, documents, text_sequences, windows};
+use calib::sampling::{Selection, Template, TextMode, documents, text_sequences, windows};
 use calib::tokenizer::Tokenizer;
 use std::path::PathBuf;
 
@@ -81,6 +81,7 @@ fn tables_and_images_become_inputs() {
         selection: Selection::Random,
         seed: 3,
         mode: TextMode::default(),
+        template: Template::default(),
     };
     let sst2 = tokenizer("minilm-sst2");
     let table = read("sst2/dev-436.tsv#text_a");
@@ -159,6 +160,7 @@ fn the_first_sequences_are_those_of_the_whole_text() {
             selection: Selection::First,
             seed: 0,
             mode,
+            template: Template::default(),
         };
         let content = Content::Text(text.clone());
         let inputs = calibration_inputs(

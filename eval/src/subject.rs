@@ -165,7 +165,8 @@ impl InputFiles {
     pub fn from_folder(folder: &Path) -> Result<Self, SubjectError> {
         let tokenizer = match Tokenizer::from_folder(folder) {
             Ok(tokenizer) => Some(tokenizer),
-            Err(TokenizerError::Missing { .. }) => None,
+            // A task that needs one says so; many vision models come with files that nothing here reads.
+            Err(TokenizerError::Missing { .. } | TokenizerError::Class { .. }) => None,
             Err(error) => return Err(error.into()),
         };
         let images = if folder.join("preprocessor_config.json").exists() {

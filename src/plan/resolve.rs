@@ -234,6 +234,7 @@ impl Recipe {
             sequence_length,
             mode: calibration.mode.clone(),
             selection: calibration.selection,
+            template: calibration.template,
             statistics,
         }))
     }

@@ -5,7 +5,7 @@ use super::integer::{Activations, Families, Nonlinear, default_families};
 use super::parse::sha256;
 use super::{KEEP, Recipe};
 use calib::data::DataSpec;
-use calib::sampling::{Selection, TextMode};
+use calib::sampling::{Selection, Template, TextMode};
 use eval::gate::Gate;
 use quantizers::nonlinear::Nonlinearity;
 use std::fmt::Write as _;
@@ -86,6 +86,11 @@ impl Recipe {
             Selection::Random => "random",
         };
         put("selection", selection.into());
+        let template = match calibration.template {
+            Template::Chat => "chat",
+            Template::None => "none",
+        };
+        put("template", template.into());
         match &calibration.mode {
             TextMode::Documents { separator } => {
                 put("mode", "documents".into());

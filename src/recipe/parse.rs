@@ -5,7 +5,7 @@ use super::{
     Calibration, Evaluation, Integer, KEEP, Origin, Output, Pattern, Recipe, RecipeError,
     ReportOptions, Rule, TransformRule, parse_bytes, resolve_data,
 };
-use calib::sampling::{Selection, TextMode};
+use calib::sampling::{Selection, Template, TextMode};
 use eval::gate::Gate;
 use quantizers::formats::FORMATS;
 use quantizers::nearest::nearest;
@@ -103,6 +103,7 @@ fn calibration(
         sequence_length: None,
         mode: TextMode::default(),
         selection: Selection::default(),
+        template: Template::default(),
         keep_statistics: false,
     };
     let Some(mut section) = section else {
@@ -125,6 +126,14 @@ fn calibration(
         },
     )?;
     calibration.selection = selection.unwrap_or_default();
+    let template = section.take("template", "`\"chat\"` or `\"none\"`", |value| match value
+        .as_str()?
+    {
+        "chat" => Some(Template::Chat),
+        "none" => Some(Template::None),
+        _ => None,
+    })?;
+    calibration.template = template.unwrap_or_default();
     let documents = section.take(
         "mode",
         "`\"windows\"` or `\"documents\"`",

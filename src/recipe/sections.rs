@@ -55,10 +55,16 @@ pub(super) static SECTIONS: &[SectionText] = &[
                 "which sequences are taken",
             ),
             (
+                "template",
+                "`\"chat\"` or `\"none\"`",
+                "`\"chat\"`",
+                "conversations as the model's chat template renders them, or the contents of their messages alone",
+            ),
+            (
                 "mode",
                 "`\"windows\"` or `\"documents\"`",
                 "`\"windows\"`",
-                "text as one stream cut in windows, or split at `separator`, each part after a begin token",
+                "text as one stream cut in windows, or split at `separator`, each part after a begin token; conversations packed, or each apart",
             ),
             (
                 "stride",

@@ -107,6 +107,7 @@ pub(super) fn for_calibration(
         selection: planned.selection,
         seed,
         mode: planned.mode.clone(),
+        template: planned.template,
     };
     let failed = |error: DataError| {
         let hint = error.hint();

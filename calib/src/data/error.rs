@@ -1,6 +1,7 @@
 //! What can go wrong between a data string in a recipe and inputs for a model.
 
 use crate::StageError;
+use crate::chat_template::ChatTemplateError;
 use crate::hub::HubError;
 use crate::tokenizer::TokenizerError;
 use quantizers::nearest::did_you_mean;
@@ -110,6 +111,23 @@ pub enum DataError {
         column: String,
         /// Rows looked at.
         rows: usize,
+    },
+    /// Conversations and a model without a template for them.
+    #[error("`{origin}` holds conversations, and the model folder has no chat template")]
+    NoTemplate {
+        /// The data.
+        origin: String,
+    },
+    /// A conversation that the model's chat template does not render.
+    #[error("the chat template does not render `{origin}`{}", at_line(*.line))]
+    Template {
+        /// The data.
+        origin: String,
+        /// Line of the conversation; nothing where the template is at fault for all.
+        line: Option<usize>,
+        /// Why.
+        #[source]
+        source: ChatTemplateError,
     },
     /// Folders that are no classes of the model.
     #[error("the class folders of `{origin}` are {found}, expected {expected}")]
@@ -242,6 +260,13 @@ impl DataError {
             Self::NoText { .. } | Self::NoRows { .. } => {
                 Some("name other data, or another column after `#`".to_owned())
             }
+            Self::NoTemplate { .. } => Some(
+                "put `chat_template.jinja` in the model folder, or set `template = \"none\"` in `[calibration]`"
+                    .to_owned(),
+            ),
+            Self::Template { line: Some(_), .. } => Some(
+                "leave the conversation out, or set `template = \"none\"` in `[calibration]`".to_owned(),
+            ),
             Self::NoBeginToken => Some("use `mode = \"windows\"`".to_owned()),
             Self::NotADecoder { .. } => Some(
                 "name a file, as in `data = \"sentences.tsv#sentence\"` or a folder of images"
@@ -252,6 +277,10 @@ impl DataError {
             _ => None,
         }
     }
+}
+
+fn at_line(line: Option<usize>) -> String {
+    line.map_or_else(String::new, |line| format!(" line {line}"))
 }
 
 fn is_json(name: &str) -> bool {

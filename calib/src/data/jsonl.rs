@@ -1,9 +1,9 @@
-//! Tables with one JSON object per line.
+//! Tables and conversations with one JSON object per line.
 
-use super::{
-    Cell, Content, DataError, DataSpec, Extent, Request, Source, Table, path_of, read_text,
-};
+use super::objects::{Row, content};
+use super::{Chats, Content, DataError, DataSpec, Extent, Request, Source, path_of, read_text};
 use serde_json::{Map, Value};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 /// JSON lines. The keys of all objects together are the columns; a line need not have them all.
@@ -16,7 +16,7 @@ impl Source for JsonLines {
     }
 
     fn summary(&self) -> &'static str {
-        "one JSON object per line, columns are their keys; `file.jsonl#key`"
+        "one JSON object per line, columns are their keys, or conversations; `file.jsonl#key`"
     }
 
     fn accepts(&self, spec: &DataSpec) -> bool {
@@ -25,56 +25,52 @@ impl Source for JsonLines {
 
     fn load(&self, spec: &DataSpec, _request: &mut Request<'_>) -> Result<Content, DataError> {
         let (path, text) = read_text(spec)?;
-        Ok(Content::Table(
-            parse(path, &text)?.with_text(spec.column())?,
-        ))
+        content(path, parse(path, &text)?, spec.column())
     }
 
     fn extent(&self, spec: &DataSpec) -> Option<Extent> {
-        Extent::of_lines(path_of(spec)?, 0)
+        let path = path_of(spec)?;
+        let mut extent = Extent::of_lines(path, 0)?;
+        // Conversations are packed: their number says little.
+        if first_row(path).is_some_and(|row| Chats::key(&row, spec.column()).is_some()) {
+            extent.items = None;
+        }
+        Some(extent)
     }
 }
 
-fn parse(path: &Path, text: &str) -> Result<Table, DataError> {
-    let mut table = Table::new(path.display().to_string(), Vec::new());
-    for (index, line) in text.lines().enumerate() {
-        if line.trim().is_empty() {
-            continue;
-        }
-        let object: Map<String, Value> =
-            serde_json::from_str(line).map_err(|error| DataError::Line {
+fn first_row(path: &Path) -> Option<Map<String, Value>> {
+    let file = BufReader::new(fs_err::File::open(path).ok()?);
+    let mut lines = file.lines().map_while(Result::ok);
+    let line = lines.find(|line| !line.trim().is_empty())?;
+    serde_json::from_str(&line).ok()
+}
+
+fn parse(path: &Path, text: &str) -> Result<Vec<Row>, DataError> {
+    let lines = text.lines().enumerate();
+    lines
+        .filter(|(_, line)| !line.trim().is_empty())
+        .map(|(index, line)| {
+            let object = serde_json::from_str(line).map_err(|error| DataError::Line {
                 path: path.to_owned(),
                 line: index + 1,
                 expected: "a JSON object".to_owned(),
                 found: error.to_string(),
             })?;
-        table.push_named(
-            index + 1,
-            object.into_iter().map(|(name, value)| (name, cell(value))),
-        );
-    }
-    if table.rows() == 0 {
-        return Err(DataError::NoRows {
-            origin: path.display().to_string(),
-        });
-    }
-    Ok(table)
-}
-
-/// Strings as they are, numbers and flags as they are written.
-fn cell(value: Value) -> Cell {
-    match value {
-        Value::String(text) => Cell::Text(text),
-        Value::Null => Cell::Null,
-        Value::Array(_) => Cell::Nested("a list"),
-        Value::Object(_) => Cell::Nested("an object"),
-        Value::Bool(_) | Value::Number(_) => Cell::Text(value.to_string()),
-    }
+            Ok((index + 1, object))
+        })
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Table;
+    use super::super::objects::table;
     use super::*;
+
+    fn parse(path: &Path, text: &str) -> Result<Table, DataError> {
+        table(path, super::parse(path, text)?)
+    }
 
     #[test]
     fn keys_are_columns() {

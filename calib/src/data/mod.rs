@@ -7,9 +7,13 @@ mod extent;
 mod remark;
 mod spec;
 mod table;
+mod chats;
+mod objects;
 mod text;
 mod delimited;
 mod jsonl;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod rgb;
 mod picture;
 mod images;
@@ -18,6 +22,7 @@ mod image_tensors;
 mod synthetic;
 mod hub_file;
 
+pub use chats::{Chat, Chats};
 pub use delimited::{CommaSeparated, TabSeparated};
 pub use error::DataError;
 pub use extent::Extent;
@@ -26,6 +31,8 @@ pub use image_folder::ImageFolder;
 pub use image_tensors::ImageTensors;
 pub use images::ImageSet;
 pub use jsonl::JsonLines;
+#[cfg(feature = "parquet")]
+pub use parquet::Parquet;
 pub use remark::Remark;
 pub use rgb::Rgb;
 pub use spec::DataSpec;
@@ -48,6 +55,8 @@ pub enum Content {
     Text(String),
     /// Named columns.
     Table(Table),
+    /// Lists of messages.
+    Chats(Chats),
     /// Labelled images.
     Images(ImageSet),
     /// Token sequences, ready to run.
@@ -60,6 +69,7 @@ impl Content {
         match self {
             Self::Text(_) => "text",
             Self::Table(_) => "a table",
+            Self::Chats(_) => "conversations",
             Self::Images(_) => "images",
             Self::Tokens(_) => "token sequences",
         }
@@ -109,6 +119,8 @@ pub static SOURCES: &[&dyn Source] = &[
     &TabSeparated,
     &CommaSeparated,
     &JsonLines,
+    #[cfg(feature = "parquet")]
+    &Parquet,
     &ImageFolder,
     &ImageTensors,
     &HubFile,
@@ -244,7 +256,6 @@ mod tests {
         let parse = |name: &str| DataSpec::parse(name, folder.path()).unwrap();
         fs_err::write(folder.path().join("a.txt"), "\u{feff}hello").unwrap();
         fs_err::write(folder.path().join("a.tsv"), "x\ty\n1\t2\n").unwrap();
-        fs_err::write(folder.path().join("a.parquet"), "PAR1").unwrap();
         assert!(matches!(load_from(&parse("a.txt")).unwrap(), Content::Text(t) if t == "hello"));
         let Content::Table(table) = load_from(&parse("a.tsv#y")).unwrap() else {
             panic!("table")
@@ -258,8 +269,9 @@ mod tests {
         let error = load_from(&parse("latin.txt")).unwrap_err().to_string();
         let told = "line 2: expected UTF-8 text, found the byte 0xe9";
         assert!(error.ends_with(told), "{error}");
+        fs_err::write(folder.path().join("a.xlsx"), "PK").unwrap();
         assert!(matches!(
-            load_from(&parse("a.parquet")),
+            load_from(&parse("a.xlsx")),
             Err(DataError::UnknownKind { .. })
         ));
         assert!(matches!(

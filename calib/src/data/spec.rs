@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// File name endings of tables, the only ones a `#column` may follow.
-pub(crate) const TABLE_ENDINGS: [&str; 3] = ["tsv", "csv", "jsonl"];
+pub(crate) const TABLE_ENDINGS: [&str; 4] = ["tsv", "csv", "jsonl", "parquet"];
 
 /// Where data comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -87,7 +87,7 @@ fn is_side_file(name: &str, all: &[String]) -> bool {
         None => {
             SIDE_FILES.contains(&name)
                 || name.to_uppercase().starts_with("LICENSE")
-                || matches!(ending, "model" | "py")
+                || matches!(ending, "model" | "tiktoken" | "py")
         }
         // Modules of sentence-transformers: `1_Pooling/config.json`, `2_Dense/model.safetensors`.
         Some((folder, file)) => {

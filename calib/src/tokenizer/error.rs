@@ -7,12 +7,32 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum TokenizerError {
     /// The model folder has none.
-    #[error("`{folder}` has no `tokenizer.json`{}", found(.others))]
+    #[error("`{folder}` has no tokenizer: no `tokenizer.json`, and no vocabulary of another kind")]
     Missing {
         /// The model folder.
         folder: PathBuf,
-        /// Tokenizer files of other kinds that are there.
-        others: Vec<String>,
+    },
+    /// Vocabularies that the folder's class of tokenizer does not read, or not here.
+    #[error("`{folder}` has {}, which is not known for the tokenizer class `{class}`", list(.files))]
+    Class {
+        /// The model folder.
+        folder: PathBuf,
+        /// The class its files name.
+        class: String,
+        /// The vocabularies.
+        files: Vec<String>,
+    },
+    /// A value in a JSON file that does not hold what it should.
+    #[error("`{path}`: `{key}`: expected {expected}, found {found}")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// What would do.
+        expected: String,
+        /// What is there.
+        found: String,
     },
     /// A file that cannot be read.
     #[error("cannot read `{path}`")]
@@ -56,8 +76,8 @@ impl TokenizerError {
     /// What the user may do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Missing { others, .. } if !others.is_empty() => Some(
-                "transformers writes it: `AutoTokenizer.from_pretrained(x).save_pretrained(x)`"
+            Self::Class { .. } => Some(
+                "name the class in `tokenizer_class` of tokenizer_config.json, or let transformers write `tokenizer.json`: `AutoTokenizer.from_pretrained(x).save_pretrained(x)`"
                     .to_owned(),
             ),
             Self::Unknown { .. } => Some(
@@ -70,9 +90,7 @@ impl TokenizerError {
     }
 }
 
-fn found(others: &[String]) -> String {
-    match others {
-        [] => String::new(),
-        others => format!(", only `{}`", others.join("`, `")),
-    }
+fn list(files: &[String]) -> String {
+    let quoted: Vec<String> = files.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
 }

@@ -267,7 +267,9 @@ fn token_ids(
             .iter()
             .map(|ids| ids[..ids.len().min(length)].to_vec())
             .collect()),
-        Content::Images(_) => Err(of_another_kind(input, "text", input.content)),
+        Content::Chats(_) | Content::Images(_) => {
+            Err(of_another_kind(input, "text", input.content))
+        }
     }
 }
 

@@ -1,0 +1,53 @@
+//! `tokenizer.json`: the whole tokenizer in one file.
+
+use super::super::TokenizerError;
+use super::super::assembly::Assembled;
+use super::super::json_files::JsonFiles;
+use super::super::parts;
+use super::{VocabularyFile, bytes_of, first_of, unusable};
+use crate::foreign_code::guarded;
+use std::path::{Path, PathBuf};
+use tokenizers::Tokenizer;
+
+/// The kind.
+pub(super) struct TokenizerJson;
+
+impl VocabularyFile for TokenizerJson {
+    fn names(&self) -> &'static [&'static str] {
+        &["tokenizer.json"]
+    }
+
+    fn find(&self, _class: &str, files: &JsonFiles) -> Option<PathBuf> {
+        first_of(&files.folder, self.names())
+    }
+
+    fn read(
+        &self,
+        path: &Path,
+        _class: &str,
+        _files: &JsonFiles,
+    ) -> Result<Assembled, TokenizerError> {
+        Ok(Assembled {
+            tokenizer: load(path)?,
+            named: Vec::new(),
+        })
+    }
+}
+
+/// Reads a `tokenizer.json` without its padding and truncation: settings left in the file by whoever saved it.
+///
+/// # Errors
+/// A file that cannot be read or is no tokenizer.
+pub(in super::super) fn load(path: &Path) -> Result<Tokenizer, TokenizerError> {
+    let bytes = bytes_of(path)?;
+    let Ok(Ok(mut tokenizer)) = guarded(|| Tokenizer::from_bytes(&bytes)) else {
+        return Err(TokenizerError::Unknown {
+            path: path.to_owned(),
+            found: parts::explain(&bytes),
+        });
+    };
+    tokenizer.with_padding(None);
+    let truncation = tokenizer.with_truncation(None);
+    truncation.map_err(|source| unusable(path, source))?;
+    Ok(tokenizer)
+}
