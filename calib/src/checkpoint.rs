@@ -1,6 +1,6 @@
 //! A checkpoint folder: config.json and weight files, memory-mapped.
 
-use crate::{Model, ModelError, SourceError, Tensor32, WeightSource, open_model};
+use crate::{Model, ModelError, SourceError, Tensor32, WeightSource, open_model, stacked_modules};
 use quantizers::formats::{
     Dtype, FormatError, TensorFolder, is_float, is_lfs_pointer, python_json,
 };
@@ -99,10 +99,12 @@ impl Checkpoint {
         if !config.is_object() {
             return Err(CheckpointError::Config { file, source: None });
         }
+        let mut tensors = TensorFolder::open(folder)?;
+        tensors.unstack(stacked_modules(&config));
         Ok(Self {
             folder: folder.to_path_buf(),
             config,
-            tensors: TensorFolder::open(folder)?,
+            tensors,
         })
     }
 

@@ -214,6 +214,17 @@ tiny_models! {
     ministral: "ministral" unused [];
     seed_oss: "seed-oss" unused [];
     hunyuan_dense: "hunyuan-dense" unused [];
+    mixtral: "mixtral" unused [];
+    qwen2_moe: "qwen2-moe" unused [];
+    qwen2_moe_mixed: "qwen2-moe-mixed" unused [];
+    qwen3_moe: "qwen3-moe" unused [];
+    olmoe: "olmoe" unused [];
+    granite_moe: "granite-moe" unused [];
+    phimoe: "phimoe" unused [];
+    gpt_oss: "gpt-oss" unused [];
+    deepseek_v2: "deepseek-v2" unused [];
+    deepseek_v2_groups: "deepseek-v2-groups" unused [];
+    deepseek_v3: "deepseek-v3" unused [];
     gpt2: "gpt2" unused [];
     gpt2_without_prefix_and_scaled_by_depth: "gpt2-bare-scaled" unused [];
     gpt2_without_head: "gpt2-model" unused [];

@@ -22,11 +22,16 @@ pub enum ModelKind {
     TextRegressor,
     /// Gives an image one number.
     ImageRegressor,
+    /// Of unknown architecture: it has weights, and cannot be run.
+    Unknown,
 }
 
 impl ModelKind {
     /// The kind of `model`.
     pub fn of(model: &dyn Model) -> Self {
+        if !model.runs() {
+            return Self::Unknown;
+        }
         let text = model.vocabulary().is_some();
         let number = classes(model) == Some(1);
         match model.output() {
@@ -50,6 +55,7 @@ impl ModelKind {
             Self::ImageEncoder => "image encoder",
             Self::TextRegressor => "text model with one output, a regression",
             Self::ImageRegressor => "image model with one output, a regression",
+            Self::Unknown => "model of unknown architecture",
         }
     }
 

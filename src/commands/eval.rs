@@ -11,6 +11,7 @@ use crate::plan::{EvaluateRequest, PlanError, check_gates as check_bounds, evalu
 use crate::progress::Progress;
 use crate::{Error, road};
 use calib::hub::FetchOptions;
+use eval::kind::ModelKind;
 use eval::report;
 use std::path::Path;
 
@@ -40,6 +41,16 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
         &mut notes,
     )
     .map_err(|source| refused(args, &facts.name, source))?;
+    if facts.kind == ModelKind::Unknown {
+        return Err(Error::Mismatch {
+            message: format!("`{}` cannot be evaluated: its architecture is unknown", args.model),
+            source: None,
+            hint: Some(
+                "`quench list architectures` says which models can be run; `quench quantize` takes others too"
+                    .to_owned(),
+            ),
+        });
+    }
     if evaluations.is_empty() {
         return Err(Error::usage(format!(
             "nothing to evaluate `{}` on: a {} needs data of its own",

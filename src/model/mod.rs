@@ -11,7 +11,9 @@ use crate::plan::ModelFacts;
 use crate::progress::Progress;
 use calib::artifact::Artifact;
 use calib::hub::{FetchOptions, HubError, RepoId, fetch_model};
-use calib::{Checkpoint, CheckpointError, Model, ModelError, WeightSource, open_model};
+use calib::{
+    Checkpoint, CheckpointError, Model, ModelError, WeightSource, open_model, unknown_model,
+};
 use integer_weights::IntegerWeights;
 pub(crate) use reference::DEMO;
 use reference::ModelReference;
@@ -94,8 +96,11 @@ impl OpenModel {
             Some(integer) => integer,
             None => &artifact,
         };
-        let model =
-            open_model(checkpoint.config(), known).map_err(|error| model_error(&name, error))?;
+        let model = match open_model(checkpoint.config(), known) {
+            // Its matrices can be quantized all the same, by methods that read nothing else.
+            Err(ModelError::UnknownType { found: Some(_) }) if integer.is_none() => unknown_model(known),
+            opened => opened.map_err(|error| model_error(&name, error))?,
+        };
         if integer.is_none() {
             let is_decoded = |name: &str| artifact.decodes(name);
             checkpoint

@@ -4,8 +4,8 @@ use super::choose::{Choice, choose};
 use super::estimate::ACTIVATIONS;
 use super::integer::{self, PlannedInteger};
 use super::{
-    BlockOrder, ModelFacts, Plan, PlanError, PlannedCalibration, PlannedLayer, PlannedModel,
-    PlannedRecipe, data, estimate, evaluations, formats, size, transforms,
+    BlockOrder, ModelFacts, ModelKind, Plan, PlanError, PlannedCalibration, PlannedLayer,
+    PlannedModel, PlannedRecipe, data, estimate, evaluations, formats, size, transforms,
 };
 use crate::recipe::{Evaluation, Overrides, Recipe, builtin};
 use eval::tasks::{TASKS, TaskSpec, fitting};
@@ -184,6 +184,13 @@ impl Recipe {
             // Mean squares of inputs are among what is seen at every point.
             statistics.retain(|name| name != INPUT_MEAN_SQUARE.name);
             statistics.insert(0, ACTIVATIONS.to_owned());
+        }
+        if model.kind == ModelKind::Unknown {
+            let reads = match transformed {
+                true => vec!["a transform".to_owned()],
+                false => statistics,
+            };
+            return Err(PlanError::UnknownArchitecture { reads });
         }
         let calibration = &self.calibration;
         if calibration.data == integer::SYNTHETIC && !model.synthetic {

@@ -30,5 +30,6 @@ mod plans;
 mod recipe_in_force;
 mod tied_heads;
 mod torch_files;
+mod unknown_architecture;
 mod values;
 mod workbench;

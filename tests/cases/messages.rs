@@ -230,18 +230,7 @@ fn what_was_typed_for_a_model_is_looked_at() {
 }
 
 #[test]
-fn unknown_model_types_list_what_there_is() {
-    for found in ["llama4", "bertt", "mamba"] {
-        let bench = Workbench::new();
-        let model = bench.decoder("m");
-        edit_json(&model.join("config.json"), |config| {
-            config["model_type"] = found.into();
-        });
-        let ended = bench.quench(&["plan", "m"]);
-        let name = format!("found `{found}`");
-        ended.says(3, &["llama, mistral, qwen2, qwen3, gpt2, bert, vit", &name]);
-        assert!(!ended.stderr.contains("did you mean"), "{}", ended.shown());
-    }
+fn a_missing_model_type_is_named() {
     let bench = Workbench::new();
     let model = bench.decoder("m");
     edit_json(&model.join("config.json"), |config| {
@@ -249,5 +238,5 @@ fn unknown_model_types_list_what_there_is() {
     });
     bench
         .quench(&["plan", "m"])
-        .says(3, &["expected a `model_type` of", "found none"]);
+        .says(3, &["expected a `model_type` that", "found none"]);
 }

@@ -9,9 +9,11 @@ mod staged;
 mod decoder;
 mod bert;
 mod vit;
+mod unknown;
 
 pub use config::Config;
 pub use staged::{StageSpec, StagedModel};
+pub use unknown::unknown_model;
 
 use std::sync::LazyLock;
 
@@ -30,6 +32,14 @@ pub static ARCHITECTURES: LazyLock<Vec<&dyn Architecture>> = LazyLock::new(|| {
 pub fn is_tied_by_default(name: &str) -> bool {
     let mut families = decoder::FLAVOURS.iter();
     families.any(|flavour| flavour.model_type == name && flavour.tied)
+}
+
+/// Ends of the names of modules that the model config.json describes stores for all experts together.
+pub fn stacked_modules(config: &serde_json::Value) -> &'static [&'static str] {
+    let found = config.get("model_type").and_then(serde_json::Value::as_str);
+    let mut families = decoder::FLAVOURS.iter();
+    let family = families.find(|flavour| found == Some(flavour.model_type));
+    family.map_or(&[], decoder::Flavour::stacked_modules)
 }
 
 /// A family of models that share their stages.
@@ -78,10 +88,8 @@ pub fn open_model_from(
         let types = family.model_types();
         found.is_some_and(|found| types.contains(&found))
     }) else {
-        let known = registry.iter().flat_map(|family| family.model_types());
         return Err(ModelError::UnknownType {
             found: found.map(str::to_owned),
-            known: known.copied().collect(),
         });
     };
     let model = family.open(config, weights)?;

@@ -27,6 +27,7 @@ pub struct StagedModel {
     points: Vec<Vec<Point>>,
     output: ModelOutput,
     vocabulary: Option<usize>,
+    runs: bool,
 }
 
 impl StagedModel {
@@ -60,6 +61,16 @@ impl StagedModel {
             points,
             output,
             vocabulary: None,
+            runs: true,
+        }
+    }
+
+    /// The same, known by its tensors alone.
+    #[must_use]
+    pub fn without_a_forward_pass(self) -> Self {
+        Self {
+            runs: false,
+            ..self
         }
     }
 
@@ -117,6 +128,10 @@ impl Model for StagedModel {
         device: &Device,
     ) -> Result<Box<dyn Stage>, StageError> {
         self.stages[stage].build(&Loader::new(source, device))
+    }
+
+    fn runs(&self) -> bool {
+        self.runs
     }
 
     fn vocabulary(&self) -> Option<usize> {

@@ -3,6 +3,8 @@
 //! Nothing is read but headers until a tensor is asked for; [`TensorFolder::release`] gives the
 //! pages of a tensor back, so that a walk over a model never holds more than what it is looking at.
 
+mod unstack;
+
 use super::containers::{TensorPlace, WeightFiles, container_of, weight_files};
 use super::floats::decode_floats;
 use super::gather::gather;
