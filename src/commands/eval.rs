@@ -28,6 +28,10 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
         Some(name) => Some(OpenModel::open(name, revision, &fetch, progress)?),
         None => known_baseline(&open, &fetch, progress),
     };
+    match &baseline {
+        Some(baseline) => baseline.warn_of_baseline(progress),
+        None => open.warn_of_quantization(progress),
+    }
     let mut notes = Vec::new();
     let tables = recipe
         .as_ref()

@@ -4,7 +4,7 @@ use calib::running::fisher::{StageSize, stage_sizes};
 use calib::{LayerSpec, Model, WeightSource};
 use eval::kind::ModelKind;
 use quantizers::FloatType;
-use quantizers::formats::{Dtype, TensorFolder};
+use quantizers::formats::{Dtype, Original};
 use quantizers::graph::{Graph, Projection, StageNode};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,8 +30,10 @@ pub struct ModelFacts {
     pub float_types: BTreeMap<String, FloatType>,
     /// Values in all tensors.
     pub parameters: u64,
-    /// Bytes of all tensors.
+    /// Stored bytes of all tensors.
     pub tensor_bytes: u64,
+    /// Bytes of all tensors where their values are kept: more than stored, where they are quantized.
+    pub kept_bytes: u64,
     /// Vocabulary of a text model.
     pub vocabulary: Option<usize>,
     /// Longest sequence.
@@ -84,12 +86,12 @@ impl ModelFacts {
         spec.map_or(layer, |spec| spec.input_point.as_str())
     }
 
-    /// Reads headers only: `weights` for names and shapes, `folder` for what is stored.
+    /// Reads headers only: `weights` for names and shapes, `originals` for what is stored.
     pub fn new(
         name: String,
         revision: Option<String>,
         weights: &dyn WeightSource,
-        folder: &TensorFolder,
+        originals: &BTreeMap<String, Original>,
         model: &dyn Model,
     ) -> Self {
         let count = |name: &str| {
@@ -119,9 +121,9 @@ impl ModelFacts {
         let mut layer_bytes = BTreeMap::new();
         let mut float_types = BTreeMap::new();
         for layer in layers.iter().chain(&patches) {
-            if let Some(info) = folder.info(&layer.weight_name()) {
-                layer_bytes.insert(layer.name.clone(), info.bytes as u64);
-                float_types.extend(float_type(info.dtype).map(|kind| (layer.name.clone(), kind)));
+            if let Some(found) = originals.get(&layer.weight_name()) {
+                layer_bytes.insert(layer.name.clone(), found.stored_bytes);
+                float_types.extend(float_type(found.dtype).map(|kind| (layer.name.clone(), kind)));
             }
         }
         Self {
@@ -133,23 +135,24 @@ impl ModelFacts {
             layer_bytes,
             float_types,
             parameters: weights.names().iter().map(|name| count(name)).sum(),
-            tensor_bytes: folder.tensors().map(|(_, info)| info.bytes as u64).sum(),
+            tensor_bytes: originals.values().map(|found| found.stored_bytes).sum(),
+            kept_bytes: originals.values().map(Original::kept_bytes).sum(),
             vocabulary: model.vocabulary(),
             max_positions: model.max_positions(),
             synthetic,
-            others: others(&graph, &layers, model, folder),
+            others: others(&graph, &layers, model, originals),
             layers,
             graph,
         }
     }
 }
 
-/// What `folder` holds besides the weights of linear `layers`: tables by name, the rest together.
+/// What there is besides the weights of linear `layers`: tables by name, the rest together.
 fn others(
     graph: &Graph,
     layers: &[LayerSpec],
     model: &dyn Model,
-    folder: &TensorFolder,
+    originals: &BTreeMap<String, Original>,
 ) -> Vec<KeptTensors> {
     let weights: BTreeSet<String> = layers.iter().map(LayerSpec::weight_name).collect();
     let used: BTreeSet<String> = (0..model.stages())
@@ -158,15 +161,15 @@ fn others(
     let tables = tables(graph);
     let mut named: Vec<KeptTensors> = Vec::new();
     let mut together: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
-    for (name, info) in folder
-        .tensors()
+    for (name, found) in originals
+        .iter()
         .filter(|(name, _)| !weights.contains(*name))
     {
-        let bytes = info.bytes as u64;
+        let bytes = found.kept_bytes();
         if let Some((_, what)) = tables.iter().find(|(table, _)| table == name) {
             named.push(KeptTensors {
                 what: (*what).to_owned(),
-                name: Some(name.to_owned()),
+                name: Some(name.clone()),
                 count: 1,
                 bytes,
             });

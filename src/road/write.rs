@@ -60,20 +60,30 @@ pub(super) fn finish(
         progress.warn(&tied.note());
     }
     let once = tied.filter(|tied| tied.equal && !edited.contains_key(&tied.table));
-    for (name, info) in tensors.tensors() {
-        let written = once.as_ref().is_some_and(|tied| tied.head == name);
+    for (name, original) in &model.artifact.reader().originals() {
+        let written = once.as_ref().is_some_and(|tied| tied.head == *name);
         if quantized.contains(name) || written {
             continue;
         }
+        let (dtype, shape) = (original.dtype, &original.shape);
         if let Some(changed) = edited.get(name) {
             writer
-                .changed(name, info.dtype, &changed.shape, &changed.values)
+                .changed(name, dtype, &changed.shape, &changed.values)
+                .map_err(failed)?;
+            continue;
+        }
+        if !original.is_stored {
+            let values = model.weights().tensor(name).map_err(|error| {
+                Error::io(format!("cannot read `{name}` of `{}`", model.name), error)
+            })?;
+            writer
+                .changed(name, dtype, shape, &values.data)
                 .map_err(failed)?;
             continue;
         }
         let bytes = tensors.bytes(name).map_err(failed)?;
         writer
-            .passthrough(name, info.dtype, &info.shape, bytes)
+            .passthrough(name, dtype, shape, bytes)
             .map_err(failed)?;
         tensors.release(name);
     }
@@ -84,12 +94,7 @@ pub(super) fn finish(
         .iter()
         .map(|layer| layer.name.clone())
         .collect();
-    let config = model
-        .checkpoint
-        .config()
-        .as_object()
-        .cloned()
-        .unwrap_or_default();
+    let config = model.artifact.reader().original_config();
     writer.finish(&config, &linear).map_err(failed)
 }
 
