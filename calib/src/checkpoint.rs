@@ -1,7 +1,7 @@
-//! A checkpoint folder: config.json and safetensors, memory-mapped.
+//! A checkpoint folder: config.json and safetensors, memory-mapped; or a GGUF file, which is both.
 
 use crate::{Model, ModelError, SourceError, Tensor32, WeightSource, open_model};
-use quantizers::formats::{Dtype, FormatError, TensorFolder, is_lfs_pointer, python_json};
+use quantizers::formats::{Dtype, FormatError, TensorFolder, gguf, is_lfs_pointer, python_json};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -73,15 +73,25 @@ impl CheckpointError {
 }
 
 impl Checkpoint {
-    /// Opens `folder`: config.json and `model.safetensors` or its shards.
+    /// Opens `folder`: config.json and `model.safetensors` or its shards, or a GGUF file.
     ///
     /// # Errors
     /// No such folder, a file that is missing, cannot be read or is damaged.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, CheckpointError> {
         let folder = folder.as_ref();
-        if !folder.is_dir() {
+        if !folder.is_dir() && !gguf::is_gguf(folder) {
             return Err(CheckpointError::NoFolder {
                 folder: folder.to_path_buf(),
+            });
+        }
+        let tensors = TensorFolder::open(folder);
+        if let Ok(opened) = &tensors
+            && let Some(config) = gguf::config(opened)?
+        {
+            return Ok(Self {
+                folder: folder.to_path_buf(),
+                config: config.into(),
+                tensors: tensors?,
             });
         }
         let file = folder.join(CONFIG_FILE);
@@ -102,7 +112,7 @@ impl Checkpoint {
         Ok(Self {
             folder: folder.to_path_buf(),
             config,
-            tensors: TensorFolder::open(folder)?,
+            tensors: tensors?,
         })
     }
 

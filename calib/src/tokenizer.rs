@@ -9,8 +9,9 @@ pub use vocabulary::Vocabulary;
 
 use crate::foreign_code::guarded;
 use crate::json_file::{self, JsonFileError};
-use quantizers::formats::is_lfs_pointer;
+use quantizers::formats::{TensorFolder, gguf, is_lfs_pointer};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tokenizers::Encoding;
 use tokenizers::utils::truncation::TruncationDirection;
@@ -37,7 +38,12 @@ impl Tokenizer {
     /// No `tokenizer.json`, or a file that cannot be read.
     pub fn from_folder(folder: &Path) -> Result<Self, TokenizerError> {
         let path = folder.join("tokenizer.json");
-        if !path.exists() {
+        let made = if path.exists() {
+            BTreeMap::new()
+        } else {
+            made_files(folder)?
+        };
+        if !path.exists() && !made.contains_key("tokenizer.json") {
             let others = ["tokenizer.model", "vocab.json", "vocab.txt", "spiece.model"];
             let others = others.into_iter().filter(|name| folder.join(name).exists());
             let others = others.map(str::to_owned).collect();
@@ -46,11 +52,21 @@ impl Tokenizer {
                 others,
             });
         }
-        let mut tokenizer = Self::from_file(&path)?;
-        let settings = read_json(&folder.join("tokenizer_config.json"))?;
-        let map = read_json(&folder.join("special_tokens_map.json"))?;
-        let generation = read_json(&folder.join("generation_config.json"))?;
-        let config = read_json(&folder.join("config.json"))?;
+        let mut tokenizer = match made.get("tokenizer.json") {
+            Some(bytes) => Self::from_bytes(bytes, folder)?,
+            None => Self::from_file(&path)?,
+        };
+        let json = |name: &str| match made.get(name) {
+            Some(bytes) => serde_json::from_slice(bytes).map_err(|error| TokenizerError::File {
+                path: folder.to_owned(),
+                source: Box::new(error),
+            }),
+            None => read_json(&folder.join(name)),
+        };
+        let settings = json("tokenizer_config.json")?;
+        let map = json("special_tokens_map.json")?;
+        let generation = json("generation_config.json")?;
+        let config = json("config.json")?;
         let named = |key: &str| -> Vec<u32> {
             let names = [&settings, &map]
                 .into_iter()
@@ -99,15 +115,24 @@ impl Tokenizer {
         if is_lfs_pointer(&bytes) {
             return Err(error(Box::new(JsonFileError::LfsPointer)));
         }
-        let Ok(Ok(mut inner)) = guarded(|| tokenizers::Tokenizer::from_bytes(&bytes)) else {
+        Self::from_bytes(&bytes, path)
+    }
+
+    /// The tokenizer that `bytes` of JSON describe; `path` is where they come from.
+    fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, TokenizerError> {
+        let Ok(Ok(mut inner)) = guarded(|| tokenizers::Tokenizer::from_bytes(bytes)) else {
             return Err(TokenizerError::Unknown {
                 path: path.to_owned(),
-                found: parts::explain(&bytes),
+                found: parts::explain(bytes),
             });
         };
         // Settings left in the file by whoever saved it; callers say what they want instead.
         inner.with_padding(None);
-        inner.with_truncation(None).map_err(error)?;
+        let cut = inner.with_truncation(None);
+        cut.map_err(|source| TokenizerError::File {
+            path: path.to_owned(),
+            source,
+        })?;
         Ok(Self {
             inner,
             path: path.to_owned(),
@@ -210,6 +235,17 @@ impl Tokenizer {
             source,
         }
     }
+}
+
+/// The files of a tokenizer that a GGUF file describes; none where `folder` is or holds no such file.
+fn made_files(folder: &Path) -> Result<BTreeMap<&'static str, Vec<u8>>, TokenizerError> {
+    let Ok(tensors) = TensorFolder::open(folder) else {
+        return Ok(BTreeMap::new());
+    };
+    gguf::side_files(&tensors).map_err(|source| TokenizerError::File {
+        path: folder.to_owned(),
+        source: Box::new(source),
+    })
 }
 
 /// The JSON in `path`; null where there is no such file.

@@ -5,7 +5,7 @@ use super::layer_files::LayerFiles;
 use super::sources::{SourceFiles, plain};
 use super::{
     DecodedTensor, Decoder, Dtype, FORMATS, FormatError, SOURCES, Source, StoredLayer,
-    TensorFolder, entry, is_lfs_pointer, python_json,
+    TensorFolder, entry, gguf, is_lfs_pointer, python_json,
 };
 use crate::grid::{InputQuantizer, Point};
 use crate::nearest::nearest;
@@ -38,9 +38,20 @@ impl ArtifactReader {
     /// here; a configuration that disagrees with the tensors.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, FormatError> {
         let dir = dir.as_ref();
-        let file = dir.join("config.json");
-        let config = read_config(&file)?;
-        let folder = TensorFolder::open(dir)?;
+        let folder = TensorFolder::open(dir);
+        let made = match &folder {
+            Ok(folder) => gguf::config(folder)?,
+            Err(_) => None,
+        };
+        let (file, config) = match made {
+            Some(config) => (dir.to_path_buf(), config),
+            None => {
+                let file = dir.join("config.json");
+                let config = read_config(&file)?;
+                (file, config)
+            }
+        };
+        let folder = folder?;
         let quantization = quantization_config(dir, &config, &folder)?;
         let files = SourceFiles {
             file: &file,

@@ -16,6 +16,7 @@ pub mod entry;
 mod error;
 pub mod finite;
 mod floats;
+pub mod gguf;
 pub mod integer_program;
 mod layer_files;
 pub mod marker;

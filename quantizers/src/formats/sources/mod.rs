@@ -7,6 +7,7 @@ mod awq;
 mod bitsandbytes;
 mod compressed_floats;
 mod fp8;
+mod gguf;
 mod gptq;
 mod mxfp4;
 mod packed_columns;
@@ -28,6 +29,7 @@ pub static SOURCES: &[&dyn Source] = &[
     &awq::Awq,
     &bitsandbytes::BitsAndBytes,
     &mxfp4::Mxfp4,
+    &gguf::Gguf,
 ];
 
 /// A form that is read.

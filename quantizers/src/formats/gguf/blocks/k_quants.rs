@@ -24,7 +24,11 @@ pub(super) fn q3_k(block: &[u8], values: &mut [f32]) {
         f32::from(i16::from(low | high << 4) - 32)
     };
     for (at, value) in values.iter_mut().enumerate() {
-        let taken = if third[at % 32] >> (at / 32) & 1 == 1 { 0 } else { 4 };
+        let taken = if third[at % 32] >> (at / 32) & 1 == 1 {
+            0
+        } else {
+            4
+        };
         let code = i16::from(two_bits(codes, at)) - taken;
         *value = d * scale(at / 16) * f32::from(code);
     }

@@ -109,11 +109,19 @@ mod tests {
     fn numbers_and_names_are_unique_and_blocks_decode_without_reading_past_their_end() {
         for (index, kind) in TYPES.iter().enumerate() {
             let others = &TYPES[..index];
-            assert!(others.iter().all(|other| other.id < kind.id && other.name != kind.name));
+            assert!(
+                others
+                    .iter()
+                    .all(|other| other.id < kind.id && other.name != kind.name)
+            );
             if let Form::Blocks(decode) = kind.form {
                 let mut values = vec![f32::NAN; kind.values];
                 decode(&vec![0; kind.bytes], &mut values);
-                assert!(values.iter().all(|value| value.is_finite()), "{}", kind.name);
+                assert!(
+                    values.iter().all(|value| value.is_finite()),
+                    "{}",
+                    kind.name
+                );
             }
         }
     }

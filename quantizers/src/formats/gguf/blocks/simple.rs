@@ -48,5 +48,9 @@ fn word(bytes: &[u8]) -> u32 {
 }
 
 fn five_bits(fifth: u32, at: usize, code: u8) -> u8 {
-    if fifth >> at & 1 == 1 { code | 16 } else { code }
+    if fifth >> at & 1 == 1 {
+        code | 16
+    } else {
+        code
+    }
 }
