@@ -121,7 +121,7 @@ fn known_baseline(
     }
     let written = report::read(&open.folder.join(report::JSON_FILE)).ok()?;
     let (name, revision) = (written.model.name, written.model.revision);
-    let is_folder = Path::new(&name).is_dir();
+    let is_folder = Path::new(&name).exists();
     let text = match revision {
         Some(revision) if !is_folder => format!("{name}@{revision}"),
         _ => name,

@@ -10,7 +10,7 @@ use calib::artifact::Artifact;
 use calib::open_model;
 use quantizers::formats::{
     ArtifactReader, ArtifactWriter, FORMATS, Format, FormatError, StoredLayer, WriterOptions,
-    Written, find, verify,
+    Written, find, gguf, verify,
 };
 use quantizers::nearest::{did_you_mean, nearest};
 use serde_json::{Map, Value, json};
@@ -25,7 +25,7 @@ const SHARD_BYTES: u64 = 5_000_000_000;
 /// A folder that cannot be read, a format that cannot hold it, one that cannot be written, or files
 /// that do not say what was handed to them.
 pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<(), Error> {
-    if !args.folder.is_dir() {
+    if !args.folder.is_dir() && !gguf::is_gguf(&args.folder) {
         return Err(Error::NotFound {
             what: "folder",
             path: args.folder.clone(),
@@ -187,7 +187,13 @@ fn write(
         writer.layer(name, &tensor, &stored.scheme).map_err(to)?;
         track.advance(1);
     }
-    writer.side_files(&args.folder).map_err(to)?;
+    let made = gguf::side_files(reader.folder()).map_err(from)?;
+    for (name, content) in &made {
+        writer.file(name, content).map_err(to)?;
+    }
+    if made.is_empty() {
+        writer.side_files(&args.folder).map_err(to)?;
+    }
     writer
         .finish(
             &reader.original_config(),

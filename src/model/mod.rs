@@ -14,6 +14,7 @@ use calib::hub::{FetchOptions, HubError, RepoId, fetch_model};
 use calib::{Checkpoint, CheckpointError, Model, ModelError, WeightSource, open_model};
 use integer_weights::IntegerWeights;
 use quantizers::formats::marker::is_marked;
+use quantizers::formats::{ArtifactWriter, FormatError, gguf};
 pub(crate) use reference::DEMO;
 use reference::ModelReference;
 use std::path::{Path, PathBuf};
@@ -187,6 +188,21 @@ impl OpenModel {
             folder.to_owned(),
             None,
         )
+    }
+
+    /// Writes what a model needs beside its weights: the files beside them, or those that a GGUF file stands for.
+    ///
+    /// # Errors
+    /// A file that cannot be read or written.
+    pub(crate) fn copy_side_files(&self, writer: &mut ArtifactWriter) -> Result<(), FormatError> {
+        let made = gguf::side_files(self.checkpoint.tensors())?;
+        for (name, content) in &made {
+            writer.file(name, content)?;
+        }
+        if made.is_empty() {
+            writer.side_files(&self.folder)?;
+        }
+        Ok(())
     }
 
     /// Whether the folder holds an integer program instead of float tensors.

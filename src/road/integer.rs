@@ -128,7 +128,7 @@ fn write_all(
     writer
         .integer_program(&compilation.program, &replaced(model, request))
         .map_err(failed)?;
-    writer.side_files(&model.folder).map_err(failed)?;
+    model.copy_side_files(&mut writer).map_err(failed)?;
     let config = model.artifact.reader().original_config();
     let linear: Vec<String> = compilation
         .layers

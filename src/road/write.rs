@@ -87,7 +87,7 @@ pub(super) fn finish(
             .map_err(failed)?;
         tensors.release(name);
     }
-    writer.side_files(&model.folder).map_err(failed)?;
+    model.copy_side_files(&mut writer).map_err(failed)?;
     let linear: Vec<String> = model
         .model
         .layers()
