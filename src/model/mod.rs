@@ -271,10 +271,14 @@ fn hub_error(error: HubError) -> Error {
 /// A folder that cannot be opened as a checkpoint.
 fn checkpoint_error(folder: &Path, error: CheckpointError) -> Error {
     let hint = error.hint();
-    Error::io(
-        format!("cannot open checkpoint `{}`", folder.display()),
-        error,
-    )
+    let message = format!("cannot open checkpoint `{}`", folder.display());
+    match error {
+        // The files are whole, and not of a kind that is read.
+        CheckpointError::Weights(error @ FormatError::Config { .. }) => {
+            Error::mismatch(message, error)
+        }
+        error => Error::io(message, error),
+    }
     .hinted(hint)
 }
 

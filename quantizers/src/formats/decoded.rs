@@ -6,8 +6,11 @@ use crate::tensor::FloatType;
 use std::fmt::Debug;
 
 /// How the values of one tensor come out of a folder. It has checked types and shapes when it was made.
-pub(crate) trait Reading: Debug + Send + Sync {
+pub trait Reading: Debug + Send + Sync {
     /// The values, row-major, as many as the shape has.
+    ///
+    /// # Errors
+    /// A part that is missing or holds what its form does not allow.
     fn values(&self, folder: &TensorFolder) -> Result<Vec<f32>, FormatError>;
 }
 
@@ -26,7 +29,8 @@ pub struct DecodedTensor {
     pub float_type: Option<FloatType>,
     /// The stored tensors it is made of, its weights first.
     pub parts: Vec<String>,
-    pub(super) reading: Box<dyn Reading>,
+    /// Reads the values.
+    pub reading: Box<dyn Reading>,
 }
 
 impl DecodedTensor {

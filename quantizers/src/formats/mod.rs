@@ -36,7 +36,7 @@ mod verification;
 
 pub use artifact_reader::ArtifactReader;
 pub use artifact_writer::{ArtifactWriter, StoredSize, WriterOptions, Written};
-pub use decoded::DecodedTensor;
+pub use decoded::{DecodedTensor, Reading};
 pub use entry::Entry;
 pub use error::{FormatError, OUTPUT_EXISTS_HINT, Unsupported};
 pub use no_weights::{LFS_HINT, is_lfs_pointer};

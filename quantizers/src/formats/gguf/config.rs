@@ -4,6 +4,7 @@ use super::blocks::Form;
 use super::families::{self, Family};
 use super::header::{Header, Tensor};
 use super::rope;
+use super::values::shortest;
 use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 
@@ -140,13 +141,6 @@ fn setting(header: &Header<'_>, key: &str) -> Option<Value> {
         return Some(json!(number));
     }
     header.float(key).map(|value| json!(shortest(value)))
-}
-
-/// The number with the fewest digits that is `value` in f32.
-pub(super) fn shortest(value: f64) -> f64 {
-    #[expect(clippy::cast_possible_truncation, reason = "the file stores it as f32")]
-    let narrow = value as f32;
-    narrow.to_string().parse().unwrap_or(value)
 }
 
 /// The head is the token table: it is absent, or the same bytes.

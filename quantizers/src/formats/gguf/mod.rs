@@ -9,6 +9,7 @@ pub(super) mod families;
 pub(super) mod header;
 mod rope;
 mod tokenizer;
+mod values;
 
 use super::FormatError;
 use super::tensor_folder::TensorFolder;

@@ -1,8 +1,8 @@
 //! Rotary settings: in the metadata, or only in tensors of factors.
 
-use super::config::shortest;
 use super::families::Family;
 use super::header::Header;
+use super::values::shortest;
 use serde_json::{Map, Value, json};
 use std::f64::consts::TAU;
 

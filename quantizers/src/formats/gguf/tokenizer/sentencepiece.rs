@@ -1,6 +1,7 @@
 //! BPE of sentencepiece (`llama`): pieces with scores, from which the merges follow.
 
 use super::super::header::Header;
+use super::super::values::Value as Stored;
 use super::Parts;
 use super::vocabulary::{Kind, Vocabulary};
 use serde_json::{Value, json};
@@ -33,7 +34,7 @@ pub(super) fn parts(header: &Header<'_>, vocabulary: &Vocabulary) -> Result<Part
         .map(|(place, score)| match score {
             // Its scores do not follow the order its merges were found in; its ids do.
             _ if by_place => -(place as f64),
-            super::super::header::Value::Float(score) => score,
+            Stored::Float(score) => score,
             other => other.number().map_or(0.0, |number| number as f64),
         })
         .collect();
