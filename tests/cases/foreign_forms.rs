@@ -32,7 +32,7 @@ fn quantize_both(gptq: &Path, plain: &Path) {
                     let scale = (most / 7.0).log2().ceil().exp2();
                     scales[group * rows + row] = scale;
                     for (at, weight) in weights.iter().enumerate() {
-                        let steps = (weight / scale).round_ties_even();
+                        let steps = (weight / scale).round_ties_even() + 0.0;
                         let code = (steps + 8.0) as u32;
                         let input = group * GROUP + at;
                         words[input / 8 * rows + row] |= code << (4 * (input % 8));
@@ -128,7 +128,11 @@ fn scores_and_exports_of_a_gptq_checkpoint_are_those_of_its_values() {
         .json();
     let score = |report: &serde_json::Value, side: &str| report["scores"][0][side].clone();
     assert_eq!(score(&alone.json(), "quantized"), score(&plain, "original"));
-    assert_eq!(alone.json()["warnings"].as_array().unwrap().len(), 1);
+    let first = alone.json()["warnings"][0].clone();
+    assert!(
+        first.as_str().unwrap().contains("itself quantized"),
+        "{first}"
+    );
     let words = [
         "eval",
         "plain",
@@ -270,7 +274,7 @@ fn a_gguf_file_is_a_model_and_what_is_made_of_it_is_a_folder() {
     let ended = bench.quench(&words);
     ended.says(
         0,
-        &["the baseline is itself quantized: q4_0 (4 tensors), q5_1 (4 tensors), q8_0 (4 tensors)"],
+        &["the baseline is itself quantized: q4_0 (5 tensors), q5_1 (4 tensors), q8_0 (3 tensors)"],
     );
     let config = fs_err::read_to_string(bench.at("out/config.json")).unwrap();
     assert!(!config.contains("gguf"), "{config}");
