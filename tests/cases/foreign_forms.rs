@@ -33,7 +33,9 @@ fn quantize_both(gptq: &Path, plain: &Path) {
                     scales[group * rows + row] = scale;
                     for (at, weight) in weights.iter().enumerate() {
                         let steps = (weight / scale).round_ties_even() + 0.0;
-                        let code = (steps + 8.0) as u32;
+                        // The scale was made for it: steps are from -7 to 7.
+                        let code = (0..16_u8).find(|code| f32::from(*code) - 8.0 >= steps);
+                        let code = u32::from(code.unwrap());
                         let input = group * GROUP + at;
                         words[input / 8 * rows + row] |= code << (4 * (input % 8));
                         rounded[first + at] = steps * scale;
@@ -42,7 +44,9 @@ fn quantize_both(gptq: &Path, plain: &Path) {
             }
             let bytes = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect();
             let zeros = vec![0x7777_7777_u32; groups * rows / 8];
-            let index: Vec<u32> = (0..cols).map(|input| (input / GROUP) as u32).collect();
+            let index: Vec<u32> = (0..cols)
+                .map(|input| u32::try_from(input / GROUP).unwrap())
+                .collect();
             let mut put = |suffix: &str, stored| all.insert(format!("{layer}.{suffix}"), stored);
             put("qweight", (Dtype::I32, vec![cols / 8, rows], bytes(&words)));
             put(

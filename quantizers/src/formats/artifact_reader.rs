@@ -43,13 +43,12 @@ impl ArtifactReader {
             Ok(folder) => gguf::config(folder)?,
             Err(_) => None,
         };
-        let (file, config) = match made {
-            Some(config) => (dir.to_path_buf(), config),
-            None => {
-                let file = dir.join("config.json");
-                let config = read_config(&file)?;
-                (file, config)
-            }
+        let (file, config) = if let Some(config) = made {
+            (dir.to_path_buf(), config)
+        } else {
+            let file = dir.join("config.json");
+            let config = read_config(&file)?;
+            (file, config)
         };
         let folder = folder?;
         let quantization = quantization_config(dir, &config, &folder)?;
@@ -272,8 +271,8 @@ fn owners(decoded: &BTreeMap<String, DecodedTensor>) -> BTreeMap<String, String>
     parts.collect()
 }
 
-/// What the folder says of quantization: in `config`, or in a file of its own, where early versions of AutoGPTQ
-/// and AutoAWQ put it.
+/// What the folder says of quantization: in `config`, or in a file of its own, where early versions of `AutoGPTQ`
+/// and `AutoAWQ` put it.
 fn quantization_config(
     dir: &Path,
     config: &Map<String, Value>,

@@ -120,7 +120,9 @@ fn tensors_outside_the_file_are_refused() {
 fn tokenizers_that_contradict_themselves_are_refused() {
     let strings = |all: &[&str]| {
         let mut bytes = [&8_u32.to_le_bytes()[..], &(all.len() as u64).to_le_bytes()].concat();
-        all.iter().for_each(|one| bytes.extend(text(one)));
+        for one in all {
+            bytes.extend(text(one));
+        }
         bytes
     };
     let base = Head::model("llama").value("tokenizer.ggml.tokens", 9, &strings(&["a", "b", "ab"]));

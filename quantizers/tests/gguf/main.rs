@@ -51,9 +51,9 @@ impl Head {
     fn tensor(mut self, name: &str, sides: &[u64], kind: u32, offset: u64) -> Self {
         let mut entry = text(name);
         entry.extend(u32::try_from(sides.len()).unwrap().to_le_bytes());
-        sides
-            .iter()
-            .for_each(|side| entry.extend(side.to_le_bytes()));
+        for side in sides {
+            entry.extend(side.to_le_bytes());
+        }
         entry.extend(kind.to_le_bytes());
         entry.extend(offset.to_le_bytes());
         self.tensors.push(entry);

@@ -40,10 +40,8 @@ impl Source for Fp8 {
             let scale = scales
                 .into_iter()
                 .find(|scale| files.folder.info(scale).is_some());
-            let scale = match scale {
-                Some(scale) => scale,
-                // Says which tensor is missing.
-                None => return Err(missing(files, name)),
+            let Some(scale) = scale else {
+                return Err(missing(files, name));
             };
             let mut tensor = scaled(files.folder, name, Some(scale), block)?;
             tensor.rounds_inputs = true;

@@ -158,7 +158,9 @@ impl Reading for GgufTensor {
             None => Vec::new(),
         };
         if self.offset != 0.0 {
-            values.iter_mut().for_each(|value| *value -= self.offset);
+            for value in &mut values {
+                *value -= self.offset;
+            }
         }
         Ok(match (self.layout, &self.shape[..]) {
             (Layout::Pairs(heads), [rows, ..]) => apart(&values, heads, *rows),
@@ -208,7 +210,6 @@ fn transposed(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
 }
 
 #[cfg(test)]
-#[expect(clippy::float_cmp, reason = "values are moved, not computed")]
 mod tests {
     use super::*;
 

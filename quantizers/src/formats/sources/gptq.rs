@@ -1,4 +1,4 @@
-//! GPTQ checkpoints as GPTQModel and AutoGPTQ write them, with 2, 3, 4 or 8 bits.
+//! GPTQ checkpoints as `GPTQModel` and `AutoGPTQ` write them, with 2, 3, 4 or 8 bits.
 //!
 //! | tensor | type | shape |
 //! |---|---|---|

@@ -107,7 +107,9 @@ impl Scales {
                 let first = (matrix * tall + row / down) * wide;
                 for (values, scale) in values.chunks_mut(right).zip(&scales[first..]) {
                     let scale = scale * factor;
-                    values.iter_mut().for_each(|value| *value *= scale);
+                    for value in values {
+                        *value *= scale;
+                    }
                 }
             });
         Ok(())
