@@ -29,6 +29,10 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
         Some(name) => Some(OpenModel::open(name, revision, &fetch, progress)?),
         None => known_baseline(&open, &fetch, progress),
     };
+    match &baseline {
+        Some(baseline) => baseline.warn_of_baseline(progress),
+        None => open.warn_of_quantization(progress),
+    }
     let mut notes = Vec::new();
     let tables = recipe
         .as_ref()
@@ -128,7 +132,7 @@ fn known_baseline(
     }
     let written = report::read(&open.folder.join(report::JSON_FILE)).ok()?;
     let (name, revision) = (written.model.name, written.model.revision);
-    let is_folder = Path::new(&name).is_dir();
+    let is_folder = Path::new(&name).exists();
     let text = match revision {
         Some(revision) if !is_folder => format!("{name}@{revision}"),
         _ => name,

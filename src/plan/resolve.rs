@@ -29,7 +29,7 @@ impl Recipe {
     /// for whatever else.
     pub fn default_for(model: &ModelFacts) -> &'static str {
         match (model.kind, Encoder::of(&model.graph)) {
-            (super::ModelKind::Decoder, _) => "w4",
+            (ModelKind::Decoder, _) => "w4",
             (_, Ok(_)) => "int8-integer-only",
             (_, Err(_)) => "w8",
         }

@@ -30,6 +30,16 @@ fn git_lfs_pointers_are_named_wherever_they_are() {
     assert!(!ended.stdout.contains("perplexity"), "{}", ended.shown());
 
     let bench = Workbench::new();
+    let model = bench.decoder("m");
+    fs_err::rename(model.join("model.safetensors"), model.join("m.gguf")).unwrap();
+    bench
+        .quench(&["plan", "m"])
+        .says(4, &["m.gguf", "does not begin with `GGUF`"]);
+    fs_err::write(model.join("n.gguf"), "GGUF").unwrap();
+    bench
+        .quench(&["plan", "m"])
+        .says(4, &["`m.gguf`, `n.gguf`: name one of them"]);
+    let bench = Workbench::new();
     let model = bench.model("llama-untied-biases", "m");
     fs_err::write(model.join("model-00002-of-00003.safetensors"), POINTER).unwrap();
     bench
@@ -110,7 +120,6 @@ fn weights_under_other_names_come_with_the_way_out() {
             "rename it to `model.safetensors`",
         ),
         ("adapter_model.safetensors", "merge it into its base model"),
-        ("model.Q4_K_M.gguf", "the original checkpoint"),
         (
             "model-00001-of-00002.safetensors",
             "`model.safetensors.index.json`",

@@ -136,12 +136,6 @@ fn awq_on_stories_against_the_reference() {
         keys: "method = 'rtn'\nclip = 'mse'\n",
         ..AWQ
     };
-    let rows = [
-        Row { ..clipped },
-        Row {
-            bits: 3,
-            ..clipped
-        },
-    ];
+    let rows = [Row { ..clipped }, Row { bits: 3, ..clipped }];
     against_reference(&STORIES, 16, &rows);
 }
