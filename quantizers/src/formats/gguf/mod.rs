@@ -1,6 +1,6 @@
 //! GGUF files: a container with its own types of tensors, names, settings and tokenizer.
 //!
-//! [`TensorFolder`](super::TensorFolder) maps them as it maps safetensors; what is here makes the rest of a model
+//! [`TensorFolder`] maps them as it maps safetensors; what is here makes the rest of a model
 //! folder of one: `config.json` and the files of the tokenizer, in memory.
 
 pub(super) mod blocks;
