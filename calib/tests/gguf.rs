@@ -42,12 +42,8 @@ fn models_give_the_logits_of_transformers() {
         let expected = TensorFolder::open(fixture(&format!("{name}.safetensors"))).unwrap();
         let shape = &expected.info("input_ids").unwrap().shape;
         let shape = [shape[0], shape[1]];
-        let bytes = expected
-            .bytes("input_ids")
-            .unwrap()
-            .as_chunks::<8>()
-            .0
-            .iter();
+        let stored = expected.bytes("input_ids").unwrap();
+        let bytes = stored.as_chunks::<8>().0.iter();
         let ids = bytes.map(|id| i64::from_le_bytes(*id)).collect();
         let found = logits(&fixture(&format!("{name}.gguf")), ids, shape);
         let expected = expected.floats("logits").unwrap();
