@@ -57,6 +57,10 @@ impl LayerSpec {
 pub enum ModelOutput {
     /// Next-token logits `[batch, tokens, vocabulary]`; the last stage works position by position.
     TokenLogits,
+    /// Logits of the token at each position, seen with those on both sides, `[batch, tokens, vocabulary]`.
+    MaskedTokenLogits,
+    /// Class logits of each token `[batch, tokens, classes]`.
+    TokenClassLogits,
     /// Class logits `[batch, 1, classes]`.
     ClassLogits,
     /// Hidden states `[batch, tokens, width]`.

@@ -18,6 +18,10 @@ pub enum ModelKind {
     ImageClassifier,
     /// Turns an image into hidden states.
     ImageEncoder,
+    /// Predicts tokens from those on both sides.
+    MaskedModel,
+    /// Gives each token of a text one of several labels.
+    TokenClassifier,
     /// Gives a text one number.
     TextRegressor,
     /// Gives an image one number.
@@ -38,6 +42,8 @@ impl ModelKind {
             ModelOutput::ClassLogits if number && text => Self::TextRegressor,
             ModelOutput::ClassLogits if number => Self::ImageRegressor,
             ModelOutput::TokenLogits => Self::Decoder,
+            ModelOutput::MaskedTokenLogits => Self::MaskedModel,
+            ModelOutput::TokenClassLogits => Self::TokenClassifier,
             ModelOutput::ClassLogits if text => Self::TextClassifier,
             ModelOutput::ClassLogits => Self::ImageClassifier,
             ModelOutput::HiddenStates if text => Self::TextEncoder,
@@ -53,6 +59,8 @@ impl ModelKind {
             Self::TextEncoder => "text encoder",
             Self::ImageClassifier => "image classifier",
             Self::ImageEncoder => "image encoder",
+            Self::MaskedModel => "masked language model",
+            Self::TokenClassifier => "token classifier",
             Self::TextRegressor => "text model with one output, a regression",
             Self::ImageRegressor => "image model with one output, a regression",
             Self::Unknown => "model of unknown architecture",

@@ -41,6 +41,7 @@ from transformers import (
 )
 
 from tiny_decoders import decoders, experts
+from tiny_encoders import encoders
 from transformers.pytorch_utils import Conv1D
 
 OUT = pathlib.Path(__file__).resolve().parents[2] / "calib" / "tests" / "fixtures" / "models"
@@ -135,7 +136,7 @@ def transformers_4_style(folder):
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
-def make(name, model, *, dtype=torch.float16, spread=0.25, after=None, shards=None, attention="eager"):
+def make(name, model, *, dtype=torch.float16, spread=0.25, after=None, shards=None, attention="eager", tokens=20):
     if sys.argv[1:] and not name.startswith(tuple(sys.argv[1:])):
         return
     torch.manual_seed(sum(map(ord, name)))
@@ -150,7 +151,7 @@ def make(name, model, *, dtype=torch.float16, spread=0.25, after=None, shards=No
     model = type(model).from_pretrained(
         folder, dtype=torch.float32, attn_implementation=attention
     ).eval()
-    inputs, expected = run(model)
+    inputs, expected = run(model, tokens)
     save_file({**inputs, **expected}, folder / "expected.safetensors")
     if after:
         after(folder)
@@ -160,8 +161,11 @@ def make(name, model, *, dtype=torch.float16, spread=0.25, after=None, shards=No
 
 
 def blocks_of(base):
-    """The list of blocks, wherever a class keeps it."""
-    for path in ("encoder.layer", "decoder.layers", "h", "blocks", "layers"):
+    """The list of blocks, wherever a class keeps it; each once, however often it is run."""
+    groups = getattr(getattr(base, "encoder", None), "albert_layer_groups", None)
+    if groups is not None:
+        return [block for group in groups for block in group.albert_layers]
+    for path in ("encoder.layer", "transformer.layer", "decoder.layers", "h", "blocks", "layers"):
         found = base
         for name in path.split("."):
             found = getattr(found, name, None)
@@ -170,7 +174,7 @@ def blocks_of(base):
     raise ValueError(type(base))
 
 
-def run(model):
+def run(model, tokens):
     """Inputs, the states entering the first block and leaving each one, and the model's output.
 
     Hooks, because the last entry of transformers' own `hidden_states` has passed the final norm.
@@ -180,8 +184,9 @@ def run(model):
     def entering(_module, args, kwargs):
         kwargs = dict(kwargs)
         first = args[0] if args else kwargs.pop("hidden_states")
-        states.append(first)
-        call.append((args[1:], kwargs))
+        if not call:
+            states.append(first)
+            call.append((args[1:], kwargs))
 
     def leaving(_module, _args, output):
         states.append(output[0] if isinstance(output, tuple) else output)
@@ -193,9 +198,15 @@ def run(model):
         inputs = {"pixels": torch.randn(2, 3, 16, 16)}
         arguments = {"pixel_values": inputs["pixels"]}
     else:
-        arguments = inputs = {"input_ids": torch.randint(0, model.config.vocab_size, (2, 20))}
+        arguments = inputs = {"input_ids": torch.randint(0, model.config.vocab_size, (2, tokens))}
+        counts_padding = getattr(getattr(model.base_model, "embeddings", None), "padding_idx", None)
+        if counts_padding is not None:
+            # Its position would be that of padding.
+            ids = inputs["input_ids"]
+            ids[ids == counts_padding] += 1
+    has_cache = "use_cache" in model.config.to_dict()
     with torch.no_grad():
-        output = model(**arguments, **({} if "pixels" in inputs else {"use_cache": False}))
+        output = model(**arguments, **({"use_cache": False} if has_cache else {}))
     for hook in hooks:
         hook.remove()
     expected = {f"hidden.{k}": state.contiguous().clone() for k, state in enumerate(states)}
@@ -216,7 +227,7 @@ def gradients(block, state, args, kwargs):
         if isinstance(module, (torch.nn.Linear, Conv1D)) or type(module).__name__ == "FalconLinear"
     }
     # Some classes register keys before queries.
-    query = [name for name in layers if name.endswith(("q_proj", "query", "qkv_proj"))]
+    query = [name for name in layers if name.endswith(("q_proj", "query", "qkv_proj", "query_proj"))]
     first = query[0] if query else next(iter(layers))
     last = [name for name in layers if not name.endswith("shared_expert_gate")][-1]
     stacked = dict(block.named_parameters())
@@ -225,9 +236,14 @@ def gradients(block, state, args, kwargs):
         gradient = dict(block.named_parameters())[stacked[0]].grad[-1].clone()
     else:
         gradient = layers[last].grad.clone()
+    gradient_of_first = layers[first].grad.clone()
+    if type(block).__name__ == "NomicBertLayer":
+        # One layer in the checkpoint.
+        qkv = [layers[name].grad for end in "qkv" for name in layers if name.endswith(f"{end}_proj")]
+        gradient_of_first = torch.cat(qkv[:3])
     return {
         "gradient.input": state.grad.clone(),
-        "gradient.first": layers[first].grad.clone(),
+        "gradient.first": gradient_of_first,
         "gradient.last": gradient,
     }
 
@@ -261,6 +277,9 @@ def main():
 
     for name, kind, config in experts():
         make(name, kind(config))
+
+    for name, kind, config in encoders():
+        make(name, kind(config), tokens=12)
 
     make("gpt2", GPT2LMHeadModel(GPT2Config(**GPT2)))
     scaled = GPT2Config(**GPT2, n_inner=40, scale_attn_by_inverse_layer_idx=True)

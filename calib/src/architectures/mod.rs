@@ -1,13 +1,13 @@
 //! Architectures: from config.json to a list of stages.
 //!
-//! A decoder is a row in the table of `decoder`. Another kind of model is a new file here plus two lines:
+//! A decoder is a row in the table of `decoder`, a text encoder one in that of `encoder`. Another kind of model is a new file here plus two lines:
 //! the `mod` line and the entry in [`ARCHITECTURES`]. The file names tensors and chooses among the stages
 //! of [`crate::layers`]; a stage of its own implements [`StageSpec`].
 
 mod config;
 mod staged;
 mod decoder;
-mod bert;
+mod encoder;
 mod vit;
 mod unknown;
 
@@ -24,8 +24,11 @@ pub static ARCHITECTURES: LazyLock<Vec<&dyn Architecture>> = LazyLock::new(|| {
     let decoders = decoder::FLAVOURS
         .iter()
         .map(|flavour| flavour as &dyn Architecture);
-    let others: [&dyn Architecture; 2] = [&bert::Bert, &vit::Vit];
-    decoders.chain(others).collect()
+    let encoders = encoder::FLAVOURS
+        .iter()
+        .map(|flavour| flavour as &dyn Architecture);
+    let others: [&dyn Architecture; 1] = [&vit::Vit];
+    decoders.chain(encoders).chain(others).collect()
 });
 
 /// Whether the head of a decoder of family `name` is the token table where config.json says nothing.

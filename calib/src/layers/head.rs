@@ -76,6 +76,9 @@ impl Stage for Head {
         if let Some(norm) = &self.norm {
             x = norm.seen(x, tap);
         }
+        if self.positions == Positions::Mean {
+            x = x.mean_dim(1);
+        }
         if let Some(transform) = &self.transform {
             transform.layer.observe(&x, tap);
             x = transform.layer.forward(x, tap);

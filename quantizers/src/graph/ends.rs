@@ -99,6 +99,8 @@ pub enum Positions {
     All,
     /// Only the first (class token).
     First,
+    /// Their mean, after the norm.
+    Mean,
 }
 
 /// The last linear map.

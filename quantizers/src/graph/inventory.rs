@@ -97,6 +97,9 @@ impl Inventory {
             self.linear(layer);
         }
         self.norms(&block.mlp_output_norm);
+        if block.repeated {
+            self.linears.clear();
+        }
     }
 
     fn norms(&mut self, norm: &Option<NormNode>) {
@@ -146,6 +149,10 @@ impl Inventory {
         for (norm, layer) in attention.expansions() {
             self.norm(norm);
             self.linear(layer);
+        }
+        if let Some(distance) = &attention.distance {
+            self.tensors.extend(distance.tensors());
+            distance.linears().into_iter().for_each(|layer| self.linear(layer));
         }
         self.linear(&attention.output);
     }

@@ -9,6 +9,7 @@ mod linear;
 mod norm;
 mod activation;
 mod rope;
+mod distance;
 mod attention;
 mod experts;
 mod feed_forward;
@@ -23,6 +24,7 @@ pub use attention::{
     AttentionNode, LatentNode, LatentQuery, Pattern, QkvLayout, QkvNode, QueryKeyNorm, SlopesNode,
 };
 pub use block::{BlockNode, NormPlacement};
+pub use distance::{DisentangledNode, DistanceBias, DistanceNode, PositionLayer};
 pub use ends::{HeadNode, HeadTransform, PatchInputNode, Positions, Projection, TokenInputNode};
 pub use experts::{ExpertGroups, ExpertsNode, RouterScores, Routing};
 pub use feed_forward::{FeedForwardNode, Gate, MlpNode};

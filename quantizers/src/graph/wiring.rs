@@ -106,7 +106,7 @@ impl Graph {
     /// Names of layers of one block that read the same input (q, k and v; gate and up), where there is
     /// more than one: what an allocator gives the same bits if its user wants them fused.
     pub fn ties(&self) -> Vec<Vec<&str>> {
-        let groups = self.blocks().flat_map(|block| {
+        let groups = self.blocks().filter(|block| !block.repeated).flat_map(|block| {
             let networks = match &block.mlp {
                 MlpNode::Dense(node) => vec![node],
                 MlpNode::Experts(node) => node.experts.iter().chain(&node.shared).collect(),

@@ -217,6 +217,8 @@ fn unusual(node: &BlockNode) -> Option<Obstacle<'_>> {
         return Some((&norm.name, "normalises what its halves add"));
     }
     let found = [
+        (node.repeated, "repeats the weights of an earlier block"),
+        (attention.distance.is_some(), "adds scores of distances"),
         (node.parallel, "runs its halves side by side"),
         (
             node.residual_scale.to_bits() != 1.0_f64.to_bits(),
@@ -316,6 +318,9 @@ fn block<'a>(node: &'a BlockNode) -> Result<Block<'a>, Obstacle<'a>> {
 
 fn head(node: &HeadNode) -> Result<Head<'_>, Obstacle<'_>> {
     let classifier = match &node.projection {
+        Some(Projection::Layer(layer)) if node.positions == Positions::Mean => {
+            return Err((&layer.name, "averages positions before its layers"));
+        }
         Some(Projection::Layer(layer)) => Some(layer),
         Some(Projection::Tied { table, .. }) => {
             return Err((&table.name, "predicts tokens with the token table"));
