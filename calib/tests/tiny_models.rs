@@ -221,4 +221,19 @@ tiny_models! {
     bert_classifier_with_relu: "bert-classifier-relu" unused [];
     vit_without_head: "vit-model" unused ["pooler.dense.bias", "pooler.dense.weight"];
     vit_classifier_without_qkv_bias: "vit-classifier-no-bias" unused [];
+    deit: "deit" unused [];
+    deit_with_two_classifiers: "deit-teacher" unused [];
+    dinov2: "dinov2" unused ["dinov2.embeddings.mask_token"];
+    dinov2_gated: "dinov2-gated" unused ["embeddings.mask_token"];
+    dinov2_with_registers: "dinov2-registers" unused ["dinov2_with_registers.embeddings.mask_token"];
+    beit: "beit" unused [];
+    beit_with_shared_biases_and_positions: "beit-shared" unused [];
+    swin: "swin" unused [];
+    swin_with_absolute_positions: "swin-absolute" unused [];
+    clip_vision: "clip-vision" unused [];
+    clip_vision_projected: "clip-vision-projection" unused [];
+    clip_text: "clip-text" unused [];
+    clip_text_projected: "clip-text-projection" unused [];
+    siglip_vision: "siglip-vision" unused [];
+    siglip_text: "siglip-text" unused [];
 }

@@ -1,6 +1,6 @@
 //! Architectures: from config.json to a list of stages.
 //!
-//! A decoder is a row in the table of `decoder`. Another kind of model is a new file here plus two lines:
+//! A decoder is a row in the table of `decoder`, a vision model one in that of `vision`. Another kind of model is a new file here plus two lines:
 //! the `mod` line and the entry in [`ARCHITECTURES`]. The file names tensors and chooses among the stages
 //! of [`crate::layers`]; a stage of its own implements [`StageSpec`].
 
@@ -8,7 +8,7 @@ mod config;
 mod staged;
 mod decoder;
 mod bert;
-mod vit;
+mod vision;
 
 pub use config::Config;
 pub use staged::{StageSpec, StagedModel};
@@ -22,8 +22,12 @@ pub static ARCHITECTURES: LazyLock<Vec<&dyn Architecture>> = LazyLock::new(|| {
     let decoders = decoder::FLAVOURS
         .iter()
         .map(|flavour| flavour as &dyn Architecture);
-    let others: [&dyn Architecture; 2] = [&bert::Bert, &vit::Vit];
-    decoders.chain(others).collect()
+    let others: [&dyn Architecture; 1] = [&bert::Bert];
+    let vision = vision::FLAVOURS
+        .iter()
+        .map(|flavour| flavour as &dyn Architecture);
+    let swin: [&dyn Architecture; 1] = [&vision::Swin];
+    decoders.chain(others).chain(vision).chain(swin).collect()
 });
 
 /// Whether the head of a decoder of family `name` is the token table where config.json says nothing.

@@ -9,6 +9,7 @@ mod linear;
 mod norm;
 mod activation;
 mod rope;
+mod patches;
 mod attention;
 mod experts;
 mod feed_forward;
@@ -23,12 +24,15 @@ pub use attention::{
     AttentionNode, LatentNode, LatentQuery, Pattern, QkvLayout, QkvNode, QueryKeyNorm, SlopesNode,
 };
 pub use block::{BlockNode, NormPlacement};
-pub use ends::{HeadNode, HeadTransform, PatchInputNode, Positions, Projection, TokenInputNode};
+pub use ends::{
+    HeadNode, HeadTransform, Pooling, PoolingNode, Positions, Projection, TokenInputNode,
+};
 pub use experts::{ExpertGroups, ExpertsNode, RouterScores, Routing};
 pub use feed_forward::{FeedForwardNode, Gate, MlpNode};
 pub use inventory::Inventory;
 pub use linear::{LinearNode, LinearRows, output_point};
 pub use norm::{NormKind, NormNode, NormParameters};
+pub use patches::{PatchInputNode, PositionBiasNode, WindowsNode};
 pub use rope::{RopeNode, RopeScaling};
 pub use scaling::{Producer, Scaling, Unscalable};
 pub use tensors::{Point, TensorSpec};
