@@ -231,8 +231,6 @@ tiny_models! {
     swin: "swin" unused [];
     swin_with_absolute_positions: "swin-absolute" unused [];
     clip_vision: "clip-vision" unused [];
-    clip_vision_projected: "clip-vision-projection" unused [];
-    clip_text: "clip-text" unused [];
     clip_text_projected: "clip-text-projection" unused [];
     siglip_vision: "siglip-vision" unused [];
     siglip_text: "siglip-text" unused [];

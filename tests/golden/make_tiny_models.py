@@ -208,7 +208,9 @@ def run(model):
         inputs = {"pixels": torch.randn(2, 3, 16, 16), "input_ids": texts(model.config.text_config)}
         arguments = {"pixel_values": inputs["pixels"], "input_ids": inputs["input_ids"]}
     elif model.main_input_name == "pixel_values":
-        inputs = {"pixels": torch.randn(2, 3, 16, 16)}
+        # Windows are cut from several images at once; for the others one is enough.
+        images = 2 if model.config.model_type in ("vit", "swin") else 1
+        inputs = {"pixels": torch.randn(images, 3, 16, 16)}
         arguments = {"pixel_values": inputs["pixels"]}
     elif model.config.model_type.endswith("text_model"):
         arguments = inputs = {"input_ids": texts(model.config)}
@@ -220,14 +222,18 @@ def run(model):
     for hook in hooks:
         hook.remove()
     expected = {f"hidden.{k}": state.contiguous().clone() for k, state in enumerate(states)}
-    expected["output"] = result(model, output).clone()
+    expected["output"] = result(model, output).contiguous().clone()
+    if "image_embeds" in output and "text_embeds" in output:
+        # Of the towers no more than what they return; each has a model of its own.
+        embeds = {key: output[key].clone() for key in ("image_embeds", "text_embeds")}
+        return inputs, {"output": expected["output"], **embeds}
     expected.update(gradients(blocks[0], states[0], *call[0]))
     return inputs, expected
 
 
 def texts(config):
     """Token ids that end where a text ends."""
-    ids = torch.randint(0, config.eos_token_id - 1, (3, 20))
+    ids = torch.randint(0, config.eos_token_id - 1, (3, 12))
     ids[:, -1] = config.eos_token_id
     return ids
 
