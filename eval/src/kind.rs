@@ -18,6 +18,8 @@ pub enum ModelKind {
     ImageClassifier,
     /// Turns an image into hidden states.
     ImageEncoder,
+    /// Turns images and texts into embeddings of one space.
+    ImageTextEncoder,
     /// Gives a text one number.
     TextRegressor,
     /// Gives an image one number.
@@ -30,6 +32,7 @@ impl ModelKind {
         let text = model.vocabulary().is_some();
         let number = classes(model) == Some(1);
         match model.output() {
+            _ if model.joint().is_some() => Self::ImageTextEncoder,
             ModelOutput::ClassLogits if number && text => Self::TextRegressor,
             ModelOutput::ClassLogits if number => Self::ImageRegressor,
             ModelOutput::TokenLogits => Self::Decoder,
@@ -48,6 +51,7 @@ impl ModelKind {
             Self::TextEncoder => "text encoder",
             Self::ImageClassifier => "image classifier",
             Self::ImageEncoder => "image encoder",
+            Self::ImageTextEncoder => "image and text encoder",
             Self::TextRegressor => "text model with one output, a regression",
             Self::ImageRegressor => "image model with one output, a regression",
         }
@@ -64,7 +68,10 @@ impl ModelKind {
     pub fn is_vision(self) -> bool {
         matches!(
             self,
-            Self::ImageClassifier | Self::ImageEncoder | Self::ImageRegressor
+            Self::ImageClassifier
+                | Self::ImageEncoder
+                | Self::ImageTextEncoder
+                | Self::ImageRegressor
         )
     }
 }

@@ -185,6 +185,12 @@ impl Recipe {
             statistics.retain(|name| name != INPUT_MEAN_SQUARE.name);
             statistics.insert(0, ACTIVATIONS.to_owned());
         }
+        if model.kind == super::ModelKind::ImageTextEncoder {
+            return Err(PlanError::TwoTowers {
+                architecture: model.architecture.clone(),
+                statistics,
+            });
+        }
         let calibration = &self.calibration;
         if calibration.data == integer::SYNTHETIC && !model.synthetic {
             return Err(PlanError::NoSampler {

@@ -31,4 +31,5 @@ mod recipe_in_force;
 mod tied_heads;
 mod torch_files;
 mod values;
+mod vision;
 mod workbench;

@@ -27,7 +27,9 @@ pub static ARCHITECTURES: LazyLock<Vec<&dyn Architecture>> = LazyLock::new(|| {
         .iter()
         .map(|flavour| flavour as &dyn Architecture);
     let swin: [&dyn Architecture; 1] = [&vision::Swin];
-    decoders.chain(others).chain(vision).chain(swin).collect()
+    let pairs = vision::PAIRS.iter().map(|pair| pair as &dyn Architecture);
+    let all = decoders.chain(others).chain(vision);
+    all.chain(swin).chain(pairs).collect()
 });
 
 /// Whether the head of a decoder of family `name` is the token table where config.json says nothing.

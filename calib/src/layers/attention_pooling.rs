@@ -1,10 +1,10 @@
 //! One learned query that attends to all positions (SigLIP), as the last step of a vision model.
 
+use super::Loader;
 use super::attention::{Scores, attend};
 use super::linear::Linear;
 use super::mlp::Mlp;
 use super::norm::Norm;
-use super::Loader;
 use crate::{SourceError, Tap};
 use burn::tensor::{Tensor, module};
 use quantizers::graph::{Pattern, PoolingNode};

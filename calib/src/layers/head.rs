@@ -30,9 +30,9 @@ impl StageSpec for HeadNode {
                 Some(Pooling::FirstAndMeanFrom(first)) => {
                     Some(LoadedPooling::FirstAndMeanFrom(*first))
                 }
-                Some(Pooling::Attention(node)) => {
-                    Some(LoadedPooling::Attention(AttentionPooling::load(node, loader)?))
-                }
+                Some(Pooling::Attention(node)) => Some(LoadedPooling::Attention(
+                    AttentionPooling::load(node, loader)?,
+                )),
                 None => None,
             },
             transform: match &self.transform {
@@ -53,7 +53,9 @@ impl StageSpec for HeadNode {
                 )),
                 Some(Projection::Averaged(layers)) => {
                     let layers = layers.iter().map(|layer| Linear::load(layer, loader));
-                    Some(LoadedProjection::Averaged(layers.collect::<Result<_, _>>()?))
+                    Some(LoadedProjection::Averaged(
+                        layers.collect::<Result<_, _>>()?,
+                    ))
                 }
                 None => None,
             },

@@ -45,11 +45,7 @@ impl StageSpec for PatchInputNode {
 }
 
 /// A tensor of vectors as `[1, rows, width]`, however many dimensions it is stored with.
-fn rows(
-    spec: &TensorSpec,
-    width: usize,
-    loader: &Loader<'_>,
-) -> Result<Tensor<3>, SourceError> {
+fn rows(spec: &TensorSpec, width: usize, loader: &Loader<'_>) -> Result<Tensor<3>, SourceError> {
     loader.with_values(spec, |values| {
         let shape = [1, values.len() / width, width];
         Tensor::from_data(TensorData::new(values.to_vec(), shape), loader.device())

@@ -85,7 +85,9 @@ fn auto_class(kind: ModelKind) -> &'static str {
             "AutoModelForSequenceClassification"
         }
         ModelKind::ImageClassifier | ModelKind::ImageRegressor => "AutoModelForImageClassification",
-        ModelKind::TextEncoder | ModelKind::ImageEncoder => "AutoModel",
+        ModelKind::TextEncoder | ModelKind::ImageEncoder | ModelKind::ImageTextEncoder => {
+            "AutoModel"
+        }
     }
 }
 

@@ -57,10 +57,7 @@ impl PatchInputNode {
 
     /// Rows and columns of patches.
     pub fn grid(&self) -> [usize; 2] {
-        [
-            self.image[1] / self.patch(),
-            self.image[2] / self.patch(),
-        ]
+        [self.image[1] / self.patch(), self.image[2] / self.patch()]
     }
 
     /// Patches of an image.

@@ -67,6 +67,22 @@ impl Flavour {
     }
 }
 
+impl Flavour {
+    /// How a model of `class` ends.
+    pub(super) fn ending_of(
+        &self,
+        class: &str,
+        config: &Config<'_>,
+    ) -> Result<&Ending, ModelError> {
+        for ending in self.endings {
+            if ending.class == class && ending.applies(config)? {
+                return Ok(ending);
+            }
+        }
+        Err(config.error("architectures", class, "none of it"))
+    }
+}
+
 impl Tower<'_> {
     /// The last stage.
     pub(super) fn last(&self) -> Result<HeadNode, ModelError> {
@@ -126,9 +142,8 @@ impl Tower<'_> {
             width,
             "hidden_size",
         )?;
-        let linear = |part: &str, rows, cols| {
-            LinearNode::outside(name(part), rows, cols).with_bias(true)
-        };
+        let linear =
+            |part: &str, rows, cols| LinearNode::outside(name(part), rows, cols).with_bias(true);
         Ok(PoolingNode {
             probe: TensorSpec::new(name("probe"), [1, 1, width]),
             projections: TensorSpec::new(name("attention.in_proj_weight"), [3 * width, width]),

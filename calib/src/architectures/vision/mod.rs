@@ -6,8 +6,10 @@ mod rows;
 mod tower;
 mod last;
 mod swin;
+mod pair;
 
 pub(super) use flavour::Flavour;
+pub(super) use pair::PAIRS;
 pub(super) use rows::FLAVOURS;
 pub(super) use swin::Swin;
 

@@ -1,8 +1,8 @@
 //! The table: one row a model type.
 
 use super::flavour::{
-    After, At, BlockNames, Ending, Flavour, Inner, Input, Last, Offsets, Patches, Positions, Scales,
-    Sizes,
+    After, At, BlockNames, Ending, Flavour, Inner, Input, Last, Offsets, Patches, Positions,
+    Scales, Sizes,
 };
 
 const SAID: Sizes = Sizes {

@@ -226,7 +226,9 @@ impl Level<'_> {
         let [rows, _] = self.grid;
         if !rows.is_multiple_of(2) {
             let expected = format!("an even number of patches a side of `{}`", self.name);
-            return Err(self.config.error("image_size", &expected, &rows.to_string()));
+            return Err(self
+                .config
+                .error("image_size", &expected, &rows.to_string()));
         }
         let (name, width) = (format!("{}.downsample", self.name), self.width);
         Ok(MergingSpec {

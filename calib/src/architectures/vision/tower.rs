@@ -216,7 +216,11 @@ impl<'a> Tower<'a> {
             Inner::Ratio(gated) if self.gated => gated,
             Inner::Ratio(_) | Inner::Key => [names.up, names.down],
         };
-        let rows = if self.gated { 2 * self.inner } else { self.inner };
+        let rows = if self.gated {
+            2 * self.inner
+        } else {
+            self.inner
+        };
         let mut mlp = FeedForwardNode::plain(
             linear(up, rows, width, "mlp_in", true),
             linear(down, width, self.inner, "down_in", true),
@@ -316,7 +320,10 @@ fn position_bias(
     config: &Config<'_>,
 ) -> Result<Option<PositionBias<'static>>, ModelError> {
     let ((own_key, own), (shared_key, shared)) = (offsets.own, offsets.shared);
-    match [config.flag_or(own_key, false)?, config.flag_or(shared_key, false)?] {
+    match [
+        config.flag_or(own_key, false)?,
+        config.flag_or(shared_key, false)?,
+    ] {
         [false, false] => Ok(None),
         [true, false] => Ok(Some(PositionBias::Own(own))),
         [false, true] => Ok(Some(PositionBias::Shared(shared))),

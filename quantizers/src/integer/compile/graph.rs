@@ -3,8 +3,8 @@
 
 use crate::graph::{
     Activation, BlockNode, Gate, Graph, HeadNode, HeadTransform, LinearNode, NormKind, NormNode,
-    NormParameters, NormPlacement, PatchInputNode, Pattern, Pooling, Positions, Projection, QkvNode,
-    StageNode, TokenInputNode,
+    NormParameters, NormPlacement, PatchInputNode, Pattern, Pooling, Positions, Projection,
+    QkvNode, StageNode, TokenInputNode,
 };
 use crate::nonlinear::{self, Nonlinearity};
 use thiserror::Error;
@@ -177,6 +177,9 @@ fn add<'a>(
     (input, blocks, last): &mut Parts<'a>,
 ) -> Result<(), Obstacle<'a>> {
     match stage {
+        StageNode::Tokens(node) if input.is_some() => {
+            return Err((&node.tokens.name, "begins a second tower"));
+        }
         StageNode::Tokens(node) => {
             let tokens = &node.tokens;
             let max_tokens = graph
