@@ -31,6 +31,7 @@ pub fn classes(model: &dyn Model) -> Option<usize> {
     match model.graph().stages.last()? {
         StageNode::Head(head) => match head.projection.as_ref()? {
             Projection::Layer(layer) => Some(layer.rows),
+            Projection::Averaged(layers) => layers.first().map(|layer| layer.rows),
             Projection::Tied { .. } => None,
         },
         _ => None,

@@ -16,6 +16,8 @@ pub enum Hidden {
     /// Hidden states `[batch, tokens, width]`; after the last stage logits `[batch, tokens or 1, classes]`
     /// or, for encoders without a head, the last hidden states.
     States(Tensor<3>),
+    /// The embedding `[batch, 1, width]` one tower of a model of two has made, on its way past the other.
+    Embedding(Tensor<3>),
 }
 
 impl Hidden {
@@ -25,6 +27,7 @@ impl Hidden {
             Self::Tokens(_) => "token ids",
             Self::Pixels(_) => "pixels",
             Self::States(_) => "hidden states",
+            Self::Embedding(_) => "an embedding",
         }
     }
 

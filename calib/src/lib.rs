@@ -40,7 +40,7 @@ pub use checkpoint::{Checkpoint, CheckpointError};
 pub use hidden::{Hidden, NoTap, Tap};
 pub use key_value_cache::KeyValueCache;
 pub use load_report::LoadReport;
-pub use model::{LayerSpec, Model, ModelError, ModelOutput, Point, Stage};
+pub use model::{JointEmbedding, LayerSpec, Model, ModelError, ModelOutput, Point, Stage};
 pub use running::forward::Forward;
 pub use stage_error::StageError;
 pub use tape::{Tape, Vjp, WeightGradient};

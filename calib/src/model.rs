@@ -67,6 +67,22 @@ pub enum ModelOutput {
     HiddenStates,
 }
 
+/// How a model of two towers, one of images and one of texts, compares what they return. Each tower turns one
+/// kind of input into an embedding `[batch, 1, width]`; the stages of the other let it pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JointEmbedding {
+    /// First stage of the text tower; those of the image tower come before it.
+    pub first_of_text: usize,
+    /// Longest text, in tokens.
+    pub longest: usize,
+    /// Token that texts are filled up to the longest length with; absent: they are not.
+    pub filler: Option<u32>,
+    /// Tensor of one value: the natural logarithm of the factor on cosines.
+    pub log_scale: String,
+    /// Tensor of one value that is added to the product.
+    pub offset: Option<String>,
+}
+
 /// A model opened from its configuration; holds no weights.
 pub trait Model: Send + Sync {
     /// Name of the family.
@@ -121,6 +137,10 @@ pub trait Model: Send + Sync {
     }
     /// Vocabulary size of a text model.
     fn vocabulary(&self) -> Option<usize> {
+        None
+    }
+    /// How images and texts are compared, where it is a model of two towers.
+    fn joint(&self) -> Option<&JointEmbedding> {
         None
     }
     /// Longest sequence the model takes.

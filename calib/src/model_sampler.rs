@@ -141,7 +141,7 @@ impl<'a> ModelSampler<'a> {
         }
         let logits = match hidden {
             Hidden::States(logits) => logits.into_data().convert::<f32>().try_to_vec::<f32>().ok(),
-            Hidden::Tokens(_) | Hidden::Pixels(_) => None,
+            Hidden::Tokens(_) | Hidden::Pixels(_) | Hidden::Embedding(_) => None,
         };
         logits.ok_or(DataError::NotADecoder {
             found: "returns no logits",

@@ -75,7 +75,7 @@ impl Tape {
         let mut tap = ProbeTap::new(layers);
         let output = match stage.forward(Hidden::States(input.clone()), &mut tap)? {
             Hidden::States(states) => states,
-            Hidden::Tokens(_) | Hidden::Pixels(_) => {
+            Hidden::Tokens(_) | Hidden::Pixels(_) | Hidden::Embedding(_) => {
                 return Err(StageError::Input {
                     stage: "the output of a tape".to_owned(),
                     expected: "states",

@@ -68,7 +68,12 @@ fn every_decoder_block_can_take_factors_or_says_why_not() {
     assert_eq!(counts("llama-plain-v4"), [4, 4]);
     // GELU between up and down.
     assert_eq!(counts("gpt2"), [3, 3]);
-    assert_eq!(counts("vit-classifier-no-bias"), [3, 3]);
+    for vision in ["vit-classifier-no-bias", "deit", "beit", "dinov2"] {
+        assert_eq!(counts(vision), [3, 3]);
+    }
+    assert_eq!(counts("swin"), [3, 3, 3, 3]);
+    // Half of what goes into the gated layer is linear.
+    assert_eq!(counts("dinov2-gated"), [4, 4]);
     // Norms after the residual; ReLU lets factors through.
     assert_eq!(counts("bert-classifier-relu"), [2, 2]);
     assert_eq!(counts("bert-prefixed-greek"), [1, 1]);
@@ -118,6 +123,11 @@ fn plain_encoders_are_taken() {
     );
     assert!(encoder.blocks[0].pre_norm && !encoder.blocks[0].query.bias);
     assert!(encoder.blocks[0].output.bias);
+    let distilled = graph(&fixture("deit"));
+    let Input::Patches(node) = Encoder::of(&distilled).unwrap().input else {
+        panic!("a vision model");
+    };
+    assert_eq!((node.leading(), node.rows()), (2, 18));
     let headless = graph(&fixture("vit-model"));
     let head = Encoder::of(&headless).unwrap().head;
     assert!(head.norm.is_some() && head.classifier.is_none() && !head.first_only);

@@ -169,6 +169,49 @@ fn check_gradients(name: &str, model: &dyn Model, checkpoint: &Checkpoint, expec
     );
 }
 
+/// Each tower of a model of two, and what its embeddings come to.
+#[test]
+fn models_of_two_towers() {
+    for (name, unused) in [
+        ("clip", &["logit_scale"][..]),
+        ("siglip", &["logit_bias", "logit_scale"]),
+    ] {
+        let expected = Expected::open(&folder(name).join("expected.safetensors"));
+        let (checkpoint, model) = open(&folder(name), None);
+        assert_eq!(LoadReport::new(model.as_ref(), &checkpoint).unused, unused);
+        let device = Device::flex();
+        let data = TensorData::new(expected.floats("pixels"), expected.shape("pixels"));
+        let pixels = Hidden::Pixels(Tensor::from_data(data, &device));
+        let texts = tokens(&expected.rows("input_ids"), &device);
+        let mut deviations = Deviations::new(name, LIMIT);
+        for (key, input) in [("image_embeds", pixels), ("text_embeds", texts)] {
+            let found = embedded(model.as_ref(), &checkpoint, input);
+            let width = expected.shape(key)[1];
+            let unit: Vec<f32> = found.chunks(width).flat_map(of_unit_length).collect();
+            deviations.check(key, &unit, &expected.floats(key));
+        }
+        let joint = model.joint().unwrap();
+        assert_eq!(model.stage_name(joint.first_of_text), "text embedding");
+        assert_eq!(joint.longest, 16);
+    }
+}
+
+fn of_unit_length(row: &[f32]) -> Vec<f32> {
+    let norm = row.iter().map(|value| value * value).sum::<f32>().sqrt();
+    row.iter().map(|value| value / norm).collect()
+}
+
+fn embedded(model: &dyn Model, checkpoint: &Checkpoint, input: Hidden) -> Vec<f32> {
+    let device = Device::flex();
+    let mut hidden = input;
+    for stage in 0..model.stages() {
+        let built = model.build(stage, checkpoint, &device).unwrap();
+        hidden = built.forward(hidden, &mut NoTap).unwrap();
+    }
+    let states = hidden.into_states(|| "result".to_owned()).unwrap();
+    states.into_data().try_to_vec::<f32>().unwrap()
+}
+
 macro_rules! tiny_models {
     ($($test:ident: $folder:literal unused $unused:expr;)*) => {
         $(#[test] fn $test() { check($folder, &$unused); })*
@@ -258,4 +301,19 @@ tiny_models! {
     nomic_bert_classifier: "nomic-bert-classifier" unused [];
     vit_without_head: "vit-model" unused ["pooler.dense.bias", "pooler.dense.weight"];
     vit_classifier_without_qkv_bias: "vit-classifier-no-bias" unused [];
+    deit: "deit" unused [];
+    deit_with_two_classifiers: "deit-teacher" unused [];
+    dinov2: "dinov2" unused ["dinov2.embeddings.mask_token"];
+    dinov2_gated: "dinov2-gated" unused ["embeddings.mask_token"];
+    dinov2_with_registers: "dinov2-registers" unused ["dinov2_with_registers.embeddings.mask_token"];
+    beit: "beit" unused [];
+    beit_with_shared_biases_and_positions: "beit-shared" unused [];
+    swin: "swin" unused [];
+    swin_with_absolute_positions: "swin-absolute" unused [];
+    clip_vision: "clip-vision" unused [];
+    clip_text_projected: "clip-text-projection" unused [];
+    siglip_vision: "siglip-vision" unused [];
+    siglip_text: "siglip-text" unused [];
+    clip_classifier: "clip-classifier" unused [];
+    siglip_classifier: "siglip-classifier" unused [];
 }

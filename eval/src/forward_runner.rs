@@ -165,5 +165,6 @@ pub(crate) fn states_of(hidden: Hidden, side: Side) -> Result<Tensor<3>, TaskErr
         Hidden::States(states) => Ok(states),
         Hidden::Tokens(_) => other("tokens"),
         Hidden::Pixels(_) => other("pixels"),
+        Hidden::Embedding(_) => other("an embedding"),
     }
 }

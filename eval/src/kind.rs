@@ -22,6 +22,8 @@ pub enum ModelKind {
     MaskedModel,
     /// Gives each token of a text one of several labels.
     TokenClassifier,
+    /// Turns images and texts into embeddings of one space.
+    ImageTextEncoder,
     /// Gives a text one number.
     TextRegressor,
     /// Gives an image one number.
@@ -39,6 +41,7 @@ impl ModelKind {
         let text = model.vocabulary().is_some();
         let number = classes(model) == Some(1);
         match model.output() {
+            _ if model.joint().is_some() => Self::ImageTextEncoder,
             ModelOutput::ClassLogits if number && text => Self::TextRegressor,
             ModelOutput::ClassLogits if number => Self::ImageRegressor,
             ModelOutput::TokenLogits => Self::Decoder,
@@ -61,6 +64,7 @@ impl ModelKind {
             Self::ImageEncoder => "image encoder",
             Self::MaskedModel => "masked language model",
             Self::TokenClassifier => "token classifier",
+            Self::ImageTextEncoder => "image and text encoder",
             Self::TextRegressor => "text model with one output, a regression",
             Self::ImageRegressor => "image model with one output, a regression",
             Self::Unknown => "model of unknown architecture",
@@ -78,7 +82,10 @@ impl ModelKind {
     pub fn is_vision(self) -> bool {
         matches!(
             self,
-            Self::ImageClassifier | Self::ImageEncoder | Self::ImageRegressor
+            Self::ImageClassifier
+                | Self::ImageEncoder
+                | Self::ImageTextEncoder
+                | Self::ImageRegressor
         )
     }
 }

@@ -65,6 +65,16 @@ pub enum PlanError {
         /// What the model takes.
         limit: usize,
     },
+    /// Statistics of a model one kind of data does not pass as a whole.
+    #[error(
+        "calibration runs one kind of data through a model, and `{architecture}` has a tower of images and one of texts"
+    )]
+    TwoTowers {
+        /// Family.
+        architecture: String,
+        /// The statistics that need data.
+        statistics: Vec<String>,
+    },
     /// Synthetic text from a model that writes none.
     #[error(
         "calibration data `synthetic` is sampled from the model, and `{architecture}` predicts no tokens"
@@ -173,6 +183,10 @@ impl PlanError {
                 others[0]
             )),
             Self::SequenceLength { limit, .. } => Some(format!("use `--sequence-length {limit}`")),
+            Self::TwoTowers { statistics, .. } => Some(format!(
+                "`rtn` and `kmeans` need no data; {} would have to be measured in each tower",
+                quoted(statistics)
+            )),
             Self::NoSampler { statistics, .. } => Some(format!(
                 "name data for {} with `--calib`",
                 quoted(statistics)

@@ -238,10 +238,12 @@ fn tables(graph: &Graph) -> Vec<(String, &'static str)> {
                 .extend(positions.map(|table| (table.name.clone(), "table of positions or types")));
             tables
         }
-        Some(StageNode::Patches(input)) => vec![
-            (input.projection.name.clone(), "projection of patches"),
-            (input.positions.name.clone(), "table of positions"),
-        ],
+        Some(StageNode::Patches(input)) => {
+            let mut tables = vec![(input.projection.name.clone(), "projection of patches")];
+            let positions = input.positions.iter();
+            tables.extend(positions.map(|table| (table.name.clone(), "table of positions")));
+            tables
+        }
         _ => Vec::new(),
     }
 }

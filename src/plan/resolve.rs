@@ -192,6 +192,12 @@ impl Recipe {
             };
             return Err(PlanError::UnknownArchitecture { reads });
         }
+        if model.kind == ModelKind::ImageTextEncoder {
+            return Err(PlanError::TwoTowers {
+                architecture: model.architecture.clone(),
+                statistics,
+            });
+        }
         let calibration = &self.calibration;
         if calibration.data == integer::SYNTHETIC && !model.synthetic {
             return Err(PlanError::NoSampler {

@@ -66,6 +66,12 @@ pub(crate) fn sentences(count: usize, classes: &[&str]) -> String {
 /// A classifier of images of 16 x 16 pixels into five classes.
 pub(crate) fn image_classifier(bench: &Workbench, name: &str) -> PathBuf {
     let folder = bench.model("vit-classifier-no-bias", name);
+    write_processor(&folder);
+    folder
+}
+
+/// How images of 16 x 16 pixels become inputs.
+pub(crate) fn write_processor(folder: &Path) {
     let processor = json!({
         "image_processor_type": "ViTImageProcessor", "do_resize": false, "do_rescale": true,
         "rescale_factor": 1.0 / 255.0, "do_normalize": true,
@@ -73,7 +79,6 @@ pub(crate) fn image_classifier(bench: &Workbench, name: &str) -> PathBuf {
     });
     let file = folder.join("preprocessor_config.json");
     fs_err::write(file, processor.to_string()).unwrap();
-    folder
 }
 
 /// Sets or removes (`null`) keys of a model's configuration.

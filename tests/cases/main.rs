@@ -33,4 +33,5 @@ mod tied_heads;
 mod torch_files;
 mod unknown_architecture;
 mod values;
+mod vision;
 mod workbench;

@@ -24,6 +24,8 @@ from transformers import (
     BertConfig,
     BertForSequenceClassification,
     BertModel,
+    CLIPModel,
+    CLIPVisionModel,
     GPT2Config,
     GPT2LMHeadModel,
     GPT2Model,
@@ -35,6 +37,9 @@ from transformers import (
     Qwen2ForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
+    SiglipModel,
+    SiglipTextModel,
+    SiglipVisionModel,
     ViTConfig,
     ViTForImageClassification,
     ViTModel,
@@ -42,6 +47,7 @@ from transformers import (
 
 from tiny_decoders import decoders, experts
 from tiny_encoders import encoders
+from tiny_vision import towers
 from transformers.pytorch_utils import Conv1D
 
 OUT = pathlib.Path(__file__).resolve().parents[2] / "calib" / "tests" / "fixtures" / "models"
@@ -165,13 +171,25 @@ def blocks_of(base):
     groups = getattr(getattr(base, "encoder", None), "albert_layer_groups", None)
     if groups is not None:
         return [block for group in groups for block in group.albert_layers]
-    for path in ("encoder.layer", "transformer.layer", "decoder.layers", "h", "blocks", "layers"):
+    paths = (
+        "encoder.layer transformer.layer decoder.layers h blocks layers encoder.layers"
+        " vision_model.encoder.layers"
+    )
+    for path in paths.split():
         found = base
         for name in path.split("."):
             found = getattr(found, name, None)
         if found is not None:
-            return found
+            return flat(found)
     raise ValueError(type(base))
+
+
+def flat(blocks):
+    """The blocks of a hierarchy and what stands between its levels, in the order they run."""
+    if not hasattr(blocks[0], "blocks"):
+        return list(blocks)
+    steps = [step for level in blocks for step in [*level.blocks, level.downsample]]
+    return [step for step in steps if step is not None]
 
 
 def run(model, tokens):
@@ -194,9 +212,16 @@ def run(model, tokens):
     blocks = blocks_of(model.base_model)
     hooks = [blocks[0].register_forward_pre_hook(entering, with_kwargs=True)]
     hooks += [block.register_forward_hook(leaving) for block in blocks]
-    if isinstance(model.base_model, ViTModel):
-        inputs = {"pixels": torch.randn(2, 3, 16, 16)}
+    if isinstance(model, (CLIPModel, SiglipModel)):
+        inputs = {"pixels": torch.randn(2, 3, 16, 16), "input_ids": texts(model.config.text_config)}
+        arguments = {"pixel_values": inputs["pixels"], "input_ids": inputs["input_ids"]}
+    elif model.main_input_name == "pixel_values":
+        # Windows are cut from several images at once; for the others one is enough.
+        images = 2 if model.config.model_type in ("vit", "swin") else 1
+        inputs = {"pixels": torch.randn(images, 3, 16, 16)}
         arguments = {"pixel_values": inputs["pixels"]}
+    elif model.config.model_type.endswith("text_model"):
+        arguments = inputs = {"input_ids": texts(model.config)}
     else:
         arguments = inputs = {"input_ids": torch.randint(0, model.config.vocab_size, (2, tokens))}
         counts_padding = getattr(getattr(model.base_model, "embeddings", None), "padding_idx", None)
@@ -210,9 +235,31 @@ def run(model, tokens):
     for hook in hooks:
         hook.remove()
     expected = {f"hidden.{k}": state.contiguous().clone() for k, state in enumerate(states)}
-    expected["output"] = (output.logits if "logits" in output else output.last_hidden_state).clone()
+    expected["output"] = result(model, output).contiguous().clone()
+    if "image_embeds" in output and "text_embeds" in output:
+        # Of the towers no more than what they return; each has a model of its own.
+        embeds = {key: output[key].clone() for key in ("image_embeds", "text_embeds")}
+        return inputs, {"output": expected["output"], **embeds}
     expected.update(gradients(blocks[0], states[0], *call[0]))
     return inputs, expected
+
+
+def texts(config):
+    """Token ids that end where a text ends."""
+    ids = torch.randint(0, config.eos_token_id - 1, (3, 12))
+    ids[:, -1] = config.eos_token_id
+    return ids
+
+
+def result(model, output):
+    """What the model is for."""
+    for key in ("logits", "logits_per_image", "image_embeds", "text_embeds"):
+        if output.get(key) is not None:
+            return output[key]
+    pooled = isinstance(model, (CLIPVisionModel, SiglipVisionModel, SiglipTextModel))
+    if pooled and output.pooler_output is not None:
+        return output.pooler_output
+    return output.last_hidden_state
 
 
 def gradients(block, state, args, kwargs):
@@ -242,7 +289,7 @@ def gradients(block, state, args, kwargs):
         qkv = [layers[name].grad for end in "qkv" for name in layers if name.endswith(f"{end}_proj")]
         gradient_of_first = torch.cat(qkv[:3])
     return {
-        "gradient.input": state.grad.clone(),
+        "gradient.input": state.grad.contiguous().clone(),
         "gradient.first": gradient_of_first,
         "gradient.last": gradient,
     }
@@ -294,6 +341,9 @@ def main():
     make("vit-model", ViTModel(ViTConfig(**VIT)))
     classifier = ViTConfig(**VIT, qkv_bias=False, num_labels=5, layer_norm_eps=1e-6)
     make("vit-classifier-no-bias", ViTForImageClassification(classifier))
+
+    for name, kind, config in towers():
+        make(name, kind(config))
 
 
 if __name__ == "__main__":

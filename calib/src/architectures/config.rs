@@ -73,12 +73,44 @@ impl<'a> Config<'a> {
         let Some(value) = self.get(key) else {
             return Ok(None);
         };
-        value
-            .as_u64()
-            .filter(|count| (1..=LARGEST_COUNT).contains(count))
-            .and_then(|count| usize::try_from(count).ok())
+        count(value)
             .map(Some)
             .ok_or_else(|| self.refuse(key, "a positive integer", value))
+    }
+
+    /// A list of positive integers.
+    ///
+    /// # Errors
+    /// Absent, empty, or another value.
+    pub fn counts(&self, key: &str) -> Result<Vec<usize>, ModelError> {
+        let expected = "a list of positive integers";
+        let value = self.get(key).ok_or_else(|| self.absent(key, expected))?;
+        let counts = value.as_array().and_then(|counts| {
+            let counts = counts.iter().map(count);
+            counts.collect::<Option<Vec<usize>>>()
+        });
+        counts
+            .filter(|counts| !counts.is_empty())
+            .ok_or_else(|| self.refuse(key, expected, value))
+    }
+
+    /// `width` times the number under `key`, or `default` where it is absent, without the fraction.
+    ///
+    /// # Errors
+    /// A number that is not positive, or a product that is less than one or too large.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "within the largest count"
+    )]
+    pub fn ratio_of(&self, key: &str, default: f64, width: usize) -> Result<usize, ModelError> {
+        let ratio = self.positive_or(key, default)?;
+        let product = ratio * width as f64;
+        if (1.0..=LARGEST_COUNT as f64).contains(&product) {
+            return Ok(product as usize);
+        }
+        let expected = format!("a number that makes a width of {width} times it");
+        Err(self.error(key, &expected, &ratio.to_string()))
     }
 
     /// An integer from zero up, or `default` where it is absent.
@@ -252,6 +284,14 @@ impl<'a> Config<'a> {
     fn absent(&self, key: &str, expected: &str) -> ModelError {
         self.error(key, expected, "nothing")
     }
+}
+
+/// A positive integer that is believed.
+fn count(value: &Value) -> Option<usize> {
+    value
+        .as_u64()
+        .filter(|count| (1..=LARGEST_COUNT).contains(count))
+        .and_then(|count| usize::try_from(count).ok())
 }
 
 /// "`a`, `b` or `c`".

@@ -1,6 +1,6 @@
 //! Architectures: from config.json to a list of stages.
 //!
-//! A decoder is a row in the table of `decoder`, a text encoder one in that of `encoder`. Another kind of model is a new file here plus two lines:
+//! A decoder is a row in the table of `decoder`, a text encoder one in that of `encoder`, a vision model one in that of `vision`. Another kind of model is a new file here plus two lines:
 //! the `mod` line and the entry in [`ARCHITECTURES`]. The file names tensors and chooses among the stages
 //! of [`crate::layers`]; a stage of its own implements [`StageSpec`].
 
@@ -8,7 +8,7 @@ mod config;
 mod staged;
 mod decoder;
 mod encoder;
-mod vit;
+mod vision;
 mod unknown;
 
 pub use config::Config;
@@ -27,8 +27,13 @@ pub static ARCHITECTURES: LazyLock<Vec<&dyn Architecture>> = LazyLock::new(|| {
     let encoders = encoder::FLAVOURS
         .iter()
         .map(|flavour| flavour as &dyn Architecture);
-    let others: [&dyn Architecture; 1] = [&vit::Vit];
-    decoders.chain(encoders).chain(others).collect()
+    let vision = vision::FLAVOURS
+        .iter()
+        .map(|flavour| flavour as &dyn Architecture);
+    let swin: [&dyn Architecture; 1] = [&vision::Swin];
+    let pairs = vision::PAIRS.iter().map(|pair| pair as &dyn Architecture);
+    let all = decoders.chain(encoders).chain(vision);
+    all.chain(swin).chain(pairs).collect()
 });
 
 /// Whether the head of a decoder of family `name` is the token table where config.json says nothing.

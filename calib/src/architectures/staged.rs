@@ -1,7 +1,7 @@
 //! The one implementation of [`Model`]: a list of stage specifications.
 
 use crate::layers::Loader;
-use crate::model::{ModelOutput, Point};
+use crate::model::{JointEmbedding, ModelOutput, Point};
 use crate::{LayerSpec, Model, Stage, StageError, WeightSource};
 use burn::tensor::Device;
 use quantizers::graph::{Graph, StageNode, TensorSpec};
@@ -28,6 +28,7 @@ pub struct StagedModel {
     output: ModelOutput,
     vocabulary: Option<usize>,
     runs: bool,
+    joint: Option<JointEmbedding>,
 }
 
 impl StagedModel {
@@ -62,6 +63,7 @@ impl StagedModel {
             output,
             vocabulary: None,
             runs: true,
+            joint: None,
         }
     }
 
@@ -70,6 +72,15 @@ impl StagedModel {
     pub fn without_a_forward_pass(self) -> Self {
         Self {
             runs: false,
+            ..self
+        }
+    }
+
+    /// With the text tower of a model of two.
+    #[must_use]
+    pub fn with_joint(self, joint: JointEmbedding) -> Self {
+        Self {
+            joint: Some(joint),
             ..self
         }
     }
@@ -102,7 +113,12 @@ impl Model for StagedModel {
     }
 
     fn stage_name(&self, stage: usize) -> String {
-        self.graph.stages[stage].name()
+        let name = self.graph.stages[stage].name();
+        match &self.joint {
+            Some(joint) if stage < joint.first_of_text => format!("image {name}"),
+            Some(_) => format!("text {name}"),
+            None => name,
+        }
     }
 
     fn output(&self) -> ModelOutput {
@@ -136,6 +152,10 @@ impl Model for StagedModel {
 
     fn vocabulary(&self) -> Option<usize> {
         self.vocabulary
+    }
+
+    fn joint(&self) -> Option<&JointEmbedding> {
+        self.joint.as_ref()
     }
 
     fn max_positions(&self) -> Option<usize> {

@@ -19,6 +19,9 @@ pub struct Scores {
     pub alibi: Option<Alibi>,
     /// `[heads]`: scores without a value.
     pub sinks: Option<Tensor<1>>,
+    /// Added to scores: `[n, heads, tokens, keys]`, or 1 in place of `heads`. Entry `i` of the batch gets
+    /// that of `i mod n`.
+    pub bias: Option<Tensor<4>>,
 }
 
 impl Scores {
@@ -30,11 +33,15 @@ impl Scores {
             softcap: None,
             alibi: None,
             sinks: None,
+            bias: None,
         }
     }
 
     fn is_plain(&self) -> bool {
-        self.softcap.is_none() && self.alibi.is_none() && self.sinks.is_none()
+        self.softcap.is_none()
+            && self.alibi.is_none()
+            && self.sinks.is_none()
+            && self.bias.is_none()
     }
 
     /// The same for the last position alone, which sees all keys there are.
@@ -115,6 +122,12 @@ fn composed(
     }
     if let Some(alibi) = &how.alibi {
         scores = scores + alibi.bias(keys, &device);
+    }
+    if let Some(bias) = &how.bias {
+        let [count, ..] = bias.dims();
+        scores = (scores.reshape([batch / count, count, heads, tokens, keys])
+            + bias.clone().unsqueeze::<5>())
+        .reshape([batch, heads, tokens, keys]);
     }
     if how.pattern != Pattern::Full {
         scores = scores.mask_fill(

@@ -8,7 +8,7 @@ use super::self_attention::SelfAttention;
 use crate::architectures::StageSpec;
 use crate::{Hidden, KeyValueCache, NoTap, Stage, StageError, Tap};
 use burn::tensor::Tensor;
-use quantizers::graph::{BlockNode, MlpNode, NormNode, NormPlacement, StageNode};
+use quantizers::graph::{BlockNode, MlpNode, NormNode, NormPlacement, StageNode, TensorSpec};
 
 impl StageSpec for BlockNode {
     fn node(&self) -> StageNode {
@@ -20,17 +20,23 @@ impl StageSpec for BlockNode {
             let node = node.as_ref();
             node.map(|node| Norm::load(node, loader)).transpose()
         };
+        let scale = |spec: &Option<TensorSpec>| {
+            let spec = spec.as_ref();
+            spec.map(|spec| loader.read::<1>(spec)).transpose()
+        };
         Ok(Box::new(Block {
             index: self.index,
             attention_norm: norm(&self.attention_norm)?,
             attention: SelfAttention::load(&self.attention, loader)?,
             attention_output_norm: norm(&self.attention_output_norm)?,
+            attention_scale: scale(&self.attention_scale)?,
             mlp_norm: norm(&self.mlp_norm)?,
             mlp: match &self.mlp {
                 MlpNode::Dense(node) => FeedForward::Dense(Mlp::load(node, loader)?),
                 MlpNode::Experts(node) => FeedForward::Experts(Experts::load(node, loader)?),
             },
             mlp_output_norm: norm(&self.mlp_output_norm)?,
+            mlp_scale: scale(&self.mlp_scale)?,
             placement: self.placement,
             parallel: self.parallel,
             residual_scale: self.residual_scale,
@@ -58,9 +64,11 @@ struct Block {
     attention_norm: Option<Norm>,
     attention: SelfAttention,
     attention_output_norm: Option<Norm>,
+    attention_scale: Option<Tensor<1>>,
     mlp_norm: Option<Norm>,
     mlp: FeedForward,
     mlp_output_norm: Option<Norm>,
+    mlp_scale: Option<Tensor<1>>,
     placement: NormPlacement,
     parallel: bool,
     residual_scale: f64,
@@ -69,6 +77,13 @@ struct Block {
 fn normed(norm: &Option<Norm>, x: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
     match norm {
         Some(norm) => norm.seen(x, tap),
+        None => x,
+    }
+}
+
+fn by_channel(factors: &Option<Tensor<1>>, x: Tensor<3>) -> Tensor<3> {
+    match factors {
+        Some(factors) => x * factors.clone().unsqueeze::<3>(),
         None => x,
     }
 }
@@ -85,7 +100,8 @@ impl Block {
             NormPlacement::Before => {
                 let input = normed(&self.attention_norm, x.clone(), tap);
                 let attended = attend(input.clone(), tap);
-                let attended = self.scaled(normed(&self.attention_output_norm, attended, tap));
+                let attended = normed(&self.attention_output_norm, attended, tap);
+                let attended = self.scaled(by_channel(&self.attention_scale, attended));
                 if self.parallel {
                     if tap.done() {
                         return x + attended;
@@ -104,7 +120,8 @@ impl Block {
                 x + self.fed(input, tap)
             }
             NormPlacement::AfterResidual => {
-                let x = x.clone() + self.scaled(attend(x, tap));
+                let attended = by_channel(&self.attention_scale, attend(x.clone(), tap));
+                let x = x + self.scaled(attended);
                 if tap.done() {
                     return x;
                 }
@@ -118,7 +135,8 @@ impl Block {
     /// What the feed-forward half adds to the residual.
     fn fed(&self, input: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
         let output = self.mlp.forward(input, tap);
-        self.scaled(normed(&self.mlp_output_norm, output, tap))
+        let output = normed(&self.mlp_output_norm, output, tap);
+        self.scaled(by_channel(&self.mlp_scale, output))
     }
 
     fn scaled(&self, x: Tensor<3>) -> Tensor<3> {

@@ -1,4 +1,4 @@
-//! First stages: tokens or pixels to hidden states.
+//! First stage of text models: token ids to hidden states.
 
 use super::Loader;
 use super::linear::Linear;
@@ -6,7 +6,7 @@ use super::norm::Norm;
 use crate::architectures::StageSpec;
 use crate::{Hidden, NoTap, Stage, StageError, Tap};
 use burn::tensor::{Int, Tensor, module};
-use quantizers::graph::{LinearNode, PatchInputNode, StageNode, TensorSpec, TokenInputNode};
+use quantizers::graph::{LinearNode, StageNode, TensorSpec, TokenInputNode};
 
 impl StageSpec for TokenInputNode {
     fn node(&self) -> StageNode {
@@ -91,65 +91,5 @@ fn check_ids(ids: &Tensor<2, Int>, vocabulary: usize) -> Result<(), StageError> 
     match ids.clone().into_data().iter::<i64>().find(outside) {
         Some(found) => Err(StageError::Token { found, vocabulary }),
         None => Ok(()),
-    }
-}
-
-impl StageSpec for PatchInputNode {
-    fn node(&self) -> StageNode {
-        StageNode::Patches(self.clone())
-    }
-
-    fn build(&self, loader: &Loader<'_>) -> Result<Box<dyn Stage>, StageError> {
-        let projection = loader.read::<4>(&self.projection)?;
-        let [width, channels, patch, _] = projection.dims();
-        let layer = self.layer();
-        Ok(Box::new(PatchEmbedding {
-            projection: projection.reshape([width, channels * patch * patch]),
-            bias: loader.read(&self.bias)?,
-            class_token: loader.read(&self.class_token)?,
-            positions: loader.read(&self.positions)?,
-            image: self.image,
-            patch,
-            points: [layer.input_point.clone(), layer.output_point()],
-        }))
-    }
-}
-
-struct PatchEmbedding {
-    /// `[width, channels · patch · patch]`: a convolution whose stride is its size is one matmul.
-    projection: Tensor<2>,
-    bias: Tensor<1>,
-    class_token: Tensor<3>,
-    positions: Tensor<3>,
-    image: [usize; 3],
-    patch: usize,
-    /// Of the patches, of their projection.
-    points: [String; 2],
-}
-
-impl Stage for PatchEmbedding {
-    fn forward(&self, hidden: Hidden, tap: &mut dyn Tap) -> Result<Hidden, StageError> {
-        let pixels = hidden.into_pixels(|| "embedding".to_owned())?;
-        let [batch, channels, height, width] = pixels.dims();
-        if [channels, height, width] != self.image {
-            return Err(StageError::ImageShape {
-                expected: self.image,
-                found: [channels, height, width],
-            });
-        }
-        let patch = self.patch;
-        let (rows, columns) = (height / patch, width / patch);
-        let patches = pixels
-            .reshape([batch, channels, rows, patch, columns, patch])
-            .permute([0, 2, 4, 1, 3, 5])
-            .reshape([batch, rows * columns, channels * patch * patch]);
-        tap.observe(&self.points[0], &patches);
-        let weight = self.projection.clone().transpose();
-        let x = module::linear(patches, weight, Some(self.bias.clone()));
-        tap.observe(&self.points[1], &x);
-        let class = self.class_token.clone().expand([batch, 1, x.dims()[2]]);
-        Ok(Hidden::States(
-            Tensor::cat(vec![class, x], 1) + self.positions.clone(),
-        ))
     }
 }

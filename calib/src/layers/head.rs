@@ -1,5 +1,6 @@
 //! Last stages: final normalisation, pooling and the projection to logits.
 
+use super::attention_pooling::AttentionPooling;
 use super::linear::Linear;
 use super::norm::Norm;
 use super::weight::Weight;
@@ -7,7 +8,9 @@ use super::{Loader, fused};
 use crate::architectures::StageSpec;
 use crate::{Hidden, KeyValueCache, NoTap, Stage, StageError, Tap};
 use burn::tensor::Tensor;
-use quantizers::graph::{Activation, HeadNode, NormNode, Positions, Projection, StageNode};
+use quantizers::graph::{
+    Activation, HeadNode, NormNode, Pooling, Positions, Projection, StageNode,
+};
 
 impl StageSpec for HeadNode {
     fn node(&self) -> StageNode {
@@ -22,6 +25,16 @@ impl StageSpec for HeadNode {
         Ok(Box::new(Head {
             positions: self.positions,
             norm: norm(&self.norm)?,
+            pooling: match &self.pooling {
+                Some(Pooling::MeanFrom(first)) => Some(LoadedPooling::MeanFrom(*first)),
+                Some(Pooling::FirstAndMeanFrom(first)) => {
+                    Some(LoadedPooling::FirstAndMeanFrom(*first))
+                }
+                Some(Pooling::Attention(node)) => Some(LoadedPooling::Attention(
+                    AttentionPooling::load(node, loader)?,
+                )),
+                None => None,
+            },
             transform: match &self.transform {
                 Some(node) => Some(Transform {
                     layer: Linear::load(&node.layer, loader)?,
@@ -38,6 +51,12 @@ impl StageSpec for HeadNode {
                     Weight::load(loader, table, false)?,
                     bias.as_ref().map(|bias| loader.read(bias)).transpose()?,
                 )),
+                Some(Projection::Averaged(layers)) => {
+                    let layers = layers.iter().map(|layer| Linear::load(layer, loader));
+                    Some(LoadedProjection::Averaged(
+                        layers.collect::<Result<_, _>>()?,
+                    ))
+                }
                 None => None,
             },
             scale: self.scale,
@@ -50,6 +69,13 @@ impl StageSpec for HeadNode {
 enum LoadedProjection {
     Layer(Linear),
     Tied(Weight, Option<Tensor<1>>),
+    Averaged(Vec<Linear>),
+}
+
+enum LoadedPooling {
+    MeanFrom(usize),
+    FirstAndMeanFrom(usize),
+    Attention(AttentionPooling),
 }
 
 struct Transform {
@@ -61,6 +87,7 @@ struct Transform {
 struct Head {
     positions: Positions,
     norm: Option<Norm>,
+    pooling: Option<LoadedPooling>,
     transform: Option<Transform>,
     projection: Option<LoadedProjection>,
     scale: f64,
@@ -70,15 +97,27 @@ struct Head {
 impl Stage for Head {
     fn forward(&self, hidden: Hidden, tap: &mut dyn Tap) -> Result<Hidden, StageError> {
         let mut x = hidden.into_states(|| "head".to_owned())?;
-        if self.positions == Positions::First {
-            x = x.narrow(1, 0, 1);
-        }
+        x = match self.positions {
+            Positions::All => x,
+            Positions::First => x.narrow(1, 0, 1),
+            Positions::Last => {
+                let last = x.dims()[1] - 1;
+                x.narrow(1, last, 1)
+            }
+            Positions::MeanFrom(first) => mean_from(first, x),
+        };
         if let Some(norm) = &self.norm {
             x = norm.seen(x, tap);
         }
-        if self.positions == Positions::Mean {
-            x = x.mean_dim(1);
-        }
+        x = match &self.pooling {
+            Some(LoadedPooling::MeanFrom(first)) => mean_from(*first, x),
+            Some(LoadedPooling::FirstAndMeanFrom(first)) => {
+                let mean = mean_from(*first, x.clone());
+                Tensor::cat(vec![x.narrow(1, 0, 1), mean], 2)
+            }
+            Some(LoadedPooling::Attention(pooling)) => pooling.forward(x, tap),
+            None => x,
+        };
         if let Some(transform) = &self.transform {
             transform.layer.observe(&x, tap);
             x = transform.layer.forward(x, tap);
@@ -97,6 +136,7 @@ impl Stage for Head {
             Some(LoadedProjection::Tied(table, bias)) => {
                 x = fused::linear(x, table, bias.as_ref());
             }
+            Some(LoadedProjection::Averaged(layers)) => x = averaged(layers, &x, tap),
             None => {}
         }
         if self.scale.to_bits() != 1.0_f64.to_bits() {
@@ -112,4 +152,20 @@ impl Stage for Head {
         // Each position on its own: the past changes nothing.
         self.forward(hidden, &mut NoTap)
     }
+}
+
+/// The mean of the positions from `first` on.
+fn mean_from(first: usize, x: Tensor<3>) -> Tensor<3> {
+    let rows = x.dims()[1] - first;
+    x.narrow(1, first, rows).mean_dim(1)
+}
+
+/// The mean of what each layer makes of its position.
+fn averaged(layers: &[Linear], x: &Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
+    let results = layers.iter().enumerate().map(|(position, layer)| {
+        let row = x.clone().narrow(1, position, 1);
+        layer.observe(&row, tap);
+        layer.forward(row, tap)
+    });
+    Tensor::cat(results.collect(), 1).mean_dim(1)
 }

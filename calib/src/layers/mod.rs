@@ -16,12 +16,16 @@ pub mod distance;
 pub mod disentangled;
 pub mod query_key_norm;
 pub mod latent;
+pub mod windows;
 pub mod attention;
 pub mod self_attention;
 pub mod mlp;
 pub mod experts;
 pub mod block;
 pub mod embedding;
+pub mod patches;
+pub mod merging;
+pub mod attention_pooling;
 pub mod head;
 
 pub use linear::Linear;

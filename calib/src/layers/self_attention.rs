@@ -8,6 +8,7 @@ use super::latent::Latent;
 use super::linear::Linear;
 use super::query_key_norm::QueryKeyNorm;
 use super::rope::{CachedRope, RopeTables};
+use super::windows::{self, Windows};
 use super::{Loader, Rope};
 use crate::{KeyValueCache, NoTap, SourceError, Tap};
 use burn::tensor::Tensor;
@@ -42,6 +43,7 @@ pub struct SelfAttention {
     kv_heads: usize,
     head_dim: usize,
     clip: Option<f64>,
+    windows: Option<Windows>,
     scores: Scores,
     distance: Distance,
 }
@@ -61,6 +63,16 @@ impl SelfAttention {
             let rope = Rope::new(rope);
             Arc::new(CachedRope::new(rope, loader.device().clone()))
         });
+        let device = loader.device();
+        let windows = node.windows.as_ref();
+        let bias = node.position_bias.as_ref();
+        let bias = bias
+            .map(|bias| windows::position_bias(bias, loader))
+            .transpose()?;
+        let bias = match (bias, windows.and_then(|node| windows::mask(node, device))) {
+            (Some(bias), Some(mask)) => Some(bias + mask),
+            (bias, mask) => bias.or(mask),
+        };
         Ok(Self {
             qkv: match &node.qkv {
                 QkvNode::Separate { query, key, value } => Qkv::Separate(Box::new([
@@ -91,6 +103,7 @@ impl SelfAttention {
                     Distance::Disentangled(Box::new(Disentangled::load(node, loader)?))
                 }
             },
+            windows: windows.map(|node| Windows::new(node, device)),
             scores: Scores {
                 pattern: node.pattern,
                 scale: node.scale,
@@ -101,6 +114,7 @@ impl SelfAttention {
                     .as_ref()
                     .map(|sinks| loader.read(sinks))
                     .transpose()?,
+                bias,
             },
         })
     }
@@ -118,7 +132,13 @@ impl SelfAttention {
         };
         let tables = self.rope.as_ref().map(|rope| rope.tables(tokens, tokens));
         let (query, key) = self.placed(query, key, tables);
-        let attended = attend_with(query, key, value, &self.scores, distance);
+        let attended = match &self.windows {
+            Some(windows) => {
+                let [query, key, value] = [query, key, value].map(|x| windows.cut(x));
+                windows.joined(attend(query, key, value, &self.scores))
+            }
+            None => attend_with(query, key, value, &self.scores, distance),
+        };
         self.joined(attended, tap)
     }
 

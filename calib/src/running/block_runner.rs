@@ -48,7 +48,9 @@ impl StageRunner<'_> {
         for batch in self.batches {
             let [sequences, tokens] = match batch {
                 Hidden::Tokens(ids) => ids.dims(),
-                Hidden::States(states) => [states.dims()[0], states.dims()[1]],
+                Hidden::States(states) | Hidden::Embedding(states) => {
+                    [states.dims()[0], states.dims()[1]]
+                }
                 Hidden::Pixels(pixels) => [pixels.dims()[0], 1],
             };
             let least = usize::from(taken.is_empty());
@@ -60,6 +62,7 @@ impl StageRunner<'_> {
                 Hidden::Tokens(ids) => Hidden::Tokens(ids.narrow(0, 0, count)),
                 Hidden::States(states) => Hidden::States(states.narrow(0, 0, count)),
                 Hidden::Pixels(pixels) => Hidden::Pixels(pixels.narrow(0, 0, count)),
+                Hidden::Embedding(states) => Hidden::Embedding(states.narrow(0, 0, count)),
             });
             left = left.saturating_sub(count * tokens);
         }

@@ -247,7 +247,9 @@ impl Sample {
             return;
         }
         let [sequences, rows] = match output {
-            Hidden::States(states) => [states.dims()[0], states.dims()[1]],
+            Hidden::States(states) | Hidden::Embedding(states) => {
+                [states.dims()[0], states.dims()[1]]
+            }
             Hidden::Tokens(tokens) => tokens.dims(),
             Hidden::Pixels(pixels) => [pixels.dims()[0], 1],
         };

@@ -87,7 +87,10 @@ fn auto_class(kind: ModelKind) -> &'static str {
         ModelKind::ImageClassifier | ModelKind::ImageRegressor => "AutoModelForImageClassification",
         ModelKind::MaskedModel => "AutoModelForMaskedLM",
         ModelKind::TokenClassifier => "AutoModelForTokenClassification",
-        ModelKind::TextEncoder | ModelKind::ImageEncoder | ModelKind::Unknown => "AutoModel",
+        ModelKind::TextEncoder
+        | ModelKind::ImageEncoder
+        | ModelKind::ImageTextEncoder
+        | ModelKind::Unknown => "AutoModel",
     }
 }
 

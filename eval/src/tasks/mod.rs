@@ -12,6 +12,7 @@ mod sequences;
 mod spec;
 mod table_texts;
 mod task;
+mod zero_shot_classification;
 
 pub use crate::error::{Side, TaskError};
 pub use crate::forward_runner::HIDDEN_BYTES;
@@ -24,6 +25,7 @@ pub use sentence_similarity::SentenceSimilarity;
 pub use sequences::{BYTES_PER_TOKEN, LENGTH};
 pub use spec::{TaskSpec, find};
 pub use task::{ConfiguredTask, Task, TaskInput, options};
+pub use zero_shot_classification::ZeroShotClassification;
 
 use crate::kind::ModelKind;
 use crate::score::{Metric, Score};
@@ -36,6 +38,7 @@ pub static TASKS: &[&dyn Task] = &[
     &Classification,
     &SentenceSimilarity,
     &ImageClassification,
+    &ZeroShotClassification,
 ];
 
 /// Runs the task of `registry` that `spec` names over `content`, on every model of `subject`.

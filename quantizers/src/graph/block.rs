@@ -4,6 +4,7 @@ use super::attention::AttentionNode;
 use super::feed_forward::MlpNode;
 use super::linear::LinearNode;
 use super::norm::NormNode;
+use super::tensors::TensorSpec;
 use serde::{Deserialize, Serialize};
 
 /// Where the two normalisations of a block sit.
@@ -27,6 +28,8 @@ pub struct BlockNode {
     pub attention: AttentionNode,
     /// Normalisation of the attention half's output, before the residual is added.
     pub attention_output_norm: Option<NormNode>,
+    /// `[width]`: factors on the attention half's output, before the residual is added.
+    pub attention_scale: Option<TensorSpec>,
     /// Normalisation of the feed-forward half. Where it is absent and the halves are parallel, both read what
     /// `attention_norm` makes.
     pub mlp_norm: Option<NormNode>,
@@ -34,6 +37,8 @@ pub struct BlockNode {
     pub mlp: MlpNode,
     /// Normalisation of the feed-forward half's output, before the residual is added.
     pub mlp_output_norm: Option<NormNode>,
+    /// `[width]`: factors on the feed-forward half's output, before the residual is added.
+    pub mlp_scale: Option<TensorSpec>,
     /// Before each half, or after its residual.
     pub placement: NormPlacement,
     /// Both halves read the states that enter the block: `x + attention(x) + mlp(x)`.
@@ -59,9 +64,11 @@ impl BlockNode {
             attention_norm: Some(attention_norm),
             attention,
             attention_output_norm: None,
+            attention_scale: None,
             mlp_norm: Some(mlp_norm),
             mlp,
             mlp_output_norm: None,
+            mlp_scale: None,
             placement,
             parallel: false,
             repeated: false,

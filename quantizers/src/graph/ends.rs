@@ -1,6 +1,7 @@
 //! The first and the last stage: what becomes hidden states, and what becomes of them.
 
 use super::activation::Activation;
+use super::feed_forward::FeedForwardNode;
 use super::linear::LinearNode;
 use super::norm::NormNode;
 use super::tensors::TensorSpec;
@@ -55,42 +56,6 @@ impl TokenInputNode {
     }
 }
 
-/// An image cut into square patches, each a vector, with a class token in front.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PatchInputNode {
-    /// `[width, channels, patch, patch]`.
-    pub projection: TensorSpec,
-    /// `[width]`.
-    pub bias: TensorSpec,
-    /// `[1, 1, width]`.
-    pub class_token: TensorSpec,
-    /// `[1, 1 + patches, width]`.
-    pub positions: TensorSpec,
-    /// `[channels, height, width]` of an image.
-    pub image: [usize; 3],
-}
-
-impl PatchInputNode {
-    /// The projection as the linear layer `[width, channels · patch · patch]` it is: its stride is its
-    /// size. It is no linear layer of the checkpoint, which stores a convolution.
-    pub fn layer(&self) -> LinearNode {
-        let weight = &self.projection;
-        let name = weight.name.strip_suffix(".weight").unwrap_or(&weight.name);
-        LinearNode::outside(name, weight.shape[0], weight.shape[1..].iter().product())
-            .with_bias(true)
-    }
-
-    /// Side of a patch.
-    pub fn patch(&self) -> usize {
-        self.projection.shape[2]
-    }
-
-    /// Patches of an image.
-    pub fn patches(&self) -> usize {
-        (self.image[1] / self.patch()) * (self.image[2] / self.patch())
-    }
-}
-
 /// Which positions reach the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -99,8 +64,42 @@ pub enum Positions {
     All,
     /// Only the first (class token).
     First,
-    /// Their mean, after the norm.
-    Mean,
+    /// Only the last: the end-of-text token, since batches hold no padding.
+    Last,
+    /// The mean of those from this one on, before the norm.
+    MeanFrom(usize),
+}
+
+/// What becomes of the normalised positions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// The mean of those from this one on.
+    MeanFrom(usize),
+    /// The first one, then the mean of those from this one on: twice as wide.
+    FirstAndMeanFrom(usize),
+    /// Attention of one learned query, then a feed-forward half around a residual (SigLIP).
+    Attention(Box<PoolingNode>),
+}
+
+/// Attention of one learned query over all positions: `y + mlp(norm(y))` with `y` what it attends to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PoolingNode {
+    /// `[1, 1, width]`: the query before its projection.
+    pub probe: TensorSpec,
+    /// `[3 width, width]`: projections of query, key and value in one tensor, which is no linear layer of
+    /// the checkpoint.
+    pub projections: TensorSpec,
+    /// `[3 width]`.
+    pub projection_bias: TensorSpec,
+    /// Projection of the attended values.
+    pub output: LinearNode,
+    /// Heads.
+    pub heads: usize,
+    /// Normalisation of the feed-forward half.
+    pub norm: NormNode,
+    /// The feed-forward half.
+    pub mlp: FeedForwardNode,
 }
 
 /// The last linear map.
@@ -116,6 +115,8 @@ pub enum Projection {
         /// `[vocabulary]`, added to the logits.
         bias: Option<TensorSpec>,
     },
+    /// A layer for each of the first positions, in order; the mean of their results.
+    Averaged(Vec<LinearNode>),
 }
 
 /// A layer between the last hidden states and the last linear map, with what follows it.
@@ -147,6 +148,8 @@ pub struct HeadNode {
     pub positions: Positions,
     /// Final normalisation.
     pub norm: Option<NormNode>,
+    /// From positions to one row.
+    pub pooling: Option<Pooling>,
     /// What comes between; its result is seen at the input point of the projection.
     pub transform: Option<HeadTransform>,
     /// To logits.
@@ -163,6 +166,7 @@ impl HeadNode {
         Self {
             positions: Positions::All,
             norm,
+            pooling: None,
             transform: None,
             projection,
             scale: 1.0,

@@ -2,11 +2,12 @@
 
 use super::attention::AttentionNode;
 use super::block::BlockNode;
-use super::ends::{HeadNode, PatchInputNode, Projection, TokenInputNode};
+use super::ends::{HeadNode, Pooling, PoolingNode, Projection, TokenInputNode};
 use super::experts::ExpertsNode;
 use super::feed_forward::MlpNode;
 use super::linear::LinearNode;
 use super::norm::NormNode;
+use super::patches::PatchInputNode;
 use super::tensors::{Point, TensorSpec};
 use serde::{Deserialize, Serialize};
 
@@ -71,17 +72,16 @@ impl Inventory {
 
     /// Adds the first stage of a vision model.
     pub fn patches(&mut self, input: &PatchInputNode) {
-        for tensor in [
-            &input.class_token,
-            &input.positions,
-            &input.projection,
-            &input.bias,
-        ] {
+        let added = [&input.positions, &input.registers].into_iter().flatten();
+        let all = input.tokens.iter().chain(added);
+        for tensor in all.chain([&input.projection]).chain(&input.bias) {
             self.tensor(tensor.clone());
         }
         let layer = input.layer();
         self.point(&layer.input_point, layer.cols);
         self.point(layer.output_point(), layer.rows);
+        self.norms(&input.patch_norm);
+        self.norms(&input.norm);
     }
 
     /// Adds a block.
@@ -89,6 +89,7 @@ impl Inventory {
         self.norms(&block.attention_norm);
         self.attention(&block.attention);
         self.norms(&block.attention_output_norm);
+        self.tensors.extend(block.attention_scale.clone());
         self.norms(&block.mlp_norm);
         if let MlpNode::Experts(experts) = &block.mlp {
             self.router(experts);
@@ -97,6 +98,7 @@ impl Inventory {
             self.linear(layer);
         }
         self.norms(&block.mlp_output_norm);
+        self.tensors.extend(block.mlp_scale.clone());
         if block.repeated {
             self.linears.clear();
         }
@@ -123,6 +125,9 @@ impl Inventory {
         if let Some(norm) = &head.norm {
             self.norm(norm);
         }
+        if let Some(Pooling::Attention(node)) = &head.pooling {
+            self.pooling(node);
+        }
         if let Some(transform) = &head.transform {
             self.linear(&transform.layer);
             self.norms(&transform.norm);
@@ -133,7 +138,23 @@ impl Inventory {
                 self.tensor(table.clone());
                 self.tensors.extend(bias.clone());
             }
+            Some(Projection::Averaged(layers)) => {
+                for layer in layers {
+                    self.linear(layer);
+                }
+            }
             None => {}
+        }
+    }
+
+    fn pooling(&mut self, node: &PoolingNode) {
+        for tensor in [&node.probe, &node.projections, &node.projection_bias] {
+            self.tensor(tensor.clone());
+        }
+        self.linear(&node.output);
+        self.norm(&node.norm);
+        for layer in node.mlp.linears() {
+            self.linear(layer);
         }
     }
 
@@ -146,13 +167,18 @@ impl Inventory {
             self.tensors.extend(norm.tensors());
         }
         self.tensors.extend(attention.sinks.clone());
+        let bias = attention.position_bias.as_ref();
+        self.tensors.extend(bias.map(|bias| bias.table.clone()));
         for (norm, layer) in attention.expansions() {
             self.norm(norm);
             self.linear(layer);
         }
         if let Some(distance) = &attention.distance {
             self.tensors.extend(distance.tensors());
-            distance.linears().into_iter().for_each(|layer| self.linear(layer));
+            distance
+                .linears()
+                .into_iter()
+                .for_each(|layer| self.linear(layer));
         }
         self.linear(&attention.output);
     }

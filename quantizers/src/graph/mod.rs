@@ -10,6 +10,7 @@ mod norm;
 mod activation;
 mod rope;
 mod distance;
+mod patches;
 mod attention;
 mod experts;
 mod feed_forward;
@@ -25,12 +26,15 @@ pub use attention::{
 };
 pub use block::{BlockNode, NormPlacement};
 pub use distance::{DisentangledNode, DistanceBias, DistanceNode, PositionLayer};
-pub use ends::{HeadNode, HeadTransform, PatchInputNode, Positions, Projection, TokenInputNode};
+pub use ends::{
+    HeadNode, HeadTransform, Pooling, PoolingNode, Positions, Projection, TokenInputNode,
+};
 pub use experts::{ExpertGroups, ExpertsNode, RouterScores, Routing};
 pub use feed_forward::{FeedForwardNode, Gate, MlpNode};
 pub use inventory::Inventory;
 pub use linear::{LinearNode, LinearRows, output_point};
 pub use norm::{NormKind, NormNode, NormParameters};
+pub use patches::{PatchInputNode, PositionBiasNode, WindowsNode};
 pub use rope::{RopeNode, RopeScaling};
 pub use scaling::{Producer, Scaling, Unscalable};
 pub use tensors::{Point, TensorSpec};

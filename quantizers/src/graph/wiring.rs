@@ -1,10 +1,11 @@
 //! A model as the list of its stages, and which layers read what.
 
 use super::block::BlockNode;
-use super::ends::{HeadNode, PatchInputNode, TokenInputNode};
+use super::ends::{HeadNode, TokenInputNode};
 use super::feed_forward::{FeedForwardNode, MlpNode};
 use super::inventory::Inventory;
 use super::linear::LinearNode;
+use super::patches::PatchInputNode;
 use serde::{Deserialize, Serialize};
 
 /// A model as the list of its stages, in execution order.
@@ -87,12 +88,12 @@ impl Graph {
         }
     }
 
-    /// Most rows of hidden states of one input: tokens of the longest sequence, or a class token and
-    /// patches.
+    /// Most rows of hidden states of one input: tokens of the longest sequence, or patches and what
+    /// comes in front of them.
     pub fn max_rows(&self) -> Option<usize> {
         match self.stages.first()? {
             StageNode::Tokens(input) => input.longest().or(self.max_positions),
-            StageNode::Patches(input) => Some(1 + input.patches()),
+            StageNode::Patches(input) => Some(input.rows()),
             _ => None,
         }
     }
@@ -106,14 +107,17 @@ impl Graph {
     /// Names of layers of one block that read the same input (q, k and v; gate and up), where there is
     /// more than one: what an allocator gives the same bits if its user wants them fused.
     pub fn ties(&self) -> Vec<Vec<&str>> {
-        let groups = self.blocks().filter(|block| !block.repeated).flat_map(|block| {
-            let networks = match &block.mlp {
-                MlpNode::Dense(node) => vec![node],
-                MlpNode::Experts(node) => node.experts.iter().chain(&node.shared).collect(),
-            };
-            let mlp = networks.into_iter().map(FeedForwardNode::projections);
-            [block.attention.projections()].into_iter().chain(mlp)
-        });
+        let groups = self
+            .blocks()
+            .filter(|block| !block.repeated)
+            .flat_map(|block| {
+                let networks = match &block.mlp {
+                    MlpNode::Dense(node) => vec![node],
+                    MlpNode::Experts(node) => node.experts.iter().chain(&node.shared).collect(),
+                };
+                let mlp = networks.into_iter().map(FeedForwardNode::projections);
+                [block.attention.projections()].into_iter().chain(mlp)
+            });
         groups
             .filter(|group| group.len() > 1)
             .map(|group| group.iter().map(|layer| layer.name.as_str()).collect())

@@ -123,11 +123,13 @@ pub(super) fn embedding() -> Graph {
 /// A vision transformer of four patches.
 pub(super) fn image() -> Graph {
     let input = StageNode::Patches(PatchInputNode {
-        projection: TensorSpec::new("patches.weight", [WIDTH, 3, 4, 4]),
-        bias: TensorSpec::new("patches.bias", [WIDTH]),
-        class_token: TensorSpec::new("class", [1, 1, WIDTH]),
-        positions: TensorSpec::new("positions", [1, 5, WIDTH]),
-        image: [3, 8, 8],
+        tokens: vec![TensorSpec::new("class", [1, 1, WIDTH])],
+        positions: Some(TensorSpec::new("positions", [1, 5, WIDTH])),
+        ..PatchInputNode::new(
+            TensorSpec::new("patches.weight", [WIDTH, 3, 4, 4]),
+            TensorSpec::new("patches.bias", [WIDTH]),
+            [3, 8, 8],
+        )
     });
     let head = classifier(Some(norm("last_norm")), None);
     graph(input, NormPlacement::Before, Some(head))

@@ -20,12 +20,14 @@ impl Shape<'_> {
             attention_norm: norm(wiring.attention),
             attention: self.attention(&block, index)?,
             attention_output_norm: norm(wiring.attention_output),
+            attention_scale: None,
             mlp_norm: norm(wiring.mlp),
             mlp: match self.experts_of(&block, index)? {
                 Some(experts) => MlpNode::Experts(Box::new(experts)),
                 None => MlpNode::Dense(self.feed_forward(&block)?),
             },
             mlp_output_norm: norm(wiring.mlp_output),
+            mlp_scale: None,
             placement: match wiring.order {
                 Order::AfterResidual => NormPlacement::AfterResidual,
                 Order::Sequential | Order::Parallel => NormPlacement::Before,

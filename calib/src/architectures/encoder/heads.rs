@@ -4,7 +4,7 @@ use super::flavour::{MaskedHead, Offsets, Pooler};
 use super::shape::Shape;
 use crate::{ModelError, ModelOutput, WeightSource};
 use quantizers::graph::{
-    HeadNode, HeadTransform, LinearNode, NormNode, Positions, Projection, TensorSpec,
+    HeadNode, HeadTransform, LinearNode, NormNode, Pooling, Positions, Projection, TensorSpec,
 };
 use serde_json::Value;
 
@@ -17,6 +17,9 @@ enum Purpose {
     Bare,
 }
 
+/// The positions a classifier reads, and what becomes of them.
+type Pooled = (Positions, Option<Pooling>);
+
 impl Shape<'_> {
     /// What the model returns, and its last stage, where it has one.
     pub(super) fn head(
@@ -24,13 +27,10 @@ impl Shape<'_> {
         weights: &dyn WeightSource,
     ) -> Result<(ModelOutput, Option<HeadNode>), ModelError> {
         Ok(match self.purpose(weights)? {
-            Purpose::Masked => (
-                ModelOutput::MaskedTokenLogits,
-                Some(self.masked(weights)?),
-            ),
+            Purpose::Masked => (ModelOutput::MaskedTokenLogits, Some(self.masked(weights)?)),
             Purpose::Tokens => (
                 ModelOutput::TokenClassLogits,
-                Some(self.classifier("classifier", Positions::All, weights)?),
+                Some(self.classifier("classifier", (Positions::All, None), weights)?),
             ),
             Purpose::Sequence => {
                 let positions = self.pooling()?;
@@ -73,7 +73,9 @@ impl Shape<'_> {
             (Some((_, purpose)), _) => Ok(*purpose),
             // A class of this family that does something else.
             (None, Some(classes)) if !ends.is_empty() => {
-                let names = known.iter().map(|(end, _)| format!("`{}{end}`", flavour.stem));
+                let names = known
+                    .iter()
+                    .map(|(end, _)| format!("`{}{end}`", flavour.stem));
                 let names: Vec<String> = names.collect();
                 let expected = format!("one of {}", names.join(", "));
                 Err(self.config.refuse("architectures", &expected, classes))
@@ -95,14 +97,16 @@ impl Shape<'_> {
         self.norm(self.named(name), self.width).map(Some)
     }
 
-    fn pooling(&self) -> Result<Positions, ModelError> {
+    fn pooling(&self) -> Result<Pooled, ModelError> {
         let Some(key) = self.flavour.pooling else {
-            return Ok(Positions::First);
+            return Ok((Positions::First, None));
         };
         match self.config.text_or(key, "cls")? {
-            "cls" => Ok(Positions::First),
-            "mean" => Ok(Positions::Mean),
-            other => Err(self.config.error(key, "`cls` or `mean`", &format!("`{other}`"))),
+            "cls" => Ok((Positions::First, None)),
+            "mean" => Ok((Positions::All, Some(Pooling::MeanFrom(0)))),
+            other => Err(self
+                .config
+                .error(key, "`cls` or `mean`", &format!("`{other}`"))),
         }
     }
 
@@ -137,7 +141,7 @@ impl Shape<'_> {
     fn classifier(
         &self,
         name: &str,
-        positions: Positions,
+        (positions, pooling): Pooled,
         weights: &dyn WeightSource,
     ) -> Result<HeadNode, ModelError> {
         let named = ["id2label", "num_labels", "label2id"];
@@ -150,9 +154,11 @@ impl Shape<'_> {
         };
         let layer = LinearNode::outside(name, classes, self.width).with_bias(true);
         let Pooler { function, norm, .. } = self.flavour.pooler;
-        let has_pooler = positions != Positions::All || self.flavour.pooler_for_tokens;
+        let by_token = positions == Positions::All && pooling.is_none();
+        let has_pooler = !by_token || self.flavour.pooler_for_tokens;
         Ok(HeadNode {
             positions,
+            pooling,
             transform: match has_pooler {
                 true => Some(self.transform(
                     self.pooler_name(),

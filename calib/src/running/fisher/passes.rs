@@ -257,7 +257,7 @@ impl<'a> Passes<'a> {
 fn states(batch: &Hidden, stage: usize) -> Result<&Tensor<3>, StageError> {
     match batch {
         Hidden::States(states) => Ok(states),
-        Hidden::Tokens(_) | Hidden::Pixels(_) => Err(StageError::Input {
+        Hidden::Tokens(_) | Hidden::Pixels(_) | Hidden::Embedding(_) => Err(StageError::Input {
             stage: format!("stage {stage}"),
             expected: "states",
             found: batch.kind(),

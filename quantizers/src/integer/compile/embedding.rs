@@ -94,22 +94,32 @@ impl Builder<'_> {
             patch,
         });
         let weight = self.tensor(&node.projection.name, width * cols)?;
-        let bias = self.tensor(&node.bias.name, width)?;
+        let bias = match &node.bias {
+            Some(bias) => self.tensor(&bias.name, width)?,
+            None => vec![0.0; width],
+        };
         let pixels = Tensor::plain(buffer, pixels);
         let product = self.product_of(&layer, &weight, &bias, &pixels)?;
         let fine = self.at(&layer.output_point(), |point| point.fine(PATCH_BITS))?;
         let projected = self.buffer("projected", width, &fine);
         self.push(product.to(projected, &fine));
-        let class = self.tensor(&node.class_token.name, width)?;
-        let mut rows = self.tensor(&node.positions.name, (1 + count) * width)?;
-        for (value, class) in rows.iter_mut().zip(&class) {
-            *value += class;
+        let leading = node.tokens.len();
+        let mut rows = match &node.positions {
+            Some(table) => self.tensor(&table.name, (leading + count) * width)?,
+            None => vec![0.0; (leading + count) * width],
+        };
+        for (row, token) in rows.chunks_exact_mut(width).zip(&node.tokens) {
+            let token = self.tensor(&token.name, width)?;
+            for (value, token) in row.iter_mut().zip(&token) {
+                *value += token;
+            }
         }
         let sum = self.buffer("sum", width, grid);
         self.push(ClassToken {
             input: projected,
             output: sum,
             width,
+            leading,
             rows: rows
                 .iter()
                 .map(|value| rounded(value / fine.scale(0)))

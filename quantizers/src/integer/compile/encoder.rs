@@ -23,7 +23,7 @@ pub fn compile(
     let encoder = Encoder::of(graph)?;
     let max_rows = match encoder.input {
         Input::Tokens { max_tokens, .. } => max_tokens,
-        Input::Patches(node) => 1 + node.patches(),
+        Input::Patches(node) => node.rows(),
     };
     let mut walk = Walk {
         graph: &encoder,

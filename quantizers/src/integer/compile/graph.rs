@@ -3,8 +3,8 @@
 
 use crate::graph::{
     Activation, BlockNode, Gate, Graph, HeadNode, HeadTransform, LinearNode, NormKind, NormNode,
-    NormParameters, NormPlacement, PatchInputNode, Pattern, Positions, Projection, QkvNode,
-    StageNode, TokenInputNode,
+    NormParameters, NormPlacement, PatchInputNode, Pattern, Pooling, Positions, Projection,
+    QkvNode, StageNode, TokenInputNode,
 };
 use crate::nonlinear::{self, Nonlinearity};
 use thiserror::Error;
@@ -177,6 +177,9 @@ fn add<'a>(
     (input, blocks, last): &mut Parts<'a>,
 ) -> Result<(), Obstacle<'a>> {
     match stage {
+        StageNode::Tokens(node) if input.is_some() => {
+            return Err((&node.tokens.name, "begins a second tower"));
+        }
         StageNode::Tokens(node) => {
             let tokens = &node.tokens;
             let max_tokens = graph
@@ -195,6 +198,7 @@ fn add<'a>(
             *input = Some((tokens.shape[1], Input::Tokens { node, max_tokens }));
         }
         StageNode::Patches(node) => {
+            plain_patches(node)?;
             *input = Some((node.projection.shape[0], Input::Patches(node)));
         }
         StageNode::Block(node) => blocks.push(block(node)?),
@@ -208,6 +212,24 @@ fn add<'a>(
     Ok(())
 }
 
+/// Patches with learned vectors in front and a position for every row.
+fn plain_patches(node: &PatchInputNode) -> Result<(), Obstacle<'_>> {
+    let projection = node.projection.name.as_str();
+    if let Some(norm) = node.patch_norm.as_ref().or(node.norm.as_ref()) {
+        return Err((&norm.name, "normalises patches before the first block"));
+    }
+    if let Some(registers) = &node.registers {
+        return Err((&registers.name, "has register tokens"));
+    }
+    if node.bias.is_none() {
+        return Err((projection, "projects patches without a bias"));
+    }
+    if node.positions.is_none() {
+        return Err((projection, "adds no positions to patches"));
+    }
+    Ok(())
+}
+
 /// What a block does that plain ones do not.
 fn unusual(node: &BlockNode) -> Option<Obstacle<'_>> {
     let attention = &node.attention;
@@ -216,9 +238,17 @@ fn unusual(node: &BlockNode) -> Option<Obstacle<'_>> {
     if let Some(norm) = norms.into_iter().flatten().next() {
         return Some((&norm.name, "normalises what its halves add"));
     }
+    let scales = [&node.attention_scale, &node.mlp_scale];
+    if let Some(scale) = scales.into_iter().flatten().next() {
+        return Some((&scale.name, "scales each channel of what its halves add"));
+    }
+    if let Some(bias) = &attention.position_bias {
+        return Some((&bias.table.name, "adds position biases to attention scores"));
+    }
     let found = [
         (node.repeated, "repeats the weights of an earlier block"),
         (attention.distance.is_some(), "adds scores of distances"),
+        (attention.windows.is_some(), "attends within windows"),
         (node.parallel, "runs its halves side by side"),
         (
             node.residual_scale.to_bits() != 1.0_f64.to_bits(),
@@ -318,15 +348,30 @@ fn block<'a>(node: &'a BlockNode) -> Result<Block<'a>, Obstacle<'a>> {
 
 fn head(node: &HeadNode) -> Result<Head<'_>, Obstacle<'_>> {
     let classifier = match &node.projection {
-        Some(Projection::Layer(layer)) if node.positions == Positions::Mean => {
-            return Err((&layer.name, "averages positions before its layers"));
-        }
         Some(Projection::Layer(layer)) => Some(layer),
         Some(Projection::Tied { table, .. }) => {
             return Err((&table.name, "predicts tokens with the token table"));
         }
+        Some(Projection::Averaged(layers)) => {
+            let layer = layers.first().map_or("", |layer| layer.name.as_str());
+            return Err((layer, "averages several classifiers"));
+        }
         None => None,
     };
+    let norm_name = node.norm.as_ref().map_or("", |norm| norm.name.as_str());
+    match (node.positions, &node.pooling) {
+        (Positions::All | Positions::First, None) => {}
+        (_, Some(Pooling::Attention(node))) => {
+            return Err((&node.output.name, "pools by attention"));
+        }
+        (Positions::Last, _) => return Err((norm_name, "reads the last position")),
+        (_, Some(Pooling::FirstAndMeanFrom(_))) => {
+            return Err((norm_name, "joins the first position and the mean of others"));
+        }
+        (Positions::MeanFrom(_), _) | (_, Some(Pooling::MeanFrom(_))) => {
+            return Err((norm_name, "averages positions"));
+        }
+    }
     let pooler = match &node.transform {
         Some(HeadTransform {
             layer,

@@ -1,5 +1,5 @@
-//! A class token in front, positions added: `out[0] = class`, `out[1 + i] = in[i] + position[i]`,
-//! all requantized per channel. Positions and class token are on the scale of the input.
+//! A class token and others in front, positions added: `out[k] = token[k]`, `out[leading + i] = in[i] +
+//! position[i]`, all requantized per channel. Positions and tokens are on the scale of the input.
 
 use crate::integer::arithmetic::Arithmetic;
 use crate::integer::bounds::{Bounds, expect, require};
@@ -18,19 +18,26 @@ use std::collections::BTreeMap;
 pub struct ClassToken {
     /// Buffer `[patches, width]`.
     pub input: usize,
-    /// Buffer `[1 + patches, width]`.
+    /// Buffer `[leading + patches, width]`.
     pub output: usize,
     /// Channels.
     pub width: usize,
-    /// `[1 + patches, width]`: class token plus its position, then the positions of the patches.
+    /// Rows in front of the patches; programs of before there were several have a class token alone.
+    #[serde(default = "class_token_alone")]
+    pub leading: usize,
+    /// `[leading + patches, width]`: each token plus its position, then the positions of the patches.
     pub rows: Vec<i32>,
     /// To the grid of the output.
     pub requantize: Requantization,
 }
 
+fn class_token_alone() -> usize {
+    1
+}
+
 impl OperationConstants for ClassToken {
     const KIND: &'static str = "class-token";
-    const SUMMARY: &'static str = "class token in front, positions added, requantized";
+    const SUMMARY: &'static str = "tokens in front, positions added, requantized";
 
     fn inputs(&self) -> Vec<usize> {
         vec![self.input]
@@ -82,8 +89,8 @@ impl Generic for ClassToken {
         let mut row = vec![0; width];
         for (at, constants) in self.rows.chunks_exact(width).enumerate() {
             row.fill(0);
-            if at > 0 {
-                frame.buffer(self.input).read((at - 1) * width, &mut row);
+            if let Some(patch) = at.checked_sub(self.leading) {
+                frame.buffer(self.input).read(patch * width, &mut row);
             }
             for (channel, value) in row.iter_mut().enumerate() {
                 let sum = arithmetic.add(i64::from(*value), i64::from(constants[channel]));
