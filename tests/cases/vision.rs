@@ -92,6 +92,30 @@ fn an_integer_program_or_the_operation_in_the_way() {
 }
 
 #[test]
+fn a_program_with_two_tokens_in_front_of_the_patches_is_close_to_the_model() {
+    let bench = Workbench::new();
+    let folder = bench.model("deit", "m");
+    write_processor(&folder);
+    image_folders(&bench, "images", &["LABEL_0", "LABEL_3"]);
+    let words = [
+        "quantize",
+        "m",
+        "--eval-data",
+        "images",
+        "-o",
+        "out",
+        "--json",
+    ];
+    let ended = bench.quench(&words);
+    assert_eq!(ended.code, 0, "{}", ended.shown());
+    let report = ended.json();
+    let scores = report["scores"].as_array().unwrap().iter();
+    let mut divergences = scores.filter(|score| score["metric"] == "kl_divergence");
+    let divergence = divergences.next().unwrap()["quantized"].as_f64().unwrap();
+    assert!(divergence < 0.05, "{report:#}");
+}
+
+#[test]
 fn two_towers_are_judged_by_the_names_of_classes() {
     for fixture in ["clip", "siglip"] {
         let bench = Workbench::new();
