@@ -42,10 +42,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Class logits are [batch, 1, classes] here and [batch, classes] elsewhere.
     let shape = match model.output() {
         ModelOutput::ClassLogits => vec![answer.dims()[0], answer.dims()[2]],
-        ModelOutput::TokenLogits | ModelOutput::HiddenStates => answer.dims().to_vec(),
+        ModelOutput::TokenLogits
+        | ModelOutput::MaskedTokenLogits
+        | ModelOutput::TokenClassLogits
+        | ModelOutput::HiddenStates => answer.dims().to_vec(),
     };
     let name = match model.output() {
-        ModelOutput::ClassLogits | ModelOutput::TokenLogits => "logits",
+        ModelOutput::ClassLogits
+        | ModelOutput::TokenLogits
+        | ModelOutput::MaskedTokenLogits
+        | ModelOutput::TokenClassLogits => "logits",
         ModelOutput::HiddenStates => "hidden",
     };
     let values = calib::hidden::values(answer);

@@ -6,13 +6,15 @@ use quantizers::grid::InputQuantizer;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-/// A folder written by any format of [`quantizers::formats::FORMATS`], or a plain checkpoint.
+/// A folder written by any format of [`quantizers::formats::FORMATS`], in any form of
+/// [`quantizers::formats::SOURCES`], or a plain checkpoint.
 ///
 /// Tensors have the names and layouts of the checkpoint the folder was made from, so the same stages
 /// run over it.
 pub struct Artifact {
     origin: PathBuf,
     reader: ArtifactReader,
+    rounds_inputs: bool,
 }
 
 impl Artifact {
@@ -22,10 +24,21 @@ impl Artifact {
     /// A folder that is no artifact, or one this program cannot decode.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, FormatError> {
         let origin = folder.as_ref().to_path_buf();
+        let mut reader = ArtifactReader::open(&origin)?;
+        let config = serde_json::Value::Object(reader.config().clone());
+        reader.unstack(crate::stacked_modules(&config));
         Ok(Self {
-            reader: ArtifactReader::open(&origin)?,
+            reader,
             origin,
+            rounds_inputs: true,
         })
+    }
+
+    /// The same with inputs that stay floats: what its weights alone are worth to a model made of them.
+    #[must_use]
+    pub fn with_float_inputs(mut self) -> Self {
+        self.rounds_inputs = false;
+        self
     }
 
     /// The decoder, for schemes and stored bytes.
@@ -33,9 +46,9 @@ impl Artifact {
         &self.reader
     }
 
-    /// Whether the tensor `name` is the weight of a quantized layer.
+    /// Whether the tensor `name` is stored in another form than its values.
     pub fn decodes(&self, name: &str) -> bool {
-        self.layer_of(name).is_some()
+        self.layer_of(name).is_some() || self.reader.decoded().contains_key(name)
     }
 
     fn layer_of<'n>(&self, name: &'n str) -> Option<&'n str> {
@@ -53,6 +66,13 @@ impl Artifact {
 
 impl WeightSource for Artifact {
     fn tensor(&self, name: &str) -> Result<Tensor32<'_>, SourceError> {
+        if let Some(decoded) = self.reader.decoded().get(name) {
+            let values = self.reader.values(name);
+            return Ok(Tensor32 {
+                shape: decoded.shape.clone(),
+                data: Cow::Owned(values.map_err(|error| self.source_error(error))?),
+            });
+        }
         let Some(layer) = self.layer_of(name) else {
             let missing = || SourceError::Missing {
                 origin: self.origin.clone(),
@@ -90,6 +110,9 @@ impl WeightSource for Artifact {
     }
 
     fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        if let Some(decoded) = self.reader.decoded().get(name) {
+            return Some(decoded.shape.clone());
+        }
         match self.layer_of(name) {
             Some(layer) => {
                 let stored = &self.reader.layers()[layer];
@@ -112,8 +135,15 @@ impl WeightSource for Artifact {
     }
 
     fn input_quantizer(&self, layer: &str) -> Result<Option<InputQuantizer>, SourceError> {
+        if !self.rounds_inputs {
+            return Ok(None);
+        }
         let found = self.reader.input_quantizer(layer);
         found.map_err(|error| self.source_error(error))
+    }
+
+    fn release(&self, name: &str) {
+        self.reader.folder().release(name);
     }
 }
 

@@ -1,8 +1,8 @@
-//! A checkpoint folder: config.json and weight files, memory-mapped.
+//! A checkpoint folder: config.json and weight files, memory-mapped; or a GGUF file, which is both.
 
-use crate::{Model, ModelError, SourceError, Tensor32, WeightSource, open_model};
+use crate::{Model, ModelError, SourceError, Tensor32, WeightSource, open_model, stacked_modules};
 use quantizers::formats::{
-    Dtype, FormatError, TensorFolder, is_float, is_lfs_pointer, python_json,
+    Dtype, FormatError, TensorFolder, gguf, is_float, is_lfs_pointer, python_json,
 };
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -73,15 +73,26 @@ impl CheckpointError {
 }
 
 impl Checkpoint {
-    /// Opens `folder`: config.json, and `model.safetensors`, `pytorch_model.bin` or shards of one of them.
+    /// Opens `folder`: config.json, and `model.safetensors`, `pytorch_model.bin` or shards of one of them; or a
+    /// GGUF file.
     ///
     /// # Errors
     /// No such folder, a file that is missing, cannot be read or is damaged.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, CheckpointError> {
         let folder = folder.as_ref();
-        if !folder.is_dir() {
+        if !folder.is_dir() && !gguf::is_gguf(folder) {
             return Err(CheckpointError::NoFolder {
                 folder: folder.to_path_buf(),
+            });
+        }
+        let tensors = TensorFolder::open(folder);
+        if let Ok(opened) = &tensors
+            && let Some(config) = gguf::config(opened)?
+        {
+            return Ok(Self {
+                folder: folder.to_path_buf(),
+                config: config.into(),
+                tensors: tensors?,
             });
         }
         let file = folder.join(CONFIG_FILE);
@@ -99,10 +110,12 @@ impl Checkpoint {
         if !config.is_object() {
             return Err(CheckpointError::Config { file, source: None });
         }
+        let mut tensors = TensorFolder::open(folder)?;
+        tensors.unstack(stacked_modules(&config));
         Ok(Self {
             folder: folder.to_path_buf(),
             config,
-            tensors: TensorFolder::open(folder)?,
+            tensors,
         })
     }
 

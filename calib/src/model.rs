@@ -57,6 +57,10 @@ impl LayerSpec {
 pub enum ModelOutput {
     /// Next-token logits `[batch, tokens, vocabulary]`; the last stage works position by position.
     TokenLogits,
+    /// Logits of the token at each position, seen with those on both sides, `[batch, tokens, vocabulary]`.
+    MaskedTokenLogits,
+    /// Class logits of each token `[batch, tokens, classes]`.
+    TokenClassLogits,
     /// Class logits `[batch, 1, classes]`.
     ClassLogits,
     /// Hidden states `[batch, tokens, width]`.
@@ -127,6 +131,10 @@ pub trait Model: Send + Sync {
         source: &dyn WeightSource,
         device: &Device,
     ) -> Result<Box<dyn Stage>, StageError>;
+    /// Whether its stages can be built and run; a model of unknown architecture has weights and nothing more.
+    fn runs(&self) -> bool {
+        true
+    }
     /// Vocabulary size of a text model.
     fn vocabulary(&self) -> Option<usize> {
         None
@@ -171,12 +179,10 @@ pub trait Stage: Send + Sync {
 #[derive(Debug, Error)]
 pub enum ModelError {
     /// No architecture knows this `model_type`.
-    #[error("config.json: expected a `model_type` of {}, found {}", known.join(", "), found.as_ref().map_or("none".to_owned(), |name| format!("`{name}`")))]
+    #[error("config.json: expected a `model_type` that `quench list architectures` shows, found {}", found.as_ref().map_or("none".to_owned(), |name| format!("`{name}`")))]
     UnknownType {
         /// From config.json.
         found: Option<String>,
-        /// Every type there is. No nearest one: types that look alike are different models.
-        known: Vec<&'static str>,
     },
     /// A key of config.json is missing or has a value the architecture cannot take.
     #[error("config.json: `{key}`: expected {expected}, found {found}")]
@@ -214,7 +220,7 @@ impl ModelError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::UnknownType { .. } => Some(
-                "`quench list architectures` says what each of them is; other models cannot be opened"
+                "of other models the weights can be quantized by methods that read nothing else, and nothing can be run"
                     .to_owned(),
             ),
             Self::MissingTensors { nearest, .. } => nearest.as_deref().map(closest_name),

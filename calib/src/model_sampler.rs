@@ -50,7 +50,8 @@ impl<'a> ModelSampler<'a> {
     fn check(&self, length: usize) -> Result<u32, DataError> {
         let found = match self.model.output() {
             ModelOutput::TokenLogits => None,
-            ModelOutput::ClassLogits => Some("predicts classes"),
+            ModelOutput::MaskedTokenLogits => Some("predicts tokens from both sides"),
+            ModelOutput::TokenClassLogits | ModelOutput::ClassLogits => Some("predicts classes"),
             ModelOutput::HiddenStates => Some("returns hidden states"),
         };
         if let Some(found) = found {

@@ -19,6 +19,9 @@ pub enum StageError {
         /// Kind given.
         found: &'static str,
     },
+    /// A model of unknown architecture.
+    #[error("the architecture of the model is unknown: it cannot be run")]
+    Unknown,
     /// A token id outside the vocabulary.
     #[error("token id {found}, expected 0..{vocabulary}")]
     Token {

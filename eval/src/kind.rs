@@ -18,17 +18,26 @@ pub enum ModelKind {
     ImageClassifier,
     /// Turns an image into hidden states.
     ImageEncoder,
+    /// Predicts tokens from those on both sides.
+    MaskedModel,
+    /// Gives each token of a text one of several labels.
+    TokenClassifier,
     /// Turns images and texts into embeddings of one space.
     ImageTextEncoder,
     /// Gives a text one number.
     TextRegressor,
     /// Gives an image one number.
     ImageRegressor,
+    /// Of unknown architecture: it has weights, and cannot be run.
+    Unknown,
 }
 
 impl ModelKind {
     /// The kind of `model`.
     pub fn of(model: &dyn Model) -> Self {
+        if !model.runs() {
+            return Self::Unknown;
+        }
         let text = model.vocabulary().is_some();
         let number = classes(model) == Some(1);
         match model.output() {
@@ -36,6 +45,8 @@ impl ModelKind {
             ModelOutput::ClassLogits if number && text => Self::TextRegressor,
             ModelOutput::ClassLogits if number => Self::ImageRegressor,
             ModelOutput::TokenLogits => Self::Decoder,
+            ModelOutput::MaskedTokenLogits => Self::MaskedModel,
+            ModelOutput::TokenClassLogits => Self::TokenClassifier,
             ModelOutput::ClassLogits if text => Self::TextClassifier,
             ModelOutput::ClassLogits => Self::ImageClassifier,
             ModelOutput::HiddenStates if text => Self::TextEncoder,
@@ -51,9 +62,12 @@ impl ModelKind {
             Self::TextEncoder => "text encoder",
             Self::ImageClassifier => "image classifier",
             Self::ImageEncoder => "image encoder",
+            Self::MaskedModel => "masked language model",
+            Self::TokenClassifier => "token classifier",
             Self::ImageTextEncoder => "image and text encoder",
             Self::TextRegressor => "text model with one output, a regression",
             Self::ImageRegressor => "image model with one output, a regression",
+            Self::Unknown => "model of unknown architecture",
         }
     }
 

@@ -11,6 +11,7 @@ use crate::plan::{EvaluateRequest, PlanError, check_gates as check_bounds, evalu
 use crate::progress::Progress;
 use crate::{Error, road};
 use calib::hub::FetchOptions;
+use eval::kind::ModelKind;
 use eval::report;
 use std::path::Path;
 
@@ -28,6 +29,10 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
         Some(name) => Some(OpenModel::open(name, revision, &fetch, progress)?),
         None => known_baseline(&open, &fetch, progress),
     };
+    match &baseline {
+        Some(baseline) => baseline.warn_of_baseline(progress),
+        None => open.warn_of_quantization(progress),
+    }
     let mut notes = Vec::new();
     let tables = recipe
         .as_ref()
@@ -40,6 +45,16 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
         &mut notes,
     )
     .map_err(|source| refused(args, &facts.name, source))?;
+    if facts.kind == ModelKind::Unknown {
+        return Err(Error::Mismatch {
+            message: format!("`{}` cannot be evaluated: its architecture is unknown", args.model),
+            source: None,
+            hint: Some(
+                "`quench list architectures` says which models can be run; `quench quantize` takes others too"
+                    .to_owned(),
+            ),
+        });
+    }
     if evaluations.is_empty() {
         return Err(Error::usage(format!(
             "nothing to evaluate `{}` on: a {} needs data of its own",
@@ -117,7 +132,7 @@ fn known_baseline(
     }
     let written = report::read(&open.folder.join(report::JSON_FILE)).ok()?;
     let (name, revision) = (written.model.name, written.model.revision);
-    let is_folder = Path::new(&name).is_dir();
+    let is_folder = Path::new(&name).exists();
     let text = match revision {
         Some(revision) if !is_folder => format!("{name}@{revision}"),
         _ => name,

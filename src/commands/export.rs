@@ -10,7 +10,7 @@ use calib::artifact::Artifact;
 use calib::open_model;
 use quantizers::formats::{
     ArtifactReader, ArtifactWriter, FORMATS, Format, FormatError, StoredLayer, WriterOptions,
-    Written, find, verify,
+    Written, find, gguf, verify,
 };
 use quantizers::nearest::{did_you_mean, nearest};
 use serde_json::{Map, Value, json};
@@ -25,7 +25,7 @@ const SHARD_BYTES: u64 = 5_000_000_000;
 /// A folder that cannot be read, a format that cannot hold it, one that cannot be written, or files
 /// that do not say what was handed to them.
 pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<(), Error> {
-    if !args.folder.is_dir() {
+    if !args.folder.is_dir() && !gguf::is_gguf(&args.folder) {
         return Err(Error::NotFound {
             what: "folder",
             path: args.folder.clone(),
@@ -50,6 +50,7 @@ pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<(), Err
                 .with_hint("`--format dense` holds everything")
             })?;
     }
+    check_has_layers(args, &reader, format)?;
     let rounded = |layer: &StoredLayer| layer.scheme.inputs.is_some();
     if format.decoder().is_none() && reader.layers().values().any(rounded) {
         progress.warn(
@@ -109,6 +110,37 @@ fn check_has_floats(args: &ExportArgs, reader: &ArtifactReader) -> Result<(), Er
     })
 }
 
+/// What another program quantized is only known by its values, which no format of codes can hold as they are.
+fn check_has_layers(
+    args: &ExportArgs,
+    reader: &ArtifactReader,
+    format: &dyn Format,
+) -> Result<(), Error> {
+    let Some((name, tensor)) = reader.decoded().iter().find(|(_, tensor)| tensor.quantized) else {
+        return Ok(());
+    };
+    if format.decoder().is_none() {
+        return Ok(());
+    }
+    Err(Error::Mismatch {
+        message: format!(
+            "`{}` cannot be exported as `{}`",
+            args.folder.display(),
+            format.name()
+        ),
+        source: Some(
+            format!(
+                "`{name}` is stored as {}, of which values are read",
+                tensor.stored
+            )
+            .into(),
+        ),
+        hint: Some(
+            "`--format dense` holds its values; `quench quantize` quantizes it again".to_owned(),
+        ),
+    })
+}
+
 fn write(
     args: &ExportArgs,
     reader: &ArtifactReader,
@@ -126,13 +158,27 @@ fn write(
     let kept: Vec<&str> = reader
         .folder()
         .names()
-        .filter(|name| reader.layer_of_entry(name).is_none())
+        .filter(|name| !reader.is_part(name))
         .collect();
-    let track = progress.stage("export", kept.len() + reader.layers().len());
+    let decoded = reader.decoded();
+    let all = kept.len() + reader.layers().len() + decoded.len();
+    let track = progress.stage("export", all);
     for name in kept {
         let (dtype, shape, bytes) = reader.raw(name).map_err(from)?;
         writer.passthrough(name, dtype, shape, &bytes).map_err(to)?;
         reader.folder().release(name);
+        track.advance(1);
+    }
+    let originals = reader.originals();
+    for name in decoded.keys() {
+        track.now(name);
+        let values = reader.values(name).map_err(from)?;
+        let original = &originals[name];
+        // The type it is kept in may be narrower than the one that is asked for.
+        let dtype = format.kept_type(original.dtype);
+        writer
+            .changed(name, dtype, &original.shape, &values)
+            .map_err(to)?;
         track.advance(1);
     }
     for (name, stored) in reader.layers() {
@@ -141,9 +187,18 @@ fn write(
         writer.layer(name, &tensor, &stored.scheme).map_err(to)?;
         track.advance(1);
     }
-    writer.side_files(&args.folder).map_err(to)?;
+    let made = gguf::side_files(reader.folder()).map_err(from)?;
+    for (name, content) in &made {
+        writer.file(name, content).map_err(to)?;
+    }
+    if made.is_empty() {
+        writer.side_files(&args.folder).map_err(to)?;
+    }
     writer
-        .finish(reader.config(), &linear_layers(&args.folder, reader))
+        .finish(
+            &reader.original_config(),
+            &linear_layers(&args.folder, reader),
+        )
         .map_err(to)
 }
 

@@ -58,7 +58,7 @@ fn all(open: &OpenModel, json: bool) -> Result<(), Error> {
     let total: u64 = counted.map(|row| row.bytes).sum();
     let quantized: Vec<&Row> = rows
         .iter()
-        .filter(|row| open.artifact.reader().layers().contains_key(&row.name))
+        .filter(|row| is_quantized(open, &row.name))
         .collect();
     let quantized_weights: u64 = quantized.iter().map(|row| weights_of(row)).sum();
     let quantized_bytes: u64 = quantized.iter().map(|row| row.bytes).sum();
@@ -126,7 +126,7 @@ fn rows(open: &OpenModel) -> Vec<Row> {
     let mut rows: Vec<Row> = reader
         .folder()
         .tensors()
-        .filter(|(name, _)| reader.layer_of_entry(name).is_none())
+        .filter(|(name, _)| !reader.is_part(name))
         .map(|(name, info)| Row {
             name: name.to_owned(),
             stored: dtype_name(info.dtype),
@@ -149,8 +149,25 @@ fn rows(open: &OpenModel) -> Vec<Row> {
             bytes: bytes as u64,
         }
     }));
+    rows.extend(reader.decoded().iter().map(|(name, tensor)| {
+        let bytes = tensor.stored_bytes(reader.folder());
+        Row {
+            name: name.clone(),
+            stored: tensor.stored.clone(),
+            shape: tensor.shape.clone(),
+            bits_per_weight: 8.0 * bytes as f64 / tensor.elements().max(1) as f64,
+            bytes,
+        }
+    }));
     rows.sort_by(|a, b| a.name.cmp(&b.name));
     rows
+}
+
+/// Whether `name` is a quantized layer, or a tensor that another program quantized.
+fn is_quantized(open: &OpenModel, name: &str) -> bool {
+    let reader = open.artifact.reader();
+    let decoded = reader.decoded().get(name);
+    reader.layers().contains_key(name) || decoded.is_some_and(|tensor| tensor.quantized)
 }
 
 /// `rtn 4b symmetric, group 128`, `squeezellm 3b codebook + sparse`.

@@ -18,7 +18,7 @@ pub fn run(args: &PlanArgs, json: bool, progress: &Progress) -> Result<(), Error
         &fetch_options(&args.source),
         progress,
     )?;
-    open.require_original()?;
+    let open = open.into_original(progress)?;
     let demo = args.model == DEMO;
     let threads = args.threads.unwrap_or_else(resources::available_threads);
     let (_, plan) = recipes::plan(

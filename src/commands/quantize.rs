@@ -18,7 +18,7 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
     let fetch = fetch_options(&args.source);
     let revision = args.source.revision.as_deref();
     let open = OpenModel::open(&args.model, revision, &fetch, progress)?;
-    open.require_original()?;
+    let open = open.into_original(progress)?;
     let demo = args.model == DEMO;
     let (recipe, plan) = recipes::plan(
         &args.recipe,

@@ -11,8 +11,12 @@ use crate::plan::ModelFacts;
 use crate::progress::Progress;
 use calib::artifact::Artifact;
 use calib::hub::{FetchOptions, HubError, RepoId, fetch_model};
-use calib::{Checkpoint, CheckpointError, Model, ModelError, WeightSource, open_model};
+use calib::{
+    Checkpoint, CheckpointError, Model, ModelError, WeightSource, open_model, unknown_model,
+};
 use integer_weights::IntegerWeights;
+use quantizers::formats::marker::is_marked;
+use quantizers::formats::{ArtifactWriter, FormatError, gguf};
 pub(crate) use reference::DEMO;
 use reference::ModelReference;
 use std::path::{Path, PathBuf};
@@ -94,8 +98,13 @@ impl OpenModel {
             Some(integer) => integer,
             None => &artifact,
         };
-        let model =
-            open_model(checkpoint.config(), known).map_err(|error| model_error(&name, error))?;
+        let model = match open_model(checkpoint.config(), known) {
+            // Its matrices can be quantized all the same, by methods that read nothing else.
+            Err(ModelError::UnknownType { found: Some(_) }) if integer.is_none() => {
+                unknown_model(known)
+            }
+            opened => opened.map_err(|error| model_error(&name, error))?,
+        };
         if integer.is_none() {
             let is_decoded = |name: &str| artifact.decodes(name);
             checkpoint
@@ -119,14 +128,15 @@ impl OpenModel {
         self.artifact.reader().quant_method().is_some()
     }
 
-    /// Checks that the folder is not quantized already.
+    /// The model as something to quantize: what quench wrote is refused, what other programs quantized is decoded,
+    /// and told. Inputs of its layers stay floats.
     ///
     /// # Errors
-    /// A quantized folder.
-    pub fn require_original(&self) -> Result<(), Error> {
-        match self.artifact.reader().quant_method() {
-            None => Ok(()),
-            Some(method) => Err(Error::Mismatch {
+    /// A folder that quench quantized.
+    pub fn into_original(mut self, progress: &Progress) -> Result<Self, Error> {
+        let ours = is_marked(&self.folder) || self.is_integer_only();
+        if let Some(method) = self.artifact.reader().quant_method().filter(|_| ours) {
+            return Err(Error::Mismatch {
                 message: format!("`{}` is quantized already ({method})", self.name),
                 source: None,
                 hint: Some(if self.is_integer_only() {
@@ -134,7 +144,43 @@ impl OpenModel {
                 } else {
                     "`quench export --format dense` makes a plain checkpoint of it".to_owned()
                 }),
-            }),
+            });
+        }
+        self.warn_of_baseline(progress);
+        self.artifact = self.artifact.with_float_inputs();
+        Ok(self)
+    }
+
+    /// Says so where the model others are compared with is itself quantized.
+    pub fn warn_of_baseline(&self, progress: &Progress) {
+        if let Some(how) = self.artifact.reader().quantized_forms() {
+            progress.warn(&format!(
+                "the baseline is itself quantized: {how}; what it lost against the model before cannot be seen here"
+            ));
+        }
+        self.warn_of_inputs(progress);
+    }
+
+    /// Says so where a model that is evaluated alone was quantized by another program.
+    pub fn warn_of_quantization(&self, progress: &Progress) {
+        let how = self.artifact.reader().quantized_forms();
+        if let Some(how) = how.filter(|_| !is_marked(&self.folder)) {
+            progress.warn(&format!(
+                "`{}` is itself quantized: {how}; name what it was made from with `--baseline` to see what that cost",
+                self.name
+            ));
+        }
+        self.warn_of_inputs(progress);
+    }
+
+    /// Says so where engines round more than is rounded here.
+    pub fn warn_of_inputs(&self, progress: &Progress) {
+        let layers = self.artifact.reader().unrounded_inputs();
+        if layers > 0 {
+            progress.warn(&format!(
+                "engines that run `{}` round the inputs of {layers} layers to 8 bits; they stay floats here",
+                self.name
+            ));
         }
     }
 
@@ -151,6 +197,21 @@ impl OpenModel {
         )
     }
 
+    /// Writes what a model needs beside its weights: the files beside them, or those that a GGUF file stands for.
+    ///
+    /// # Errors
+    /// A file that cannot be read or written.
+    pub(crate) fn copy_side_files(&self, writer: &mut ArtifactWriter) -> Result<(), FormatError> {
+        let made = gguf::side_files(self.checkpoint.tensors())?;
+        for (name, content) in &made {
+            writer.file(name, content)?;
+        }
+        if made.is_empty() {
+            writer.side_files(&self.folder)?;
+        }
+        Ok(())
+    }
+
     /// Whether the folder holds an integer program instead of float tensors.
     pub fn is_integer_only(&self) -> bool {
         self.integer.is_some()
@@ -160,7 +221,7 @@ impl OpenModel {
     pub fn weights(&self) -> &dyn WeightSource {
         match &self.integer {
             Some(integer) => integer,
-            None if self.is_quantized() => &self.artifact,
+            None if !self.artifact.reader().is_plain() => &self.artifact,
             None => &self.checkpoint,
         }
     }
@@ -179,7 +240,7 @@ impl OpenModel {
                 Some(integer) => integer,
                 None => &self.artifact,
             },
-            self.artifact.reader().folder(),
+            &self.artifact.reader().originals(),
             self.model.as_ref(),
             &self.second_names(),
         )
@@ -218,10 +279,14 @@ fn hub_error(error: HubError) -> Error {
 /// A folder that cannot be opened as a checkpoint.
 fn checkpoint_error(folder: &Path, error: CheckpointError) -> Error {
     let hint = error.hint();
-    Error::io(
-        format!("cannot open checkpoint `{}`", folder.display()),
-        error,
-    )
+    let message = format!("cannot open checkpoint `{}`", folder.display());
+    match error {
+        // The files are whole, and not of a kind that is read.
+        CheckpointError::Weights(error @ FormatError::Config { .. }) => {
+            Error::mismatch(message, error)
+        }
+        error => Error::io(message, error),
+    }
     .hinted(hint)
 }
 

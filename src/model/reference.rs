@@ -2,6 +2,7 @@
 
 use crate::Error;
 use calib::hub::RepoId;
+use quantizers::formats::gguf;
 use quantizers::nearest::nearest;
 use std::path::{Path, PathBuf};
 
@@ -13,14 +14,14 @@ pub(crate) const DEMO: &str = "demo";
 pub(super) enum ModelReference {
     /// The model compiled into the program.
     Demo,
-    /// A folder.
+    /// A folder, or a GGUF file, which holds what a folder does.
     Folder(PathBuf),
     /// A repository on the Hub.
     Hub(RepoId),
 }
 
 /// What can be named.
-const FORMS: &str = "name a folder, `org/name[@revision]` on the Hub, or `demo`";
+const FORMS: &str = "name a folder, a .gguf file, `org/name[@revision]` on the Hub, or `demo`";
 
 impl std::str::FromStr for ModelReference {
     type Err = Error;
@@ -32,7 +33,7 @@ impl std::str::FromStr for ModelReference {
             return Ok(Self::Demo);
         }
         let path = Path::new(text);
-        if path.is_dir() {
+        if path.is_dir() || path.is_file() && gguf::is_gguf(path) {
             return Ok(Self::Folder(path.to_owned()));
         }
         if path.is_file() {
@@ -73,9 +74,11 @@ fn looks_like_a_path(text: &str) -> bool {
     text.starts_with(['.', '/', '~', '\\'])
         || text.ends_with('/')
         || text.contains('\\')
-        || Path::new(text)
-            .extension()
-            .is_some_and(|ending| ending == "safetensors" || ending == "bin" || ending == "json")
+        || Path::new(text).extension().is_some_and(|ending| {
+            ["safetensors", "bin", "json", "gguf"]
+                .iter()
+                .any(|known| ending == *known)
+        })
 }
 
 /// A file inside a model folder, or one of another kind.
@@ -92,10 +95,6 @@ fn a_file(path: &Path) -> Error {
     let error = Error::usage(message);
     if parent.join("config.json").is_file() {
         error.with_hint(format!("name the folder it is in: `{}`", parent.display()))
-    } else if path.extension().is_some_and(|ending| ending == "gguf") {
-        error.with_hint(
-            "gguf files are quantized already: name the folder of the original checkpoint",
-        )
     } else {
         error.with_hint(
             "a model folder holds config.json and model.safetensors or pytorch_model.bin",

@@ -27,11 +27,12 @@ impl OpenModel {
         let head = self.head_name()?;
         let head = head.as_str();
         let tensors = self.checkpoint.tensors();
-        let info = tensors.info(head).filter(|_| tied)?;
+        let is_part = |name: &str| self.artifact.reader().is_part(name);
+        let info = tensors.info(head).filter(|_| tied && !is_part(head))?;
         let mut first = self.model.tensor_names(0).into_iter();
         let table = first.find(|name| {
             let same = |found: &quantizers::formats::TensorInfo| found.shape == info.shape;
-            tensors.info(name).is_some_and(same)
+            tensors.info(name).is_some_and(same) && !is_part(name)
         })?;
         let same_type = tensors.info(&table)?.dtype == info.dtype;
         let bytes = |name: &str| tensors.bytes(name).ok();

@@ -3,11 +3,12 @@
 use super::OpenModel;
 use crate::Error;
 use crate::progress::Progress;
-use quantizers::formats::finite::first_not_finite;
+use quantizers::formats::finite::{first_not_finite, first_not_finite_value};
 use std::collections::BTreeSet;
 
 impl OpenModel {
-    /// Checks every float tensor that the model reads, quantized layers by what is stored of them.
+    /// Checks every float tensor that the model reads: integer layers by what is stored of them, those of other
+    /// programs by their values.
     ///
     /// # Errors
     /// The first tensor that holds NaN or infinity, with its place.
@@ -17,33 +18,51 @@ impl OpenModel {
             .flat_map(|stage| self.model.tensor_names(stage))
             .collect();
         let folder = reader.folder();
-        let names: Vec<&str> = folder
+        let stored: Vec<&str> = folder
             .names()
-            .filter(|name| used.contains(*name) || reader.layer_of_entry(name).is_some())
+            .filter(|name| {
+                let is_own = used.contains(*name) && !reader.is_part(name);
+                is_own || reader.layer_of_entry(name).is_some()
+            })
             .collect();
-        let track = progress.step("check", names.len());
-        for name in names {
-            let read = |error| Error::io(format!("cannot read `{name}` of `{}`", self.name), error);
-            let (dtype, shape, bytes) = reader.raw(name).map_err(read)?;
-            if let Some((position, value)) = first_not_finite(dtype, &bytes) {
-                let message = format!(
-                    "`{name}` {shape:?} of `{}` holds {value} at {:?}, expected finite numbers",
-                    self.name,
-                    place(position, shape)
-                );
-                return Err(Error::Mismatch {
-                    message,
-                    source: None,
-                    hint: Some(
-                        "the checkpoint is damaged, or its training diverged: get it again, or take an earlier one"
-                            .to_owned(),
-                    ),
-                });
+        let decoded = reader.decoded().iter();
+        let decoded: Vec<_> = decoded.filter(|(name, _)| used.contains(*name)).collect();
+        let track = progress.step("check", stored.len() + decoded.len());
+        let read = |name: &str, error| {
+            Error::io(format!("cannot read `{name}` of `{}`", self.name), error)
+        };
+        for name in stored {
+            let (dtype, shape, bytes) = reader.raw(name).map_err(|error| read(name, error))?;
+            if let Some(found) = first_not_finite(dtype, &bytes) {
+                return Err(self.not_finite(name, shape, found));
             }
             folder.release(name);
             track.advance(1);
         }
+        for (name, tensor) in decoded {
+            let values = reader.values(name).map_err(|error| read(name, error))?;
+            if let Some(found) = first_not_finite_value(&values) {
+                return Err(self.not_finite(name, &tensor.shape, found));
+            }
+            track.advance(1);
+        }
         Ok(())
+    }
+
+    fn not_finite(&self, name: &str, shape: &[usize], (at, value): (usize, f32)) -> Error {
+        let message = format!(
+            "`{name}` {shape:?} of `{}` holds {value} at {:?}, expected finite numbers",
+            self.name,
+            place(at, shape)
+        );
+        Error::Mismatch {
+            message,
+            source: None,
+            hint: Some(
+                "the checkpoint is damaged, or its training diverged: get it again, or take an earlier one"
+                    .to_owned(),
+            ),
+        }
     }
 }
 

@@ -9,6 +9,12 @@ use thiserror::Error;
 /// A recipe and a model that do not fit each other.
 #[derive(Debug, Error)]
 pub enum PlanError {
+    /// Something reads what only a run of the model can show, and nobody knows how to run it.
+    #[error("the architecture is unknown: nothing can be measured on it, and the recipe reads {}", reads.join(", "))]
+    UnknownArchitecture {
+        /// Statistics, or what else runs the model.
+        reads: Vec<String>,
+    },
     /// A pattern no layer has.
     #[error("line {line}: pattern `{pattern}` {} no linear layer", if shadowed_by.is_some() { "decides" } else { "matches" })]
     NoMatch {
@@ -156,6 +162,11 @@ impl PlanError {
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::UnknownArchitecture { .. } => Some(
+                "`--method rtn` and `--method kmeans` read weights alone; `quench list architectures` says which \
+                 models can be run"
+                    .to_owned(),
+            ),
             Self::NoMatch {
                 shadowed_by: Some(line),
                 ..

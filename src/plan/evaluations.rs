@@ -69,6 +69,14 @@ pub(crate) fn evaluations(
             "default for decoders",
         )]);
     }
+    if model.kind == ModelKind::Unknown {
+        notes.push(
+            "the architecture is unknown: weights are quantized, nothing is calibrated or evaluated; for that \
+             `model_type` has to be one of `quench list architectures`"
+                .to_owned(),
+        );
+        return Ok(Vec::new());
+    }
     if fitting(TASKS, model.kind).is_none() {
         notes.push(format!(
             "no accuracy is measured: no task judges {}",

@@ -4,7 +4,7 @@ use calib::running::fisher::{StageSize, stage_sizes};
 use calib::{LayerSpec, Model, WeightSource};
 use eval::kind::ModelKind;
 use quantizers::FloatType;
-use quantizers::formats::{Dtype, TensorFolder};
+use quantizers::formats::{Dtype, Original};
 use quantizers::graph::{Graph, Projection, StageNode};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,8 +30,10 @@ pub struct ModelFacts {
     pub float_types: BTreeMap<String, FloatType>,
     /// Values in all tensors.
     pub parameters: u64,
-    /// Bytes of all tensors.
+    /// Stored bytes of all tensors.
     pub tensor_bytes: u64,
+    /// Bytes of all tensors where their values are kept: more than stored, where they are quantized.
+    pub kept_bytes: u64,
     /// Vocabulary of a text model.
     pub vocabulary: Option<usize>,
     /// Longest sequence.
@@ -84,13 +86,13 @@ impl ModelFacts {
         spec.map_or(layer, |spec| spec.input_point.as_str())
     }
 
-    /// Reads headers only: `weights` for names and shapes, `folder` for what is stored. Tensors in
+    /// Reads headers only: `weights` for names and shapes, `originals` for what is stored. Tensors in
     /// `second_names` are others under a second name, and are not counted.
     pub fn new(
         name: String,
         revision: Option<String>,
         weights: &dyn WeightSource,
-        folder: &TensorFolder,
+        originals: &BTreeMap<String, Original>,
         model: &dyn Model,
         second_names: &BTreeMap<String, String>,
     ) -> Self {
@@ -122,9 +124,9 @@ impl ModelFacts {
         let mut layer_bytes = BTreeMap::new();
         let mut float_types = BTreeMap::new();
         for layer in layers.iter().chain(&patches) {
-            if let Some(info) = folder.info(&layer.weight_name()) {
-                layer_bytes.insert(layer.name.clone(), info.bytes as u64);
-                float_types.extend(float_type(info.dtype).map(|kind| (layer.name.clone(), kind)));
+            if let Some(found) = originals.get(&layer.weight_name()) {
+                layer_bytes.insert(layer.name.clone(), found.stored_bytes);
+                float_types.extend(float_type(found.dtype).map(|kind| (layer.name.clone(), kind)));
             }
         }
         Self {
@@ -139,26 +141,38 @@ impl ModelFacts {
                 .filter(|name| !second_names.contains_key(*name))
                 .map(|name| count(name))
                 .sum(),
-            tensor_bytes: (folder.tensors())
-                .filter(|(name, _)| !second_names.contains_key(*name))
-                .map(|(_, info)| info.bytes as u64)
+            tensor_bytes: counted(originals, second_names)
+                .map(|(_, found)| found.stored_bytes)
+                .sum(),
+            kept_bytes: counted(originals, second_names)
+                .map(|(_, found)| found.kept_bytes())
                 .sum(),
             vocabulary: model.vocabulary(),
             max_positions: model.max_positions(),
             synthetic,
-            others: others(&graph, &layers, model, folder, second_names),
+            others: others(&graph, &layers, model, originals, second_names),
             layers,
             graph,
         }
     }
 }
 
-/// What `folder` holds besides the weights of linear `layers`: tables by name, the rest together.
+/// The tensors that are no second name of another.
+fn counted<'a>(
+    originals: &'a BTreeMap<String, Original>,
+    second_names: &'a BTreeMap<String, String>,
+) -> impl Iterator<Item = (&'a String, &'a Original)> {
+    originals
+        .iter()
+        .filter(|(name, _)| !second_names.contains_key(*name))
+}
+
+/// What there is besides the weights of linear `layers`: tables by name, the rest together.
 fn others(
     graph: &Graph,
     layers: &[LayerSpec],
     model: &dyn Model,
-    folder: &TensorFolder,
+    originals: &BTreeMap<String, Original>,
     second_names: &BTreeMap<String, String>,
 ) -> Vec<KeptTensors> {
     let weights: BTreeSet<String> = layers.iter().map(LayerSpec::weight_name).collect();
@@ -168,15 +182,14 @@ fn others(
     let tables = tables(graph);
     let mut named: Vec<KeptTensors> = Vec::new();
     let mut together: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
-    for (name, info) in folder
-        .tensors()
-        .filter(|(name, _)| !weights.contains(*name) && !second_names.contains_key(*name))
+    for (name, found) in
+        counted(originals, second_names).filter(|(name, _)| !weights.contains(*name))
     {
-        let bytes = info.bytes as u64;
+        let bytes = found.kept_bytes();
         if let Some((_, what)) = tables.iter().find(|(table, _)| table == name) {
             named.push(KeptTensors {
                 what: (*what).to_owned(),
-                name: Some(name.to_owned()),
+                name: Some(name.clone()),
                 count: 1,
                 bytes,
             });

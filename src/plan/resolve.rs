@@ -4,8 +4,8 @@ use super::choose::{Choice, choose};
 use super::estimate::ACTIVATIONS;
 use super::integer::{self, PlannedInteger};
 use super::{
-    BlockOrder, ModelFacts, Plan, PlanError, PlannedCalibration, PlannedLayer, PlannedModel,
-    PlannedRecipe, data, estimate, evaluations, formats, size, transforms,
+    BlockOrder, ModelFacts, ModelKind, Plan, PlanError, PlannedCalibration, PlannedLayer,
+    PlannedModel, PlannedRecipe, data, estimate, evaluations, formats, size, transforms,
 };
 use crate::recipe::{Evaluation, Overrides, Recipe, builtin};
 use eval::tasks::{TASKS, TaskSpec, fitting};
@@ -29,7 +29,7 @@ impl Recipe {
     /// for whatever else.
     pub fn default_for(model: &ModelFacts) -> &'static str {
         match (model.kind, Encoder::of(&model.graph)) {
-            (super::ModelKind::Decoder, _) => "w4",
+            (ModelKind::Decoder, _) => "w4",
             (_, Ok(_)) => "int8-integer-only",
             (_, Err(_)) => "w8",
         }
@@ -185,7 +185,14 @@ impl Recipe {
             statistics.retain(|name| name != INPUT_MEAN_SQUARE.name);
             statistics.insert(0, ACTIVATIONS.to_owned());
         }
-        if model.kind == super::ModelKind::ImageTextEncoder {
+        if model.kind == ModelKind::Unknown {
+            let reads = match transformed {
+                true => vec!["a transform".to_owned()],
+                false => statistics,
+            };
+            return Err(PlanError::UnknownArchitecture { reads });
+        }
+        if model.kind == ModelKind::ImageTextEncoder {
             return Err(PlanError::TwoTowers {
                 architecture: model.architecture.clone(),
                 statistics,

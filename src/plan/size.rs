@@ -40,10 +40,13 @@ pub(super) fn predict(
 ) -> PredictedSize {
     let weights: u64 = layers.iter().map(PlannedLayer::weights).sum();
     let bytes: u64 = layers.iter().map(|layer| layer.bytes).sum();
-    let replaced: u64 = layers.iter().map(|layer| layer.original_bytes).sum();
+    let replaced = layers.iter().map(|layer| {
+        let float_type = model.float_types.get(&layer.name);
+        layer.weights() * float_type.map_or(0, |float_type| float_type.bits()) / 8
+    });
     let kept = match Encoder::of(&model.graph) {
         Ok(encoder) if is_integer => integer::table_bytes(&encoder),
-        _ => model.tensor_bytes.saturating_sub(replaced),
+        _ => model.kept_bytes.saturating_sub(replaced.sum()),
     };
     let artifact_bytes = kept + bytes;
     PredictedSize {

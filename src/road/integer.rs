@@ -128,16 +128,14 @@ fn write_all(
     writer
         .integer_program(&compilation.program, &replaced(model, request))
         .map_err(failed)?;
-    writer.side_files(&model.folder).map_err(failed)?;
-    let config = model.checkpoint.config().as_object().cloned();
+    model.copy_side_files(&mut writer).map_err(failed)?;
+    let config = model.artifact.reader().original_config();
     let linear: Vec<String> = compilation
         .layers
         .iter()
         .map(|(name, _)| name.clone())
         .collect();
-    writer
-        .finish(&config.unwrap_or_default(), &linear)
-        .map_err(failed)
+    writer.finish(&config, &linear).map_err(failed)
 }
 
 /// Shapes of the model's tensors that are not in the folder as layers of the same shape.

@@ -147,7 +147,9 @@ pub(super) fn of_quantize(
 /// Sizes of an evaluated folder; nothing where no layer of it is quantized.
 pub(super) fn size_of_folder(model: &OpenModel, baseline: Option<&OpenModel>) -> Option<SizeFacts> {
     let reader = model.artifact.reader();
-    if reader.layers().is_empty() {
+    let decoded = reader.decoded().values().filter(|tensor| tensor.quantized);
+    let decoded: Vec<_> = decoded.collect();
+    if reader.layers().is_empty() && decoded.is_empty() {
         return None;
     }
     let artifact_bytes = reader.folder().file_bytes();
@@ -160,6 +162,10 @@ pub(super) fn size_of_folder(model: &OpenModel, baseline: Option<&OpenModel>) ->
             .map(|info| 8 * info.bytes as u64)
             .sum::<u64>();
         weights += (layer.rows * layer.cols) as u64;
+    }
+    for tensor in decoded {
+        bits += 8 * tensor.stored_bytes(reader.folder());
+        weights += tensor.elements() as u64;
     }
     let original_bytes = baseline.map_or(0, |baseline| baseline.checkpoint.tensors().file_bytes());
     Some(SizeFacts {

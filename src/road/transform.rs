@@ -59,10 +59,11 @@ impl Blocks<'_> {
             let plan = layer.planned.plan.clone();
             grids.insert(layer.planned.name.clone(), SearchGrid { quantizer, plan });
         }
-        let tensors = model.checkpoint.tensors();
+        let originals = model.artifact.reader().originals();
         let float_type = |name: &str| {
-            let info = tensors.info(name);
-            info.and_then(|info| crate::plan::float_type(info.dtype))
+            let found = originals.get(name);
+            found
+                .and_then(|found| crate::plan::float_type(found.dtype))
                 .unwrap_or(FloatType::F32)
         };
         let mut edit = BlockEdit::default();

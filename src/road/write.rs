@@ -61,38 +61,43 @@ pub(super) fn finish(
         progress.warn(&tied.note());
     }
     let once = tied.filter(|tied| tied.equal && !edited.contains_key(&tied.table));
-    for (name, info) in tensors.tensors() {
-        let tied = once.as_ref().is_some_and(|tied| tied.head == name);
+    for (name, original) in &model.artifact.reader().originals() {
+        let tied = once.as_ref().is_some_and(|tied| tied.head == *name);
         let first = second.get(name);
         let written = tied || first.is_some_and(|first| !edited.contains_key(first));
         if quantized.contains(name) || written {
             continue;
         }
+        let (dtype, shape) = (original.dtype, &original.shape);
         if let Some(changed) = edited.get(name) {
             writer
-                .changed(name, info.dtype, &changed.shape, &changed.values)
+                .changed(name, dtype, &changed.shape, &changed.values)
+                .map_err(failed)?;
+            continue;
+        }
+        if !original.is_stored {
+            let values = model.weights().tensor(name).map_err(|error| {
+                Error::io(format!("cannot read `{name}` of `{}`", model.name), error)
+            })?;
+            writer
+                .changed(name, dtype, shape, &values.data)
                 .map_err(failed)?;
             continue;
         }
         let bytes = tensors.bytes(name).map_err(failed)?;
         writer
-            .passthrough(name, info.dtype, &info.shape, &bytes)
+            .passthrough(name, dtype, shape, &bytes)
             .map_err(failed)?;
         tensors.release(name);
     }
-    writer.side_files(&model.folder).map_err(failed)?;
+    model.copy_side_files(&mut writer).map_err(failed)?;
     let linear: Vec<String> = model
         .model
         .layers()
         .iter()
         .map(|layer| layer.name.clone())
         .collect();
-    let config = model
-        .checkpoint
-        .config()
-        .as_object()
-        .cloned()
-        .unwrap_or_default();
+    let config = model.artifact.reader().original_config();
     writer.finish(&config, &linear).map_err(failed)
 }
 

@@ -50,12 +50,7 @@ fn retype(model: &Path, suffix: &str, dtype: Dtype, bytes: usize) {
 
 #[test]
 fn weights_of_eight_bits_are_refused_by_all() {
-    for (dtype, name) in [
-        (Dtype::F8_E4M3, "F8_E4M3"),
-        (Dtype::F8_E5M2, "F8_E5M2"),
-        (Dtype::I8, "I8"),
-        (Dtype::U8, "U8"),
-    ] {
+    for (dtype, name) in [(Dtype::I8, "I8"), (Dtype::U8, "U8")] {
         let bench = Workbench::new();
         let model = bench.model("llama-plain-v4", "m");
         retype(&model, "_proj.weight", dtype, 1);
@@ -65,6 +60,24 @@ fn weights_of_eight_bits_are_refused_by_all() {
             3,
             &[&found, "start from the original, or dequantize it first"],
         );
+    }
+}
+
+#[test]
+fn small_floats_beside_scales_that_nothing_explains_are_refused_by_all() {
+    for dtype in [Dtype::F8_E4M3, Dtype::F8_E5M2] {
+        let bench = Workbench::new();
+        let model = bench.model("llama-plain-v4", "m");
+        retype(&model, "_proj.weight", dtype, 1);
+        edit_tensors(&model, |tensors| {
+            let names: Vec<String> = tensors.keys().cloned().collect();
+            for name in names.iter().filter(|name| name.ends_with("_proj.weight")) {
+                let one = (Dtype::F32, vec![1, 1], 1.0_f32.to_le_bytes().to_vec());
+                tensors.insert(format!("{name}_scale_inv"), one);
+            }
+        });
+        let found = "expected a `quant_method` that says what";
+        all_refuse(&bench, 3, &[found, "down_proj.weight_scale_inv"]);
     }
 }
 

@@ -18,6 +18,7 @@ mod environment;
 mod fake_hub;
 #[path = "../../calib/tests/hub/http.rs"]
 mod http;
+mod foreign_forms;
 mod incomplete_data;
 mod integer_rows;
 mod messages;
@@ -30,6 +31,7 @@ mod plans;
 mod recipe_in_force;
 mod tied_heads;
 mod torch_files;
+mod unknown_architecture;
 mod values;
 mod vision;
 mod workbench;

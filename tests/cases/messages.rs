@@ -30,6 +30,16 @@ fn git_lfs_pointers_are_named_wherever_they_are() {
     assert!(!ended.stdout.contains("perplexity"), "{}", ended.shown());
 
     let bench = Workbench::new();
+    let model = bench.decoder("m");
+    fs_err::rename(model.join("model.safetensors"), model.join("m.gguf")).unwrap();
+    bench
+        .quench(&["plan", "m"])
+        .says(4, &["m.gguf", "does not begin with `GGUF`"]);
+    fs_err::write(model.join("n.gguf"), "GGUF").unwrap();
+    bench
+        .quench(&["plan", "m"])
+        .says(4, &["`m.gguf`, `n.gguf`: name one of them"]);
+    let bench = Workbench::new();
     let model = bench.model("llama-untied-biases", "m");
     fs_err::write(model.join("model-00002-of-00003.safetensors"), POINTER).unwrap();
     bench
@@ -110,7 +120,6 @@ fn weights_under_other_names_come_with_the_way_out() {
             "rename it to `model.safetensors`",
         ),
         ("adapter_model.safetensors", "merge it into its base model"),
-        ("model.Q4_K_M.gguf", "the original checkpoint"),
         (
             "model-00001-of-00002.safetensors",
             "`model.safetensors.index.json`",
@@ -230,18 +239,7 @@ fn what_was_typed_for_a_model_is_looked_at() {
 }
 
 #[test]
-fn unknown_model_types_list_what_there_is() {
-    for found in ["llama4", "bertt", "mamba"] {
-        let bench = Workbench::new();
-        let model = bench.decoder("m");
-        edit_json(&model.join("config.json"), |config| {
-            config["model_type"] = found.into();
-        });
-        let ended = bench.quench(&["plan", "m"]);
-        let name = format!("found `{found}`");
-        ended.says(3, &["llama, mistral, qwen2, qwen3, gpt2, bert, vit", &name]);
-        assert!(!ended.stderr.contains("did you mean"), "{}", ended.shown());
-    }
+fn a_missing_model_type_is_named() {
     let bench = Workbench::new();
     let model = bench.decoder("m");
     edit_json(&model.join("config.json"), |config| {
@@ -249,5 +247,5 @@ fn unknown_model_types_list_what_there_is() {
     });
     bench
         .quench(&["plan", "m"])
-        .says(3, &["expected a `model_type` of", "found none"]);
+        .says(3, &["expected a `model_type` that", "found none"]);
 }

@@ -4,7 +4,7 @@ use calib::ARCHITECTURES;
 use calib::data::SOURCES;
 use eval::tasks::TASKS;
 use quantizers::METHODS;
-use quantizers::formats::FORMATS;
+use quantizers::formats::{self, FORMATS};
 use quantizers::nonlinear::{APPROXIMATIONS, Nonlinearity};
 use quench::recipe::BUILTIN;
 
@@ -47,6 +47,13 @@ fn names_are_unique_and_summaries_say_something() {
         &FORMATS
             .iter()
             .map(|f| (f.name(), f.summary()))
+            .collect::<Vec<_>>(),
+    );
+    check(
+        "forms that are read",
+        &formats::SOURCES
+            .iter()
+            .map(|s| (s.quant_method(), s.summary()))
             .collect::<Vec<_>>(),
     );
     check(

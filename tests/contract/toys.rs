@@ -6,6 +6,7 @@
 mod architecture;
 mod format;
 mod method;
+mod source;
 mod statistic;
 mod task;
 mod transform;

@@ -46,6 +46,7 @@ from transformers import (
 )
 
 from tiny_decoders import decoders, experts
+from tiny_encoders import encoders
 from tiny_vision import towers
 from transformers.pytorch_utils import Conv1D
 
@@ -141,7 +142,7 @@ def transformers_4_style(folder):
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
-def make(name, model, *, dtype=torch.float16, spread=0.25, after=None, shards=None, attention="eager"):
+def make(name, model, *, dtype=torch.float16, spread=0.25, after=None, shards=None, attention="eager", tokens=20):
     if sys.argv[1:] and not name.startswith(tuple(sys.argv[1:])):
         return
     torch.manual_seed(sum(map(ord, name)))
@@ -156,7 +157,7 @@ def make(name, model, *, dtype=torch.float16, spread=0.25, after=None, shards=No
     model = type(model).from_pretrained(
         folder, dtype=torch.float32, attn_implementation=attention
     ).eval()
-    inputs, expected = run(model)
+    inputs, expected = run(model, tokens)
     save_file({**inputs, **expected}, folder / "expected.safetensors")
     if after:
         after(folder)
@@ -166,8 +167,14 @@ def make(name, model, *, dtype=torch.float16, spread=0.25, after=None, shards=No
 
 
 def blocks_of(base):
-    """The list of blocks, wherever a class keeps it."""
-    paths = "encoder.layer decoder.layers h blocks layers encoder.layers vision_model.encoder.layers"
+    """The list of blocks, wherever a class keeps it; each once, however often it is run."""
+    groups = getattr(getattr(base, "encoder", None), "albert_layer_groups", None)
+    if groups is not None:
+        return [block for group in groups for block in group.albert_layers]
+    paths = (
+        "encoder.layer transformer.layer decoder.layers h blocks layers encoder.layers"
+        " vision_model.encoder.layers"
+    )
     for path in paths.split():
         found = base
         for name in path.split("."):
@@ -185,7 +192,7 @@ def flat(blocks):
     return [step for step in steps if step is not None]
 
 
-def run(model):
+def run(model, tokens):
     """Inputs, the states entering the first block and leaving each one, and the model's output.
 
     Hooks, because the last entry of transformers' own `hidden_states` has passed the final norm.
@@ -195,8 +202,9 @@ def run(model):
     def entering(_module, args, kwargs):
         kwargs = dict(kwargs)
         first = args[0] if args else kwargs.pop("hidden_states")
-        states.append(first)
-        call.append((args[1:], kwargs))
+        if not call:
+            states.append(first)
+            call.append((args[1:], kwargs))
 
     def leaving(_module, _args, output):
         states.append(output[0] if isinstance(output, tuple) else output)
@@ -215,10 +223,15 @@ def run(model):
     elif model.config.model_type.endswith("text_model"):
         arguments = inputs = {"input_ids": texts(model.config)}
     else:
-        inputs = {"input_ids": torch.randint(0, model.config.vocab_size, (2, 20))}
-        arguments = {**inputs, "use_cache": False}
+        arguments = inputs = {"input_ids": torch.randint(0, model.config.vocab_size, (2, tokens))}
+        counts_padding = getattr(getattr(model.base_model, "embeddings", None), "padding_idx", None)
+        if counts_padding is not None:
+            # Its position would be that of padding.
+            ids = inputs["input_ids"]
+            ids[ids == counts_padding] += 1
+    has_cache = "use_cache" in model.config.to_dict()
     with torch.no_grad():
-        output = model(**arguments)
+        output = model(**arguments, **({"use_cache": False} if has_cache else {}))
     for hook in hooks:
         hook.remove()
     expected = {f"hidden.{k}": state.contiguous().clone() for k, state in enumerate(states)}
@@ -261,7 +274,7 @@ def gradients(block, state, args, kwargs):
         if isinstance(module, (torch.nn.Linear, Conv1D)) or type(module).__name__ == "FalconLinear"
     }
     # Some classes register keys before queries.
-    query = [name for name in layers if name.endswith(("q_proj", "query", "qkv_proj"))]
+    query = [name for name in layers if name.endswith(("q_proj", "query", "qkv_proj", "query_proj"))]
     first = query[0] if query else next(iter(layers))
     last = [name for name in layers if not name.endswith("shared_expert_gate")][-1]
     stacked = dict(block.named_parameters())
@@ -270,9 +283,14 @@ def gradients(block, state, args, kwargs):
         gradient = dict(block.named_parameters())[stacked[0]].grad[-1].clone()
     else:
         gradient = layers[last].grad.clone()
+    gradient_of_first = layers[first].grad.clone()
+    if type(block).__name__ == "NomicBertLayer":
+        # One layer in the checkpoint.
+        qkv = [layers[name].grad for end in "qkv" for name in layers if name.endswith(f"{end}_proj")]
+        gradient_of_first = torch.cat(qkv[:3])
     return {
         "gradient.input": state.grad.contiguous().clone(),
-        "gradient.first": layers[first].grad.clone(),
+        "gradient.first": gradient_of_first,
         "gradient.last": gradient,
     }
 
@@ -306,6 +324,9 @@ def main():
 
     for name, kind, config in experts():
         make(name, kind(config))
+
+    for name, kind, config in encoders():
+        make(name, kind(config), tokens=12)
 
     make("gpt2", GPT2LMHeadModel(GPT2Config(**GPT2)))
     scaled = GPT2Config(**GPT2, n_inner=40, scale_attn_by_inverse_layer_idx=True)

@@ -1,17 +1,19 @@
 //! Architectures: from config.json to a list of stages.
 //!
-//! A decoder is a row in the table of `decoder`, a vision model one in that of `vision`. Another kind of model is a new file here plus two lines:
+//! A decoder is a row in the table of `decoder`, a text encoder one in that of `encoder`, a vision model one in that of `vision`. Another kind of model is a new file here plus two lines:
 //! the `mod` line and the entry in [`ARCHITECTURES`]. The file names tensors and chooses among the stages
 //! of [`crate::layers`]; a stage of its own implements [`StageSpec`].
 
 mod config;
 mod staged;
 mod decoder;
-mod bert;
+mod encoder;
 mod vision;
+mod unknown;
 
 pub use config::Config;
 pub use staged::{StageSpec, StagedModel};
+pub use unknown::unknown_model;
 
 use std::sync::LazyLock;
 
@@ -22,13 +24,15 @@ pub static ARCHITECTURES: LazyLock<Vec<&dyn Architecture>> = LazyLock::new(|| {
     let decoders = decoder::FLAVOURS
         .iter()
         .map(|flavour| flavour as &dyn Architecture);
-    let others: [&dyn Architecture; 1] = [&bert::Bert];
+    let encoders = encoder::FLAVOURS
+        .iter()
+        .map(|flavour| flavour as &dyn Architecture);
     let vision = vision::FLAVOURS
         .iter()
         .map(|flavour| flavour as &dyn Architecture);
     let swin: [&dyn Architecture; 1] = [&vision::Swin];
     let pairs = vision::PAIRS.iter().map(|pair| pair as &dyn Architecture);
-    let all = decoders.chain(others).chain(vision);
+    let all = decoders.chain(encoders).chain(vision);
     all.chain(swin).chain(pairs).collect()
 });
 
@@ -36,6 +40,14 @@ pub static ARCHITECTURES: LazyLock<Vec<&dyn Architecture>> = LazyLock::new(|| {
 pub fn is_tied_by_default(name: &str) -> bool {
     let mut families = decoder::FLAVOURS.iter();
     families.any(|flavour| flavour.model_type == name && flavour.tied)
+}
+
+/// Ends of the names of modules that the model config.json describes stores for all experts together.
+pub fn stacked_modules(config: &serde_json::Value) -> &'static [&'static str] {
+    let found = config.get("model_type").and_then(serde_json::Value::as_str);
+    let mut families = decoder::FLAVOURS.iter();
+    let family = families.find(|flavour| found == Some(flavour.model_type));
+    family.map_or(&[], decoder::Flavour::stacked_modules)
 }
 
 /// A family of models that share their stages.
@@ -84,10 +96,8 @@ pub fn open_model_from(
         let types = family.model_types();
         found.is_some_and(|found| types.contains(&found))
     }) else {
-        let known = registry.iter().flat_map(|family| family.model_types());
         return Err(ModelError::UnknownType {
             found: found.map(str::to_owned),
-            known: known.copied().collect(),
         });
     };
     let model = family.open(config, weights)?;

@@ -27,6 +27,7 @@ pub struct StagedModel {
     points: Vec<Vec<Point>>,
     output: ModelOutput,
     vocabulary: Option<usize>,
+    runs: bool,
     joint: Option<JointEmbedding>,
 }
 
@@ -61,7 +62,17 @@ impl StagedModel {
             points,
             output,
             vocabulary: None,
+            runs: true,
             joint: None,
+        }
+    }
+
+    /// The same, known by its tensors alone.
+    #[must_use]
+    pub fn without_a_forward_pass(self) -> Self {
+        Self {
+            runs: false,
+            ..self
         }
     }
 
@@ -133,6 +144,10 @@ impl Model for StagedModel {
         device: &Device,
     ) -> Result<Box<dyn Stage>, StageError> {
         self.stages[stage].build(&Loader::new(source, device))
+    }
+
+    fn runs(&self) -> bool {
+        self.runs
     }
 
     fn vocabulary(&self) -> Option<usize> {

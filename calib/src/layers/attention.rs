@@ -57,9 +57,20 @@ impl Scores {
 /// Attention of `[batch, heads, tokens, head_dim]`; `key` and `value` may have fewer heads, each
 /// of which then serves `heads / kv_heads` consecutive query heads.
 pub fn attend(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, scores: &Scores) -> Tensor<4> {
+    attend_with(query, key, value, scores, None)
+}
+
+/// The same with `[1 or batch, heads, tokens, keys]` added to the scores.
+pub fn attend_with(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    scores: &Scores,
+    added: Option<Tensor<4>>,
+) -> Tensor<4> {
     let Scores { pattern, scale, .. } = *scores;
-    if !scores.is_plain() {
-        return composed(query, key, value, scores);
+    if !scores.is_plain() || added.is_some() {
+        return composed(query, key, value, scores, added);
     }
     if let Some(attended) = fused::attend([&query, &key, &value], pattern, scale) {
         return attended;
@@ -90,7 +101,13 @@ pub fn attend(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, scores: &Score
 }
 
 /// Attention in single steps, for scores that are more than a product.
-fn composed(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, how: &Scores) -> Tensor<4> {
+fn composed(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    how: &Scores,
+    added: Option<Tensor<4>>,
+) -> Tensor<4> {
     let [batch, heads, tokens, _] = query.dims();
     let groups = heads / key.dims()[1];
     let keys = key.dims()[2];
@@ -99,6 +116,9 @@ fn composed(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, how: &Scores) ->
     let mut scores = query.matmul(key.swap_dims(2, 3)) * how.scale;
     if let Some(cap) = how.softcap {
         scores = (scores / cap).tanh() * cap;
+    }
+    if let Some(added) = added {
+        scores = scores + added;
     }
     if let Some(alibi) = &how.alibi {
         scores = scores + alibi.bias(keys, &device);

@@ -12,6 +12,8 @@ pub mod norm;
 pub mod activation;
 pub mod rope;
 pub mod alibi;
+pub mod distance;
+pub mod disentangled;
 pub mod query_key_norm;
 pub mod latent;
 pub mod windows;

@@ -1,7 +1,9 @@
 //! Multi-head self-attention with its projections, as all families share it.
 
 use super::alibi::Alibi;
-use super::attention::{Scores, attend};
+use super::attention::{Scores, attend, attend_with};
+use super::disentangled::Disentangled;
+use super::distance::Bias;
 use super::latent::Latent;
 use super::linear::Linear;
 use super::query_key_norm::QueryKeyNorm;
@@ -10,7 +12,7 @@ use super::windows::{self, Windows};
 use super::{Loader, Rope};
 use crate::{KeyValueCache, NoTap, SourceError, Tap};
 use burn::tensor::Tensor;
-use quantizers::graph::{AttentionNode, Pattern, QkvLayout, QkvNode};
+use quantizers::graph::{AttentionNode, DistanceNode, Pattern, QkvLayout, QkvNode};
 use std::sync::Arc;
 
 #[derive(Debug, Clone)]
@@ -19,6 +21,13 @@ enum Qkv {
     Separate(Box<[Linear; 3]>),
     Fused(Box<Linear>, QkvLayout),
     Latent(Box<Latent>),
+}
+
+#[derive(Debug, Clone)]
+enum Distance {
+    None,
+    Bias(Bias),
+    Disentangled(Box<Disentangled>),
 }
 
 /// Self-attention with its weights.
@@ -36,6 +45,7 @@ pub struct SelfAttention {
     clip: Option<f64>,
     windows: Option<Windows>,
     scores: Scores,
+    distance: Distance,
 }
 
 impl SelfAttention {
@@ -86,6 +96,13 @@ impl SelfAttention {
             head_dim: node.head_dim,
             norm_after_rope: node.norm_after_rope,
             clip: node.clip,
+            distance: match &node.distance {
+                None => Distance::None,
+                Some(DistanceNode::Bias(bias)) => Distance::Bias(Bias::load(bias, loader)?),
+                Some(DistanceNode::Disentangled(node)) => {
+                    Distance::Disentangled(Box::new(Disentangled::load(node, loader)?))
+                }
+            },
             windows: windows.map(|node| Windows::new(node, device)),
             scores: Scores {
                 pattern: node.pattern,
@@ -105,7 +122,14 @@ impl SelfAttention {
     /// `[batch, tokens, width]` to the same shape, before the residual is added.
     pub fn forward(&self, input: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
         let tokens = input.dims()[1];
-        let [query, key, value] = self.heads(input, tap);
+        let (distance, [query, key, value]) = match &self.distance {
+            Distance::None => (None, self.heads(input, tap)),
+            Distance::Bias(bias) => (Some(bias.scores(tokens)), self.heads(input, tap)),
+            Distance::Disentangled(vectors) => {
+                let (distance, heads) = self.disentangled(vectors, input, tap);
+                (Some(distance), heads)
+            }
+        };
         let tables = self.rope.as_ref().map(|rope| rope.tables(tokens, tokens));
         let (query, key) = self.placed(query, key, tables);
         let attended = match &self.windows {
@@ -113,9 +137,29 @@ impl SelfAttention {
                 let [query, key, value] = [query, key, value].map(|x| windows.cut(x));
                 windows.joined(attend(query, key, value, &self.scores))
             }
-            None => attend(query, key, value, &self.scores),
+            None => attend_with(query, key, value, &self.scores, distance),
         };
         self.joined(attended, tap)
+    }
+
+    /// What distances add to scores, and queries, keys and values of the tokens.
+    fn disentangled(
+        &self,
+        vectors: &Disentangled,
+        input: Tensor<3>,
+        tap: &mut dyn Tap,
+    ) -> (Tensor<4>, [Tensor<4>; 3]) {
+        let Qkv::Separate(layers) = &self.qkv else {
+            unreachable!("encoders with vectors of distances have three layers")
+        };
+        let tokens = input.dims()[1];
+        let projected = vectors.project(layers, input, tap);
+        let heads = projected.tokens.map(|x| self.split_heads(x, self.heads));
+        let [key, query] = projected
+            .distances
+            .map(|x| x.map(|x| self.split_heads(x, self.heads)));
+        let scores = vectors.scores([&heads[0], &heads[1]], key, query, tokens);
+        (scores * self.scores.scale, heads)
     }
 
     /// The next token `[batch, 1, width]` after those in `cache`, which it joins.

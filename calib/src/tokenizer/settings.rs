@@ -327,6 +327,7 @@ mod tests {
             added,
             config: Value::Null,
             generation: Value::Null,
+            made: BTreeMap::new(),
         };
         Settings::read(&files).unwrap()
     }

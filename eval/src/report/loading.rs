@@ -85,9 +85,12 @@ fn auto_class(kind: ModelKind) -> &'static str {
             "AutoModelForSequenceClassification"
         }
         ModelKind::ImageClassifier | ModelKind::ImageRegressor => "AutoModelForImageClassification",
-        ModelKind::TextEncoder | ModelKind::ImageEncoder | ModelKind::ImageTextEncoder => {
-            "AutoModel"
-        }
+        ModelKind::MaskedModel => "AutoModelForMaskedLM",
+        ModelKind::TokenClassifier => "AutoModelForTokenClassification",
+        ModelKind::TextEncoder
+        | ModelKind::ImageEncoder
+        | ModelKind::ImageTextEncoder
+        | ModelKind::Unknown => "AutoModel",
     }
 }
 

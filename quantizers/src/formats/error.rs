@@ -68,6 +68,14 @@ pub enum FormatError {
         #[source]
         source: Box<TorchError>,
     },
+    /// Not a GGUF file, or one of a model that is not read.
+    #[error("cannot read the GGUF file `{file}`: {problem}", file = file.display())]
+    Gguf {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it, in words.
+        problem: String,
+    },
     /// Not JSON, or JSON of another shape than expected.
     #[error("`{file}` cannot be understood", file = file.display())]
     Json {

@@ -24,6 +24,14 @@ pub fn first_not_finite(dtype: Dtype, bytes: &[u8]) -> Option<(usize, f32)> {
     Some((start / size + at, value))
 }
 
+/// Position and value of the first NaN or infinity among `values`.
+pub fn first_not_finite_value(values: &[f32]) -> Option<(usize, f32)> {
+    let at = values
+        .par_iter()
+        .position_first(|value| !value.is_finite())?;
+    Some((at, values[at]))
+}
+
 fn in_piece(dtype: Dtype, bytes: &[u8]) -> Option<(usize, f32)> {
     // All bits of the exponent are set in what is no number, and in nothing else.
     let halves = |mask: u16| {
@@ -80,6 +88,10 @@ mod tests {
             Some((2, f32::INFINITY))
         );
         assert_eq!(first_not_finite(Dtype::F64, &doubles[..16]), None);
+        assert_eq!(
+            first_not_finite_value(&values).map(|(at, _)| at),
+            Some(PIECE - 3)
+        );
         assert_eq!(first_not_finite(Dtype::I64, &[0xff; 16]), None);
     }
 }

@@ -65,10 +65,13 @@ pub(super) fn hint(others: &[String]) -> Option<String> {
             "found `{name}`, left by a run that did not finish: run it again"
         ));
     }
-    if let Some(name) = of_form("gguf") {
-        return Some(format!(
-            "found `{name}`, which is quantized already: name the folder of the original checkpoint"
-        ));
+    let gguf: Vec<String> = others
+        .iter()
+        .filter(|name| ending(name) == "gguf")
+        .map(|name| format!("`{name}`"))
+        .collect();
+    if !gguf.is_empty() {
+        return Some(format!("found {}: name one of them", gguf.join(", ")));
     }
     if let Some(name) = others.iter().find(|name| is_torch(name)) {
         return Some(format!(
@@ -108,7 +111,7 @@ mod tests {
         assert!(of(&["weights.safetensors"]).contains("rename it to `model.safetensors`"));
         assert!(of(&["model-00001-of-00002.safetensors"]).contains("index.json"));
         assert!(of(&["adapter_model.safetensors"]).contains("adapter"));
-        assert!(of(&["model.Q4_K.gguf"]).contains("original checkpoint"));
+        assert!(of(&["a.Q4_K.gguf", "b.gguf"]).contains("`b.gguf`: name one of them"));
         assert!(of(&["model-spool-00001.partial"]).contains("did not finish"));
         assert_eq!(of(&[]), "");
     }

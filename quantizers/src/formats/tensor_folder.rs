@@ -1,11 +1,15 @@
-//! A folder of weight files, memory-mapped: one file, or shards with an index.
+//! A folder of weight files, memory-mapped: one file, or shards with an index; or one GGUF file.
 //!
 //! Nothing is read but headers until a tensor is asked for; [`TensorFolder::release`] gives the
 //! pages of a tensor back, so that a walk over a model never holds more than what it is looking at.
 
+mod unstack;
+
 use super::containers::{TensorPlace, WeightFiles, container_of, weight_files};
 use super::floats::decode_floats;
 use super::gather::gather;
+use super::gguf::blocks::Form;
+use super::gguf::header;
 use super::{FormatError, no_weights, python_json};
 use crate::nearest::nearest;
 use memmap2::Mmap;
@@ -67,9 +71,10 @@ struct Index {
 
 impl TensorFolder {
     /// Opens `path`: a weight file, or a folder with `model.safetensors`, with
-    /// `model.safetensors.index.json` and its shards, with `pytorch_model.bin`, or with
-    /// `pytorch_model.bin.index.json` and its shards; the first of these that is there. Headers are
-    /// checked (size limits, offsets inside the file, lengths that agree with type and shape).
+    /// `model.safetensors.index.json` and its shards, with `pytorch_model.bin`, with
+    /// `pytorch_model.bin.index.json` and its shards, or else with one `.gguf` file; the first of these that is
+    /// there. Headers are checked (size limits, offsets inside the file, lengths that agree with type and
+    /// shape).
     ///
     /// The files must not be changed or truncated while they are open.
     ///
@@ -89,7 +94,11 @@ impl TensorFolder {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
-            folder.add_file(path, name)?;
+            if header::is_gguf(path) {
+                folder.add_gguf(path, name)?;
+            } else {
+                folder.add_file(path, name)?;
+            }
         } else {
             folder.add_folder(path)?;
         }
@@ -222,7 +231,10 @@ impl TensorFolder {
                 return self.add_shards(&path.join(index));
             }
         }
-        Err(no_weights_in(path))
+        match header::only_gguf(path) {
+            Some(name) => self.add_gguf(&path.join(&name), name),
+            None => Err(no_weights_in(path)),
+        }
     }
 
     fn add_shards(&mut self, index: &Path) -> Result<(), FormatError> {
@@ -284,17 +296,50 @@ impl TensorFolder {
         Ok(())
     }
 
-    fn add_file(&mut self, path: &Path, name: String) -> Result<(), FormatError> {
-        let io = |source| FormatError::io("read", path, source);
-        let file = fs_err::File::open(path).map_err(io)?;
-        #[expect(unsafe_code, reason = "memory-mapping a file")]
-        // SAFETY: the caller of `open` keeps the files unchanged while they are mapped.
-        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        if no_weights::is_lfs_pointer(&map) {
-            return Err(FormatError::LfsPointer {
-                file: path.to_path_buf(),
-            });
+    /// Path and bytes of the file, where it is a GGUF file.
+    pub(super) fn gguf(&self) -> Option<(PathBuf, &[u8])> {
+        let [file] = &self.files[..] else {
+            return None;
+        };
+        let path = if self.origin.is_file() {
+            self.origin.clone()
+        } else {
+            self.origin.join(&file.name)
+        };
+        file.map
+            .starts_with(header::MAGIC)
+            .then_some((path, &file.map))
+    }
+
+    /// Adds the tensors of a GGUF file under their own names. Those in blocks are bytes here.
+    fn add_gguf(&mut self, path: &Path, name: String) -> Result<(), FormatError> {
+        let map = map(path)?;
+        let header = header::Header::parse(&map).map_err(|problem| FormatError::Gguf {
+            file: path.to_path_buf(),
+            problem,
+        })?;
+        for (tensor, found) in &header.tensors {
+            let bytes = found.range.len();
+            let (dtype, shape) = match found.kind().map(|kind| kind.form) {
+                Some(Form::Plain(dtype)) => (dtype, found.shape.clone()),
+                _ => (Dtype::U8, vec![bytes]),
+            };
+            let info = TensorInfo {
+                dtype,
+                shape,
+                bytes,
+                file: self.files.len(),
+                range: found.range.clone(),
+                strides: Vec::new(),
+            };
+            self.tensors.insert((*tensor).to_owned(), info);
         }
+        self.files.push(MappedFile { name, map });
+        Ok(())
+    }
+
+    fn add_file(&mut self, path: &Path, name: String) -> Result<(), FormatError> {
+        let map = map(path)?;
         let index = self.files.len();
         for place in container_of(&name).tensors(path, &map)? {
             let TensorPlace {
@@ -327,6 +372,20 @@ impl TensorFolder {
         self.files.push(MappedFile { name, map });
         Ok(())
     }
+}
+
+fn map(path: &Path) -> Result<Mmap, FormatError> {
+    let io = |source| FormatError::io("read", path, source);
+    let file = fs_err::File::open(path).map_err(io)?;
+    #[expect(unsafe_code, reason = "memory-mapping a file")]
+    // SAFETY: the caller of `open` keeps the files unchanged while they are mapped.
+    let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+    if no_weights::is_lfs_pointer(&map) {
+        return Err(FormatError::LfsPointer {
+            file: path.to_path_buf(),
+        });
+    }
+    Ok(map)
 }
 
 /// The error for `folder`, which has none of the files weights are read from.

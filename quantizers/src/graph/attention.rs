@@ -1,5 +1,6 @@
 //! Multi-head self-attention with its projections, as all families share it.
 
+use super::distance::DistanceNode;
 use super::linear::{LinearNode, LinearRows};
 use super::norm::NormNode;
 use super::patches::{PositionBiasNode, WindowsNode};
@@ -238,6 +239,8 @@ pub struct AttentionNode {
     pub softcap: Option<f64>,
     /// What distance takes from a score (`ALiBi`).
     pub slopes: Option<SlopesNode>,
+    /// What is added to a score for the distance of its key.
+    pub distance: Option<DistanceNode>,
     /// A score for each head that takes part in the softmax and has no value, `[heads]`.
     pub sinks: Option<TensorSpec>,
     /// What the offset between query and key adds to a score.
@@ -270,6 +273,7 @@ impl AttentionNode {
             clip: None,
             softcap: None,
             slopes: None,
+            distance: None,
             sinks: None,
             position_bias: None,
             windows: None,
@@ -306,6 +310,7 @@ impl AttentionNode {
         let mut layers = self.projections();
         let expansions = self.expansions().into_iter();
         layers.extend(expansions.map(|(_, layer)| layer));
+        layers.extend(self.distance.iter().flat_map(DistanceNode::linears));
         layers.push(&self.output);
         layers
     }

@@ -43,6 +43,8 @@ pub struct BlockNode {
     pub placement: NormPlacement,
     /// Both halves read the states that enter the block: `x + attention(x) + mlp(x)`.
     pub parallel: bool,
+    /// Its weights are those of an earlier block: its linear layers are that block's.
+    pub repeated: bool,
     /// Factor on the output of each half, 1 in most families.
     pub residual_scale: f64,
 }
@@ -69,6 +71,7 @@ impl BlockNode {
             mlp_scale: None,
             placement,
             parallel: false,
+            repeated: false,
             residual_scale: 1.0,
         }
     }

@@ -99,6 +99,9 @@ impl Inventory {
         }
         self.norms(&block.mlp_output_norm);
         self.tensors.extend(block.mlp_scale.clone());
+        if block.repeated {
+            self.linears.clear();
+        }
     }
 
     fn norms(&mut self, norm: &Option<NormNode>) {
@@ -169,6 +172,13 @@ impl Inventory {
         for (norm, layer) in attention.expansions() {
             self.norm(norm);
             self.linear(layer);
+        }
+        if let Some(distance) = &attention.distance {
+            self.tensors.extend(distance.tensors());
+            distance
+                .linears()
+                .into_iter()
+                .for_each(|layer| self.linear(layer));
         }
         self.linear(&attention.output);
     }

@@ -9,6 +9,7 @@ mod linear;
 mod norm;
 mod activation;
 mod rope;
+mod distance;
 mod patches;
 mod attention;
 mod experts;
@@ -24,6 +25,7 @@ pub use attention::{
     AttentionNode, LatentNode, LatentQuery, Pattern, QkvLayout, QkvNode, QueryKeyNorm, SlopesNode,
 };
 pub use block::{BlockNode, NormPlacement};
+pub use distance::{DisentangledNode, DistanceBias, DistanceNode, PositionLayer};
 pub use ends::{
     HeadNode, HeadTransform, Pooling, PoolingNode, Positions, Projection, TokenInputNode,
 };

@@ -77,6 +77,10 @@ impl BlockNode {
     /// layer, gate and up, down): what can take factors in front of them, or why nothing can.
     pub fn scalings(&self) -> Vec<Result<Scaling<'_>, Unscalable>> {
         let attention = &self.attention;
+        if self.repeated {
+            let reason = "their weights are those of an earlier block".to_owned();
+            return vec![Err(unscalable(&self.linears(), reason))];
+        }
         let mut sets = vec![self.behind_norm(
             self.attention_norm.as_ref(),
             attention.projections(),

@@ -16,6 +16,16 @@ pub enum FloatType {
 }
 
 impl FloatType {
+    /// The type that configurations call `name`, with or without a leading `torch.`; nothing for other types.
+    pub fn of_name(name: &str) -> Option<Self> {
+        match name.strip_prefix("torch.").unwrap_or(name) {
+            "float32" | "float" => Some(Self::F32),
+            "float16" | "half" => Some(Self::F16),
+            "bfloat16" => Some(Self::Bf16),
+            _ => None,
+        }
+    }
+
     /// Stored bits of one value.
     pub fn bits(self) -> u64 {
         match self {

@@ -33,6 +33,7 @@ impl Shape<'_> {
                 Order::Sequential | Order::Parallel => NormPlacement::Before,
             },
             parallel: wiring.order == Order::Parallel,
+            repeated: false,
             residual_scale: self.residual_scale,
         })
     }

@@ -137,8 +137,10 @@ pub(super) const GRANITE_MOE: Flavour = Flavour {
         scores: Scores::SoftmaxOfChosen,
         normalised: Flag::No,
         storage: Storage::Stacked {
-            up: "block_sparse_moe.input_linear",
-            down: "block_sparse_moe.output_linear",
+            modules: &[
+                "block_sparse_moe.input_linear",
+                "block_sparse_moe.output_linear",
+            ],
             transposed: false,
             bias: false,
             alternating: false,
@@ -196,8 +198,7 @@ pub(super) const GPT_OSS: Flavour = Flavour {
         scores: Scores::SoftmaxOfChosen,
         normalised: Flag::No,
         storage: Storage::Stacked {
-            up: "mlp.experts.gate_up_proj",
-            down: "mlp.experts.down_proj",
+            modules: &["mlp.experts.gate_up_proj", "mlp.experts.down_proj"],
             transposed: true,
             bias: true,
             alternating: true,

@@ -1,6 +1,6 @@
 //! The columns of families with experts, and their nodes.
 
-use super::flavour::{Count, Factor, Flag};
+use super::flavour::{Count, Factor, Flag, Flavour};
 use super::shape::Shape;
 use crate::ModelError;
 use quantizers::graph::{
@@ -39,8 +39,8 @@ pub(super) enum Storage {
     /// All experts in one tensor for gate and up, and one for down. A slice is a matrix of its own here, named by
     /// the tensor and the number of the expert.
     Stacked {
-        up: &'static str,
-        down: &'static str,
+        /// Gate and up, down.
+        modules: &'static [&'static str; 2],
         /// Slices are stored `[in, out]`.
         transposed: bool,
         bias: bool,
@@ -80,6 +80,19 @@ pub(crate) struct Experts {
     pub(super) grouped: Flag,
     pub(super) storage: Storage,
     pub(super) shared: Option<Shared>,
+}
+
+impl Flavour {
+    /// Ends of the names of modules that hold all experts.
+    pub(crate) fn stacked_modules(&self) -> &'static [&'static str] {
+        match self.experts {
+            Some(Experts {
+                storage: Storage::Stacked { modules, .. },
+                ..
+            }) => modules.as_slice(),
+            _ => &[],
+        }
+    }
 }
 
 impl Shape<'_> {
@@ -193,8 +206,7 @@ impl Shape<'_> {
                 self.activation,
             ),
             Storage::Stacked {
-                up,
-                down,
+                modules: [up, down],
                 transposed,
                 bias,
                 alternating,

@@ -12,7 +12,7 @@ mod windows;
 mod latent;
 mod experts;
 mod block;
-mod rotation;
+pub(super) mod rotation;
 
 pub(super) use flavour::Flavour;
 pub(super) use rows::FLAVOURS;

@@ -1,7 +1,7 @@
 //! Rotary parameters from config.json, in the style of transformers 5 (`rope_parameters`) or 4
 //! (`rope_theta` beside `rope_scaling`, whose kind is `rope_type` or `type`).
 
-use super::flavour::Rope;
+use super::flavour::{Flag, LocalRope, Rope, RopeBlocks};
 use crate::ModelError;
 use crate::architectures::Config;
 use quantizers::graph::{RopeNode, RopeScaling};
@@ -94,6 +94,29 @@ pub(super) fn rotation(
         None => None,
     };
     Ok(Rotation { full, local })
+}
+
+/// The same of an encoder whose bases, of blocks that see everything and of the others, stand under these
+/// keys in older files.
+pub(in crate::architectures) fn encoder_rotation(
+    config: &Config<'_>,
+    theta: (&'static str, f64),
+    local: Option<(&'static str, f64)>,
+    head_dim: usize,
+    max_positions: usize,
+) -> Result<[RopeNode; 2], ModelError> {
+    let rope = Rope {
+        interleaved: Flag::No,
+        theta,
+        share: ("partial_rotary_factor", 1.0),
+        channels: None,
+        blocks: RopeBlocks::All,
+        local: local.map(|theta| LocalRope { theta }),
+        yarn_is_long: false,
+    };
+    let Rotation { full, local } = rotation(config, &rope, head_dim, max_positions)?;
+    let local = local.unwrap_or_else(|| full.clone());
+    Ok([full, local])
 }
 
 /// The base of blocks with a window in files that name one for each.

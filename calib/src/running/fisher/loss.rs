@@ -35,7 +35,10 @@ pub(super) fn last_stage(
 ) -> Result<(f64, Vjp), StageError> {
     match output {
         ModelOutput::TokenLogits => next_token(stage, &input, tokens),
-        ModelOutput::ClassLogits => {
+        // A token, or a class of it, drawn at each position.
+        ModelOutput::ClassLogits
+        | ModelOutput::MaskedTokenLogits
+        | ModelOutput::TokenClassLogits => {
             let (tape, logits) = Tape::record(stage, [], input)?;
             let gradient = sampled_label(&logits, seed);
             Ok((0.0, tape.back(gradient)))

@@ -18,17 +18,22 @@ impl VocabularyFile for TokenizerJson {
     }
 
     fn find(&self, _class: &str, files: &JsonFiles) -> Option<PathBuf> {
-        first_of(&files.folder, self.names())
+        let made = files.made.contains_key("tokenizer.json");
+        let folder = || made.then(|| files.folder.clone());
+        first_of(&files.folder, self.names()).or_else(folder)
     }
 
     fn read(
         &self,
         path: &Path,
         _class: &str,
-        _files: &JsonFiles,
+        files: &JsonFiles,
     ) -> Result<Assembled, TokenizerError> {
         Ok(Assembled {
-            tokenizer: load(path)?,
+            tokenizer: match files.made.get("tokenizer.json") {
+                Some(bytes) => from_bytes(bytes, path)?,
+                None => load(path)?,
+            },
             named: Vec::new(),
         })
     }
@@ -39,11 +44,14 @@ impl VocabularyFile for TokenizerJson {
 /// # Errors
 /// A file that cannot be read or is no tokenizer.
 pub(in super::super) fn load(path: &Path) -> Result<Tokenizer, TokenizerError> {
-    let bytes = bytes_of(path)?;
-    let Ok(Ok(mut tokenizer)) = guarded(|| Tokenizer::from_bytes(&bytes)) else {
+    from_bytes(&bytes_of(path)?, path)
+}
+
+fn from_bytes(bytes: &[u8], path: &Path) -> Result<Tokenizer, TokenizerError> {
+    let Ok(Ok(mut tokenizer)) = guarded(|| Tokenizer::from_bytes(bytes)) else {
         return Err(TokenizerError::Unknown {
             path: path.to_owned(),
-            found: parts::explain(&bytes),
+            found: parts::explain(bytes),
         });
     };
     tokenizer.with_padding(None);

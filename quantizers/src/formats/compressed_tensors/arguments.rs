@@ -7,9 +7,9 @@ use serde_json::Value;
 /// The quantization arguments of weights or inputs. Keys that do not change how weights are stored
 /// are not read.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Arguments {
+pub(in crate::formats) struct Arguments {
     #[serde(default = "eight")]
-    pub(super) num_bits: u8,
+    pub(in crate::formats) num_bits: u8,
     #[serde(rename = "type", default = "int")]
     pub(super) kind: String,
     #[serde(default = "yes")]
@@ -18,6 +18,9 @@ pub(super) struct Arguments {
     pub(super) group_size: Option<i64>,
     #[serde(default)]
     pub(super) strategy: Option<String>,
+    /// `[32, 32]` or `"32x32"`: sides of the tiles that share a scale.
+    #[serde(default)]
+    pub(in crate::formats) block_structure: Value,
     /// `true`, `false` or `"local"`.
     #[serde(default)]
     pub(super) dynamic: Value,
@@ -43,8 +46,14 @@ impl Arguments {
             symmetric: true,
             group_size: None,
             strategy: None,
+            block_structure: Value::Null,
             dynamic: Value::Bool(false),
         }
+    }
+
+    /// Whether the codes are small floats.
+    pub(in crate::formats) fn is_float(&self) -> bool {
+        self.kind == "float"
     }
 
     /// How inputs are rounded; an error text for what no evaluation here could reproduce, because ignoring

@@ -10,7 +10,8 @@ mod arguments;
 mod groups;
 mod ignore;
 mod presets;
-mod reader;
+pub(in crate::formats) mod reader;
+pub(in crate::formats) mod targets;
 
 use super::entry::{Entry, WEIGHT};
 use super::{Decoder, Format, StoredLayer, TensorFolder, Unsupported, uniform};

@@ -1,8 +1,10 @@
 //! Schemes that configurations name instead of spelling out: `"config_groups": {"W4A16": [..]}`.
+//!
+//! Of schemes of small floats only the width and the tiles are told: the tensors tell the rest.
 
 use super::arguments::Arguments;
 
-/// The weights of preset `name`, or nothing for presets that are unknown or not of integers.
+/// The weights of preset `name`, or nothing for presets that are unknown.
 pub(super) fn weights(name: &str) -> Option<(Arguments, Option<Arguments>)> {
     let name = name.to_ascii_uppercase();
     let group = |num_bits, symmetric| Arguments {
@@ -35,6 +37,9 @@ pub(super) fn weights(name: &str) -> Option<(Arguments, Option<Arguments>)> {
         }
         _ => {}
     }
+    if let Some(float) = float(&name) {
+        return Some(float);
+    }
     let (weight_bits, input_bits) = name.strip_prefix('W')?.split_once('A')?;
     let (weight_bits, input_bits): (u8, u8) = (weight_bits.parse().ok()?, input_bits.parse().ok()?);
     let known = (2..=8).contains(&weight_bits)
@@ -42,6 +47,29 @@ pub(super) fn weights(name: &str) -> Option<(Arguments, Option<Arguments>)> {
         && weight_bits <= input_bits;
     let inputs = (input_bits < 16).then(|| tokens(input_bits));
     known.then(|| (group(weight_bits, true), inputs))
+}
+
+/// The weights and inputs of a preset of small floats.
+fn float(name: &str) -> Option<(Arguments, Option<Arguments>)> {
+    let float = |num_bits| Arguments {
+        kind: "float".into(),
+        ..Arguments::int(num_bits)
+    };
+    let (name, weight_only) = match name.strip_suffix("A16") {
+        Some(name) => (name, true),
+        None => (name, false),
+    };
+    let weights = match name {
+        "FP8" | "FP8_DYNAMIC" | "MXFP8" => float(8),
+        "FP8_BLOCK" => Arguments {
+            block_structure: serde_json::json!([128, 128]),
+            ..float(8)
+        },
+        "NVFP4" | "MXFP4" => float(4),
+        _ => return None,
+    };
+    let inputs = (!weight_only).then(|| float(weights.num_bits));
+    Some((weights, inputs))
 }
 
 #[cfg(test)]
@@ -60,7 +88,15 @@ mod tests {
         assert_eq!((w8.num_bits, w8.strategy.as_deref()), (8, Some("channel")));
         assert_eq!(inputs.unwrap().num_bits, 8);
         assert!(!weights("W4A16_ASYM").unwrap().0.symmetric);
-        for unknown in ["NVFP4", "FP8_DYNAMIC", "W9A16", "W8A4", "W1A16", "WA", ""] {
+        for (name, bits) in [("NVFP4", 4), ("fp8_dynamic", 8), ("MXFP4A16", 4)] {
+            let (floats, inputs) = weights(name).unwrap();
+            assert!(floats.is_float(), "{name}");
+            assert_eq!(
+                (floats.num_bits, inputs.is_none()),
+                (bits, name.ends_with("A16"))
+            );
+        }
+        for unknown in ["NVFP8", "FP8_STATIC", "W9A16", "W8A4", "W1A16", "WA", ""] {
             assert!(weights(unknown).is_none(), "{unknown}");
         }
     }

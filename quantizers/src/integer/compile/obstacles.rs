@@ -42,6 +42,8 @@ pub(super) fn unusual(node: &BlockNode) -> Option<Obstacle<'_>> {
         return Some((&bias.table.name, "adds position biases to attention scores"));
     }
     let found = [
+        (node.repeated, "repeats the weights of an earlier block"),
+        (attention.distance.is_some(), "adds scores of distances"),
         (attention.windows.is_some(), "attends within windows"),
         (node.parallel, "runs its halves side by side"),
         (
