@@ -212,6 +212,21 @@ fn embedded(model: &dyn Model, checkpoint: &Checkpoint, input: Hidden) -> Vec<f3
     states.into_data().try_to_vec::<f32>().unwrap()
 }
 
+/// What `SiglipForImageClassification` does not read.
+const SIGLIP_HEAD: [&str; 11] = [
+    "vision_model.head.attention.in_proj_bias",
+    "vision_model.head.attention.in_proj_weight",
+    "vision_model.head.attention.out_proj.bias",
+    "vision_model.head.attention.out_proj.weight",
+    "vision_model.head.layernorm.bias",
+    "vision_model.head.layernorm.weight",
+    "vision_model.head.mlp.fc1.bias",
+    "vision_model.head.mlp.fc1.weight",
+    "vision_model.head.mlp.fc2.bias",
+    "vision_model.head.mlp.fc2.weight",
+    "vision_model.head.probe",
+];
+
 macro_rules! tiny_models {
     ($($test:ident: $folder:literal unused $unused:expr;)*) => {
         $(#[test] fn $test() { check($folder, &$unused); })*
@@ -314,6 +329,6 @@ tiny_models! {
     clip_text_projected: "clip-text-projection" unused [];
     siglip_vision: "siglip-vision" unused [];
     siglip_text: "siglip-text" unused [];
-    clip_classifier: "clip-classifier" unused [];
-    siglip_classifier: "siglip-classifier" unused [];
+    clip_classifier: "clip-classifier" unused ["vision_model.post_layernorm.bias", "vision_model.post_layernorm.weight"];
+    siglip_classifier: "siglip-classifier" unused SIGLIP_HEAD;
 }

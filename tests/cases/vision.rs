@@ -74,7 +74,7 @@ fn rtn_quantizes_every_one_of_them() {
 fn an_integer_program_or_the_operation_in_the_way() {
     for (fixture, _, obstacle) in MODELS {
         let bench = Workbench::new();
-        bench.model(fixture, "m");
+        write_processor(&bench.model(fixture, "m"));
         let words = [
             "quantize",
             "m",
@@ -89,6 +89,30 @@ fn an_integer_program_or_the_operation_in_the_way() {
             None => assert_eq!(ended.code, 0, "{fixture}: {}", ended.shown()),
         }
     }
+}
+
+#[test]
+fn a_program_with_two_tokens_in_front_of_the_patches_is_close_to_the_model() {
+    let bench = Workbench::new();
+    let folder = bench.model("deit", "m");
+    write_processor(&folder);
+    image_folders(&bench, "images", &["LABEL_0", "LABEL_3"]);
+    let words = [
+        "quantize",
+        "m",
+        "--eval-data",
+        "images",
+        "-o",
+        "out",
+        "--json",
+    ];
+    let ended = bench.quench(&words);
+    assert_eq!(ended.code, 0, "{}", ended.shown());
+    let report = ended.json();
+    let scores = report["scores"].as_array().unwrap().iter();
+    let mut divergences = scores.filter(|score| score["metric"] == "kl_divergence");
+    let divergence = divergences.next().unwrap()["quantized"].as_f64().unwrap();
+    assert!(divergence < 0.05, "{report:#}");
 }
 
 #[test]
@@ -143,4 +167,40 @@ fn two_towers_are_not_calibrated() {
             "`rtn` and `kmeans` need no data",
         ],
     );
+}
+
+#[test]
+fn methods_that_look_at_data_run_through_windows_and_scales() {
+    for (fixture, method) in [
+        ("swin", "gptq"),
+        ("swin", "squeezellm"),
+        ("beit", "squeezellm"),
+        ("dinov2-gated", "gptq"),
+        ("siglip-vision", "gptq"),
+    ] {
+        let bench = Workbench::new();
+        write_processor(&bench.model(fixture, "m"));
+        let words = [
+            "quantize",
+            "m",
+            "--method",
+            method,
+            "--calib",
+            "synthetic",
+            "--samples",
+            "4",
+            "-o",
+            "out",
+            "--json",
+        ];
+        let ended = bench.quench(&words);
+        assert_eq!(ended.code, 0, "{fixture} {method}: {}", ended.shown());
+        let report = ended.json();
+        let layers = report["layers"].as_array().unwrap();
+        let has_error = |layer: &Value| layer["output_sqnr_db"].as_f64().is_some();
+        assert!(
+            layers.iter().all(has_error),
+            "{fixture} {method}: {report:#}"
+        );
+    }
 }

@@ -1,10 +1,11 @@
 //! The part of a [`Graph`] that integer programs can be made of: encoders with a plain feed-forward
 //! half, borrowed from the graph node by node.
 
+use super::obstacles::{Obstacle, affine, one_row_or_all, plain_patches, stored_by_row, unusual};
 use crate::graph::{
-    Activation, BlockNode, Gate, Graph, HeadNode, HeadTransform, LinearNode, NormKind, NormNode,
-    NormParameters, NormPlacement, PatchInputNode, Pattern, Pooling, Positions, Projection,
-    QkvNode, StageNode, TokenInputNode,
+    Activation, BlockNode, Gate, Graph, HeadNode, HeadTransform, LinearNode, NormNode,
+    NormPlacement, PatchInputNode, Pattern, Positions, Projection, QkvNode, StageNode,
+    TokenInputNode,
 };
 use crate::nonlinear::{self, Nonlinearity};
 use thiserror::Error;
@@ -108,9 +109,6 @@ pub struct Encoder<'a> {
     pub head: Head<'a>,
 }
 
-/// The layer in the way and what it does, as a predicate of its stage.
-type Obstacle<'a> = (&'a str, &'static str);
-
 impl<'a> Encoder<'a> {
     /// The encoder `graph` describes.
     ///
@@ -212,70 +210,6 @@ fn add<'a>(
     Ok(())
 }
 
-/// Patches with learned vectors in front and a position for every row.
-fn plain_patches(node: &PatchInputNode) -> Result<(), Obstacle<'_>> {
-    let projection = node.projection.name.as_str();
-    if let Some(norm) = node.patch_norm.as_ref().or(node.norm.as_ref()) {
-        return Err((&norm.name, "normalises patches before the first block"));
-    }
-    if let Some(registers) = &node.registers {
-        return Err((&registers.name, "has register tokens"));
-    }
-    if node.bias.is_none() {
-        return Err((projection, "projects patches without a bias"));
-    }
-    if node.positions.is_none() {
-        return Err((projection, "adds no positions to patches"));
-    }
-    Ok(())
-}
-
-/// What a block does that plain ones do not.
-fn unusual(node: &BlockNode) -> Option<Obstacle<'_>> {
-    let attention = &node.attention;
-    let output = attention.output.name.as_str();
-    let norms = [&node.attention_output_norm, &node.mlp_output_norm];
-    if let Some(norm) = norms.into_iter().flatten().next() {
-        return Some((&norm.name, "normalises what its halves add"));
-    }
-    let scales = [&node.attention_scale, &node.mlp_scale];
-    if let Some(scale) = scales.into_iter().flatten().next() {
-        return Some((&scale.name, "scales each channel of what its halves add"));
-    }
-    if let Some(bias) = &attention.position_bias {
-        return Some((&bias.table.name, "adds position biases to attention scores"));
-    }
-    let found = [
-        (node.repeated, "repeats the weights of an earlier block"),
-        (attention.distance.is_some(), "adds scores of distances"),
-        (attention.windows.is_some(), "attends within windows"),
-        (node.parallel, "runs its halves side by side"),
-        (
-            node.residual_scale.to_bits() != 1.0_f64.to_bits(),
-            "multiplies what its halves add",
-        ),
-        (attention.clip.is_some(), "clamps queries, keys and values"),
-        (attention.softcap.is_some(), "caps attention scores"),
-        (attention.slopes.is_some(), "lowers scores by distance"),
-        (attention.sinks.is_some(), "has attention sinks"),
-    ];
-    let found = found.into_iter().find(|(present, _)| *present);
-    found.map(|(_, reason)| (output, reason))
-}
-
-/// A norm whose factors are stored as they are used.
-fn affine(norm: &NormNode) -> Result<&NormNode, Obstacle<'_>> {
-    let full = match norm.kind {
-        NormKind::Rms => norm.parameters == NormParameters::Weight,
-        NormKind::Layer => norm.parameters == NormParameters::WeightAndBias,
-    };
-    if full && !norm.one_plus {
-        Ok(norm)
-    } else {
-        Err((&norm.name, "has a norm without its usual parameters"))
-    }
-}
-
 fn block<'a>(node: &'a BlockNode) -> Result<Block<'a>, Obstacle<'a>> {
     let attention = &node.attention;
     let output = attention.output.name.as_str();
@@ -358,20 +292,7 @@ fn head(node: &HeadNode) -> Result<Head<'_>, Obstacle<'_>> {
         }
         None => None,
     };
-    let norm_name = node.norm.as_ref().map_or("", |norm| norm.name.as_str());
-    match (node.positions, &node.pooling) {
-        (Positions::All | Positions::First, None) => {}
-        (_, Some(Pooling::Attention(node))) => {
-            return Err((&node.output.name, "pools by attention"));
-        }
-        (Positions::Last, _) => return Err((norm_name, "reads the last position")),
-        (_, Some(Pooling::FirstAndMeanFrom(_))) => {
-            return Err((norm_name, "joins the first position and the mean of others"));
-        }
-        (Positions::MeanFrom(_), _) | (_, Some(Pooling::MeanFrom(_))) => {
-            return Err((norm_name, "averages positions"));
-        }
-    }
+    one_row_or_all(node)?;
     let pooler = match &node.transform {
         Some(HeadTransform {
             layer,
@@ -392,13 +313,6 @@ fn head(node: &HeadNode) -> Result<Head<'_>, Obstacle<'_>> {
         pooler,
         classifier: classifier.map(stored_by_row).transpose()?,
     })
-}
-
-fn stored_by_row(layer: &LinearNode) -> Result<&LinearNode, Obstacle<'_>> {
-    if layer.transposed {
-        return Err((&layer.name, "stores weights as `[in, out]`"));
-    }
-    Ok(layer)
 }
 
 fn slot(activation: Activation) -> Result<ActivationSlot, &'static str> {

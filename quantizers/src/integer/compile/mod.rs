@@ -16,6 +16,7 @@ mod head;
 mod linear;
 mod measure;
 mod norm;
+mod obstacles;
 pub mod source;
 pub mod statistics;
 mod weights;
