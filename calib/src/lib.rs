@@ -33,7 +33,9 @@ pub mod image_processor;
 pub mod class_names;
 pub mod inputs;
 
-pub use architectures::{ARCHITECTURES, Architecture, is_tied_by_default, open_model};
+pub use architectures::{
+    ARCHITECTURES, Architecture, derived_type, is_tied_by_default, open_model,
+};
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use hidden::{Hidden, NoTap, Tap};
 pub use key_value_cache::KeyValueCache;

@@ -28,11 +28,11 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
         Some(name) => Some(OpenModel::open(name, revision, &fetch, progress)?),
         None => known_baseline(&open, &fetch, progress),
     };
-    let mut notes = Vec::new();
     let tables = recipe
         .as_ref()
         .map_or(&[][..], |recipe| &recipe.evaluations);
     let facts = open.facts();
+    let mut notes = facts.notes.clone();
     let evaluations = evaluations(
         tables,
         args.evaluation.eval_data.as_deref(),

@@ -42,6 +42,8 @@ pub struct ModelFacts {
     pub graph: Graph,
     /// Tensors that are no weight of a linear layer.
     pub others: Vec<KeptTensors>,
+    /// What was found out about it that its files do not say.
+    pub notes: Vec<String>,
 }
 
 /// Tensors that no method quantizes: one that is worth a name, or all of a kind together.
@@ -149,6 +151,7 @@ impl ModelFacts {
             others: others(&graph, &layers, model, folder, second_names),
             layers,
             graph,
+            notes: Vec::new(),
         }
     }
 }

@@ -86,12 +86,7 @@ impl Disentangled {
         }
         let both = Tensor::cat(vec![input.clone(), vectors], 1);
         query.observe(&both, tap);
-        let apart = |x: Tensor<3>| {
-            [
-                x.clone().narrow(1, 0, tokens),
-                x.narrow(1, tokens, rows),
-            ]
-        };
+        let apart = |x: Tensor<3>| [x.clone().narrow(1, 0, tokens), x.narrow(1, tokens, rows)];
         let [token_queries, queries] = apart(query.forward(both.clone(), tap));
         let [token_keys, keys] = apart(key.forward(both, tap));
         value.observe(&input, tap);
@@ -99,7 +94,10 @@ impl Disentangled {
         let [query_is_used, key_is_used] = shared;
         Projected {
             tokens: [token_queries, token_keys, values],
-            distances: [key_is_used.then_some(keys), query_is_used.then_some(queries)],
+            distances: [
+                key_is_used.then_some(keys),
+                query_is_used.then_some(queries),
+            ],
         }
     }
 

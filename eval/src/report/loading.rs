@@ -85,6 +85,8 @@ fn auto_class(kind: ModelKind) -> &'static str {
             "AutoModelForSequenceClassification"
         }
         ModelKind::ImageClassifier | ModelKind::ImageRegressor => "AutoModelForImageClassification",
+        ModelKind::MaskedModel => "AutoModelForMaskedLM",
+        ModelKind::TokenClassifier => "AutoModelForTokenClassification",
         ModelKind::TextEncoder | ModelKind::ImageEncoder => "AutoModel",
     }
 }

@@ -5,25 +5,27 @@
 mod classes;
 mod classification;
 mod image_classification;
-mod next_token;
 mod perplexity;
 mod sentence_similarity;
 mod sequences;
 mod spec;
 mod table_texts;
 mod task;
+mod token_scores;
+mod masked_token;
 
 pub use crate::error::{Side, TaskError};
 pub use crate::forward_runner::HIDDEN_BYTES;
 pub use crate::runner::Progress;
 pub use classification::Classification;
 pub use image_classification::ImageClassification;
-pub use next_token::LOGIT_BYTES;
+pub use masked_token::MaskedToken;
 pub use perplexity::Perplexity;
 pub use sentence_similarity::SentenceSimilarity;
 pub use sequences::{BYTES_PER_TOKEN, LENGTH};
 pub use spec::{TaskSpec, find};
 pub use task::{ConfiguredTask, Task, TaskInput, options};
+pub use token_scores::LOGIT_BYTES;
 
 use crate::kind::ModelKind;
 use crate::score::{Metric, Score};
@@ -35,6 +37,7 @@ pub static TASKS: &[&dyn Task] = &[
     &Perplexity,
     &Classification,
     &SentenceSimilarity,
+    &MaskedToken,
     &ImageClassification,
 ];
 

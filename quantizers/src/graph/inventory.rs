@@ -152,7 +152,10 @@ impl Inventory {
         }
         if let Some(distance) = &attention.distance {
             self.tensors.extend(distance.tensors());
-            distance.linears().into_iter().for_each(|layer| self.linear(layer));
+            distance
+                .linears()
+                .into_iter()
+                .for_each(|layer| self.linear(layer));
         }
         self.linear(&attention.output);
     }

@@ -106,14 +106,17 @@ impl Graph {
     /// Names of layers of one block that read the same input (q, k and v; gate and up), where there is
     /// more than one: what an allocator gives the same bits if its user wants them fused.
     pub fn ties(&self) -> Vec<Vec<&str>> {
-        let groups = self.blocks().filter(|block| !block.repeated).flat_map(|block| {
-            let networks = match &block.mlp {
-                MlpNode::Dense(node) => vec![node],
-                MlpNode::Experts(node) => node.experts.iter().chain(&node.shared).collect(),
-            };
-            let mlp = networks.into_iter().map(FeedForwardNode::projections);
-            [block.attention.projections()].into_iter().chain(mlp)
-        });
+        let groups = self
+            .blocks()
+            .filter(|block| !block.repeated)
+            .flat_map(|block| {
+                let networks = match &block.mlp {
+                    MlpNode::Dense(node) => vec![node],
+                    MlpNode::Experts(node) => node.experts.iter().chain(&node.shared).collect(),
+                };
+                let mlp = networks.into_iter().map(FeedForwardNode::projections);
+                [block.attention.projections()].into_iter().chain(mlp)
+            });
         groups
             .filter(|group| group.len() > 1)
             .map(|group| group.iter().map(|layer| layer.name.as_str()).collect())

@@ -48,7 +48,8 @@ impl Shape<'_> {
 
     fn attention(&self, block: &str, index: usize) -> Result<AttentionNode, ModelError> {
         let offsets = self.flavour.attention_offsets;
-        let input = |name, rows, point| self.linear(block, name, [rows, self.width], point, offsets);
+        let input =
+            |name, rows, point| self.linear(block, name, [rows, self.width], point, offsets);
         // With the vectors of distances behind the tokens, queries and keys have an input of their own.
         let value_point = match self.shares_projections() {
             true => "value_in",

@@ -36,7 +36,10 @@ fn terms(config: &Config<'_>) -> Result<[bool; 2], ModelError> {
     let key = "pos_att_type";
     let names: Vec<String> = match config.get(key) {
         None => Vec::new(),
-        Some(Value::String(names)) => names.split('|').map(|name| name.trim().to_lowercase()).collect(),
+        Some(Value::String(names)) => names
+            .split('|')
+            .map(|name| name.trim().to_lowercase())
+            .collect(),
         Some(Value::Array(names)) => {
             let names = names.iter().filter_map(Value::as_str);
             names.map(str::to_owned).collect()

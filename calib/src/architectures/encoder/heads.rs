@@ -24,10 +24,7 @@ impl Shape<'_> {
         weights: &dyn WeightSource,
     ) -> Result<(ModelOutput, Option<HeadNode>), ModelError> {
         Ok(match self.purpose(weights)? {
-            Purpose::Masked => (
-                ModelOutput::MaskedTokenLogits,
-                Some(self.masked(weights)?),
-            ),
+            Purpose::Masked => (ModelOutput::MaskedTokenLogits, Some(self.masked(weights)?)),
             Purpose::Tokens => (
                 ModelOutput::TokenClassLogits,
                 Some(self.classifier("classifier", Positions::All, weights)?),
@@ -73,7 +70,9 @@ impl Shape<'_> {
             (Some((_, purpose)), _) => Ok(*purpose),
             // A class of this family that does something else.
             (None, Some(classes)) if !ends.is_empty() => {
-                let names = known.iter().map(|(end, _)| format!("`{}{end}`", flavour.stem));
+                let names = known
+                    .iter()
+                    .map(|(end, _)| format!("`{}{end}`", flavour.stem));
                 let names: Vec<String> = names.collect();
                 let expected = format!("one of {}", names.join(", "));
                 Err(self.config.refuse("architectures", &expected, classes))
@@ -102,7 +101,9 @@ impl Shape<'_> {
         match self.config.text_or(key, "cls")? {
             "cls" => Ok(Positions::First),
             "mean" => Ok(Positions::Mean),
-            other => Err(self.config.error(key, "`cls` or `mean`", &format!("`{other}`"))),
+            other => Err(self
+                .config
+                .error(key, "`cls` or `mean`", &format!("`{other}`"))),
         }
     }
 
@@ -140,12 +141,10 @@ impl Shape<'_> {
         positions: Positions,
         weights: &dyn WeightSource,
     ) -> Result<HeadNode, ModelError> {
-        let named = ["id2label", "num_labels", "label2id"];
-        let says = named.iter().any(|key| self.config.get(key).is_some());
         let stored = weights.shape(&format!("{name}.weight"));
         let classes = match stored.as_deref() {
-            // What config.json does not say, the weight does.
-            Some([rows, _]) if !says => *rows,
+            // What config.json does not say, or says in two ways, the weight does.
+            Some([rows, _]) if self.config.may_have_classes(*rows)? => *rows,
             _ => self.config.classes()?,
         };
         let layer = LinearNode::outside(name, classes, self.width).with_bias(true);

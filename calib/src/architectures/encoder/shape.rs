@@ -117,7 +117,9 @@ impl<'a> Shape<'a> {
             let inner = self.config.count_or("inner_group_num", 1)?;
             if groups > count {
                 let expected = format!("at most the {count} layers");
-                return Err(self.config.error("num_hidden_groups", &expected, &groups.to_string()));
+                return Err(self
+                    .config
+                    .error("num_hidden_groups", &expected, &groups.to_string()));
             }
             let group = |layer: usize| layer * groups / count;
             let layers = (0..count).flat_map(|layer| (0..inner).map(move |at| (layer, at)));
@@ -158,13 +160,7 @@ impl<'a> Shape<'a> {
         full: (&'static str, f64),
         local: Option<(&'static str, f64)>,
     ) -> Result<[RopeNode; 2], ModelError> {
-        encoder_rotation(
-            &self.config,
-            full,
-            local,
-            self.head_dim,
-            self.max_positions,
-        )
+        encoder_rotation(&self.config, full, local, self.head_dim, self.max_positions)
     }
 
     /// Which blocks see neighbours only: `layer_types`, else all but every n-th.
@@ -237,7 +233,9 @@ impl<'a> Shape<'a> {
         let names = &self.flavour.names;
         let types = match names.types {
             "" => 0,
-            _ => self.config.whole_or("type_vocab_size", self.flavour.keys.types)?,
+            _ => self
+                .config
+                .whole_or("type_vocab_size", self.flavour.keys.types)?,
         };
         let rows = self.max_positions + self.first_position;
         let norm = self.norm(self.named(names.embedding_norm), self.table_width)?;
