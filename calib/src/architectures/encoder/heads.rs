@@ -64,7 +64,7 @@ impl Shape<'_> {
         let has = |name: &str| weights.contains(&format!("{name}.weight"));
         match (found, classes) {
             // A pretraining checkpoint of which the encoder alone was kept.
-            (Some((_, Purpose::Masked)), _) if !has(self.masked_layers()?.dense) => {
+            (Some((_, Purpose::Masked)), _) if !has(self.masked_layers(weights)?.dense) => {
                 Ok(Purpose::Bare)
             }
             (Some((_, purpose)), _) => Ok(*purpose),
@@ -81,7 +81,7 @@ impl Shape<'_> {
                 Ok(Purpose::Sequence)
             }
             _ if has("classifier") => Ok(Purpose::Tokens),
-            _ if has(self.masked_layers()?.dense) => Ok(Purpose::Masked),
+            _ if has(self.masked_layers(weights)?.dense) => Ok(Purpose::Masked),
             _ => Ok(Purpose::Bare),
         }
     }
@@ -166,16 +166,19 @@ impl Shape<'_> {
         })
     }
 
-    fn masked_layers(&self) -> Result<MaskedHead, ModelError> {
+    /// The newer head where `legacy` is off, or where it is the one that is stored.
+    fn masked_layers(&self, weights: &dyn WeightSource) -> Result<MaskedHead, ModelError> {
         let older = self.flavour.masked_head;
-        match self.flavour.newer_masked_head {
-            Some(newer) if !self.config.flag_or("legacy", true)? => Ok(newer),
-            _ => Ok(older),
-        }
+        let Some(newer) = self.flavour.newer_masked_head else {
+            return Ok(older);
+        };
+        let has = |head: &MaskedHead| weights.contains(&format!("{}.weight", head.dense));
+        let is_newer = !self.config.flag_or("legacy", true)? || (has(&newer) && !has(&older));
+        Ok(if is_newer { newer } else { older })
     }
 
     fn masked(&self, weights: &dyn WeightSource) -> Result<HeadNode, ModelError> {
-        let head = self.masked_layers()?;
+        let head = self.masked_layers(weights)?;
         let has_bias = match head.bias_flag {
             Some(key) => self.config.flag_or(key, true)?,
             None => true,
