@@ -68,9 +68,15 @@ impl Latent {
         };
         self.compress.observe(&input, tap);
         let query = match &self.query {
-            Query::Direct(layer) => layer.forward(input.clone(), tap),
-            Query::LowRank { down, norm, up } => {
-                let narrow = norm.seen(down.forward(input.clone(), tap), tap);
+            Query::Direct(layer) | Query::LowRank { down: layer, .. } => {
+                layer.forward(input.clone(), tap)
+            }
+        };
+        let compressed = self.compress.forward(input, tap);
+        let query = match &self.query {
+            Query::Direct(_) => query,
+            Query::LowRank { norm, up, .. } => {
+                let narrow = norm.seen(query, tap);
                 up.observe(&narrow, tap);
                 up.forward(narrow, tap)
             }
@@ -83,7 +89,6 @@ impl Latent {
             ],
             3,
         );
-        let compressed = self.compress.forward(input, tap);
         let shared = compressed.clone().narrow(2, self.rank, self.rotated);
         let shared = shared.reshape([batch, 1, tokens, self.rotated]).expand([
             batch,

@@ -182,26 +182,22 @@ impl SelfAttention {
         self.joined(attended, &mut NoTap)
     }
 
-    /// Queries, keys and values `[batch, heads, tokens, head_dim]`, neither normalised nor rotated.
+    /// Queries, keys and values `[batch, heads, tokens, head_dim]`, not yet normalised or rotated, values clamped.
     fn heads(&self, input: Tensor<3>, tap: &mut dyn Tap) -> [Tensor<4>; 3] {
-        let clipped = |x: Tensor<3>| match self.clip {
-            Some(most) => x.clamp(-most, most),
-            None => x,
-        };
         let [query, key, value] = match &self.qkv {
             Qkv::Latent(latent) => return latent.forward(input, tap),
             Qkv::Separate(layers) => {
                 let [query, key, value] = layers.as_ref();
                 query.observe(&input, tap);
                 [
-                    clipped(query.forward(input.clone(), tap)),
-                    clipped(key.forward(input.clone(), tap)),
-                    clipped(value.forward(input, tap)),
+                    query.forward(input.clone(), tap),
+                    key.forward(input.clone(), tap),
+                    value.forward(input, tap),
                 ]
             }
             Qkv::Fused(layer, layout) => {
                 layer.observe(&input, tap);
-                let all = clipped(layer.forward(input, tap));
+                let all = layer.forward(input, tap);
                 match layout {
                     QkvLayout::Concatenated => self.concatenated(all),
                     QkvLayout::ByKeyValueHead => self.by_key_value_head(all),
@@ -211,11 +207,18 @@ impl SelfAttention {
         [
             self.split_heads(query, self.heads),
             self.split_heads(key, self.kv_heads),
-            self.split_heads(value, self.kv_heads),
+            self.clipped(self.split_heads(value, self.kv_heads)),
         ]
     }
 
-    /// Queries and keys normalised and rotated.
+    fn clipped(&self, x: Tensor<4>) -> Tensor<4> {
+        match self.clip {
+            Some(most) => x.clamp(-most, most),
+            None => x,
+        }
+    }
+
+    /// Queries and keys normalised, clamped and rotated.
     fn placed(
         &self,
         query: Tensor<4>,
@@ -232,13 +235,13 @@ impl SelfAttention {
         };
         if self.norm_after_rope {
             (
-                norm(rotate(query), &self.query_norm),
-                norm(rotate(key), &self.key_norm),
+                norm(rotate(self.clipped(query)), &self.query_norm),
+                norm(rotate(self.clipped(key)), &self.key_norm),
             )
         } else {
             (
-                rotate(norm(query, &self.query_norm)),
-                rotate(norm(key, &self.key_norm)),
+                rotate(self.clipped(norm(query, &self.query_norm))),
+                rotate(self.clipped(norm(key, &self.key_norm))),
             )
         }
     }

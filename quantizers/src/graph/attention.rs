@@ -233,7 +233,7 @@ pub struct AttentionNode {
     pub norm_after_rope: bool,
     /// Rotation of queries and keys.
     pub rope: Option<RopeNode>,
-    /// Queries, keys and values are clamped to this magnitude.
+    /// Queries, keys and values are clamped to this magnitude, after the norms.
     pub clip: Option<f64>,
     /// Scores become `cap · tanh(score / cap)`.
     pub softcap: Option<f64>,

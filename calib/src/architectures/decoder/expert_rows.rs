@@ -49,7 +49,7 @@ pub(super) const MIXTRAL: Flavour = Flavour {
 
 const QWEN2_EXPERTS: Experts = Experts {
     sparse: Sparse::Stepped,
-    count: Count(&["num_experts"], Some(60)),
+    count: Count(&["num_experts", "num_local_experts"], Some(60)),
     chosen: Count(&["num_experts_per_tok"], Some(4)),
     inner: "moe_intermediate_size",
     router: "mlp.gate",
@@ -90,7 +90,7 @@ pub(super) const QWEN3_MOE: Flavour = Flavour {
     head_dim: HeadWidth::Divided,
     windows: Windows::AllIf("use_sliding_window", 4096),
     experts: Some(&Experts {
-        count: Count(&["num_experts"], Some(128)),
+        count: Count(&["num_experts", "num_local_experts"], Some(128)),
         chosen: Count(&["num_experts_per_tok"], Some(8)),
         shared: None,
         ..QWEN2_EXPERTS
@@ -115,7 +115,7 @@ pub(super) const OLMOE: Flavour = Flavour {
     clip: Some("clip_qkv"),
     experts: Some(&Experts {
         sparse: Sparse::All,
-        count: Count(&["num_experts"], Some(64)),
+        count: Count(&["num_experts", "num_local_experts"], Some(64)),
         chosen: Count(&["num_experts_per_tok"], Some(8)),
         inner: "",
         shared: None,

@@ -87,6 +87,13 @@ fn patterns(
     let count = rotated.len();
     // The window of a class whose file does not mention it; null is none.
     let window = |default: Option<usize>| match config.mentions("sliding_window") {
+        // Zero is how some files say none.
+        true if config
+            .get("sliding_window")
+            .is_some_and(|value| value.as_u64() == Some(0)) =>
+        {
+            Ok(None)
+        }
         true => config.optional_count("sliding_window"),
         false => Ok(default),
     };
