@@ -34,7 +34,8 @@ pub mod class_names;
 pub mod inputs;
 
 pub use architectures::{
-    ARCHITECTURES, Architecture, is_tied_by_default, open_model, stacked_modules, unknown_model,
+    ARCHITECTURES, Architecture, derived_type, is_tied_by_default, open_model, stacked_modules,
+    unknown_model,
 };
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use hidden::{Hidden, NoTap, Tap};

@@ -21,6 +21,9 @@ use std::path::{Path, PathBuf};
 use tokenizers::Encoding;
 use tokenizers::utils::truncation::TruncationDirection;
 
+/// Usual names of the token that stands in place of one to be guessed.
+const MASKS: &[&str] = &["[MASK]", "<mask>"];
+
 /// Text to token ids and back. Never pads, truncates only where asked.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
@@ -28,6 +31,7 @@ pub struct Tokenizer {
     path: PathBuf,
     begin: Option<u32>,
     ends: Vec<u32>,
+    mask: Option<u32>,
     max_length: Option<usize>,
     direction: TruncationDirection,
     template: Option<ChatTemplate>,
@@ -71,6 +75,8 @@ impl Tokenizer {
         ends.extend(numbered("eos_token_id"));
         ends.sort_unstable();
         ends.dedup();
+        let mask = named("mask_token").into_iter().next();
+        tokenizer.mask = mask.or(tokenizer.mask);
         tokenizer.begin = begin;
         tokenizer.ends = ends;
         // transformers writes 1e30 for "no limit".
@@ -94,7 +100,9 @@ impl Tokenizer {
     }
 
     fn new(inner: tokenizers::Tokenizer, path: PathBuf) -> Self {
+        let mut masks = MASKS.iter().filter_map(|name| inner.token_to_id(name));
         Self {
+            mask: masks.next(),
             inner,
             path,
             begin: None,
@@ -108,6 +116,11 @@ impl Tokenizer {
     /// The begin-of-sequence token.
     pub fn begin(&self) -> Option<u32> {
         self.begin
+    }
+
+    /// The token that stands in place of one to be guessed: the one the files name, else one of the usual names.
+    pub fn mask(&self) -> Option<u32> {
+        self.mask
     }
 
     /// The end-of-sequence tokens, ascending.
@@ -161,6 +174,30 @@ impl Tokenizer {
         text: &str,
         max_length: Option<usize>,
     ) -> Result<Vec<u32>, TokenizerError> {
+        let encoding = self.with_special(text, max_length)?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The same, and which of the ids are of the text: the others are special tokens put around it.
+    ///
+    /// # Errors
+    /// As [`Self::encode_special`].
+    pub fn encode_marked(
+        &self,
+        text: &str,
+        max_length: Option<usize>,
+    ) -> Result<(Vec<u32>, Vec<bool>), TokenizerError> {
+        let encoding = self.with_special(text, max_length)?;
+        let special = encoding.get_special_tokens_mask().iter();
+        let of_text = special.map(|&special| special == 0).collect();
+        Ok((encoding.get_ids().to_vec(), of_text))
+    }
+
+    fn with_special(
+        &self,
+        text: &str,
+        max_length: Option<usize>,
+    ) -> Result<Encoding, TokenizerError> {
         let mut encoding = self.plain(text)?;
         if let Some(limit) = max_length {
             let special = self.special_count();
@@ -172,11 +209,9 @@ impl Tokenizer {
             )?;
             encoding.truncate(room, 0, self.direction);
         }
-        let encoding = self
-            .inner
+        self.inner
             .post_process(encoding, None, true)
-            .map_err(|source| self.refused("encode", source))?;
-        Ok(encoding.get_ids().to_vec())
+            .map_err(|source| self.refused("encode", source))
     }
 
     /// Text of `ids`, special tokens left out.

@@ -134,6 +134,105 @@ fn plain_encoders_are_taken() {
 }
 
 #[test]
+fn positions_that_begin_behind_the_padding_token_are_taken() {
+    for (name, longest, first) in [("roberta-classifier", 27, 5), ("xlm-roberta", 30, 2)] {
+        let graph = graph(&fixture(name));
+        let encoder = Encoder::of(&graph).unwrap();
+        let Input::Tokens { node, max_tokens } = encoder.input else {
+            panic!("a text model");
+        };
+        assert_eq!((max_tokens, node.first_position), (longest, first));
+    }
+}
+
+#[test]
+fn encoders_that_do_more_are_refused_by_the_operation() {
+    for (name, family, reason) in [
+        (
+            "bert-masked",
+            "bert",
+            "head predicts tokens with the token table (`bert.embeddings.word_embeddings.weight`)",
+        ),
+        (
+            "camembert-tokens",
+            "camembert",
+            "head predicts something at every position (`classifier`)",
+        ),
+        (
+            "distilbert-classifier",
+            "distilbert",
+            "head has a layer before the last one that is no pooler (`pre_classifier`)",
+        ),
+        (
+            "electra-classifier",
+            "electra",
+            "head has a layer before the last one that is no pooler (`classifier.dense`)",
+        ),
+        (
+            "mpnet-classifier",
+            "mpnet",
+            "block 0 adds scores of distances (`mpnet.encoder.layer.0.attention.attn.o`)",
+        ),
+        (
+            "electra-masked",
+            "electra",
+            "embedding projects token vectors (`electra.embeddings_project`)",
+        ),
+        (
+            "albert-groups",
+            "albert",
+            "embedding projects token vectors (`albert.encoder.embedding_hidden_mapping_in`)",
+        ),
+        (
+            "modernbert-tokens",
+            "modernbert",
+            "block 0 rotates queries and keys (`model.layers.0.attn.Wo`)",
+        ),
+        (
+            "modernbert-classifier",
+            "modernbert",
+            "block 0 attends to neighbours only (`model.layers.0.attn.Wo`)",
+        ),
+        (
+            "deberta-v3-masked",
+            "deberta-v2",
+            "block 0 adds scores of distances (`deberta.encoder.layer.0.attention.output.dense`)",
+        ),
+        (
+            "nomic-bert-classifier",
+            "nomic_bert",
+            "block 0 rotates queries and keys (`nomic_bert.encoder.layers.0.attn.out_proj`)",
+        ),
+    ] {
+        let error = Encoder::of(&graph(&fixture(name))).unwrap_err().to_string();
+        let expected = format!("`{family}` has no integer-only form: {reason}");
+        assert_eq!(error, expected);
+    }
+}
+
+#[test]
+fn blocks_that_share_weights_have_each_layer_once() {
+    let (_, model) = open(&fixture("albert-groups"));
+    // Three layers of two blocks over two groups: four blocks of weights, the first two run twice.
+    let graph = model.graph();
+    let repeated: Vec<bool> = graph.blocks().map(|block| block.repeated).collect();
+    assert_eq!(repeated, [false, false, true, true, false, false]);
+    let mut names: Vec<&str> = model.layers().iter().map(|l| l.name.as_str()).collect();
+    let count = names.len();
+    assert_eq!(count, 4 * 6 + 2);
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count);
+    assert_eq!(graph.ties().len(), 4);
+    let scalings = graph.blocks().nth(2).unwrap().scalings();
+    let error = scalings[0].as_ref().unwrap_err().to_string();
+    assert!(
+        error.contains("their weights are those of an earlier block"),
+        "{error}"
+    );
+}
+
+#[test]
 #[ignore = "needs QUENCH_ASSETS"]
 fn real_encoders_are_taken() {
     for (name, width, blocks) in [

@@ -7,8 +7,8 @@
 
 use burn::tensor::{Device, Int, Tensor};
 use calib::{
-    Checkpoint, CheckpointError, Hidden, LoadReport, NoTap, SourceError, Tensor32, WeightSource,
-    open_model,
+    ARCHITECTURES, Checkpoint, CheckpointError, Hidden, LoadReport, ModelOutput, NoTap,
+    SourceError, Tensor32, WeightSource, derived_type, open_model,
 };
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -22,15 +22,17 @@ fn folder(name: &str) -> PathBuf {
 /// The message for the model `name` with `changes` to its config.json (null removes nothing, it
 /// sets null).
 fn refusal(name: &str, changes: &Value) -> String {
+    refusal_or_none(name, changes).unwrap_or_else(|| panic!("{name} opened with {changes}"))
+}
+
+fn refusal_or_none(name: &str, changes: &Value) -> Option<String> {
     let checkpoint = Checkpoint::open(folder(name)).unwrap();
     let mut config = checkpoint.config().clone();
     for (key, value) in changes.as_object().unwrap() {
         config[key] = value.clone();
     }
-    match open_model(&config, &checkpoint) {
-        Ok(_) => panic!("{name} opened with {changes}"),
-        Err(error) => error.to_string(),
-    }
+    let opened = open_model(&config, &checkpoint);
+    opened.err().map(|error| error.to_string())
 }
 
 #[expect(clippy::too_many_lines, reason = "one table")]
@@ -125,7 +127,7 @@ fn values_that_change_the_mathematics_are_refused_by_key() {
         ),
         (
             "bert-classifier-relu",
-            json!({"architectures": ["BertForTokenClassification"]}),
+            json!({"architectures": ["BertForQuestionAnswering"]}),
             "`architectures`: expected",
         ),
         (
@@ -329,4 +331,38 @@ fn inputs_of_the_wrong_kind_or_size_are_errors() {
         run("vit-model", pixels(8)),
         "images of [channels, height, width] [3, 8, 8], expected [3, 16, 16]"
     );
+}
+
+#[test]
+fn encoders_that_do_not_say_what_they_are_are_told_by_their_tensors() {
+    for (name, family) in [
+        ("bert-masked", "bert"),
+        ("roberta-masked", "roberta"),
+        ("deberta-v3-masked", "deberta-v2"),
+        ("modernbert-masked", "modernbert"),
+    ] {
+        let checkpoint = Checkpoint::open(folder(name)).unwrap();
+        let mut config = checkpoint.config().clone();
+        // A class of somebody's own says nothing either.
+        config["architectures"] = json!(["AntiBERTy"]);
+        config.as_object_mut().unwrap().remove("model_type");
+        let model = open_model(&config, &checkpoint).unwrap();
+        assert_eq!(model.architecture(), family);
+        assert_eq!(model.output(), ModelOutput::MaskedTokenLogits);
+        let (derived, _) = derived_type(&config, &checkpoint).unwrap();
+        assert_eq!(derived, family);
+    }
+}
+
+#[test]
+fn a_classifier_whose_keys_disagree_has_as_many_classes_as_its_weight() {
+    // The weight has three rows.
+    let classes = |changes: &Value| refusal_or_none("bert-classifier-relu", changes);
+    let two = json!({"0": "LABEL_0", "1": "LABEL_1"});
+    let both = json!({"id2label": two, "label2id": null, "num_labels": 3});
+    assert_eq!(classes(&both), None);
+    let nothing = json!({"id2label": null, "label2id": null, "num_labels": null});
+    assert_eq!(classes(&nothing), None);
+    let fewer = json!({"id2label": two, "label2id": null, "num_labels": 2});
+    assert!(classes(&fewer).unwrap().contains("`classifier.weight`"));
 }

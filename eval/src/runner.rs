@@ -22,13 +22,17 @@ pub enum Pooling {
     Mean,
     /// The first token.
     First,
+    /// The last token.
+    Last,
 }
 
 impl Pooling {
     /// One embedding from the states `[tokens, width]` of a sentence, not yet of unit length.
     pub(crate) fn embedding(self, states: &[f32], [tokens, width]: [usize; 2]) -> Vec<f32> {
-        if self == Self::First {
-            return states[..width].to_vec();
+        match self {
+            Self::First => return states[..width].to_vec(),
+            Self::Last => return states[(tokens - 1) * width..].to_vec(),
+            Self::Mean => {}
         }
         let mut sums = vec![0.0_f64; width];
         for token in states.chunks_exact(width.max(1)) {
@@ -95,6 +99,7 @@ mod tests {
     fn pooling_by_hand() {
         let states = [1.0, 2.0, 3.0, 6.0];
         assert_eq!(Pooling::Mean.embedding(&states, [2, 2]), [2.0, 4.0]);
+        assert_eq!(Pooling::Last.embedding(&states, [2, 2]), [3.0, 6.0]);
         assert_eq!(Pooling::First.embedding(&states, [2, 2]), [1.0, 2.0]);
     }
 }

@@ -50,8 +50,8 @@ pub enum SubjectError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A pooling other than mean or first token.
-    #[error("`{path}`: pooling `{found}`, expected `mean_tokens` or `cls_token`")]
+    /// A pooling other than mean, first or last token.
+    #[error("`{path}`: pooling `{found}`, expected `mean_tokens`, `cls_token` or `lasttoken`")]
     Pooling {
         /// The file.
         path: PathBuf,
@@ -249,6 +249,7 @@ fn pooling_of(path: &Path) -> Result<Pooling, SubjectError> {
     match modes.as_slice() {
         ["mean_tokens" | "mean"] => Ok(Pooling::Mean),
         ["cls_token" | "cls"] => Ok(Pooling::First),
+        ["lasttoken"] => Ok(Pooling::Last),
         _ => Err(SubjectError::Pooling {
             path: path.to_owned(),
             found: modes.join(" + "),
@@ -289,6 +290,11 @@ mod tests {
         assert_eq!(
             pooling(folder(&modules(), &first).path()).unwrap(),
             Pooling::First
+        );
+        let last = json!({ "pooling_mode_cls_token": false, "pooling_mode_lasttoken": true });
+        assert_eq!(
+            pooling(folder(&modules(), &last).path()).unwrap(),
+            Pooling::Last
         );
         let named = json!({ "pooling_mode": "cls" });
         assert_eq!(

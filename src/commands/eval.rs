@@ -33,18 +33,10 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
         Some(baseline) => baseline.warn_of_baseline(progress),
         None => open.warn_of_quantization(progress),
     }
-    let mut notes = Vec::new();
     let tables = recipe
         .as_ref()
         .map_or(&[][..], |recipe| &recipe.evaluations);
     let facts = open.facts();
-    let evaluations = evaluations(
-        tables,
-        args.evaluation.eval_data.as_deref(),
-        &facts,
-        &mut notes,
-    )
-    .map_err(|source| refused(args, &facts.name, source))?;
     if facts.kind == ModelKind::Unknown {
         return Err(Error::Mismatch {
             message: format!("`{}` cannot be evaluated: its architecture is unknown", args.model),
@@ -55,6 +47,14 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
             ),
         });
     }
+    let mut notes = facts.notes.clone();
+    let evaluations = evaluations(
+        tables,
+        args.evaluation.eval_data.as_deref(),
+        &facts,
+        &mut notes,
+    )
+    .map_err(|source| refused(args, &facts.name, source))?;
     if evaluations.is_empty() {
         return Err(Error::usage(format!(
             "nothing to evaluate `{}` on: a {} needs data of its own",

@@ -233,17 +233,30 @@ impl OpenModel {
 
     /// What planning knows of it.
     pub fn facts(&self) -> ModelFacts {
-        ModelFacts::new(
+        let facts = ModelFacts::new(
             self.name.clone(),
             self.revision.clone(),
-            match &self.integer {
-                Some(integer) => integer,
-                None => &self.artifact,
-            },
+            self.known(),
             &self.artifact.reader().originals(),
             self.model.as_ref(),
             &self.second_names(),
-        )
+        );
+        let derived = calib::derived_type(self.checkpoint.config(), self.known());
+        let note = derived.map(|(name, tensor)| {
+            format!("config.json has no `model_type`: taken for `{name}`, because there is a tensor `{tensor}`")
+        });
+        ModelFacts {
+            notes: note.into_iter().collect(),
+            ..facts
+        }
+    }
+
+    /// Names and shapes of the tensors as the original checkpoint had them.
+    fn known(&self) -> &dyn WeightSource {
+        match &self.integer {
+            Some(integer) => integer,
+            None => &self.artifact,
+        }
     }
 }
 

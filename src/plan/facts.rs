@@ -44,6 +44,8 @@ pub struct ModelFacts {
     pub graph: Graph,
     /// Tensors that are no weight of a linear layer.
     pub others: Vec<KeptTensors>,
+    /// What was found out about it that its files do not say.
+    pub notes: Vec<String>,
 }
 
 /// Tensors that no method quantizes: one that is worth a name, or all of a kind together.
@@ -153,6 +155,7 @@ impl ModelFacts {
             others: others(&graph, &layers, model, originals, second_names),
             layers,
             graph,
+            notes: Vec::new(),
         }
     }
 }

@@ -76,6 +76,7 @@ impl Recipe {
             mut notes,
             ..
         } = choose(self, model)?;
+        notes.extend(model.notes.iter().cloned());
         let format = if self.integer.is_some() {
             integer::check_format(self)?;
             formats::for_integers(&layers)?

@@ -98,6 +98,18 @@ fn pooling(model: &OpenModel) -> Result<Option<compile::Pooling>, Error> {
     Ok(Some(match files.pooling {
         Pooling::Mean => compile::Pooling::Mean,
         Pooling::First => compile::Pooling::First,
+        Pooling::Last => {
+            let message = format!(
+                "cannot compile `{}` to an integer program: it pools the last token, and programs pool the mean or \
+                 the first",
+                model.name
+            );
+            return Err(Error::Mismatch {
+                message,
+                source: None,
+                hint: None,
+            });
+        }
     }))
 }
 

@@ -288,6 +288,7 @@ def gradients(block, state, args, kwargs):
         # One layer in the checkpoint.
         qkv = [layers[name].grad for end in "qkv" for name in layers if name.endswith(f"{end}_proj")]
         gradient_of_first = torch.cat(qkv[:3])
+        gradient = layers["mlp.down_proj"].grad.clone()
     return {
         "gradient.input": state.grad.contiguous().clone(),
         "gradient.first": gradient_of_first,

@@ -5,7 +5,7 @@ import transformers as t
 
 SMALL = dict(
     vocab_size=64,
-    hidden_size=32,
+    hidden_size=24,
     intermediate_size=40,
     num_hidden_layers=2,
     num_attention_heads=4,
@@ -33,7 +33,7 @@ def encoders():
         **small(type_vocab_size=1), num_labels=3
     )
     distil = dict(
-        vocab_size=64, dim=32, hidden_dim=40, n_layers=2, n_heads=4, max_position_embeddings=32,
+        vocab_size=64, dim=24, hidden_dim=40, n_layers=2, n_heads=4, max_position_embeddings=32,
         attn_implementation="eager",
     )
     yield "distilbert-masked", t.DistilBertForMaskedLM, t.DistilBertConfig(**distil)
@@ -42,14 +42,14 @@ def encoders():
     )
     yield "mpnet-masked", t.MPNetForMaskedLM, t.MPNetConfig(**small())
     yield "mpnet-classifier", t.MPNetForSequenceClassification, t.MPNetConfig(**small(), num_labels=3)
-    yield "electra-masked", t.ElectraForMaskedLM, t.ElectraConfig(**small(), embedding_size=24)
+    yield "electra-masked", t.ElectraForMaskedLM, t.ElectraConfig(**small(), embedding_size=16)
     yield "electra-classifier", t.ElectraForSequenceClassification, t.ElectraConfig(
-        **small(), embedding_size=32, num_labels=2
+        **small(), embedding_size=24, num_labels=2
     )
-    albert = dict(embedding_size=24, num_hidden_groups=1)
+    albert = dict(embedding_size=16, num_hidden_groups=1)
     yield "albert-masked", t.AlbertForMaskedLM, t.AlbertConfig(**small(), **albert)
     yield "albert-groups", t.AlbertForSequenceClassification, t.AlbertConfig(
-        **small(num_hidden_layers=3), embedding_size=32, num_hidden_groups=2, inner_group_num=2,
+        **small(num_hidden_layers=3), embedding_size=24, num_hidden_groups=2, inner_group_num=2,
         num_labels=3,
     )
     modern = small(pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2)

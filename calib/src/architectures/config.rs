@@ -247,6 +247,27 @@ impl<'a> Config<'a> {
         }
     }
 
+    /// Whether a classifier may have `count` classes: one of the keys that number them says so, or none is there.
+    ///
+    /// # Errors
+    /// Values of another kind.
+    pub fn may_have_classes(&self, count: usize) -> Result<bool, ModelError> {
+        let mut is_said = false;
+        for key in ["id2label", "label2id"] {
+            if let Some(labels) = self.object(key)? {
+                let found = labels.value.as_object().map_or(0, serde_json::Map::len);
+                is_said = true;
+                if found == count {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(match self.optional_count("num_labels")? {
+            Some(found) => found == count,
+            None => !is_said,
+        })
+    }
+
     /// Number of classes of a classifier: `id2label`, else `num_labels`, else `label2id`, else 2.
     ///
     /// # Errors

@@ -50,6 +50,19 @@ pub fn stacked_modules(config: &serde_json::Value) -> &'static [&'static str] {
     family.map_or(&[], decoder::Flavour::stacked_modules)
 }
 
+/// The `model_type` of a config.json that has none, with the tensor of `weights` it is told by; nothing where
+/// the file says it, or no tensor tells.
+pub fn derived_type(
+    config: &serde_json::Value,
+    weights: &dyn WeightSource,
+) -> Option<(&'static str, String)> {
+    if config.get("model_type").is_some() {
+        return None;
+    }
+    let (flavour, tensor) = encoder::of_tensors(weights)?;
+    Some((flavour.name(), tensor))
+}
+
 /// A family of models that share their stages.
 pub trait Architecture: Sync {
     /// Family name.
@@ -91,7 +104,9 @@ pub fn open_model_from(
     config: &serde_json::Value,
     weights: &dyn WeightSource,
 ) -> Result<Box<dyn Model>, ModelError> {
+    let derived = derived_type(config, weights).map(|(name, _)| name);
     let found = config.get("model_type").and_then(serde_json::Value::as_str);
+    let found = found.or(derived);
     let Some(family) = registry.iter().find(|family| {
         let types = family.model_types();
         found.is_some_and(|found| types.contains(&found))

@@ -5,7 +5,6 @@
 mod classes;
 mod classification;
 mod image_classification;
-mod next_token;
 mod perplexity;
 mod sentence_similarity;
 mod sequences;
@@ -13,18 +12,21 @@ mod spec;
 mod table_texts;
 mod task;
 mod zero_shot_classification;
+mod token_scores;
+mod masked_token;
 
 pub use crate::error::{Side, TaskError};
 pub use crate::forward_runner::HIDDEN_BYTES;
 pub use crate::runner::Progress;
 pub use classification::Classification;
 pub use image_classification::ImageClassification;
-pub use next_token::LOGIT_BYTES;
+pub use masked_token::MaskedToken;
 pub use perplexity::Perplexity;
 pub use sentence_similarity::SentenceSimilarity;
 pub use sequences::{BYTES_PER_TOKEN, LENGTH};
 pub use spec::{TaskSpec, find};
 pub use task::{ConfiguredTask, Task, TaskInput, options};
+pub use token_scores::LOGIT_BYTES;
 pub use zero_shot_classification::ZeroShotClassification;
 
 use crate::kind::ModelKind;
@@ -37,6 +39,7 @@ pub static TASKS: &[&dyn Task] = &[
     &Perplexity,
     &Classification,
     &SentenceSimilarity,
+    &MaskedToken,
     &ImageClassification,
     &ZeroShotClassification,
 ];

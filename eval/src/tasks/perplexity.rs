@@ -1,8 +1,8 @@
 //! Perplexity of both models, and what their next-token distributions say about each other.
 
-use super::next_token::{Tally, tallies};
 use super::sequences::{SequenceOptions, Sequences};
 use super::task::{ConfiguredTask, Task, TaskInput, options};
+use super::token_scores::{ScoredSequences, Tally, Targets, tallies};
 use crate::compare::{KL_DIVERGENCE, TOP1_AGREEMENT};
 use crate::error::TaskError;
 use crate::intervals::bootstrap;
@@ -77,7 +77,19 @@ impl ConfiguredTask for SequenceOptions {
     fn run(&self, input: &TaskInput<'_>) -> Result<Vec<Score>, TaskError> {
         let sequences = Sequences::of(NAME, self, input)?;
         let (subject, progress) = (input.subject, input.progress);
-        let tallies = tallies(NAME, subject, &sequences, progress)?;
+        // The logits at a position predict the token after it; the last position predicts nothing here.
+        let targets = |at: usize| {
+            let (ids, first) = (&sequences.ids[at], sequences.first[at]);
+            Targets {
+                positions: (first - 1..ids.len() - 1).collect(),
+                tokens: ids[first..].to_vec(),
+            }
+        };
+        let scored = ScoredSequences {
+            ids: &sequences.ids,
+            targets: &targets,
+        };
+        let tallies = tallies(NAME, subject, &scored, progress)?;
         let sides = [subject.original.is_some(), subject.quantized.is_some()];
         Ok(scores(&tallies, sides, input.seed))
     }

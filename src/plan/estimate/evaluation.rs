@@ -39,7 +39,7 @@ impl Subject<'_> {
 
     fn phase(&self, load: Load) -> Phase {
         let hidden = (HIDDEN_BYTES as u64).min(4 * load.tokens * self.facts.width() as u64);
-        let decoder = self.facts.kind == ModelKind::Decoder;
+        let decoder = matches!(self.facts.kind, ModelKind::Decoder | ModelKind::MaskedModel);
         // Next-token losses hold the states of both models before the heads; elsewhere one runs after the other, and
         // a stage has its inputs and its outputs.
         let vocabulary = self.facts.vocabulary.filter(|_| decoder).unwrap_or(0) as u64;

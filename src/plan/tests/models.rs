@@ -68,6 +68,7 @@ pub(in crate::plan) fn model(kind: ModelKind) -> ModelFacts {
         max_positions: Some(256),
         synthetic: kind == ModelKind::Decoder,
         others: Vec::new(),
+        notes: Vec::new(),
         graph: Graph {
             architecture: "llama".into(),
             stages: vec![causal_block()],

@@ -67,7 +67,7 @@ impl Shape<'_> {
         let has = |name: &str| weights.contains(&format!("{name}.weight"));
         match (found, classes) {
             // A pretraining checkpoint of which the encoder alone was kept.
-            (Some((_, Purpose::Masked)), _) if !has(self.masked_layers()?.dense) => {
+            (Some((_, Purpose::Masked)), _) if !has(self.masked_layers(weights)?.dense) => {
                 Ok(Purpose::Bare)
             }
             (Some((_, purpose)), _) => Ok(*purpose),
@@ -84,7 +84,7 @@ impl Shape<'_> {
                 Ok(Purpose::Sequence)
             }
             _ if has("classifier") => Ok(Purpose::Tokens),
-            _ if has(self.masked_layers()?.dense) => Ok(Purpose::Masked),
+            _ if has(self.masked_layers(weights)?.dense) => Ok(Purpose::Masked),
             _ => Ok(Purpose::Bare),
         }
     }
@@ -144,12 +144,10 @@ impl Shape<'_> {
         (positions, pooling): Pooled,
         weights: &dyn WeightSource,
     ) -> Result<HeadNode, ModelError> {
-        let named = ["id2label", "num_labels", "label2id"];
-        let says = named.iter().any(|key| self.config.get(key).is_some());
         let stored = weights.shape(&format!("{name}.weight"));
         let classes = match stored.as_deref() {
-            // What config.json does not say, the weight does.
-            Some([rows, _]) if !says => *rows,
+            // What config.json does not say, or says in two ways, the weight does.
+            Some([rows, _]) if self.config.may_have_classes(*rows)? => *rows,
             _ => self.config.classes()?,
         };
         let layer = LinearNode::outside(name, classes, self.width).with_bias(true);
@@ -173,16 +171,19 @@ impl Shape<'_> {
         })
     }
 
-    fn masked_layers(&self) -> Result<MaskedHead, ModelError> {
+    /// The newer head where `legacy` is off, or where it is the one that is stored.
+    fn masked_layers(&self, weights: &dyn WeightSource) -> Result<MaskedHead, ModelError> {
         let older = self.flavour.masked_head;
-        match self.flavour.newer_masked_head {
-            Some(newer) if !self.config.flag_or("legacy", true)? => Ok(newer),
-            _ => Ok(older),
-        }
+        let Some(newer) = self.flavour.newer_masked_head else {
+            return Ok(older);
+        };
+        let has = |head: &MaskedHead| weights.contains(&format!("{}.weight", head.dense));
+        let is_newer = !self.config.flag_or("legacy", true)? || (has(&newer) && !has(&older));
+        Ok(if is_newer { newer } else { older })
     }
 
     fn masked(&self, weights: &dyn WeightSource) -> Result<HeadNode, ModelError> {
-        let head = self.masked_layers()?;
+        let head = self.masked_layers(weights)?;
         let has_bias = match head.bias_flag {
             Some(key) => self.config.flag_or(key, true)?,
             None => true,

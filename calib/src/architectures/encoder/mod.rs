@@ -20,6 +20,23 @@ use crate::{Model, ModelError, WeightSource};
 use serde_json::Value;
 use shape::Shape;
 
+/// The family whose tables `weights` has under that family's own prefix, for files that do not say it; and
+/// one of these names. Without the prefix, BERT is told by its two token types and its pooler.
+pub(super) fn of_tensors(weights: &dyn WeightSource) -> Option<(&'static Flavour, String)> {
+    let own = FLAVOURS.iter().find_map(|flavour| {
+        let names = &flavour.names;
+        let name = format!("{}{}.weight", names.prefix, names.tokens);
+        weights.contains(&name).then_some((flavour, name))
+    });
+    own.or_else(|| {
+        let bert = FLAVOURS.first()?;
+        let name = format!("{}.weight", bert.names.types);
+        let types = weights.shape(&name)?;
+        let has_pooler = weights.contains("pooler.dense.weight");
+        (types.first() == Some(&2) && has_pooler).then_some((bert, name))
+    })
+}
+
 impl Architecture for Flavour {
     fn name(&self) -> &'static str {
         self.model_type

@@ -29,8 +29,11 @@ impl Builder<'_> {
         let places = match &node.positions {
             Some(table) => {
                 let name = &table.name;
-                let table = self.tensor(name, max_tokens * width)?;
-                Some((name, LayerCodes::rounded(&table, max_tokens, width)))
+                // The rows before the first position are not for text.
+                let before = node.first_position * width;
+                let table = self.tensor(name, before + max_tokens * width)?;
+                let rows = LayerCodes::rounded(&table[before..], max_tokens, width);
+                Some((name, rows))
             }
             None => None,
         };

@@ -190,9 +190,6 @@ fn add<'a>(
             if node.scale.to_bits() != 1.0_f64.to_bits() {
                 return Err((&tokens.name, "multiplies token vectors"));
             }
-            if node.first_position > 0 {
-                return Err((&tokens.name, "counts positions from another row than 0"));
-            }
             *input = Some((tokens.shape[1], Input::Tokens { node, max_tokens }));
         }
         StageNode::Patches(node) => {
@@ -282,6 +279,11 @@ fn block<'a>(node: &'a BlockNode) -> Result<Block<'a>, Obstacle<'a>> {
 
 fn head(node: &HeadNode) -> Result<Head<'_>, Obstacle<'_>> {
     let classifier = match &node.projection {
+        Some(Projection::Layer(layer))
+            if node.positions == Positions::All && node.pooling.is_none() =>
+        {
+            return Err((&layer.name, "predicts something at every position"));
+        }
         Some(Projection::Layer(layer)) => Some(layer),
         Some(Projection::Tied { table, .. }) => {
             return Err((&table.name, "predicts tokens with the token table"));

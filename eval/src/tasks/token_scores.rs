@@ -1,10 +1,9 @@
-//! Next-token losses of one or two models over token sequences.
+//! Losses of one or two models on single tokens of sequences: the next ones, or masked ones.
 //!
 //! One pass: the hidden states of a group of sequences go through all blocks of each model; then, chunk
 //! of positions by chunk, through both heads, and every row of logits is reduced at once to a loss, a
 //! divergence and an agreement. Logits never exceed [`LOGIT_BYTES`] per thread.
 
-use super::sequences::Sequences;
 use crate::compare;
 use crate::error::{Side, TaskError};
 use crate::forward_runner::{groups, states_of, values};
@@ -20,6 +19,22 @@ pub const LOGIT_BYTES: usize = 64 << 20;
 /// Vocabulary assumed where the model does not tell.
 const VOCABULARY: usize = 1 << 17;
 
+/// What is run through the models, and what is scored of it.
+pub(super) struct ScoredSequences<'a> {
+    /// Token ids of each sequence.
+    pub(super) ids: &'a [Vec<u32>],
+    /// What is scored of each, by its index.
+    pub(super) targets: &'a (dyn Fn(usize) -> Targets + Sync),
+}
+
+/// What is scored of one sequence.
+pub(super) struct Targets {
+    /// Positions whose logits are scored.
+    pub(super) positions: Vec<usize>,
+    /// The token each of them should predict.
+    pub(super) tokens: Vec<u32>,
+}
+
 /// Sums over the scored tokens of one sequence.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Tally {
@@ -29,6 +44,10 @@ pub(super) struct Tally {
     pub original_loss: f64,
     /// Summed, nats.
     pub quantized_loss: f64,
+    /// Tokens that are the model's first choice.
+    pub original_right: f64,
+    /// The same of the quantized model.
+    pub quantized_right: f64,
     /// Tokens where both models prefer the same.
     pub agreeing: f64,
     /// Per token, nats.
@@ -168,7 +187,7 @@ fn with_head<R>(
 pub(super) fn tallies(
     task: &'static str,
     subject: &Subject<'_>,
-    sequences: &Sequences,
+    sequences: &ScoredSequences<'_>,
     progress: &dyn Progress,
 ) -> Result<Vec<Tally>, TaskError> {
     let original = stages(task, subject.original.as_deref(), Side::Original)?;
@@ -221,11 +240,11 @@ fn stages<'a>(
 fn run(
     judged: &dyn Judged,
     any: &Forward<'_>,
-    sequences: &Sequences,
+    sequences: &ScoredSequences<'_>,
     progress: &dyn Progress,
 ) -> Result<Vec<Tally>, TaskError> {
     let lengths: Vec<usize> = sequences.ids.iter().map(Vec::len).collect();
-    let inputs = Inputs::Tokens(sequences.ids.clone());
+    let inputs = Inputs::Tokens(sequences.ids.to_vec());
     let vocabulary = any.model().vocabulary().unwrap_or(VOCABULARY).max(1);
     let chunk = (LOGIT_BYTES / (4 * vocabulary * judged.models())).max(1);
     let blocks = (any.model().stages() - 1) * judged.models();
@@ -237,7 +256,7 @@ fn run(
         let batches = group.map(|at| inputs.batch(&[at], any.device())).collect();
         let scorer = |at: usize, heads: &[Head<'_>]| {
             let at = start + at;
-            let tally = score(heads, chunk, &sequences.ids[at], sequences.first[at], at);
+            let tally = score(heads, chunk, &(sequences.targets)(at), at);
             progress.advance(1);
             tally
         };
@@ -247,23 +266,19 @@ fn run(
     Ok(tallies)
 }
 
-/// Scores the tokens `first..` of one sequence, `chunk` positions at a time.
+/// Scores `targets` of the sequence `at`, `chunk` positions at a time.
 fn score(
     heads: &[Head<'_>],
     chunk: usize,
-    ids: &[u32],
-    first: usize,
+    targets: &Targets,
     at: usize,
 ) -> Result<Tally, TaskError> {
     let mut tally = Tally::default();
-    let [_, _, width] = heads[0].states.dims();
-    // The logits at a position predict the token after it; the last position predicts nothing here.
-    let (mut position, end) = (first - 1, ids.len() - 1);
-    while position < end {
-        let next = (position + chunk).min(end);
+    let parts = targets.positions.chunks(chunk);
+    for (positions, tokens) in parts.zip(targets.tokens.chunks(chunk)) {
         let mut rows = Vec::with_capacity(heads.len());
         for head in heads {
-            let states = head.states.clone().slice([0..1, position..next, 0..width]);
+            let states = at_positions(&head.states, positions);
             let logits = head.stage.forward(Hidden::States(states), &mut NoTap);
             let logits = logits.map_err(|source| TaskError::Stage {
                 side: head.side,
@@ -272,13 +287,21 @@ fn score(
             let ([_, _, vocabulary], logits) = values(logits, head.side)?;
             rows.push((vocabulary.max(1), logits));
         }
-        let targets = &ids[position + 1..=next];
-        add(&mut tally, &rows, targets, heads, |row| {
-            format!("sequence {}, position {}", at + 1, position + row + 1)
+        add(&mut tally, &rows, tokens, heads, |row| {
+            format!("sequence {}, position {}", at + 1, positions[row] + 1)
         })?;
-        position = next;
     }
     Ok(tally)
+}
+
+/// The states `[1, tokens, width]` at `positions`, which ascend.
+fn at_positions(states: &Tensor<3>, positions: &[usize]) -> Tensor<3> {
+    let (first, last) = (positions[0], positions[positions.len() - 1]);
+    if last - first + 1 == positions.len() {
+        return states.clone().narrow(1, first, positions.len());
+    }
+    let parts = positions.iter().map(|&at| states.clone().narrow(1, at, 1));
+    Tensor::cat(parts.collect(), 1)
 }
 
 /// Adds the rows of logits of one or two models, `(vocabulary, [positions, vocabulary])`.
@@ -320,15 +343,21 @@ fn add(
             })?;
             tally.original_loss += pair.original_loss;
             tally.quantized_loss += pair.quantized_loss;
+            let right = |top: usize| f64::from(u8::from(top == target));
+            tally.original_right += right(pair.original_top);
+            tally.quantized_right += right(pair.quantized_top);
             tally.agreeing += f64::from(u8::from(pair.agree));
             tally.divergences.push(pair.divergence);
         } else {
             let side = heads[0].side;
             let found = compare::row(first, target).ok_or_else(|| not_finite(side, row))?;
-            match side {
-                Side::Original => tally.original_loss += found.loss,
-                Side::Quantized => tally.quantized_loss += found.loss,
-            }
+            let right = f64::from(u8::from(found.top == target));
+            let (loss, rights) = match side {
+                Side::Original => (&mut tally.original_loss, &mut tally.original_right),
+                Side::Quantized => (&mut tally.quantized_loss, &mut tally.quantized_right),
+            };
+            *loss += found.loss;
+            *rights += right;
         }
     }
     Ok(())
