@@ -7,8 +7,8 @@
 
 use burn::tensor::{Device, Int, Tensor};
 use calib::{
-    ARCHITECTURES, Checkpoint, CheckpointError, Hidden, LoadReport, ModelOutput, NoTap,
-    SourceError, Tensor32, WeightSource, derived_type, open_model,
+    Checkpoint, CheckpointError, Hidden, LoadReport, ModelOutput, NoTap, SourceError, Tensor32,
+    WeightSource, derived_type, open_model,
 };
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};

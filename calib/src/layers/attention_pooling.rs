@@ -1,4 +1,4 @@
-//! One learned query that attends to all positions (SigLIP), as the last step of a vision model.
+//! One learned query that attends to all positions (`SigLIP`), as the last step of a vision model.
 
 use super::Loader;
 use super::attention::{Scores, attend};

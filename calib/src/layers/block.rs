@@ -81,7 +81,7 @@ fn normed(norm: &Option<Norm>, x: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
     }
 }
 
-fn by_channel(factors: &Option<Tensor<1>>, x: Tensor<3>) -> Tensor<3> {
+fn by_channel(factors: Option<&Tensor<1>>, x: Tensor<3>) -> Tensor<3> {
     match factors {
         Some(factors) => x * factors.clone().unsqueeze::<3>(),
         None => x,
@@ -101,7 +101,7 @@ impl Block {
                 let input = normed(&self.attention_norm, x.clone(), tap);
                 let attended = attend(input.clone(), tap);
                 let attended = normed(&self.attention_output_norm, attended, tap);
-                let attended = self.scaled(by_channel(&self.attention_scale, attended));
+                let attended = self.scaled(by_channel(self.attention_scale.as_ref(), attended));
                 if self.parallel {
                     if tap.done() {
                         return x + attended;
@@ -120,7 +120,7 @@ impl Block {
                 x + self.fed(input, tap)
             }
             NormPlacement::AfterResidual => {
-                let attended = by_channel(&self.attention_scale, attend(x.clone(), tap));
+                let attended = by_channel(self.attention_scale.as_ref(), attend(x.clone(), tap));
                 let x = x + self.scaled(attended);
                 if tap.done() {
                     return x;
@@ -136,7 +136,7 @@ impl Block {
     fn fed(&self, input: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
         let output = self.mlp.forward(input, tap);
         let output = normed(&self.mlp_output_norm, output, tap);
-        self.scaled(by_channel(&self.mlp_scale, output))
+        self.scaled(by_channel(self.mlp_scale.as_ref(), output))
     }
 
     fn scaled(&self, x: Tensor<3>) -> Tensor<3> {

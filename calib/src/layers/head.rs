@@ -30,9 +30,9 @@ impl StageSpec for HeadNode {
                 Some(Pooling::FirstAndMeanFrom(first)) => {
                     Some(LoadedPooling::FirstAndMeanFrom(*first))
                 }
-                Some(Pooling::Attention(node)) => Some(LoadedPooling::Attention(
+                Some(Pooling::Attention(node)) => Some(LoadedPooling::Attention(Box::new(
                     AttentionPooling::load(node, loader)?,
-                )),
+                ))),
                 None => None,
             },
             transform: match &self.transform {
@@ -65,7 +65,6 @@ impl StageSpec for HeadNode {
     }
 }
 
-#[expect(clippy::large_enum_variant, reason = "one per model")]
 enum LoadedProjection {
     Layer(Linear),
     Tied(Weight, Option<Tensor<1>>),
@@ -75,7 +74,7 @@ enum LoadedProjection {
 enum LoadedPooling {
     MeanFrom(usize),
     FirstAndMeanFrom(usize),
-    Attention(AttentionPooling),
+    Attention(Box<AttentionPooling>),
 }
 
 struct Transform {

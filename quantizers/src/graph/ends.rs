@@ -78,7 +78,7 @@ pub enum Pooling {
     MeanFrom(usize),
     /// The first one, then the mean of those from this one on: twice as wide.
     FirstAndMeanFrom(usize),
-    /// Attention of one learned query, then a feed-forward half around a residual (SigLIP).
+    /// Attention of one learned query, then a feed-forward half around a residual (`SigLIP`).
     Attention(Box<PoolingNode>),
 }
 

@@ -1,4 +1,4 @@
-//! Models of two towers, one of images and one of texts, in one checkpoint (CLIP, SigLIP).
+//! Models of two towers, one of images and one of texts, in one checkpoint (CLIP, `SigLIP`).
 //!
 //! | here | checkpoint |
 //! |---|---|

@@ -173,10 +173,8 @@ const DINOV2_WITH_REGISTERS: Flavour = Flavour {
     ..DINOV2
 };
 
-/// `use_mean_pooling` as transformers reads it, and the value an ending is for.
-const fn mean_pooling(value: bool) -> Option<(&'static str, bool, bool)> {
-    Some(("use_mean_pooling", true, value))
-}
+/// Of endings that are for models with mean pooling.
+const MEAN_POOLING: Option<(&str, bool, bool)> = Some(("use_mean_pooling", true, true));
 
 const BEIT: Flavour = Flavour {
     model_type: "beit",
@@ -202,7 +200,7 @@ const BEIT: Flavour = Flavour {
     endings: &[
         Ending {
             class: "BeitForImageClassification",
-            only_if: mean_pooling(true),
+            only_if: MEAN_POOLING,
             at: At::MeanOfPatches,
             norm: "pooler.layernorm",
             ..CLASSES
@@ -213,7 +211,7 @@ const BEIT: Flavour = Flavour {
         },
         Ending {
             class: "BeitModel",
-            only_if: mean_pooling(true),
+            only_if: MEAN_POOLING,
             norm: "",
             ..STATES
         },

@@ -253,8 +253,13 @@ impl<'a> Tower<'a> {
             Scales::None => return Ok([None, None]),
             Scales::Always(names) => names,
             Scales::IfAbove(key, default, names) => {
-                let value = self.config.get(key).and_then(serde_json::Value::as_f64);
-                if value.unwrap_or(default) <= 0.0 {
+                let value = match self.config.get(key) {
+                    Some(value) => value
+                        .as_f64()
+                        .ok_or_else(|| self.config.refuse(key, "a number", value))?,
+                    None => default,
+                };
+                if value <= 0.0 {
                     return Ok([None, None]);
                 }
                 names
