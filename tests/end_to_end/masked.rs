@@ -1,7 +1,7 @@
 //! Text encoders of every family through the road: quantized, opened again, and asked for masked tokens.
 
 use crate::quench;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -27,12 +27,30 @@ fn prepare(home: &Path, name: &str) {
     for file in ["config.json", "model.safetensors"] {
         std::fs::copy(root.join(name).join(file), folder.join(file)).unwrap();
     }
-    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned);
-    let words = (special.len()..64).map(|at| format!("w{at}"));
-    let words: Vec<String> = special.into_iter().chain(words).collect();
-    std::fs::write(folder.join("vocab.txt"), words.join("\n")).unwrap();
-    let settings = "{\"tokenizer_class\": \"BertTokenizer\"}";
-    std::fs::write(folder.join("tokenizer_config.json"), settings).unwrap();
+    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+    let mut vocabulary = Map::new();
+    for at in 0..64 {
+        let word = special
+            .get(at)
+            .map_or_else(|| format!("w{at}"), |&word| word.to_owned());
+        vocabulary.insert(word, json!(at));
+    }
+    let token = |name: &str, id: usize| json!({ "id": name, "ids": [id], "tokens": [name] });
+    let part = |name: &str| json!({ "SpecialToken": { "id": name, "type_id": 0 } });
+    let sequence = json!({ "Sequence": { "id": "A", "type_id": 0 } });
+    let tokenizer = json!({
+        "version": "1.0",
+        "added_tokens": [],
+        "pre_tokenizer": { "type": "WhitespaceSplit" },
+        "model": { "type": "WordLevel", "vocab": vocabulary, "unk_token": "[UNK]" },
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [part("[CLS]"), sequence, part("[SEP]")],
+            "pair": [part("[CLS]"), sequence, part("[SEP]")],
+            "special_tokens": { "[CLS]": token("[CLS]", 2), "[SEP]": token("[SEP]", 3) },
+        },
+    });
+    std::fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
     let mut text = String::new();
     for line in 0..24 {
         let word = |at: usize| 5 + (line * 7 + at * (3 + line)) % 59;
