@@ -47,13 +47,13 @@ fn values_that_change_the_mathematics_are_refused_by_key() {
         ),
         (
             "llama-plain-v4",
-            json!({"partial_rotary_factor": 0.5}),
-            "`partial_rotary_factor`: expected 1.0, found 0.5",
+            json!({"partial_rotary_factor": 0.4}),
+            "`partial_rotary_factor`: expected an even number of channels up to 8, found 3",
         ),
         (
             "llama-plain-v4",
-            rope(json!({"type": "yarn", "factor": 2.0})),
-            "`rope_scaling.rope_type`: expected `default`, `linear` or `llama3`, found `yarn`",
+            rope(json!({"type": "spiral", "factor": 2.0})),
+            "`rope_scaling.rope_type`: expected `default`, `linear`, `llama3`, `dynamic`, `yarn` or `longrope`, found `spiral`",
         ),
         (
             "llama-plain-v4",
@@ -167,7 +167,7 @@ fn an_unknown_type_is_named() {
     };
     assert_eq!(
         error.hint().unwrap(),
-        "`quench list architectures` says what each of them is; other models cannot be opened"
+        "of other models the weights can be quantized by methods that read nothing else, and nothing can be run"
     );
 }
 

@@ -114,6 +114,8 @@ impl Judged for One<'_> {
                     }],
                 )
             })
+            .collect::<Vec<_>>()
+            .into_iter()
             .collect()
         })?
     }
@@ -149,6 +151,9 @@ impl Judged for Two<'_> {
                     };
                     score(at, &[o, q])
                 })
+                .collect::<Vec<_>>()
+                // The first sequence that fails is the one that is named, whichever ends first.
+                .into_iter()
                 .collect()
             })?
         })?

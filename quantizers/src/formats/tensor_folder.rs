@@ -3,6 +3,7 @@
 //! Nothing is read but headers until a tensor is asked for; [`TensorFolder::release`] gives the
 //! pages of a tensor back, so that a walk over a model never holds more than what it is looking at.
 
+mod opening;
 mod unstack;
 
 use super::containers::{TensorPlace, WeightFiles, container_of, weight_files};
@@ -13,6 +14,7 @@ use super::gguf::header;
 use super::{FormatError, no_weights, python_json};
 use crate::nearest::nearest;
 use memmap2::Mmap;
+use opening::{map, no_weights_in};
 use safetensors::Dtype;
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -371,37 +373,6 @@ impl TensorFolder {
         }
         self.files.push(MappedFile { name, map });
         Ok(())
-    }
-}
-
-fn map(path: &Path) -> Result<Mmap, FormatError> {
-    let io = |source| FormatError::io("read", path, source);
-    let file = fs_err::File::open(path).map_err(io)?;
-    #[expect(unsafe_code, reason = "memory-mapping a file")]
-    // SAFETY: the caller of `open` keeps the files unchanged while they are mapped.
-    let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-    if no_weights::is_lfs_pointer(&map) {
-        return Err(FormatError::LfsPointer {
-            file: path.to_path_buf(),
-        });
-    }
-    Ok(map)
-}
-
-/// The error for `folder`, which has none of the files weights are read from.
-fn no_weights_in(folder: &Path) -> FormatError {
-    let entries = match fs_err::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(source) => return FormatError::io("read", folder, source),
-    };
-    let mut others: Vec<String> = entries
-        .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
-        .filter(|name| no_weights::may_hold_weights(name))
-        .collect();
-    others.sort();
-    FormatError::NoWeights {
-        dir: folder.to_path_buf(),
-        others,
     }
 }
 

@@ -1,8 +1,8 @@
 //! A transformer block: attention and a feed-forward half around residuals.
 
 use super::attention::AttentionNode;
-use super::feed_forward::MlpNode;
 use super::linear::LinearNode;
+use super::mlp::MlpNode;
 use super::norm::NormNode;
 use super::tensors::TensorSpec;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,6 @@
-//! The feed-forward half of a block: one network, plain or gated, or a choice of experts.
+//! A feed-forward network, plain or gated.
 
 use super::activation::Activation;
-use super::experts::ExpertsNode;
 use super::linear::LinearNode;
 use serde::{Deserialize, Serialize};
 
@@ -77,33 +76,5 @@ impl FeedForwardNode {
         let mut layers = self.projections();
         layers.push(&self.down);
         layers
-    }
-}
-
-/// The feed-forward half of a block.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MlpNode {
-    /// One network for all tokens.
-    Dense(FeedForwardNode),
-    /// Every token through the networks a router chooses.
-    Experts(Box<ExpertsNode>),
-}
-
-impl MlpNode {
-    /// The network all tokens pass; `None` where there are experts.
-    pub fn dense(&self) -> Option<&FeedForwardNode> {
-        match self {
-            Self::Dense(node) => Some(node),
-            Self::Experts(_) => None,
-        }
-    }
-
-    /// Its linear layers, in execution order.
-    pub fn linears(&self) -> Vec<&LinearNode> {
-        match self {
-            Self::Dense(node) => node.linears(),
-            Self::Experts(node) => node.linears(),
-        }
     }
 }

@@ -14,6 +14,7 @@ mod patches;
 mod attention;
 mod experts;
 mod feed_forward;
+mod mlp;
 mod block;
 mod ends;
 mod inventory;
@@ -30,9 +31,10 @@ pub use ends::{
     HeadNode, HeadTransform, Pooling, PoolingNode, Positions, Projection, TokenInputNode,
 };
 pub use experts::{ExpertGroups, ExpertsNode, RouterScores, Routing};
-pub use feed_forward::{FeedForwardNode, Gate, MlpNode};
+pub use feed_forward::{FeedForwardNode, Gate};
 pub use inventory::Inventory;
 pub use linear::{LinearNode, LinearRows, output_point};
+pub use mlp::MlpNode;
 pub use norm::{NormKind, NormNode, NormParameters};
 pub use patches::{PatchInputNode, PositionBiasNode, WindowsNode};
 pub use rope::{RopeNode, RopeScaling};

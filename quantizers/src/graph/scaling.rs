@@ -7,8 +7,9 @@
 use super::activation::Activation;
 use super::attention::AttentionNode;
 use super::block::{BlockNode, NormPlacement};
-use super::feed_forward::{FeedForwardNode, Gate, MlpNode};
+use super::feed_forward::{FeedForwardNode, Gate};
 use super::linear::{LinearNode, LinearRows};
+use super::mlp::MlpNode;
 use super::norm::{NormNode, NormParameters};
 use super::wiring::Graph;
 use thiserror::Error;

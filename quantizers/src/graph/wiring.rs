@@ -2,9 +2,10 @@
 
 use super::block::BlockNode;
 use super::ends::{HeadNode, TokenInputNode};
-use super::feed_forward::{FeedForwardNode, MlpNode};
+use super::feed_forward::FeedForwardNode;
 use super::inventory::Inventory;
 use super::linear::LinearNode;
+use super::mlp::MlpNode;
 use super::patches::PatchInputNode;
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
 //! Rows of decoders with experts.
 
-use super::experts::{Experts, Scores, Shared, Sparse, Storage};
+use super::expert_columns::{Experts, Scores, Shared, Sparse, Storage};
 use super::flavour::{
     Biases, Count, Derived, Factor, Flag, Flavour, HeadWidth, Keys, Names, NormStyle, Positions,
     QkNorm, Rope, Windows,

@@ -1,5 +1,7 @@
 //! Decoders: what config.json and a row of the table say becomes a graph.
 
+mod columns;
+mod expert_columns;
 mod flavour;
 mod shared;
 mod rms_rows;

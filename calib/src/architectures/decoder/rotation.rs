@@ -156,6 +156,11 @@ impl Reader<'_> {
             reason = "a share of a head, rounded down as transformers does"
         )]
         let channels = given.unwrap_or((self.head_dim as f64 * share) as usize);
+        if channels == self.head_dim && !channels.is_multiple_of(2) {
+            return Err(self
+                .config
+                .error("head_dim", "an even number", &channels.to_string()));
+        }
         if channels == 0 || channels > self.head_dim || !channels.is_multiple_of(2) {
             let expected = format!("an even number of channels up to {}", self.head_dim);
             return Err(self.config.error(

@@ -9,6 +9,7 @@ mod flavour;
 mod rows;
 mod shape;
 mod block;
+mod distance_settings;
 mod distances;
 mod heads;
 

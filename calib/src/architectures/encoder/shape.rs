@@ -1,6 +1,6 @@
 //! What config.json says, read by the columns of a row.
 
-use super::distances::Distances;
+use super::distance_settings::Distances;
 use super::flavour::{Flavour, Function, Offsets, Positions, TableWidth};
 use crate::architectures::decoder::rotation::encoder_rotation;
 use crate::architectures::{Config, block_count, divided, prefix};
