@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DistanceNode {
-    /// A learned number for each range of distances and each head (MPNet, after T5).
+    /// A learned number for each range of distances and each head (`MPNet`, after T5).
     Bias(DistanceBias),
     /// Products with learned vectors of distances (`DeBERTa`, He et al. 2021).
     Disentangled(Box<DisentangledNode>),

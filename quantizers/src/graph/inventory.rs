@@ -80,31 +80,31 @@ impl Inventory {
         let layer = input.layer();
         self.point(&layer.input_point, layer.cols);
         self.point(layer.output_point(), layer.rows);
-        self.norms(&input.patch_norm);
-        self.norms(&input.norm);
+        self.norms(input.patch_norm.as_ref());
+        self.norms(input.norm.as_ref());
     }
 
     /// Adds a block.
     pub fn block(&mut self, block: &BlockNode) {
-        self.norms(&block.attention_norm);
+        self.norms(block.attention_norm.as_ref());
         self.attention(&block.attention);
-        self.norms(&block.attention_output_norm);
+        self.norms(block.attention_output_norm.as_ref());
         self.tensors.extend(block.attention_scale.clone());
-        self.norms(&block.mlp_norm);
+        self.norms(block.mlp_norm.as_ref());
         if let MlpNode::Experts(experts) = &block.mlp {
             self.router(experts);
         }
         for layer in block.mlp.linears() {
             self.linear(layer);
         }
-        self.norms(&block.mlp_output_norm);
+        self.norms(block.mlp_output_norm.as_ref());
         self.tensors.extend(block.mlp_scale.clone());
         if block.repeated {
             self.linears.clear();
         }
     }
 
-    fn norms(&mut self, norm: &Option<NormNode>) {
+    fn norms(&mut self, norm: Option<&NormNode>) {
         if let Some(norm) = norm {
             self.norm(norm);
         }
@@ -130,7 +130,7 @@ impl Inventory {
         }
         if let Some(transform) = &head.transform {
             self.linear(&transform.layer);
-            self.norms(&transform.norm);
+            self.norms(transform.norm.as_ref());
         }
         match &head.projection {
             Some(Projection::Layer(layer)) => self.linear(layer),

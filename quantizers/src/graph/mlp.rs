@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The feed-forward half of a block.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "one per block")]
 pub enum MlpNode {
     /// One network for all tokens.
     Dense(FeedForwardNode),

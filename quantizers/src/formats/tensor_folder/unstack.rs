@@ -82,7 +82,6 @@ fn slice(whole: &TensorInfo, index: usize) -> TensorInfo {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
     use safetensors::tensor::{Dtype, TensorView, serialize};
