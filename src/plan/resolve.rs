@@ -187,9 +187,10 @@ impl Recipe {
             statistics.insert(0, ACTIVATIONS.to_owned());
         }
         if model.kind == ModelKind::Unknown {
-            let reads = match transformed {
-                true => vec!["a transform".to_owned()],
-                false => statistics,
+            let reads = if transformed {
+                vec!["a transform".to_owned()]
+            } else {
+                statistics
             };
             return Err(PlanError::UnknownArchitecture { reads });
         }

@@ -74,7 +74,7 @@ struct Block {
     residual_scale: f64,
 }
 
-fn normed(norm: &Option<Norm>, x: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
+fn normed(norm: Option<&Norm>, x: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
     match norm {
         Some(norm) => norm.seen(x, tap),
         None => x,
@@ -98,9 +98,9 @@ impl Block {
     ) -> Tensor<3> {
         match self.placement {
             NormPlacement::Before => {
-                let input = normed(&self.attention_norm, x.clone(), tap);
+                let input = normed(self.attention_norm.as_ref(), x.clone(), tap);
                 let attended = attend(input.clone(), tap);
-                let attended = normed(&self.attention_output_norm, attended, tap);
+                let attended = normed(self.attention_output_norm.as_ref(), attended, tap);
                 let attended = self.scaled(by_channel(self.attention_scale.as_ref(), attended));
                 if self.parallel {
                     if tap.done() {
@@ -116,7 +116,7 @@ impl Block {
                 if tap.done() {
                     return x;
                 }
-                let input = normed(&self.mlp_norm, x.clone(), tap);
+                let input = normed(self.mlp_norm.as_ref(), x.clone(), tap);
                 x + self.fed(input, tap)
             }
             NormPlacement::AfterResidual => {
@@ -125,9 +125,9 @@ impl Block {
                 if tap.done() {
                     return x;
                 }
-                let x = normed(&self.attention_norm, x, tap);
+                let x = normed(self.attention_norm.as_ref(), x, tap);
                 let x = x.clone() + self.fed(x, tap);
-                normed(&self.mlp_norm, x, tap)
+                normed(self.mlp_norm.as_ref(), x, tap)
             }
         }
     }
@@ -135,7 +135,7 @@ impl Block {
     /// What the feed-forward half adds to the residual.
     fn fed(&self, input: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
         let output = self.mlp.forward(input, tap);
-        let output = normed(&self.mlp_output_norm, output, tap);
+        let output = normed(self.mlp_output_norm.as_ref(), output, tap);
         self.scaled(by_channel(self.mlp_scale.as_ref(), output))
     }
 

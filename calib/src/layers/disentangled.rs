@@ -8,6 +8,7 @@ use crate::{SourceError, Tap};
 use burn::tensor::{Int, Tensor};
 use quantizers::graph::{DisentangledNode, PositionLayer};
 
+#[expect(clippy::large_enum_variant, reason = "one per block")]
 #[derive(Debug, Clone)]
 enum Projection {
     None,
@@ -78,7 +79,7 @@ impl Disentangled {
         if shared == [false, false] {
             query.observe(&input, tap);
             let tokens = [query, key, value].map(|layer| layer.forward(input.clone(), tap));
-            let own = self.own(vectors, tap);
+            let own = self.own(&vectors, tap);
             return Projected {
                 tokens,
                 distances: own,
@@ -102,13 +103,13 @@ impl Disentangled {
     }
 
     /// Keys and queries of distances by layers of their own.
-    fn own(&self, vectors: Tensor<3>, tap: &mut dyn Tap) -> [Option<Tensor<3>>; 2] {
+    fn own(&self, vectors: &Tensor<3>, tap: &mut dyn Tap) -> [Option<Tensor<3>>; 2] {
         let mut is_seen = false;
         [&self.key, &self.query].map(|projection| match projection {
             Projection::Own(layer) => {
                 // They share an input point.
                 if !is_seen {
-                    layer.observe(&vectors, tap);
+                    layer.observe(vectors, tap);
                     is_seen = true;
                 }
                 Some(layer.forward(vectors.clone(), tap))
@@ -147,7 +148,6 @@ impl Disentangled {
     }
 
     /// The row of the vector for `sign` times the distance from `to` up to `from`.
-    #[expect(clippy::cast_possible_wrap, reason = "a row of a table")]
     fn row(&self, from: usize, to: usize, sign: isize) -> i64 {
         let distance = bucket(
             from.cast_signed() - to.cast_signed(),

@@ -1,4 +1,4 @@
-//! Distances between query and key in ranges, and the learned bias for each range (MPNet, after T5).
+//! Distances between query and key in ranges, and the learned bias for each range (`MPNet`, after T5).
 
 use super::Loader;
 use crate::SourceError;

@@ -14,7 +14,7 @@ const LEAST_SUM: f64 = 1e-20;
 #[derive(Debug, Clone)]
 pub struct Experts {
     router: Router,
-    experts: Vec<Mlp>,
+    networks: Vec<Mlp>,
     shared: Option<Mlp>,
     shared_gate: Option<Weight>,
 }
@@ -56,7 +56,7 @@ impl Experts {
                     .map(|spec| loader.with_values(spec, <[f32]>::to_vec))
                     .transpose()?,
             },
-            experts: experts.collect::<Result<_, _>>()?,
+            networks: experts.collect::<Result<_, _>>()?,
             shared: shared.map(|node| Mlp::load(node, loader)).transpose()?,
             shared_gate: node.shared_gate.as_ref().map(weight).transpose()?,
         })
@@ -70,7 +70,7 @@ impl Experts {
         let choice = self.router.choose(&input);
         let flat = input.clone().reshape([rows, width]);
         let mut output = Tensor::<2>::zeros([rows, width], &device);
-        for (expert, (network, chosen)) in self.experts.iter().zip(&choice.tokens).enumerate() {
+        for (expert, (network, chosen)) in self.networks.iter().zip(&choice.tokens).enumerate() {
             if chosen.is_empty() {
                 continue;
             }

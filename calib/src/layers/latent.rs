@@ -21,6 +21,7 @@ pub struct Latent {
     value: usize,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one per block")]
 #[derive(Debug, Clone)]
 enum Query {
     Direct(Linear),

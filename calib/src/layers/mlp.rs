@@ -6,6 +6,7 @@ use crate::{SourceError, Tap};
 use burn::tensor::{Tensor, activation};
 use quantizers::graph::{Activation, FeedForwardNode, Gate};
 
+#[expect(clippy::large_enum_variant, reason = "one per network")]
 #[derive(Debug, Clone)]
 enum LoadedGate {
     None,

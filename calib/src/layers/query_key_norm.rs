@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 use quantizers::graph::QueryKeyNorm as Node;
 
 /// A normalisation of queries or keys with its weights.
+#[expect(clippy::large_enum_variant, reason = "two per block")]
 #[derive(Debug, Clone)]
 pub enum QueryKeyNorm {
     /// Each head by one norm.

@@ -202,9 +202,10 @@ impl CachedRope {
         let mut longest = self.longest.lock().unwrap_or_else(PoisonError::into_inner);
         match &*longest {
             Some((rows, of, tables)) if *rows >= tokens && self.rope.alike(*of, length) => {
-                match *rows == tokens {
-                    true => tables.clone(),
-                    false => tables.narrow(0, tokens),
+                if *rows == tokens {
+                    tables.clone()
+                } else {
+                    tables.narrow(0, tokens)
                 }
             }
             _ => {

@@ -23,6 +23,7 @@ enum Qkv {
     Latent(Box<Latent>),
 }
 
+#[expect(clippy::large_enum_variant, reason = "one per block")]
 #[derive(Debug, Clone)]
 enum Distance {
     None,
@@ -131,7 +132,7 @@ impl SelfAttention {
             }
         };
         let tables = self.rope.as_ref().map(|rope| rope.tables(tokens, tokens));
-        let (query, key) = self.placed(query, key, tables);
+        let (query, key) = self.placed(query, key, tables.as_ref());
         let attended = match &self.windows {
             Some(windows) => {
                 let [query, key, value] = [query, key, value].map(|x| windows.cut(x));
@@ -171,7 +172,7 @@ impl SelfAttention {
             let rows = (position + 1).next_power_of_two();
             rope.tables(rows, position + 1).narrow(position, 1)
         });
-        let (query, key) = self.placed(query, key, tables);
+        let (query, key) = self.placed(query, key, tables.as_ref());
         let window = match self.scores.pattern {
             Pattern::Full | Pattern::Causal | Pattern::Local { .. } => usize::MAX,
             Pattern::Sliding { window } => window,
@@ -223,13 +224,13 @@ impl SelfAttention {
         &self,
         query: Tensor<4>,
         key: Tensor<4>,
-        tables: Option<RopeTables>,
+        tables: Option<&RopeTables>,
     ) -> (Tensor<4>, Tensor<4>) {
         let norm = |x: Tensor<4>, norm: &Option<QueryKeyNorm>| match norm {
             Some(norm) => norm.forward(x),
             None => x,
         };
-        let rotate = |x: Tensor<4>| match &tables {
+        let rotate = |x: Tensor<4>| match tables {
             Some(tables) => tables.rotate(x),
             None => x,
         };

@@ -156,10 +156,10 @@ fn plans_say_what_their_readers_must_know() {
     let notes = |toml: &str, activation: Activation| {
         let mut model = encoder();
         for stage in &mut model.graph.stages {
-            if let StageNode::Block(block) = stage {
-                if let MlpNode::Dense(mlp) = &mut block.mlp {
-                    mlp.activation = activation;
-                }
+            if let StageNode::Block(block) = stage
+                && let MlpNode::Dense(mlp) = &mut block.mlp
+            {
+                mlp.activation = activation;
             }
         }
         plan_of(toml, &model).unwrap().notes

@@ -46,7 +46,7 @@ impl Shape<'_> {
         })))
     }
 
-    /// Factor on the scores of latent attention whose rotation is stretched: the square of YaRN's magnitude
+    /// Factor on the scores of latent attention whose rotation is stretched: the square of `YaRN`'s magnitude
     /// with `mscale_all_dim`.
     pub(super) fn latent_magnitude(&self) -> Result<f64, ModelError> {
         if self.latent.is_none() {

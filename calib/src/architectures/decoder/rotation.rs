@@ -206,7 +206,7 @@ impl Reader<'_> {
                     original_positions: narrow(original),
                 };
             }
-            "dynamic" | "ntk_alpha" => self.dynamic(&parameters, theta, &mut node)?,
+            "dynamic" | "ntk_alpha" => Self::dynamic(&parameters, theta, &mut node)?,
             "yarn" if !self.rope.yarn_is_long => self.yarn(&parameters, original, &mut node)?,
             "longrope" | "su" | "yarn" => self.long(&parameters, original, &mut node)?,
             other => {
@@ -222,12 +222,7 @@ impl Reader<'_> {
 
     /// With `alpha` a larger base; without it the base grows with sequences longer than the model's longest,
     /// which are refused here.
-    fn dynamic(
-        &self,
-        parameters: &Config<'_>,
-        theta: f64,
-        node: &mut RopeNode,
-    ) -> Result<(), ModelError> {
+    fn dynamic(parameters: &Config<'_>, theta: f64, node: &mut RopeNode) -> Result<(), ModelError> {
         if let Some(alpha) = parameters.optional_positive("alpha")? {
             let channels = node.channels as f64;
             node.theta = narrow(theta * alpha.powf(channels / (channels - 2.0)));

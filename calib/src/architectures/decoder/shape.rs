@@ -55,9 +55,10 @@ pub(super) struct Latent {
 
 impl Latent {
     fn read(config: &Config<'_>) -> Result<Self, ModelError> {
-        let query_rank = match config.mentions("q_lora_rank") {
-            true => config.optional_count("q_lora_rank")?,
-            false => Some(1536),
+        let query_rank = if config.mentions("q_lora_rank") {
+            config.optional_count("q_lora_rank")?
+        } else {
+            Some(1536)
         };
         Ok(Self {
             query_rank,
@@ -156,9 +157,10 @@ impl<'a> Shape<'a> {
             Derived::Heads | Derived::Fixed(_) => heads_key,
         };
         divided(&config, kv_key, kv_heads, heads, heads_key)?;
-        let latent = match flavour.latent {
-            true => Some(Latent::read(&config)?),
-            false => None,
+        let latent = if flavour.latent {
+            Some(Latent::read(&config)?)
+        } else {
+            None
         };
         let head_dim = match (config.optional_count("head_dim")?, flavour.head_dim) {
             _ if latent.is_some() => latent.map_or(0, Latent::head_dim),
@@ -182,9 +184,10 @@ impl<'a> Shape<'a> {
                 return Ok(None);
             };
             // Null switches a cap off.
-            let found = match config.mentions(key) {
-                true => config.optional_positive(key)?,
-                false => Some(default),
+            let found = if config.mentions(key) {
+                config.optional_positive(key)?
+            } else {
+                Some(default)
             };
             Ok(found.filter(|cap| cap.is_finite()))
         };

@@ -104,9 +104,12 @@ fn patterns(
         if let Some(types) = config.get("layer_types") {
             return layer_types(config, types, count, window);
         }
-        let pattern = |index| match windowed(index) {
-            true => sliding(window),
-            false => Pattern::Causal,
+        let pattern = |index| {
+            if windowed(index) {
+                sliding(window)
+            } else {
+                Pattern::Causal
+            }
         };
         Ok((0..count).map(pattern).collect())
     };

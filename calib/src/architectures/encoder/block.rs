@@ -20,9 +20,10 @@ impl Shape<'_> {
             self.attention(&block, index)?,
             norm(names.mlp_norm)?,
             MlpNode::Dense(self.feed_forward(&block)?),
-            match self.flavour.norm_first {
-                true => NormPlacement::Before,
-                false => NormPlacement::AfterResidual,
+            if self.flavour.norm_first {
+                NormPlacement::Before
+            } else {
+                NormPlacement::AfterResidual
             },
         );
         let first_has_none = self.flavour.norm_first && index == 0;
@@ -51,9 +52,10 @@ impl Shape<'_> {
         let input =
             |name, rows, point| self.linear(block, name, [rows, self.width], point, offsets);
         // With the vectors of distances behind the tokens, queries and keys have an input of their own.
-        let value_point = match self.shares_projections() {
-            true => "value_in",
-            false => "attn_in",
+        let value_point = if self.shares_projections() {
+            "value_in"
+        } else {
+            "attn_in"
         };
         let qkv = match self.flavour.qkv {
             Qkv::Separate([query, key, value]) => QkvNode::Separate {

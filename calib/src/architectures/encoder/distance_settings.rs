@@ -5,7 +5,7 @@ use crate::ModelError;
 use crate::architectures::Config;
 use serde_json::{Value, json};
 
-/// Ranges of distances of MPNet, whatever its configuration says.
+/// Ranges of distances of `MPNet`, whatever its configuration says.
 pub(super) const BUCKETS: usize = 32;
 /// Distances from this one on share the last of them.
 pub(super) const FARTHEST: usize = 128;

@@ -49,9 +49,10 @@ impl Shape<'_> {
             let layer = LinearNode::in_block(name, self.heads * self.head_dim, self.width, point);
             PositionLayer::Own(layer.with_bias(true))
         };
-        let norm = match normed {
-            true => Some(self.norm(self.named("encoder.LayerNorm"), self.width)?),
-            false => None,
+        let norm = if normed {
+            Some(self.norm(self.named("encoder.LayerNorm"), self.width)?)
+        } else {
+            None
         };
         let name = self.named("encoder.rel_embeddings.weight");
         Ok(Some(DistanceNode::Disentangled(Box::new(

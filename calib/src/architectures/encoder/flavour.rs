@@ -124,6 +124,7 @@ pub(super) struct Pooler {
 }
 
 /// One family of encoders.
+#[expect(clippy::struct_excessive_bools, reason = "columns of a table")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Flavour {
     pub(super) model_type: &'static str,

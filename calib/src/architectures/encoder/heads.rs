@@ -112,9 +112,10 @@ impl Shape<'_> {
 
     fn pooler_name(&self) -> String {
         let Pooler { dense, .. } = self.flavour.pooler;
-        match self.flavour.pooler_has_prefix {
-            true => self.named(dense),
-            false => dense.to_owned(),
+        if self.flavour.pooler_has_prefix {
+            self.named(dense)
+        } else {
+            dense.to_owned()
         }
     }
 
@@ -157,15 +158,16 @@ impl Shape<'_> {
         Ok(HeadNode {
             positions,
             pooling,
-            transform: match has_pooler {
-                true => Some(self.transform(
+            transform: if has_pooler {
+                Some(self.transform(
                     self.pooler_name(),
                     self.width,
                     function,
                     norm,
                     self.flavour.head_offsets,
-                )?),
-                false => None,
+                )?)
+            } else {
+                None
             },
             ..HeadNode::new(self.last_norm()?, Some(Projection::Layer(layer)))
         })
@@ -201,9 +203,10 @@ impl Shape<'_> {
             Projection::Layer(layer.with_bias(has_bias))
         } else {
             Projection::Tied {
-                table: match tied || head.decoder.is_empty() {
-                    true => self.token_table(),
-                    false => TensorSpec::new(decoder, [self.vocabulary, self.table_width]),
+                table: if tied || head.decoder.is_empty() {
+                    self.token_table()
+                } else {
+                    TensorSpec::new(decoder, [self.vocabulary, self.table_width])
                 },
                 bias: bias.map(|name| TensorSpec::new(*name, [self.vocabulary])),
             }

@@ -192,9 +192,10 @@ impl<'a> Shape<'a> {
 
     /// A norm.
     pub(super) fn norm(&self, name: String, width: usize) -> Result<NormNode, ModelError> {
-        let parameters = match self.has(self.flavour.norm_offsets)? {
-            true => NormParameters::WeightAndBias,
-            false => NormParameters::Weight,
+        let parameters = if self.has(self.flavour.norm_offsets)? {
+            NormParameters::WeightAndBias
+        } else {
+            NormParameters::Weight
         };
         let norm = NormNode::layer(name, width, self.epsilon).greek(self.greek);
         Ok(NormNode { parameters, ..norm })
