@@ -20,6 +20,7 @@ mod fake_hub;
 mod http;
 mod foreign_forms;
 mod incomplete_data;
+mod flavours;
 mod integer_rows;
 mod messages;
 mod mutations;

@@ -195,7 +195,7 @@ fn a_view_into_a_larger_storage_is_read() {
 /// `python -c "save_file({name: tensor.contiguous().clone() ...}, 'x.safetensors')"` beside every `x.bin`.
 #[test]
 #[ignore = "needs downloaded checkpoints: QUENCH_TORCH_TWINS names a folder of `.bin` files with safetensors twins"]
-fn real_checkpoints_hold_the_tensors_that_torch_loads() {
+fn real_checkpoints_hold_the_tensors_that_torch_loads_by_hand() {
     let folder = PathBuf::from(std::env::var_os("QUENCH_TORCH_TWINS").unwrap());
     let mut compared = 0;
     for entry in fs_err::read_dir(folder).unwrap() {
