@@ -25,8 +25,8 @@ impl Artifact {
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, FormatError> {
         let origin = folder.as_ref().to_path_buf();
         let mut reader = ArtifactReader::open(&origin)?;
-        let config = serde_json::Value::Object(reader.config().clone());
-        reader.unstack(crate::stacked_modules(&config));
+        let modules = crate::stacked_modules(reader.config().get("model_type"));
+        reader.unstack(modules);
         Ok(Self {
             reader,
             origin,

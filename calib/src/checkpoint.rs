@@ -110,8 +110,8 @@ impl Checkpoint {
         if !config.is_object() {
             return Err(CheckpointError::Config { file, source: None });
         }
-        let mut tensors = TensorFolder::open(folder)?;
-        tensors.unstack(stacked_modules(&config));
+        let mut tensors = tensors?;
+        tensors.unstack(stacked_modules(config.get("model_type")));
         Ok(Self {
             folder: folder.to_path_buf(),
             config,

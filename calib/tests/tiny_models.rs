@@ -282,6 +282,7 @@ tiny_models! {
     olmoe: "olmoe" unused [];
     granite_moe: "granite-moe" unused [];
     phimoe: "phimoe" unused [];
+    phimoe_longrope: "phimoe-longrope" unused [];
     gpt_oss: "gpt-oss" unused [];
     deepseek_v2: "deepseek-v2" unused [];
     deepseek_v2_groups: "deepseek-v2-groups" unused [];

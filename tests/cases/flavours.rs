@@ -42,8 +42,9 @@ fn all_take(method: &str, transform: &str) {
         assert!(layers.len() >= 8, "{model}: {} layers", layers.len());
         for layer in layers {
             let sqnr = layer["sqnr_db"].as_f64();
-            // A codebook with as many entries as a row has weights loses nothing, and has no ratio.
-            assert!(sqnr.is_none_or(|sqnr| sqnr > 5.0), "{model}: {layer}");
+            // Four bits keep 14 to 20 dB. A codebook with as many entries as a row has weights loses nothing, and
+            // has no ratio.
+            assert!(sqnr.is_none_or(|sqnr| sqnr > 12.0), "{model}: {layer}");
         }
     }
 }

@@ -1,9 +1,8 @@
 //! Uniform grids whose errors are made up for or moved (GPTQ, AWQ) on real decoders, against independent runs
 //! in Python at the same true size.
 //!
-//! KL divergence, the distance to the original model, is held to the reference in every row. Perplexity of a model
-//! this close to its original moves by a few hundredths either way with the choice of grids: the two that
-//! are nearer to the original and yet score up to 0.1 % above the reference have that much room.
+//! The recipe of a row was chosen among a few by the figures of that row. Rows that miss the reference, in perplexity
+//! by up to 0.1 %, are run by hand: `-- --ignored --nocapture by_hand`.
 
 #![expect(clippy::print_stdout, reason = "figures for a reader of the test log")]
 
@@ -18,8 +17,6 @@ struct Row {
     transform: &'static str,
     /// Keys of the rule.
     keys: &'static str,
-    /// Largest perplexity, as a multiple of the reference's.
-    room: f64,
 }
 
 /// The reference's grids end at the largest weight; ours where they lose least.
@@ -29,7 +26,6 @@ const GPTQ: Row = Row {
     groups: "g32",
     transform: "",
     keys: "method = 'gptq'\nact_order = true\nstatic_groups = true\nclip = 'input_mse'\n",
-    room: 1.0,
 };
 const AWQ: Row = Row {
     name: "awq",
@@ -56,13 +52,8 @@ fn against_reference(decoder: &Decoder, samples: usize, rows: &[Row]) {
         let expected = reference(decoder, &name);
         println!("{} {name}: {expected:?}, found {found:?}", decoder.name);
         for (figure, found, most) in [
-            // Rows of 172 are padded to whole words.
-            ("bits", found.bits, expected.bits * 1.012),
-            (
-                "perplexity",
-                found.perplexity,
-                expected.perplexity * row.room,
-            ),
+            ("bits", found.bits, expected.bits * 1.002),
+            ("perplexity", found.perplexity, expected.perplexity),
             ("divergence", found.divergence, expected.divergence),
         ] {
             if found > most {
@@ -84,20 +75,22 @@ const fn gptq(bits: u8, groups: &'static str) -> Row {
 #[test]
 #[ignore = "needs QUENCH_ASSETS"]
 fn gptq_on_wiki_llama_against_the_reference() {
+    let rows = [gptq(3, "g32"), gptq(3, "channel"), gptq(2, "g32")];
+    against_reference(&WIKI, 128, &rows);
+}
+
+#[test]
+#[ignore = "needs QUENCH_ASSETS"]
+fn gptq_of_4_bits_on_wiki_llama_against_the_reference_by_hand() {
     let rows = [
         Row {
             keys: "method = 'gptq'\nact_order = true\nstatic_groups = true\nclip = 'mse'\ndamping = 0.05\n",
-            room: 1.001,
             ..gptq(4, "g32")
         },
-        gptq(3, "g32"),
         Row {
             keys: "method = 'gptq'\nact_order = true\nstatic_groups = true\nclip = 'input_mse'\ndamping = 0.1\n",
-            room: 1.001,
             ..gptq(4, "channel")
         },
-        gptq(3, "channel"),
-        gptq(2, "g32"),
     ];
     against_reference(&WIKI, 128, &rows);
 }
@@ -118,24 +111,27 @@ fn gptq_on_stories_against_the_reference() {
 #[test]
 #[ignore = "needs QUENCH_ASSETS"]
 fn awq_on_wiki_llama_against_the_reference() {
-    let rows = [
-        Row {
-            transform: "[[transform]]\nmethod = 'awq'\nsearch_tokens = 65536\nratios = 40\n",
-            room: 1.001,
-            ..AWQ
-        },
-        Row { bits: 3, ..AWQ },
-    ];
-    against_reference(&WIKI, 64, &rows);
+    against_reference(&WIKI, 64, &[Row { bits: 3, ..AWQ }]);
+}
+
+#[test]
+#[ignore = "needs QUENCH_ASSETS"]
+fn awq_of_4_bits_on_wiki_llama_against_the_reference_by_hand() {
+    let finer = "[[transform]]\nmethod = 'awq'\nsearch_tokens = 65536\nratios = 40\n";
+    let row = Row {
+        transform: finer,
+        ..AWQ
+    };
+    against_reference(&WIKI, 64, &[row]);
 }
 
 #[test]
 #[ignore = "needs QUENCH_ASSETS"]
 fn awq_on_stories_against_the_reference() {
-    let clipped = Row {
+    let rows = [4, 3].map(|bits| Row {
+        bits,
         keys: "method = 'rtn'\nclip = 'mse'\n",
         ..AWQ
-    };
-    let rows = [Row { ..clipped }, Row { bits: 3, ..clipped }];
+    });
     against_reference(&STORIES, 16, &rows);
 }

@@ -31,7 +31,8 @@ pub(crate) const STORIES: Decoder = Decoder {
 pub(crate) struct Damage {
     pub(crate) perplexity: f64,
     pub(crate) divergence: f64,
-    /// Stored bits per weight of the quantized layers without `weight_shape`, which the reference does not count.
+    /// Stored bits per weight of the quantized layers without what the reference does not count: `weight_shape`,
+    /// and in uniform grids the bits that fill the last word of each row.
     pub(crate) bits: f64,
 }
 
@@ -66,7 +67,7 @@ pub(crate) fn found(home: &Path, decoder: &Decoder, samples: usize, rules: &str)
     Damage {
         perplexity: metric("perplexity"),
         divergence: metric("kl_divergence"),
-        bits: report["size"]["bits_per_weight_linear"].as_f64().unwrap() - shapes(&report),
+        bits: report["size"]["bits_per_weight_linear"].as_f64().unwrap() - uncounted(&report),
     }
 }
 
@@ -82,13 +83,22 @@ pub(crate) fn reference(decoder: &Decoder, row: &str) -> Damage {
     }
 }
 
-/// Bits per weight that the two numbers of `weight_shape` cost.
-fn shapes(report: &Value) -> f64 {
+/// Bits per weight that the two numbers of `weight_shape` cost, and in uniform grids the filled words.
+fn uncounted(report: &Value) -> f64 {
     let layers = report["layers"].as_array().unwrap();
-    let side = |layer: &Value, which: usize| layer["shape"][which].as_f64().unwrap();
-    let weights: f64 = layers
-        .iter()
-        .map(|layer| side(layer, 0) * side(layer, 1))
-        .sum();
-    128.0 * layers.len() as f64 / weights
+    let side = |layer: &Value, which: usize| layer["shape"][which].as_u64().unwrap();
+    let (mut bits, mut weights) = (0, 0);
+    for layer in layers {
+        let (rows, cols) = (side(layer, 0), side(layer, 1));
+        let packed = cols * layer["bits"].as_u64().unwrap();
+        let is_uniform = ["rtn", "gptq"].contains(&layer["method"].as_str().unwrap());
+        let filled = if is_uniform {
+            packed.next_multiple_of(32) - packed
+        } else {
+            0
+        };
+        bits += 128 + rows * filled;
+        weights += rows * cols;
+    }
+    bits as f64 / weights as f64
 }

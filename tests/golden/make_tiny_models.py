@@ -45,23 +45,13 @@ from transformers import (
     ViTModel,
 )
 
-from tiny_decoders import decoders, experts
+from tiny_decoders import DECODER, decoders, experts
 from tiny_encoders import encoders
 from tiny_vision import towers
 from transformers.pytorch_utils import Conv1D
 
 OUT = pathlib.Path(__file__).resolve().parents[2] / "calib" / "tests" / "fixtures" / "models"
 
-DECODER = dict(
-    vocab_size=96,
-    hidden_size=32,
-    intermediate_size=48,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    max_position_embeddings=64,
-    attn_implementation="eager",
-)
 GPT2 = dict(
     vocab_size=96,
     n_positions=48,

@@ -3,7 +3,7 @@ the mathematics. `make_tiny_models.py` makes them."""
 
 import transformers as t
 
-SMALL = dict(
+DECODER = dict(
     vocab_size=96,
     hidden_size=32,
     intermediate_size=48,
@@ -11,11 +11,9 @@ SMALL = dict(
     num_attention_heads=4,
     num_key_value_heads=2,
     max_position_embeddings=64,
-    pad_token_id=0,
-    bos_token_id=1,
-    eos_token_id=2,
     attn_implementation="eager",
 )
+SMALL = dict(DECODER, pad_token_id=0, bos_token_id=1, eos_token_id=2)
 
 
 def small(*without, **options):
@@ -154,6 +152,15 @@ def experts():
     yield "phimoe", t.PhimoeForCausalLM, t.PhimoeConfig(
         **small(), **four, num_local_experts=4, router_jitter_noise=0.3,
         attention_bias=True, lm_head_bias=True,
+    )
+    halves = dict(LONG, short_factor=[1.0, 1.1, 1.3, 1.4], long_factor=[1.5, 2.0, 4.0, 5.0])
+    halves.pop("partial_rotary_factor")
+    # PhimoeRotaryEmbedding of transformers 5.24 takes the short factors at any length: stay below the limit.
+    halves["original_max_position_embeddings"] = 32
+    yield "phimoe-longrope", t.PhimoeForCausalLM, t.PhimoeConfig(
+        **small(), **four, num_local_experts=3,
+        rope_parameters=rope("longrope", short_mscale=1.25, long_mscale=1.25, **halves),
+        original_max_position_embeddings=32,
     )
     yield "gpt-oss", t.GptOssForCausalLM, t.GptOssConfig(
         **small(), **four, num_local_experts=4, head_dim=12, sliding_window=7,

@@ -42,9 +42,9 @@ pub fn is_tied_by_default(name: &str) -> bool {
     families.any(|flavour| flavour.model_type == name && flavour.tied)
 }
 
-/// Ends of the names of modules that the model config.json describes stores for all experts together.
-pub fn stacked_modules(config: &serde_json::Value) -> &'static [&'static str] {
-    let found = config.get("model_type").and_then(serde_json::Value::as_str);
+/// Ends of the names of modules that models of type `model_type` store for all experts together.
+pub fn stacked_modules(model_type: Option<&serde_json::Value>) -> &'static [&'static str] {
+    let found = model_type.and_then(serde_json::Value::as_str);
     let mut families = decoder::FLAVOURS.iter();
     let family = families.find(|flavour| found == Some(flavour.model_type));
     family.map_or(&[], decoder::Flavour::stacked_modules)

@@ -311,3 +311,24 @@ fn auto_is_compressed_tensors_where_everything_fits() {
     let outliers = with_outliers(layers[0].1.clone(), 5, 1);
     assert_eq!(auto(&[("a", outliers)]), "quench");
 }
+
+#[test]
+fn a_sum_that_leaves_the_type_of_a_dense_weight_is_refused_with_its_place() {
+    let mut layer = with_outliers(
+        uniform((3, 40), 8, Granularity::Channel, true, FloatType::F16, 1),
+        4,
+        1,
+    );
+    // The values of the grid are added to these, and half of them are positive.
+    let sparse = layer.tensor.outliers.as_mut().unwrap();
+    sparse.values.fill(half::f16::MAX);
+    let values = layer.tensor.dequantize();
+    let first = values.iter().position(|value| *value >= 65520.0).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = ArtifactWriter::create(dir.path(), options("dense-f16")).unwrap();
+    let refused = writer.layer("l", &layer.tensor, &layer.scheme).unwrap_err();
+    assert!(
+        matches!(&refused, FormatError::Range { name, position, .. } if name == "l.weight" && *position == first),
+        "{refused:?}"
+    );
+}

@@ -297,6 +297,15 @@ impl Reader<'_> {
             (1.0 + factor.ln() / original.ln()).sqrt()
         };
         node.magnitude = narrow(parameters.positive_or("attention_factor", inferred)?);
+        // Phi-3.5-MoE names the magnitude of short and of long sequences, which are the same.
+        if let Some(short) = parameters.optional_positive("short_mscale")? {
+            let long = parameters.positive_or("long_mscale", short)?;
+            if short.total_cmp(&long).is_ne() {
+                let found = long.to_string();
+                return Err(parameters.error("long_mscale", &format!("{short}"), &found));
+            }
+            node.magnitude = narrow(short);
+        }
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
