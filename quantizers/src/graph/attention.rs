@@ -181,7 +181,7 @@ pub struct SlopesNode {
 impl SlopesNode {
     /// The published slopes of `heads` heads, `2^(-steepest · i / heads)` for i from 1, 8 being the usual
     /// `steepest`; for a number of heads that is no power of two, those of the next lower power and every other
-    /// one of the next higher, if `interpolated`, else of the next higher power alone, odd ones first.
+    /// one of the next higher, if `interpolated`, else those of the next higher power, every second one first.
     pub fn published(heads: usize, steepest: f64, interpolated: bool) -> Self {
         let geometric = |count: usize| {
             (1..=count).map(move |i| 2.0_f64.powf(-steepest * i as f64 / count as f64))
@@ -313,14 +313,6 @@ impl AttentionNode {
         layers.extend(self.distance.iter().flat_map(DistanceNode::linears));
         layers.push(&self.output);
         layers
-    }
-
-    /// Width of a value head.
-    pub fn value_width(&self) -> usize {
-        match &self.qkv {
-            QkvNode::Latent(latent) => latent.value,
-            QkvNode::Separate { .. } | QkvNode::Fused { .. } => self.head_dim,
-        }
     }
 
     /// The rows that make queries, keys and values, in this order; `None` where they are not consecutive
