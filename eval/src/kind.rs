@@ -1,5 +1,6 @@
 //! What a model is for: decides which tasks judge it.
 
+use calib::architectures::{Abilities, InputKind};
 use calib::class_names::classes;
 use calib::{Model, ModelOutput};
 use serde::{Deserialize, Serialize};
@@ -38,10 +39,37 @@ impl ModelKind {
         if !model.runs() {
             return Self::Unknown;
         }
+        if model.joint().is_some() {
+            return Self::ImageTextEncoder;
+        }
         let text = model.vocabulary().is_some();
-        let number = classes(model) == Some(1);
-        match model.output() {
-            _ if model.joint().is_some() => Self::ImageTextEncoder,
+        Self::returning(model.output(), text, classes(model) == Some(1))
+    }
+
+    /// The kinds of the models of a family.
+    pub fn all_of(family: &Abilities) -> Vec<Self> {
+        let outputs = family.outputs.iter();
+        match family.takes {
+            InputKind::Tokens => outputs
+                .map(|&output| Self::returning(output, true, false))
+                .collect(),
+            InputKind::Images => outputs
+                .map(|&output| Self::returning(output, false, false))
+                .collect(),
+            InputKind::Both => {
+                // Embeddings of both towers; classes of images alone.
+                let kinds = outputs.map(|&output| match output {
+                    ModelOutput::HiddenStates => Self::ImageTextEncoder,
+                    output => Self::returning(output, false, false),
+                });
+                kinds.collect()
+            }
+        }
+    }
+
+    /// The kind of a model of one tower that takes texts or images and returns `output`, one `number` or several.
+    fn returning(output: ModelOutput, text: bool, number: bool) -> Self {
+        match output {
             ModelOutput::ClassLogits if number && text => Self::TextRegressor,
             ModelOutput::ClassLogits if number => Self::ImageRegressor,
             ModelOutput::TokenLogits => Self::Decoder,

@@ -5,9 +5,11 @@ use crate::Error;
 use crate::args::{ListArgs, Listing};
 use crate::recipe::{BUILTIN, builtin, reference};
 use calib::ARCHITECTURES;
+use calib::architectures::Architecture;
 use calib::data::SOURCES;
 use clap::ValueEnum;
-use eval::tasks::TASKS;
+use eval::kind::ModelKind;
+use eval::tasks::{TASKS, Task};
 use quantizers::METHODS;
 use quantizers::formats::FORMATS;
 use quantizers::nearest::nearest;
@@ -24,9 +26,56 @@ struct Entry {
     #[serde(skip_serializing_if = "String::is_empty")]
     replaces: String,
     summary: String,
-    /// Parameters of a method, transform or task, `model_type`s of a family.
+    /// Parameters of a method, transform or task, other `model_type`s of a family.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     details: Vec<Detail>,
+    /// Of an architecture.
+    #[serde(flatten)]
+    abilities: Option<Abilities>,
+}
+
+/// What can be done with a model of an architecture; its weights can be rounded whatever it is.
+#[derive(Debug, Serialize)]
+struct Abilities {
+    /// Statistics can be measured.
+    calibrates: bool,
+    /// Tasks that judge it.
+    evaluates: Vec<&'static str>,
+    integer_only: bool,
+    /// Name of a layer.
+    layer: String,
+}
+
+impl Abilities {
+    fn of(family: &dyn Architecture) -> Self {
+        let found = family.abilities();
+        let kinds = ModelKind::all_of(&found);
+        let judges = |task: &&&dyn Task| kinds.iter().any(|&kind| task.judges(kind));
+        Self {
+            calibrates: found.calibrates,
+            evaluates: TASKS
+                .iter()
+                .filter(judges)
+                .map(|task| task.name())
+                .collect(),
+            integer_only: found.integer_only,
+            layer: found.layer,
+        }
+    }
+
+    fn words(&self) -> String {
+        let mut words = Vec::new();
+        if self.calibrates {
+            words.push("calibrates".to_owned());
+        }
+        if !self.evaluates.is_empty() {
+            words.push(format!("evaluates ({})", self.evaluates.join(", ")));
+        }
+        if self.integer_only {
+            words.push("integer-only".to_owned());
+        }
+        words.join("; ")
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -127,6 +176,12 @@ fn table(text: &mut String, indent: &str, entries: &[Entry]) {
             let _ = write!(text, "{:<kind$}  ", entry.replaces);
         }
         let _ = writeln!(text, "{}", entry.summary);
+        if let Some(abilities) = &entry.abilities {
+            let words = [abilities.words(), abilities.layer.clone()];
+            for line in words.iter().filter(|line| !line.is_empty()) {
+                let _ = writeln!(text, "{indent}{:width$}    {line}", "");
+            }
+        }
         let inner = entry
             .details
             .iter()
@@ -146,6 +201,7 @@ fn entries(listing: Listing) -> Vec<Entry> {
         replaces: String::new(),
         summary: summary.to_owned(),
         details: Vec::new(),
+        abilities: None,
     };
     let detail = |name: &str, summary: &str| Detail {
         name: name.to_owned(),
@@ -183,8 +239,10 @@ fn entries(listing: Listing) -> Vec<Entry> {
                 details: family
                     .model_types()
                     .iter()
+                    .filter(|name| **name != family.name())
                     .map(|name| detail(name, ""))
                     .collect(),
+                abilities: Some(Abilities::of(*family)),
                 ..plain(family.name(), family.summary())
             })
             .collect(),

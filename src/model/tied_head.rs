@@ -29,8 +29,8 @@ impl OpenModel {
         let tensors = self.checkpoint.tensors();
         let is_part = |name: &str| self.artifact.reader().is_part(name);
         let info = tensors.info(head).filter(|_| tied && !is_part(head))?;
-        let mut first = self.model.tensor_names(0).into_iter();
-        let table = first.find(|name| {
+        // A classifier is no head over tokens, whatever the shape of its matrix.
+        let table = self.token_table().filter(|name| {
             let same = |found: &quantizers::formats::TensorInfo| found.shape == info.shape;
             tensors.info(name).is_some_and(same) && !is_part(name)
         })?;
@@ -68,6 +68,15 @@ impl OpenModel {
             Some((name.to_owned(), first.clone()))
         });
         second.collect()
+    }
+
+    /// Tensor of the token vectors.
+    fn token_table(&self) -> Option<String> {
+        let first = self.model.graph().stages.first()?;
+        match first {
+            StageNode::Tokens(input) => Some(input.tokens.name.clone()),
+            _ => None,
+        }
     }
 
     /// Tensor of the last layer, where that is a layer of its own.

@@ -11,6 +11,7 @@ mod class_numbers;
 mod damage;
 mod datasets;
 mod early_checks;
+mod encoders;
 mod endings;
 mod environment;
 #[path = "../../calib/tests/hub/fake_hub.rs"]

@@ -5,7 +5,7 @@ use crate::workbench::Workbench;
 use serde_json::Value;
 
 /// A fixture, the layers a plain method quantizes in it, and what is in the way of an integer program.
-const MODELS: &[(&str, usize, Option<&str>)] = &[
+pub(crate) const MODELS: &[(&str, usize, Option<&str>)] = &[
     ("deit", 12, None),
     ("deit-teacher", 12, Some("averages several classifiers")),
     (

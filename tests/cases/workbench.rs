@@ -43,9 +43,13 @@ impl Workbench {
 
     /// A tiny model without tokenizer, from the fixtures of the library.
     pub(crate) fn model(&self, fixture: &str, name: &str) -> PathBuf {
+        self.copied(&Self::fixture(fixture), name)
+    }
+
+    /// The folder of such a model.
+    pub(crate) fn fixture(name: &str) -> PathBuf {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let from = root.join("calib/tests/fixtures/models").join(fixture);
-        self.copied(&from, name)
+        root.join("calib/tests/fixtures/models").join(name)
     }
 
     /// The small decoder with a tokenizer that the program carries, as a folder.

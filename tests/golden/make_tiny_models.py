@@ -2,8 +2,8 @@
 
 Each variant of an architecture gets a folder under calib/tests/fixtures/models: config.json and
 model.safetensors as `save_pretrained` writes them (f16 or bf16 to stay small), and
-expected.safetensors with the inputs, every hidden state before the final norm, the result, and
-gradients through the first block, all computed in f32.
+expected.safetensors with the inputs, every hidden state before the final norm, the result, the
+gradient through the first block, and sums of the Fisher of every matrix, all computed in f32.
 
     python tests/golden/make_tiny_models.py [PREFIX ...]   # transformers 5.24, torch 2.15
 
@@ -45,10 +45,10 @@ from transformers import (
     ViTModel,
 )
 
+from fisher import fisher
 from tiny_decoders import DECODER, decoders, experts
 from tiny_encoders import encoders
 from tiny_vision import towers
-from transformers.pytorch_utils import Conv1D
 
 OUT = pathlib.Path(__file__).resolve().parents[2] / "calib" / "tests" / "fixtures" / "models"
 
@@ -148,6 +148,8 @@ def make(name, model, *, dtype=torch.float16, spread=0.25, after=None, shards=No
         folder, dtype=torch.float32, attn_implementation=attention
     ).eval()
     inputs, expected = run(model, tokens)
+    if not isinstance(model, (CLIPModel, SiglipModel)):
+        expected.update(fisher(model, inputs, result, after))
     save_file({**inputs, **expected}, folder / "expected.safetensors")
     if after:
         after(folder)
@@ -253,37 +255,12 @@ def result(model, output):
 
 
 def gradients(block, state, args, kwargs):
-    """Gradients of half the squared norm of a block's output: its input, first and last matrix."""
+    """The gradient of half the squared norm of a block's output for its input."""
     state = state.clone().requires_grad_()
     output = block(state, *args, **kwargs)
     output = output[0] if isinstance(output, tuple) else output
     (output.square().sum() / 2).backward()
-    layers = {
-        name: module.weight
-        for name, module in block.named_modules()
-        if isinstance(module, (torch.nn.Linear, Conv1D)) or type(module).__name__ == "FalconLinear"
-    }
-    # Some classes register keys before queries.
-    query = [name for name in layers if name.endswith(("q_proj", "query", "qkv_proj", "query_proj"))]
-    first = query[0] if query else next(iter(layers))
-    last = [name for name in layers if not name.endswith("shared_expert_gate")][-1]
-    stacked = dict(block.named_parameters())
-    stacked = [name for name in stacked if name.endswith("experts.down_proj")]
-    if stacked and not any("shared" in name for name in layers):
-        gradient = dict(block.named_parameters())[stacked[0]].grad[-1].clone()
-    else:
-        gradient = layers[last].grad.clone()
-    gradient_of_first = layers[first].grad.clone()
-    if type(block).__name__ == "NomicBertLayer":
-        # One layer in the checkpoint.
-        qkv = [layers[name].grad for end in "qkv" for name in layers if name.endswith(f"{end}_proj")]
-        gradient_of_first = torch.cat(qkv[:3])
-        gradient = layers["mlp.down_proj"].grad.clone()
-    return {
-        "gradient.input": state.grad.contiguous().clone(),
-        "gradient.first": gradient_of_first,
-        "gradient.last": gradient,
-    }
+    return {"gradient.input": state.grad.contiguous().clone()}
 
 
 def llama(**options):

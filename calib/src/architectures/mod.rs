@@ -17,7 +17,7 @@ pub use unknown::unknown_model;
 
 use std::sync::LazyLock;
 
-use crate::{LoadReport, Model, ModelError, SourceError, WeightSource};
+use crate::{LoadReport, Model, ModelError, ModelOutput, SourceError, WeightSource};
 
 /// Every architecture, in the order `quench list architectures` prints them.
 pub static ARCHITECTURES: LazyLock<Vec<&dyn Architecture>> = LazyLock::new(|| {
@@ -63,6 +63,32 @@ pub fn derived_type(
     Some((flavour.name(), tensor))
 }
 
+/// What can be done with the models of a family, beyond rounding their weights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Abilities {
+    /// What its models return, with a head and without.
+    pub outputs: &'static [ModelOutput],
+    /// What they take: token ids, images or both.
+    pub takes: InputKind,
+    /// Statistics can be measured by running them.
+    pub calibrates: bool,
+    /// Some of them have an integer-only form; what is in the way of the others is told by `quench plan`.
+    pub integer_only: bool,
+    /// A layer of a block as checkpoints name it, `N` standing for numbers.
+    pub layer: String,
+}
+
+/// What a model takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputKind {
+    /// Token ids.
+    Tokens,
+    /// Images.
+    Images,
+    /// Images in one tower, token ids in the other.
+    Both,
+}
+
 /// A family of models that share their stages.
 pub trait Architecture: Sync {
     /// Family name.
@@ -71,6 +97,8 @@ pub trait Architecture: Sync {
     fn summary(&self) -> &'static str;
     /// Values of `model_type` in config.json it opens.
     fn model_types(&self) -> &[&'static str];
+    /// What can be done with its models.
+    fn abilities(&self) -> Abilities;
     /// Lays the model out. `weights` is asked for names and shapes only (prefix, tied head);
     /// whether all tensors are there is checked by [`open_model`].
     ///

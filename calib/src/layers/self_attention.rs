@@ -66,10 +66,10 @@ impl SelfAttention {
         });
         let device = loader.device();
         let windows = node.windows.as_ref();
-        let bias = node.position_bias.as_ref();
-        let bias = bias
-            .map(|bias| windows::position_bias(bias, loader))
-            .transpose()?;
+        let bias = match &node.distance {
+            Some(DistanceNode::Offsets(bias)) => Some(windows::position_bias(bias, loader)?),
+            _ => None,
+        };
         let bias = match (bias, windows.and_then(|node| windows::mask(node, device))) {
             (Some(bias), Some(mask)) => Some(bias + mask),
             (bias, mask) => bias.or(mask),
@@ -98,7 +98,8 @@ impl SelfAttention {
             norm_after_rope: node.norm_after_rope,
             clip: node.clip,
             distance: match &node.distance {
-                None => Distance::None,
+                // Grids are all of one size: what their offsets add is known beforehand.
+                None | Some(DistanceNode::Offsets(_)) => Distance::None,
                 Some(DistanceNode::Bias(bias)) => Distance::Bias(Bias::load(bias, loader)?),
                 Some(DistanceNode::Disentangled(node)) => {
                     Distance::Disentangled(Box::new(Disentangled::load(node, loader)?))

@@ -5,7 +5,7 @@
 //! no engine opens a folder, is renamed last.
 
 use super::finite::first_not_finite;
-use super::floats::{decode_floats, encode_as, encode_floats, float_type_of};
+use super::floats::{encode_as, recode};
 use super::model_files::{file_names, index, is_model_file, remove, sync_folder, write_synced};
 use super::shard::partial;
 use super::spool::{Arrival, Spool};
@@ -237,12 +237,9 @@ impl ArtifactWriter {
         bytes: &[u8],
     ) -> Result<(), FormatError> {
         let kept = self.options.format.kept_type(dtype);
-        let converted = match (float_type_of(kept), decode_floats(dtype, bytes)) {
-            (Some(float_type), Some(values)) if kept != dtype => {
-                Some(encode_floats(float_type, &values))
-            }
-            _ => None,
-        };
+        let converted = (kept != dtype)
+            .then(|| recode(dtype, bytes, kept))
+            .flatten();
         if let Some(converted) = &converted {
             require_finite(name, kept, converted)?;
         }

@@ -6,6 +6,9 @@ use half::{bf16, f16};
 use safetensors::Dtype;
 use std::borrow::Cow;
 
+/// Values converted at once, so that no copy of a whole tensor stands beside the result.
+const AT_ONCE: usize = 4096;
+
 /// The type of the file that stores a [`FloatType`].
 pub(crate) fn dtype_of(float_type: FloatType) -> Dtype {
     match float_type {
@@ -57,14 +60,32 @@ pub(crate) fn decode_floats(dtype: Dtype, bytes: &[u8]) -> Option<Cow<'_, [f32]>
             Cow::Owned(words.map(|word| f32::from_le_bytes(*word)).collect())
         }),
         Dtype::F16 => {
-            let bits: Vec<u16> = bits().collect();
-            Some(Cow::Owned(bits.reinterpret_cast::<f16>().to_f32_vec()))
+            let pairs = bytes.as_chunks::<2>().0;
+            let mut values = vec![0.0; pairs.len()];
+            let mut bits = [0; AT_ONCE];
+            for (values, pairs) in values.chunks_mut(AT_ONCE).zip(pairs.chunks(AT_ONCE)) {
+                let bits = &mut bits[..pairs.len()];
+                for (bits, pair) in bits.iter_mut().zip(pairs) {
+                    *bits = u16::from_le_bytes(*pair);
+                }
+                bits.reinterpret_cast::<f16>().convert_to_f32_slice(values);
+            }
+            Some(Cow::Owned(values))
         }
         Dtype::BF16 => Some(Cow::Owned(
             bits().map(|b| bf16::from_bits(b).to_f32()).collect(),
         )),
         _ => None,
     }
+}
+
+/// `bytes` of the float type `from` in the type `to`; nothing where one of them is no float ([`is_float`]).
+pub(crate) fn recode(from: Dtype, bytes: &[u8], to: Dtype) -> Option<Vec<u8>> {
+    let mut recoded = Vec::with_capacity(bytes.len() / from.bitsize() * to.bitsize());
+    for part in bytes.chunks(AT_ONCE * from.bitsize() / 8) {
+        recoded.extend(encode_as(to, &decode_floats(from, part)?)?);
+    }
+    Some(recoded)
 }
 
 /// `values` as a file stores them in `dtype`; nothing where that is no float ([`is_float`]).

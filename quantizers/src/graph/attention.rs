@@ -3,7 +3,7 @@
 use super::distance::DistanceNode;
 use super::linear::{LinearNode, LinearRows};
 use super::norm::NormNode;
-use super::patches::{PositionBiasNode, WindowsNode};
+use super::patches::WindowsNode;
 use super::rope::RopeNode;
 use super::tensors::TensorSpec;
 use crate::FloatType;
@@ -243,8 +243,6 @@ pub struct AttentionNode {
     pub distance: Option<DistanceNode>,
     /// A score for each head that takes part in the softmax and has no value, `[heads]`.
     pub sinks: Option<TensorSpec>,
-    /// What the offset between query and key adds to a score.
-    pub position_bias: Option<PositionBiasNode>,
     /// Positions lie on a grid and attend within windows of it.
     pub windows: Option<WindowsNode>,
 }
@@ -275,7 +273,6 @@ impl AttentionNode {
             slopes: None,
             distance: None,
             sinks: None,
-            position_bias: None,
             windows: None,
         }
     }

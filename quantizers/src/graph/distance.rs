@@ -2,6 +2,7 @@
 
 use super::linear::LinearNode;
 use super::norm::NormNode;
+use super::patches::PositionBiasNode;
 use super::tensors::TensorSpec;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub enum DistanceNode {
     /// A learned number for each range of distances and each head (`MPNet`, after T5).
     Bias(DistanceBias),
+    /// A learned number for each offset on a grid and each head (`BEiT`, Swin).
+    Offsets(PositionBiasNode),
     /// Products with learned vectors of distances (`DeBERTa`, He et al. 2021).
     Disentangled(Box<DisentangledNode>),
 }
@@ -73,6 +76,7 @@ impl DistanceNode {
     pub fn tensors(&self) -> Vec<TensorSpec> {
         match self {
             Self::Bias(bias) => vec![bias.table.clone()],
+            Self::Offsets(bias) => vec![bias.table.clone()],
             Self::Disentangled(node) => {
                 let norm = node.norm.as_ref();
                 let norm = norm.map(|norm| norm.weight().into_iter().chain(norm.bias()));

@@ -167,8 +167,6 @@ impl Inventory {
             self.tensors.extend(norm.tensors());
         }
         self.tensors.extend(attention.sinks.clone());
-        let bias = attention.position_bias.as_ref();
-        self.tensors.extend(bias.map(|bias| bias.table.clone()));
         for (norm, layer) in attention.expansions() {
             self.norm(norm);
             self.linear(layer);

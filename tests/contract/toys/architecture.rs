@@ -1,7 +1,9 @@
 //! A toy architecture: a token table that is its own head.
 
 use burn::tensor::Device;
-use calib::architectures::{Architecture, StageSpec, StagedModel, open_model_from};
+use calib::architectures::{
+    Abilities, Architecture, InputKind, StageSpec, StagedModel, open_model_from,
+};
 use calib::{Forward, Model, ModelError, ModelOutput, SourceError, Tensor32, WeightSource};
 use quantizers::graph::{HeadNode, Projection, TensorSpec, TokenInputNode};
 use serde_json::{Value, json};
@@ -23,6 +25,16 @@ impl Architecture for Echo {
 
     fn model_types(&self) -> &[&'static str] {
         &["echo"]
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            outputs: &[ModelOutput::TokenLogits],
+            takes: InputKind::Tokens,
+            calibrates: false,
+            integer_only: false,
+            layer: String::new(),
+        }
     }
 
     fn open(&self, _: &Value, _: &dyn WeightSource) -> Result<Box<dyn Model>, ModelError> {

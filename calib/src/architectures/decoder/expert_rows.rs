@@ -8,6 +8,19 @@ use super::flavour::{
 use super::rms_rows::{GRANITE, LLAMA, QWEN2, QWEN3};
 use super::shared::{ATTENTION_BIAS, NO_BIAS, ROPE};
 
+/// The rows of this file.
+pub(super) static ROWS: &[Flavour] = &[
+    MIXTRAL,
+    QWEN2_MOE,
+    QWEN3_MOE,
+    OLMOE,
+    GRANITE_MOE,
+    PHIMOE,
+    GPT_OSS,
+    DEEPSEEK_V2,
+    DEEPSEEK_V3,
+];
+
 const ONE_BY_ONE: Storage = Storage::OneByOne("mlp.experts", ["gate_proj", "up_proj", "down_proj"]);
 
 const MIXTRAL_EXPERTS: Experts = Experts {
@@ -27,7 +40,7 @@ const MIXTRAL_EXPERTS: Experts = Experts {
     shared: None,
 };
 
-pub(super) const MIXTRAL: Flavour = Flavour {
+const MIXTRAL: Flavour = Flavour {
     model_type: "mixtral",
     summary: "as mistral, experts in every block",
     classes: ["MixtralForCausalLM", "MixtralModel"],
@@ -63,7 +76,7 @@ const QWEN2_EXPERTS: Experts = Experts {
     ..MIXTRAL_EXPERTS
 };
 
-pub(super) const QWEN2_MOE: Flavour = Flavour {
+const QWEN2_MOE: Flavour = Flavour {
     model_type: "qwen2_moe",
     summary: "as qwen2, experts and one gated network for all tokens",
     classes: ["Qwen2MoeForCausalLM", "Qwen2MoeModel"],
@@ -79,7 +92,7 @@ pub(super) const QWEN2_MOE: Flavour = Flavour {
     ..QWEN2
 };
 
-pub(super) const QWEN3_MOE: Flavour = Flavour {
+const QWEN3_MOE: Flavour = Flavour {
     model_type: "qwen3_moe",
     summary: "as qwen3, with experts",
     classes: ["Qwen3MoeForCausalLM", "Qwen3MoeModel"],
@@ -98,7 +111,7 @@ pub(super) const QWEN3_MOE: Flavour = Flavour {
     ..QWEN3
 };
 
-pub(super) const OLMOE: Flavour = Flavour {
+const OLMOE: Flavour = Flavour {
     model_type: "olmoe",
     summary: "as llama, queries and keys normalised over all heads, experts",
     classes: ["OlmoeForCausalLM", "OlmoeModel"],
@@ -124,7 +137,7 @@ pub(super) const OLMOE: Flavour = Flavour {
     ..LLAMA
 };
 
-pub(super) const GRANITE_MOE: Flavour = Flavour {
+const GRANITE_MOE: Flavour = Flavour {
     model_type: "granitemoe",
     summary: "as granite, with experts stored in one tensor",
     classes: ["GraniteMoeForCausalLM", "GraniteMoeModel"],
@@ -150,7 +163,7 @@ pub(super) const GRANITE_MOE: Flavour = Flavour {
     ..GRANITE
 };
 
-pub(super) const PHIMOE: Flavour = Flavour {
+const PHIMOE: Flavour = Flavour {
     model_type: "phimoe",
     summary: "LayerNorm, biases, experts chosen one after the other (Phi-3.5-MoE)",
     classes: ["PhimoeForCausalLM", "PhimoeModel"],
@@ -168,7 +181,7 @@ pub(super) const PHIMOE: Flavour = Flavour {
     ..MIXTRAL
 };
 
-pub(super) const GPT_OSS: Flavour = Flavour {
+const GPT_OSS: Flavour = Flavour {
     model_type: "gpt_oss",
     summary: "attention sinks, every other block with a window, clamped experts stored in one tensor",
     classes: ["GptOssForCausalLM", "GptOssModel"],
@@ -227,7 +240,7 @@ const DEEPSEEK_EXPERTS: Experts = Experts {
     ..MIXTRAL_EXPERTS
 };
 
-pub(super) const DEEPSEEK_V2: Flavour = Flavour {
+const DEEPSEEK_V2: Flavour = Flavour {
     model_type: "deepseek_v2",
     summary: "latent attention, experts and one network for all tokens",
     classes: ["DeepseekV2ForCausalLM", "DeepseekV2Model"],
@@ -249,7 +262,7 @@ pub(super) const DEEPSEEK_V2: Flavour = Flavour {
     ..LLAMA
 };
 
-pub(super) const DEEPSEEK_V3: Flavour = Flavour {
+const DEEPSEEK_V3: Flavour = Flavour {
     model_type: "deepseek_v3",
     summary: "as deepseek_v2, experts by groups with corrected scores (DeepSeek-V3, R1)",
     classes: ["DeepseekV3ForCausalLM", "DeepseekV3Model"],

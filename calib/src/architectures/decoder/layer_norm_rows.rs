@@ -7,7 +7,12 @@ use super::flavour::{
 use super::rms_rows::LLAMA;
 use super::shared::{ALL_BIAS, BEFORE, NO_BIAS, PARALLEL, ROPE};
 
-pub(super) const PHI: Flavour = Flavour {
+/// The rows of this file.
+pub(super) static ROWS: &[Flavour] = &[
+    PHI, GPT_NEOX, OLMO, COHERE, COHERE2, STABLELM, STARCODER2, NEMOTRON,
+];
+
+const PHI: Flavour = Flavour {
     model_type: "phi",
     summary: "LayerNorm, halves side by side, partial rotation (Phi-1, Phi-1.5, Phi-2)",
     classes: ["PhiForCausalLM", "PhiModel"],
@@ -43,7 +48,7 @@ pub(super) const PHI: Flavour = Flavour {
     ..LLAMA
 };
 
-pub(super) const GPT_NEOX: Flavour = Flavour {
+const GPT_NEOX: Flavour = Flavour {
     model_type: "gpt_neox",
     summary: "LayerNorm, halves side by side, projections fused head by head (Pythia, GPT-NeoX)",
     classes: ["GPTNeoXForCausalLM", "GPTNeoXModel"],
@@ -90,7 +95,7 @@ pub(super) const GPT_NEOX: Flavour = Flavour {
     ..LLAMA
 };
 
-pub(super) const OLMO: Flavour = Flavour {
+const OLMO: Flavour = Flavour {
     model_type: "olmo",
     summary: "as llama, LayerNorm without parameters",
     classes: ["OlmoForCausalLM", "OlmoModel"],
@@ -107,7 +112,7 @@ pub(super) const OLMO: Flavour = Flavour {
     ..LLAMA
 };
 
-pub(super) const COHERE: Flavour = Flavour {
+const COHERE: Flavour = Flavour {
     model_type: "cohere",
     summary: "LayerNorm without biases, halves side by side, neighbours rotated, scaled logits",
     classes: ["CohereForCausalLM", "CohereModel"],
@@ -136,7 +141,7 @@ pub(super) const COHERE: Flavour = Flavour {
     ..LLAMA
 };
 
-pub(super) const COHERE2: Flavour = Flavour {
+const COHERE2: Flavour = Flavour {
     model_type: "cohere2",
     summary: "as cohere, three of four blocks with a window, the others without rotation",
     classes: ["Cohere2ForCausalLM", "Cohere2Model"],
@@ -150,7 +155,7 @@ pub(super) const COHERE2: Flavour = Flavour {
     ..COHERE
 };
 
-pub(super) const STABLELM: Flavour = Flavour {
+const STABLELM: Flavour = Flavour {
     model_type: "stablelm",
     summary: "as llama, LayerNorm, a quarter of each head rotated",
     classes: ["StableLmForCausalLM", "StableLmModel"],
@@ -185,7 +190,7 @@ pub(super) const STABLELM: Flavour = Flavour {
     ..LLAMA
 };
 
-pub(super) const STARCODER2: Flavour = Flavour {
+const STARCODER2: Flavour = Flavour {
     model_type: "starcoder2",
     summary: "LayerNorm, rotary positions, a plain feed-forward half, biases",
     classes: ["Starcoder2ForCausalLM", "Starcoder2Model"],
@@ -214,7 +219,7 @@ pub(super) const STARCODER2: Flavour = Flavour {
     ..LLAMA
 };
 
-pub(super) const NEMOTRON: Flavour = Flavour {
+const NEMOTRON: Flavour = Flavour {
     model_type: "nemotron",
     summary: "LayerNorm of one plus the weight, squared ReLU, half of each head rotated",
     classes: ["NemotronForCausalLM", "NemotronModel"],

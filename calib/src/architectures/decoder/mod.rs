@@ -8,7 +8,6 @@ mod rms_rows;
 mod layer_norm_rows;
 mod unrotated_rows;
 mod expert_rows;
-mod rows;
 mod shape;
 mod windows;
 mod latent;
@@ -17,9 +16,8 @@ mod block;
 pub(super) mod rotation;
 
 pub(super) use flavour::Flavour;
-pub(super) use rows::FLAVOURS;
 
-use super::{Architecture, Config, StageSpec, StagedModel, block_count};
+use super::{Abilities, Architecture, Config, InputKind, StageSpec, StagedModel, block_count};
 use crate::{Model, ModelError, ModelOutput, WeightSource};
 use flavour::Positions;
 use quantizers::graph::{
@@ -27,6 +25,18 @@ use quantizers::graph::{
 };
 use serde_json::Value;
 use shape::Shape;
+use std::sync::LazyLock;
+
+/// The decoder table: one row for each `model_type`, which names what differs from the row it starts from.
+pub(super) static FLAVOURS: LazyLock<Vec<Flavour>> = LazyLock::new(|| {
+    let parts = [
+        rms_rows::ROWS,
+        layer_norm_rows::ROWS,
+        unrotated_rows::ROWS,
+        expert_rows::ROWS,
+    ];
+    parts.concat()
+});
 
 impl Architecture for Flavour {
     fn name(&self) -> &'static str {
@@ -39,6 +49,22 @@ impl Architecture for Flavour {
 
     fn model_types(&self) -> &[&'static str] {
         std::slice::from_ref(&self.model_type)
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            outputs: &[ModelOutput::TokenLogits, ModelOutput::HiddenStates],
+            takes: InputKind::Tokens,
+            calibrates: true,
+            integer_only: false,
+            layer: {
+                let names = &self.names;
+                let first = [names.query, names.qkv];
+                let first = first.into_iter().find(|name| !name.is_empty());
+                let first = first.unwrap_or(names.output);
+                format!("{}{}.N.{first}", names.prefix, names.blocks)
+            },
+        }
     }
 
     fn open(

@@ -6,6 +6,12 @@ use super::flavour::{
 };
 use super::shared::{AFTER, AROUND, ATTENTION_BIAS, BEFORE, NO_BIAS, ROPE};
 
+/// The rows of this file.
+pub(super) static ROWS: &[Flavour] = &[
+    LLAMA, MISTRAL, MINISTRAL, QWEN2, QWEN3, GEMMA, GEMMA2, GEMMA3, PHI3, OLMO2, OLMO3, GRANITE,
+    SMOLLM3, GLM, GLM4, EXAONE4, SEED_OSS, HUNYUAN,
+];
+
 pub(super) const LLAMA: Flavour = Flavour {
     model_type: "llama",
     summary: "rotary positions, RMSNorm before each half, a gated feed-forward half",
@@ -71,7 +77,7 @@ pub(super) const LLAMA: Flavour = Flavour {
     experts: None,
 };
 
-pub(super) const MISTRAL: Flavour = Flavour {
+const MISTRAL: Flavour = Flavour {
     model_type: "mistral",
     summary: "as llama, with a sliding window",
     classes: ["MistralForCausalLM", "MistralModel"],
@@ -84,7 +90,7 @@ pub(super) const MISTRAL: Flavour = Flavour {
     ..LLAMA
 };
 
-pub(super) const MINISTRAL: Flavour = Flavour {
+const MINISTRAL: Flavour = Flavour {
     model_type: "ministral",
     summary: "as mistral, with windows block by block",
     classes: ["MinistralForCausalLM", "MinistralModel"],
@@ -124,7 +130,7 @@ pub(super) const QWEN3: Flavour = Flavour {
 
 /// The factor on token vectors is the root of the width, which transformers rounds to the type the model runs
 /// in; here that is f32.
-pub(super) const GEMMA: Flavour = Flavour {
+const GEMMA: Flavour = Flavour {
     model_type: "gemma",
     summary: "RMSNorm of one plus the weight, scaled token vectors, wide heads",
     classes: ["GemmaForCausalLM", "GemmaModel"],
@@ -145,7 +151,7 @@ pub(super) const GEMMA: Flavour = Flavour {
     ..LLAMA
 };
 
-pub(super) const GEMMA2: Flavour = Flavour {
+const GEMMA2: Flavour = Flavour {
     model_type: "gemma2",
     summary: "as gemma, norms around each half, capped scores and logits, every other block with a window",
     classes: ["Gemma2ForCausalLM", "Gemma2Model"],
@@ -162,7 +168,7 @@ pub(super) const GEMMA2: Flavour = Flavour {
     ..GEMMA
 };
 
-pub(super) const GEMMA3: Flavour = Flavour {
+const GEMMA3: Flavour = Flavour {
     model_type: "gemma3_text",
     summary: "as gemma2, normalised heads, two rotary bases, five of six blocks with a window",
     classes: ["Gemma3ForCausalLM", "Gemma3TextModel"],
@@ -181,7 +187,7 @@ pub(super) const GEMMA3: Flavour = Flavour {
     ..GEMMA2
 };
 
-pub(super) const PHI3: Flavour = Flavour {
+const PHI3: Flavour = Flavour {
     model_type: "phi3",
     summary: "as llama, with fused projections and LongRoPE (Phi-3, Phi-3.5, Phi-4)",
     classes: ["Phi3ForCausalLM", "Phi3Model"],
@@ -206,7 +212,7 @@ pub(super) const PHI3: Flavour = Flavour {
     ..LLAMA
 };
 
-pub(super) const OLMO2: Flavour = Flavour {
+const OLMO2: Flavour = Flavour {
     model_type: "olmo2",
     summary: "RMSNorm after each half, queries and keys normalised over all heads",
     classes: ["Olmo2ForCausalLM", "Olmo2Model"],
@@ -224,7 +230,7 @@ pub(super) const OLMO2: Flavour = Flavour {
     ..LLAMA
 };
 
-pub(super) const OLMO3: Flavour = Flavour {
+const OLMO3: Flavour = Flavour {
     model_type: "olmo3",
     summary: "as olmo2, three of four blocks with a window and unscaled rotation",
     classes: ["Olmo3ForCausalLM", "Olmo3Model"],
@@ -248,7 +254,7 @@ pub(super) const GRANITE: Flavour = Flavour {
     ..LLAMA
 };
 
-pub(super) const SMOLLM3: Flavour = Flavour {
+const SMOLLM3: Flavour = Flavour {
     model_type: "smollm3",
     summary: "as llama, every fourth block without rotation",
     classes: ["SmolLM3ForCausalLM", "SmolLM3Model"],
@@ -267,7 +273,7 @@ pub(super) const SMOLLM3: Flavour = Flavour {
     ..LLAMA
 };
 
-pub(super) const GLM: Flavour = Flavour {
+const GLM: Flavour = Flavour {
     model_type: "glm",
     summary: "as llama, fused gate, neighbours of half a head rotated",
     classes: ["GlmForCausalLM", "GlmModel"],
@@ -295,7 +301,7 @@ pub(super) const GLM: Flavour = Flavour {
     ..LLAMA
 };
 
-pub(super) const GLM4: Flavour = Flavour {
+const GLM4: Flavour = Flavour {
     model_type: "glm4",
     summary: "as glm, norms around each half",
     classes: ["Glm4ForCausalLM", "Glm4Model"],
@@ -310,7 +316,7 @@ pub(super) const GLM4: Flavour = Flavour {
     ..GLM
 };
 
-pub(super) const EXAONE4: Flavour = Flavour {
+const EXAONE4: Flavour = Flavour {
     model_type: "exaone4",
     summary: "RMSNorm after each half, normalised heads, blocks without a window unrotated",
     classes: ["Exaone4ForCausalLM", "Exaone4Model"],
@@ -330,7 +336,7 @@ pub(super) const EXAONE4: Flavour = Flavour {
     ..LLAMA
 };
 
-pub(super) const SEED_OSS: Flavour = Flavour {
+const SEED_OSS: Flavour = Flavour {
     model_type: "seed_oss",
     summary: "as llama, with biases on queries, keys and values and heads of a width of their own",
     classes: ["SeedOssForCausalLM", "SeedOssModel"],
@@ -348,7 +354,7 @@ pub(super) const SEED_OSS: Flavour = Flavour {
     ..LLAMA
 };
 
-pub(super) const HUNYUAN: Flavour = Flavour {
+const HUNYUAN: Flavour = Flavour {
     model_type: "hunyuan_v1_dense",
     summary: "as llama, heads normalised after the rotation",
     classes: ["HunYuanDenseV1ForCausalLM", "HunYuanDenseV1Model"],

@@ -7,7 +7,10 @@ use super::flavour::{
 use super::rms_rows::LLAMA;
 use super::shared::{ALL_BIAS, BEFORE, NO_BIAS, PARALLEL, ROPE};
 
-pub(super) const FALCON: Flavour = Flavour {
+/// The rows of this file.
+pub(super) static ROWS: &[Flavour] = &[FALCON, OPT, BLOOM, GPTJ, MPT, GPT2];
+
+const FALCON: Flavour = Flavour {
     model_type: "falcon",
     summary: "LayerNorm, one or few key-value heads, halves side by side",
     classes: ["FalconForCausalLM", "FalconModel"],
@@ -66,7 +69,7 @@ pub(super) const FALCON: Flavour = Flavour {
     ..LLAMA
 };
 
-pub(super) const OPT: Flavour = Flavour {
+const OPT: Flavour = Flavour {
     model_type: "opt",
     summary: "LayerNorm, learned positions from row 2 on, ReLU",
     classes: ["OPTForCausalLM", "OPTModel"],
@@ -124,7 +127,7 @@ pub(super) const OPT: Flavour = Flavour {
     ..LLAMA
 };
 
-pub(super) const BLOOM: Flavour = Flavour {
+const BLOOM: Flavour = Flavour {
     model_type: "bloom",
     summary: "LayerNorm, ALiBi, projections fused head by head, normalised token vectors",
     classes: ["BloomForCausalLM", "BloomModel"],
@@ -148,7 +151,7 @@ pub(super) const BLOOM: Flavour = Flavour {
     ..FALCON
 };
 
-pub(super) const GPTJ: Flavour = Flavour {
+const GPTJ: Flavour = Flavour {
     model_type: "gptj",
     summary: "LayerNorm, halves side by side, neighbours of the first channels rotated",
     classes: ["GPTJForCausalLM", "GPTJModel"],
@@ -191,7 +194,7 @@ pub(super) const GPTJ: Flavour = Flavour {
     ..LLAMA
 };
 
-pub(super) const MPT: Flavour = Flavour {
+const MPT: Flavour = Flavour {
     model_type: "mpt",
     summary: "LayerNorm without biases, ALiBi, fused projections",
     classes: ["MptForCausalLM", "MptModel"],
@@ -237,7 +240,7 @@ pub(super) const MPT: Flavour = Flavour {
     ..LLAMA
 };
 
-pub(super) const GPT2: Flavour = Flavour {
+const GPT2: Flavour = Flavour {
     model_type: "gpt2",
     summary: "LayerNorm, learned positions, a fused projection, weights stored [in, out] (GPT-2)",
     classes: ["GPT2LMHeadModel", "GPT2Model"],

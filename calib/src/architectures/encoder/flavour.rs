@@ -129,6 +129,8 @@ pub(super) struct Pooler {
 pub(crate) struct Flavour {
     pub(super) model_type: &'static str,
     pub(super) summary: &'static str,
+    /// An integer program has the operations of its blocks.
+    pub(super) integer_only: bool,
     /// What names of classes begin with.
     pub(super) stem: &'static str,
     /// Ends of the names of classes that predict masked tokens.

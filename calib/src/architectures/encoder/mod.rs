@@ -16,8 +16,9 @@ mod heads;
 pub(super) use flavour::Flavour;
 pub(super) use rows::FLAVOURS;
 
-use super::{Architecture, Config, StageSpec, StagedModel};
-use crate::{Model, ModelError, WeightSource};
+use super::{Abilities, Architecture, Config, InputKind, StageSpec, StagedModel};
+use crate::{Model, ModelError, ModelOutput, WeightSource};
+use flavour::Qkv;
 use serde_json::Value;
 use shape::Shape;
 
@@ -49,6 +50,26 @@ impl Architecture for Flavour {
 
     fn model_types(&self) -> &[&'static str] {
         std::slice::from_ref(&self.model_type)
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            outputs: &[
+                ModelOutput::MaskedTokenLogits,
+                ModelOutput::TokenClassLogits,
+                ModelOutput::ClassLogits,
+                ModelOutput::HiddenStates,
+            ],
+            takes: InputKind::Tokens,
+            calibrates: true,
+            integer_only: self.integer_only,
+            layer: {
+                let first = match self.qkv {
+                    Qkv::Separate([first, ..]) | Qkv::Fused(first) => first,
+                };
+                format!("{}{}.N.{first}", self.names.prefix, self.names.blocks)
+            },
+        }
     }
 
     fn open(

@@ -43,6 +43,7 @@ const ROBERTA_HEAD: MaskedHead = MaskedHead {
 const BERT: Flavour = Flavour {
     model_type: "bert",
     summary: "encoders with learned positions and LayerNorm after each residual: BERT, MiniLM",
+    integer_only: true,
     stem: "Bert",
     masked: MASKED,
     bare: BARE,
@@ -174,6 +175,7 @@ const DISTILBERT: Flavour = Flavour {
 const MPNET: Flavour = Flavour {
     model_type: "mpnet",
     summary: "BERT with a learned bias for the distance of each key: MPNet, all-mpnet-base-v2",
+    integer_only: false,
     stem: "MPNet",
     masked: &["ForMaskedLM"],
     names: Names {
@@ -222,6 +224,7 @@ const ELECTRA: Flavour = Flavour {
 const ALBERT: Flavour = Flavour {
     model_type: "albert",
     summary: "BERT whose blocks share their weights: ALBERT",
+    integer_only: false,
     stem: "Albert",
     names: Names {
         prefix: "albert.",
@@ -261,6 +264,7 @@ const ALBERT: Flavour = Flavour {
 const MODERNBERT: Flavour = Flavour {
     model_type: "modernbert",
     summary: "encoders with rotary positions, local and global attention and a gated MLP: ModernBERT",
+    integer_only: false,
     stem: "ModernBert",
     masked: &["ForMaskedLM"],
     names: Names {
@@ -350,6 +354,7 @@ const DEBERTA_V2: Flavour = Flavour {
 const NOMIC_BERT: Flavour = Flavour {
     model_type: "nomic_bert",
     summary: "BERT with rotary positions and a gated MLP: nomic-embed-text",
+    integer_only: false,
     stem: "NomicBert",
     masked: &["ForMaskedLM"],
     names: Names {

@@ -142,6 +142,8 @@ pub(super) struct Sizes {
 pub(crate) struct Flavour {
     pub(super) model_type: &'static str,
     pub(super) summary: &'static str,
+    /// An integer program has the operations of its blocks.
+    pub(super) integer_only: bool,
     pub(super) prefix: &'static str,
     pub(super) input: Input,
     pub(super) positions: Positions,

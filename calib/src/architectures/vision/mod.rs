@@ -13,8 +13,9 @@ pub(super) use pair::PAIRS;
 pub(super) use rows::FLAVOURS;
 pub(super) use swin::Swin;
 
-use super::{Architecture, Config, StagedModel};
-use crate::{Model, ModelError, WeightSource};
+use super::{Abilities, Architecture, Config, InputKind, StagedModel};
+use crate::{Model, ModelError, ModelOutput, WeightSource};
+use flavour::Input;
 use serde_json::Value;
 use tower::Tower;
 
@@ -29,6 +30,22 @@ impl Architecture for Flavour {
 
     fn model_types(&self) -> &[&'static str] {
         std::slice::from_ref(&self.model_type)
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            outputs: match self.input {
+                Input::Tokens => &[ModelOutput::HiddenStates],
+                Input::Patches(_) => &[ModelOutput::ClassLogits, ModelOutput::HiddenStates],
+            },
+            takes: match self.input {
+                Input::Tokens => InputKind::Tokens,
+                Input::Patches(_) => InputKind::Images,
+            },
+            calibrates: true,
+            integer_only: self.integer_only,
+            layer: format!("{}{}.N.{}", self.prefix, self.blocks, self.block.query),
+        }
     }
 
     fn open(

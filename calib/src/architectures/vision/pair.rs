@@ -9,7 +9,7 @@
 //! The stages of the image tower come first. Images pass them and leave those of the text tower alone, and
 //! the other way round for texts; either ends as one embedding.
 
-use super::super::{Architecture, Config, StageSpec, StagedModel};
+use super::super::{Abilities, Architecture, Config, InputKind, StageSpec, StagedModel};
 use super::flavour::{Ending, Flavour};
 use super::rows::{CLIP_TEXT, CLIP_VISION, SIGLIP_TEXT, SIGLIP_VISION};
 use super::tower::Tower;
@@ -74,6 +74,19 @@ impl Architecture for Pair {
 
     fn model_types(&self) -> &[&'static str] {
         std::slice::from_ref(&self.model_type)
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            outputs: &[ModelOutput::HiddenStates, ModelOutput::ClassLogits],
+            takes: InputKind::Both,
+            calibrates: false,
+            integer_only: false,
+            layer: format!(
+                "{{text,vision}}_model.{}.N.{}",
+                self.image.blocks, self.image.block.query
+            ),
+        }
     }
 
     fn open(

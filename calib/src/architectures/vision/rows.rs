@@ -74,6 +74,7 @@ const CLASSES: Ending = Ending {
 const VIT: Flavour = Flavour {
     model_type: "vit",
     summary: "vision transformer over square patches with a class token, with a classifier or without",
+    integer_only: true,
     prefix: "vit.",
     input: Input::Patches(PATCHES),
     positions: Positions::Stacked("embeddings.position_embeddings"),
@@ -128,6 +129,7 @@ const DINO_CLASSES: Ending = Ending {
 const DINOV2: Flavour = Flavour {
     model_type: "dinov2",
     summary: "ViT with a factor per channel on each half, plain or gated feed-forward halves",
+    integer_only: false,
     prefix: "dinov2.",
     input: Input::Patches(Patches {
         side: 14,
@@ -179,6 +181,7 @@ const MEAN_POOLING: Option<(&str, bool, bool)> = Some(("use_mean_pooling", true,
 const BEIT: Flavour = Flavour {
     model_type: "beit",
     summary: "ViT with relative position biases on attention scores and a factor per channel on each half",
+    integer_only: false,
     prefix: "beit.",
     positions: Positions::StackedIf(
         "use_absolute_position_embeddings",
@@ -226,6 +229,7 @@ const BEIT: Flavour = Flavour {
 pub(super) const CLIP_VISION: Flavour = Flavour {
     model_type: "clip_vision_model",
     summary: "the image tower of CLIP: an embedding of the class token, projected or not",
+    integer_only: false,
     prefix: "vision_model.",
     input: Input::Patches(Patches {
         projection: "embeddings.patch_embedding",
@@ -270,6 +274,7 @@ pub(super) const CLIP_VISION: Flavour = Flavour {
 pub(super) const CLIP_TEXT: Flavour = Flavour {
     model_type: "clip_text_model",
     summary: "the text tower of CLIP: causal, its embedding is that of the end-of-text token",
+    integer_only: false,
     prefix: "text_model.",
     input: Input::Tokens,
     sizes: Sizes {
@@ -301,6 +306,7 @@ pub(super) const CLIP_TEXT: Flavour = Flavour {
 pub(super) const SIGLIP_VISION: Flavour = Flavour {
     model_type: "siglip_vision_model",
     summary: "the image tower of SigLIP: its embedding is attention of a learned query over the patches",
+    integer_only: false,
     input: Input::Patches(Patches {
         projection: "embeddings.patch_embedding",
         tokens: &[],
@@ -335,6 +341,7 @@ pub(super) const SIGLIP_VISION: Flavour = Flavour {
 pub(super) const SIGLIP_TEXT: Flavour = Flavour {
     model_type: "siglip_text_model",
     summary: "the text tower of SigLIP: its embedding is that of the last token",
+    integer_only: false,
     sizes: Sizes {
         vocabulary: Some(32_000),
         positions: Some(64),

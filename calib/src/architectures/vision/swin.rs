@@ -9,14 +9,16 @@
 //! | merging of patches | `encoder.layers.L.downsample.{norm,reduction}` |
 //! | final norm, classifier | `layernorm`, `classifier` (no prefix) |
 
-use super::super::{Architecture, Config, StageSpec, StagedModel, divided, prefix};
+use super::super::{
+    Abilities, Architecture, Config, InputKind, StageSpec, StagedModel, divided, prefix,
+};
 use super::tower::image;
 use crate::layers::merging::MergingSpec;
 use crate::{Model, ModelError, ModelOutput, WeightSource};
 use quantizers::graph::{
-    Activation, AttentionNode, BlockNode, FeedForwardNode, HeadNode, LinearNode, MlpNode, NormNode,
-    NormPlacement, PatchInputNode, Pattern, Pooling, PositionBiasNode, Projection, QkvNode,
-    TensorSpec, WindowsNode,
+    Activation, AttentionNode, BlockNode, DistanceNode, FeedForwardNode, HeadNode, LinearNode,
+    MlpNode, NormNode, NormPlacement, PatchInputNode, Pattern, Pooling, PositionBiasNode,
+    Projection, QkvNode, TensorSpec, WindowsNode,
 };
 use serde_json::Value;
 
@@ -54,6 +56,16 @@ impl Architecture for Swin {
 
     fn model_types(&self) -> &[&'static str] {
         &["swin"]
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            outputs: &[ModelOutput::ClassLogits, ModelOutput::HiddenStates],
+            takes: InputKind::Images,
+            calibrates: true,
+            integer_only: false,
+            layer: "swin.encoder.layers.N.blocks.N.attention.self.query".to_owned(),
+        }
     }
 
     fn open(
@@ -204,11 +216,11 @@ impl Level<'_> {
             index,
             NormNode::layer(format!("{name}.layernorm_before"), width, self.epsilon),
             AttentionNode {
-                position_bias: Some(PositionBiasNode {
+                distance: Some(DistanceNode::Offsets(PositionBiasNode {
                     table: TensorSpec::new(table, [offsets, heads]),
                     grid,
                     class_token: false,
-                }),
+                })),
                 windows: Some(windows),
                 ..AttentionNode::new(qkv, output, heads, head_dim, Pattern::Full)
             },

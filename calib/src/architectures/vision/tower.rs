@@ -4,8 +4,9 @@ use super::super::{Config, StageSpec, block_count, divided, prefix};
 use super::flavour::{Ending, Flavour, Inner, Input, Offsets, Patches, Positions, Scales};
 use crate::{ModelError, WeightSource};
 use quantizers::graph::{
-    Activation, AttentionNode, BlockNode, FeedForwardNode, Gate, LinearNode, MlpNode, NormNode,
-    NormPlacement, PatchInputNode, Pattern, PositionBiasNode, QkvNode, TensorSpec, TokenInputNode,
+    Activation, AttentionNode, BlockNode, DistanceNode, FeedForwardNode, Gate, LinearNode, MlpNode,
+    NormNode, NormPlacement, PatchInputNode, Pattern, PositionBiasNode, QkvNode, TensorSpec,
+    TokenInputNode,
 };
 
 /// Longest side of an image that is believed.
@@ -238,7 +239,7 @@ impl<'a> Tower<'a> {
                 index,
                 first,
                 AttentionNode {
-                    position_bias: self.position_bias(&block),
+                    distance: self.position_bias(&block).map(DistanceNode::Offsets),
                     ..AttentionNode::new(qkv, output, self.heads, head_dim, pattern)
                 },
                 second,

@@ -3,6 +3,8 @@
 //! * Next-token logits: mean cross entropy over the positions that have a next token.
 //! * Class logits: negative log likelihood of a label drawn from the model's own distribution, whose
 //!   squared gradient is an unbiased estimate of the true Fisher and needs no labels.
+//! * A number (one class logit, a regression): the number itself; its squared gradient is the Fisher of a
+//!   normal distribution around it.
 //! * Hidden states (encoders without a head): the inner product with random signs over the square root
 //!   of their number. Its squared gradient estimates the diagonal of `J^T J / n`, the Gauss-Newton
 //!   matrix of the mean squared error of the output.
@@ -10,7 +12,7 @@
 use crate::hidden::values;
 use crate::layers::kernels::cross_entropy::cross_entropy_gradient;
 use crate::model::ModelOutput;
-use crate::{Stage, StageError, Tape, Vjp};
+use crate::{LayerSpec, Stage, StageError, Tape, Vjp};
 use burn::tensor::{Tensor, TensorData, activation};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -25,9 +27,11 @@ pub(super) fn sequence_seed(seed: u64, index: usize) -> u64 {
         .wrapping_add(index as u64)
 }
 
-/// Loss and vector-Jacobian product of the last stage for one sequence.
-pub(super) fn last_stage(
+/// Loss and vector-Jacobian product of the last stage for one sequence; `layers` are those it has inside a block,
+/// as it has where the model ends without a head.
+pub(super) fn last_stage<'l>(
     stage: &dyn Stage,
+    layers: impl IntoIterator<Item = &'l LayerSpec>,
     input: Tensor<3>,
     output: ModelOutput,
     tokens: &[u32],
@@ -39,12 +43,16 @@ pub(super) fn last_stage(
         ModelOutput::ClassLogits
         | ModelOutput::MaskedTokenLogits
         | ModelOutput::TokenClassLogits => {
-            let (tape, logits) = Tape::record(stage, [], input)?;
-            let gradient = sampled_label(&logits, seed);
+            let (tape, logits) = Tape::record(stage, layers, input)?;
+            let gradient = if logits.dims()[2] == 1 {
+                random_signs(&logits, seed)
+            } else {
+                sampled_label(&logits, seed)
+            };
             Ok((0.0, tape.back(gradient)))
         }
         ModelOutput::HiddenStates => {
-            let (tape, states) = Tape::record(stage, [], input)?;
+            let (tape, states) = Tape::record(stage, layers, input)?;
             let gradient = random_signs(&states, seed);
             Ok((0.0, tape.back(gradient)))
         }

@@ -9,16 +9,21 @@ use crate::running::measured::{Measurement, StageStatistics};
 use crate::running::observers::Batch;
 use crate::running::walk::StageWalk;
 use crate::running::workers::Workers;
-use crate::{Forward, Hidden, LayerSpec, Stage, StageError, Tape, Vjp, WeightGradient};
+use crate::{Forward, Hidden, LayerSpec, Model, Stage, StageError, Tape, Vjp, WeightGradient};
 use burn::tensor::Tensor;
+use quantizers::graph::StageNode;
 use std::collections::BTreeMap;
 
 /// What the forward pass leaves for the backward pass, and how both run.
 pub(super) struct Passes<'a> {
     forward: &'a Forward<'a>,
     sequences: &'a [Sequence],
-    /// Wanted layers, by stage.
+    /// Wanted layers, by the stage they belong to.
     layers: Vec<Vec<&'a LayerSpec>>,
+    /// Wanted layers of blocks that repeat the weights of an earlier stage, by the stage that uses them again.
+    reused: Vec<Vec<&'a LayerSpec>>,
+    /// Gradients of uses after the first, by sequence, until the backward pass reaches the first.
+    waiting: Vec<Vec<WeightGradient>>,
     first: usize,
     options: &'a FisherOptions,
     workers: Workers,
@@ -61,6 +66,8 @@ impl<'a> Passes<'a> {
         Ok(Self {
             forward,
             sequences,
+            reused: reused(forward.model(), &layers),
+            waiting: vec![Vec::new(); sequences.len()],
             layers,
             first,
             options,
@@ -134,7 +141,13 @@ impl<'a> Passes<'a> {
         built: &dyn Stage,
         input: Tensor<3>,
     ) -> Result<(Tape, Tensor<3>), StageError> {
-        Tape::record(built, self.layers[stage].iter().copied(), input)
+        Tape::record(built, self.layers_of(stage), input)
+    }
+
+    /// The layers whose gradients `stage` contributes to.
+    fn layers_of(&self, stage: usize) -> impl Iterator<Item = &'a LayerSpec> {
+        let (own, reused) = (&self.layers[stage], &self.reused[stage]);
+        own.iter().chain(reused).copied()
     }
 
     /// Sends `gradients` (none yet for the last stage) backwards through one stage.
@@ -189,12 +202,23 @@ impl<'a> Passes<'a> {
                     start + index,
                     &mut measurement,
                 )?;
-                weight_gradients.extend(vjp.weight_gradients);
+                let earlier = std::mem::take(&mut self.waiting[start + index]);
+                let (of_stage, waiting) = earlier
+                    .into_iter()
+                    .chain(vjp.weight_gradients)
+                    .partition(|gradient| self.is_of(stage, gradient));
+                self.waiting[start + index] = waiting;
+                weight_gradients.extend(joined(of_stage));
             }
             squares::add(&mut swept.squares, weight_gradients);
         }
         swept.statistics = measurement.finish();
         Ok(swept)
+    }
+
+    fn is_of(&self, stage: usize, gradient: &WeightGradient) -> bool {
+        let mut layers = self.layers[stage].iter();
+        layers.any(|layer| layer.name == gradient.layer)
     }
 
     /// Shows the inputs of one sequence's layers to the observers, each input point once.
@@ -243,6 +267,7 @@ impl<'a> Passes<'a> {
             }
             (Way::Again(built, input), None) => loss::last_stage(
                 built,
+                self.layers_of(stage),
                 *input,
                 self.forward.model().output(),
                 &self.sequences[index].tokens,
@@ -251,6 +276,49 @@ impl<'a> Passes<'a> {
             (Way::Recorded(_), None) => unreachable!("the last stage is never recorded"),
         }
     }
+}
+
+/// The wanted layers that blocks use again, by stage.
+fn reused<'a>(model: &dyn Model, layers: &[Vec<&'a LayerSpec>]) -> Vec<Vec<&'a LayerSpec>> {
+    let stages = model.graph().stages.iter();
+    let reused = stages.map(|stage| match stage {
+        StageNode::Block(block) if block.repeated => {
+            let names: Vec<&str> = block.linears().iter().map(|l| l.name.as_str()).collect();
+            let wanted = layers.iter().flatten().copied();
+            wanted
+                .filter(|layer| names.contains(&layer.name.as_str()))
+                .collect()
+        }
+        _ => Vec::new(),
+    });
+    reused.collect()
+}
+
+/// The gradients of one sequence, one for each layer: that of a layer used several times is the sum over its
+/// uses, as if their tokens were those of one.
+fn joined(gradients: Vec<WeightGradient>) -> Vec<WeightGradient> {
+    let mut uses: Vec<Vec<WeightGradient>> = Vec::new();
+    for gradient in gradients {
+        let of_layer = |uses: &&mut Vec<WeightGradient>| uses[0].layer == gradient.layer;
+        match uses.iter_mut().find(of_layer) {
+            Some(uses) => uses.push(gradient),
+            None => uses.push(vec![gradient]),
+        }
+    }
+    let layers = uses.into_iter().filter_map(|mut uses| {
+        if uses.len() == 1 {
+            return uses.pop();
+        }
+        let inputs = uses.iter().map(|of_use| of_use.input.clone()).collect();
+        let outputs = uses.iter().map(|of_use| of_use.output_gradient.clone());
+        let output_gradient = Tensor::cat(outputs.collect(), 1);
+        Some(WeightGradient {
+            input: Tensor::cat(inputs, 1),
+            output_gradient,
+            ..uses.pop()?
+        })
+    });
+    layers.collect()
 }
 
 /// The states of one batch entering `stage`.

@@ -1,8 +1,8 @@
 //! What of a graph has no integer-only form, in words.
 
 use crate::graph::{
-    BlockNode, HeadNode, LinearNode, NormKind, NormNode, NormParameters, PatchInputNode, Pooling,
-    Positions,
+    BlockNode, DistanceNode, HeadNode, LinearNode, NormKind, NormNode, NormParameters,
+    PatchInputNode, Pooling, Positions,
 };
 
 /// The layer in the way and what it does, as a predicate of its stage.
@@ -38,7 +38,7 @@ pub(super) fn unusual(node: &BlockNode) -> Option<Obstacle<'_>> {
     if let Some(scale) = scales.into_iter().flatten().next() {
         return Some((&scale.name, "scales each channel of what its halves add"));
     }
-    if let Some(bias) = &attention.position_bias {
+    if let Some(DistanceNode::Offsets(bias)) = &attention.distance {
         return Some((&bias.table.name, "adds position biases to attention scores"));
     }
     let found = [

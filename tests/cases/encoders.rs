@@ -1,0 +1,119 @@
+//! Text encoders of every kind: rounded, and as integer programs where every operation has an integer form.
+
+use crate::vision;
+use crate::workbench::Workbench;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A fixture, and what is in the way of an integer program.
+const MODELS: &[(&str, Option<&str>)] = &[
+    ("albert-groups", Some("projects token vectors")),
+    ("albert-masked", Some("projects token vectors")),
+    ("bert-classifier-relu", None),
+    ("bert-masked", Some("predicts tokens with the token table")),
+    ("bert-prefixed-greek", None),
+    ("bert-tokens", Some("predicts something at every position")),
+    (
+        "camembert-tokens",
+        Some("predicts something at every position"),
+    ),
+    ("deberta-v2-classifier", Some("adds scores of distances")),
+    ("deberta-v2-plain", None),
+    ("deberta-v3-masked", Some("adds scores of distances")),
+    ("deberta-v3-new-head", Some("adds scores of distances")),
+    (
+        "distilbert-classifier",
+        Some("has a layer before the last one that is no pooler"),
+    ),
+    (
+        "distilbert-masked",
+        Some("predicts tokens with the token table"),
+    ),
+    (
+        "electra-classifier",
+        Some("has a layer before the last one that is no pooler"),
+    ),
+    ("electra-masked", Some("projects token vectors")),
+    ("modernbert-classifier", Some("attends to neighbours only")),
+    ("modernbert-masked", Some("rotates queries and keys")),
+    ("modernbert-tokens", Some("rotates queries and keys")),
+    ("mpnet-classifier", Some("adds scores of distances")),
+    ("mpnet-masked", Some("adds scores of distances")),
+    ("nomic-bert-classifier", Some("rotates queries and keys")),
+    ("nomic-bert-masked", Some("rotates queries and keys")),
+    ("roberta-classifier", None),
+    (
+        "roberta-masked",
+        Some("predicts tokens with the token table"),
+    ),
+    ("xlm-roberta", None),
+];
+
+const ROUNDED: &str = "name = \"tiny\"\n[[layers]]\nmatch = \"*\"\nmethod = \"rtn\"\nbits = 4\n";
+
+/// As the built-in recipe, on fewer and shorter sequences.
+fn integer_recipe() -> String {
+    let built_in = include_str!("../../recipes/int8-integer-only.toml");
+    let samples = "samples = 512\n";
+    assert!(built_in.contains(samples));
+    built_in.replace(samples, "samples = 16\nsequence_length = 10\n")
+}
+
+#[test]
+fn rtn_quantizes_every_one_of_them() {
+    for (fixture, _) in MODELS {
+        let bench = Workbench::new();
+        bench.model(fixture, "m");
+        bench.write("r.toml", ROUNDED);
+        let ended = bench.quench(&["quantize", "m", "-r", "r.toml", "-o", "out", "--json"]);
+        assert_eq!(ended.code, 0, "{fixture}: {}", ended.shown());
+        // No classifier is taken for a head over tokens.
+        assert!(!ended.shown().contains("ties"), "{}", ended.shown());
+        let report = ended.json();
+        let found = report["layers"].as_array().unwrap().len();
+        assert!((8..=24).contains(&found), "{fixture}: {found} layers");
+    }
+}
+
+#[test]
+fn an_integer_program_or_the_operation_in_the_way() {
+    for (fixture, obstacle) in MODELS {
+        let bench = Workbench::new();
+        bench.model(fixture, "m");
+        bench.write("r.toml", integer_recipe());
+        let ended = bench.quench(&["quantize", "m", "-r", "r.toml", "-o", "out"]);
+        match obstacle {
+            Some(obstacle) => ended.says(3, &["no integer-only form", obstacle]),
+            None => assert_eq!(ended.code, 0, "{fixture}: {}", ended.shown()),
+        }
+    }
+}
+
+#[test]
+fn what_has_a_program_is_listed_as_integer_only_and_nothing_else_is() {
+    let listed = Workbench::new().quench(&["list", "architectures", "--json"]);
+    let listed = listed.json();
+    let vision = vision::MODELS
+        .iter()
+        .map(|(fixture, _, found)| (fixture, found));
+    let models = MODELS.iter().map(|(fixture, found)| (fixture, found));
+    let mut programs = BTreeMap::<String, bool>::new();
+    for (fixture, obstacle) in models.chain(vision) {
+        let config = Workbench::fixture(fixture).join("config.json");
+        let config: Value = serde_json::from_slice(&fs_err::read(config).unwrap()).unwrap();
+        let model_type = config["model_type"].as_str().unwrap().to_owned();
+        *programs.entry(model_type).or_default() |= obstacle.is_none();
+    }
+    for family in listed["architectures"].as_array().unwrap() {
+        let name = family["name"].as_str().unwrap();
+        let Some(&has_program) = programs.get(name) else {
+            continue;
+        };
+        // Tables of the width of the blocks, heads without a layer of their own: not among the fixtures.
+        let other_variants = ["electra", "distilbert", "camembert"];
+        if has_program || !other_variants.contains(&name) {
+            assert_eq!(family["integer_only"], has_program, "{name}");
+        }
+    }
+    assert!(programs.len() > 18);
+}
