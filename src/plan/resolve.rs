@@ -240,6 +240,10 @@ impl Recipe {
             order,
             sequential,
             keep_statistics: calibration.keep_statistics,
+            experts: layers
+                .iter()
+                .any(|layer| layer.routed)
+                .then_some(calibration.experts),
             kept_input_bytes: KEPT_INPUT_BYTES,
             tape_bytes: TAPE_BYTES,
             data: calibration.data.clone(),

@@ -3,6 +3,7 @@
 mod layers;
 
 use super::{Plan, PlannedLayer, estimate};
+use calib::running::expert_calibration::ExpertTokens;
 use eval::report::figures;
 use std::fmt::Write;
 
@@ -111,6 +112,18 @@ fn header(text: &mut String, plan: &Plan) {
             let _ = write!(text, " of {} tokens", calibration.sequence_length);
         }
         let _ = writeln!(text);
+        if let Some(experts) = calibration.experts {
+            let what = match experts.tokens {
+                ExpertTokens::Routed => "quantized without statistics",
+                ExpertTokens::AllWhereFew => "measured over all tokens",
+                ExpertTokens::All => "quantized without gradients; all else is measured over all tokens",
+            };
+            let _ = writeln!(
+                text,
+                "experts      with fewer than {} tokens of their own {what}",
+                experts.min_tokens
+            );
+        }
     }
     for evaluation in &plan.evaluations {
         let spec = &evaluation.spec;

@@ -5,6 +5,7 @@
 //! stands in the plan.
 
 use super::calibration::{self, Calibration, watched};
+use super::experts::{Starved, StarvedLayers};
 use super::job::{LayerJob, LayerResult, layer_seed};
 use super::report::WorstLayers;
 use super::statistics::{StoredStatistics, fisher_options};
@@ -14,6 +15,7 @@ use crate::model::OpenModel;
 use crate::plan::{BlockOrder, PlannedCalibration, PlannedLayer, QuantizeRequest};
 use crate::progress::{Progress, Track};
 use calib::running::error::CollectError;
+use calib::running::expert_calibration::ExpertCalibration;
 use calib::running::fisher::walk_backward;
 use calib::running::measured::{StageStatistics, Wants};
 use calib::running::overlay::{Changed, Overlay};
@@ -43,6 +45,7 @@ pub(super) struct Blocks<'a> {
     pub(super) transforms: Vec<Box<dyn ConfiguredTransform>>,
     pub(super) edited: BTreeMap<String, Changed>,
     pub(super) notes: Vec<String>,
+    starved: StarvedLayers,
 }
 
 /// One planned layer.
@@ -120,6 +123,7 @@ impl<'a> Blocks<'a> {
             transforms: transforms.collect::<Result<_, Error>>()?,
             edited: BTreeMap::new(),
             notes: Vec::new(),
+            starved: StarvedLayers::default(),
         })
     }
 
@@ -143,6 +147,9 @@ impl<'a> Blocks<'a> {
                 BlockOrder::LastToFirst => self.backward(forward, planned, calibration)?,
                 BlockOrder::FirstToLast => self.forward(forward, planned, calibration)?,
             },
+        }
+        if let Some(warning) = self.starved.warning(self.request) {
+            self.progress.warn(&warning);
         }
         Ok(Finished {
             writer: self.writer,
@@ -308,8 +315,15 @@ impl<'a> Blocks<'a> {
         self.wants_of(&all)
     }
 
+    /// What the layers of experts are measured on.
+    pub(super) fn experts(&self) -> ExpertCalibration {
+        let planned = self.request.plan.calibration.as_ref();
+        let experts = planned.and_then(|planned| planned.experts);
+        experts.unwrap_or_default()
+    }
+
     fn wants_of(&self, layers: &[usize]) -> Wants {
-        let mut wants = Wants::default();
+        let mut wants = Wants::default().with_experts(self.experts());
         for &index in layers {
             let layer = &self.layers[index];
             for stat in self.request.plan.needs_of(layer.planned) {
@@ -338,6 +352,11 @@ impl<'a> Blocks<'a> {
         let layer = &self.layers[index];
         let planned = layer.planned;
         self.track.now(&planned.name);
+        let starved = Starved::of(planned, &layer.spec.input_point, statistics, self.request);
+        if let Some(starved) = &starved {
+            self.progress.say(&format!("`{}`: {}", planned.name, starved.note));
+            self.starved.add(starved);
+        }
         let job = LayerJob {
             model_name: &self.model.name,
             weights,
@@ -346,6 +365,7 @@ impl<'a> Blocks<'a> {
             values: statistics.of_layer(layer.spec),
             outlier_factor: layer.outlier_factor,
             seed: layer_seed(self.request.plan.seed, &planned.name),
+            starved,
         };
         let result = job.run()?;
         let size = self

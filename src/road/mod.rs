@@ -5,6 +5,7 @@ mod blocks;
 mod calibration;
 mod data;
 mod early;
+mod experts;
 mod integer;
 mod job;
 mod layer_source;

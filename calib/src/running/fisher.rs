@@ -124,6 +124,7 @@ pub fn collect_fisher(
     let wanted = wanted_layers(forward, &options.wants)?;
     let is_stored = |(stage, layers): (usize, &Vec<&LayerSpec>)| {
         let wants = options.wants.of_stage(forward.model(), stage);
+        let wants = wants.at_inputs_of(layers);
         let mut points = wants.points().flat_map(|(point, statistics)| {
             let statistics = statistics.iter();
             statistics.map(move |stat| (stat.0, point))
