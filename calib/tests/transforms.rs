@@ -6,8 +6,8 @@
 mod checkpoints;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use calib::running::expert_calibration::ExpertCalibration;
 use calib::running::block_runner::{SearchGrid, StageRunner};
+use calib::running::expert_calibration::ExpertCalibration;
 use calib::running::measured::{Entries, Entry, StageStatistics};
 use calib::running::overlay::Overlay;
 use calib::{Hidden, Model, NoTap, Tap, WeightSource};

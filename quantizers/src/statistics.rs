@@ -170,7 +170,10 @@ impl Statistic {
             StatisticShape::PerInput => Some(vec![1.0; cols]),
             StatisticShape::InputByInput => {
                 let mut identity = vec![0.0; cols * cols];
-                identity.iter_mut().step_by(cols + 1).for_each(|value| *value = 1.0);
+                identity
+                    .iter_mut()
+                    .step_by(cols + 1)
+                    .for_each(|value| *value = 1.0);
                 Some(identity)
             }
             // Weights of zero Fisher are fitted all alike, and none of them is set apart as sensitive.

@@ -116,7 +116,9 @@ fn header(text: &mut String, plan: &Plan) {
             let what = match experts.tokens {
                 ExpertTokens::Routed => "quantized without statistics",
                 ExpertTokens::AllWhereFew => "measured over all tokens",
-                ExpertTokens::All => "quantized without gradients; all else is measured over all tokens",
+                ExpertTokens::All => {
+                    "quantized without gradients; all else is measured over all tokens"
+                }
             };
             let _ = writeln!(
                 text,

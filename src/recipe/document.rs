@@ -148,7 +148,11 @@ impl Section {
         let Some(entry) = self.take_entry(key) else {
             return Ok(None);
         };
-        let name = match self.name.strip_prefix("`[").and_then(|name| name.strip_suffix("]`")) {
+        let name = match self
+            .name
+            .strip_prefix("`[")
+            .and_then(|name| name.strip_suffix("]`"))
+        {
             Some(outer) => format!("`[{outer}.{key}]`"),
             None => format!("`[{key}]`"),
         };

@@ -354,7 +354,8 @@ impl<'a> Blocks<'a> {
         self.track.now(&planned.name);
         let starved = Starved::of(planned, &layer.spec.input_point, statistics, self.request);
         if let Some(starved) = &starved {
-            self.progress.say(&format!("`{}`: {}", planned.name, starved.note));
+            self.progress
+                .say(&format!("`{}`: {}", planned.name, starved.note));
             self.starved.add(starved);
         }
         let job = LayerJob {

@@ -83,7 +83,10 @@ impl LayerJob<'_> {
         let stats = self
             .values
             .add_to(stats.with_outlier_factor(self.outlier_factor));
-        let neutral = self.starved.as_ref().map(|starved| starved.neutral(planned));
+        let neutral = self
+            .starved
+            .as_ref()
+            .map(|starved| starved.neutral(planned));
         let neutral = neutral.unwrap_or_default();
         let believed = neutral.iter().fold(stats.clone(), |stats, (stat, values)| {
             stats.with(stat.0, values)

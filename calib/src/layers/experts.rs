@@ -1,8 +1,8 @@
 //! A mixture of experts: every token through the few networks its router chooses.
 
+use super::Loader;
 use super::linear::Linear;
 use super::mlp::Mlp;
-use super::Loader;
 use crate::{NoTap, SourceError, Tap};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData, activation};
 use quantizers::graph::{ExpertGroups, ExpertsNode, RouterScores, Routing};

@@ -126,7 +126,10 @@ impl BlockRunner for StageRunner<'_> {
         }
         let stage = self.model.build(self.stage, &source, self.device);
         let stage = stage.map_err(|error| failed(&name, error))?;
-        let whole = points.iter().map(|point| self.sees_all(point)).collect::<Vec<bool>>();
+        let whole = points
+            .iter()
+            .map(|point| self.sees_all(point))
+            .collect::<Vec<bool>>();
         let batches: Vec<Vec<Vec<f32>>> = self
             .first(max_tokens)
             .into_par_iter()

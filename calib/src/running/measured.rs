@@ -297,7 +297,11 @@ impl<'w> Measurement<'w> {
     /// The statistics.
     pub(crate) fn finish(self) -> StageStatistics {
         let mut statistics = StageStatistics::default();
-        let counted = self.wants.points.keys().filter(|point| self.wants.counts(point));
+        let counted = self
+            .wants
+            .points
+            .keys()
+            .filter(|point| self.wants.counts(point));
         for point in counted.filter(|point| !self.accumulators.contains_key(*point)) {
             // An expert that no token was sent to.
             let none = Entry {

@@ -195,7 +195,11 @@ impl<'a> Passes<'a> {
             }
             squares::add(&mut swept.squares, weight_gradients);
         }
-        squares::complete(&mut swept.squares, &self.layers[stage], self.forward.device());
+        squares::complete(
+            &mut swept.squares,
+            &self.layers[stage],
+            self.forward.device(),
+        );
         swept.statistics = measurement.finish();
         Ok(swept)
     }

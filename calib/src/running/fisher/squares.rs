@@ -1,10 +1,10 @@
 //! Sums of squared weight gradients.
 
-use crate::{LayerSpec, WeightGradient};
 use crate::hidden::values;
 use crate::layers::fused::add_squared_products;
 use crate::running::error::CollectError;
 use crate::running::measured::{Entries, Entry};
+use crate::{LayerSpec, WeightGradient};
 use burn::tensor::{Device, Tensor};
 use quantizers::statistics::FISHER;
 use rayon::prelude::*;
