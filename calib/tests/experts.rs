@@ -7,6 +7,7 @@
 )]
 
 #[path = "models/compare.rs"]
+#[expect(dead_code, reason = "the tests of all tiny models use all of it")]
 mod compare;
 
 use burn::tensor::{Device, Tensor};
@@ -14,8 +15,8 @@ use calib::artifact::Artifact;
 use calib::running::expert_calibration::{ExpertCalibration, ExpertTokens};
 use calib::running::measured::{StageStatistics, Wants};
 use calib::running::walk::StageWalk;
-use calib::{Forward, Hidden, Model, NoTap, Stage, Tap, WeightSource, open_model};
-use compare::{Deviations, Expected, open, tokens};
+use calib::{Forward, Hidden, NoTap, Tap, open_model};
+use compare::{Deviations, Expected, open, outputs, tokens};
 use quantizers::statistics::{HESSIAN, TOKEN_COUNT};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -160,28 +161,15 @@ fn experts_with_few_tokens_are_measured_over_all_and_the_others_over_their_own()
     }
 }
 
-/// The output of every stage with the weights of `source`.
-fn outputs(model: &dyn Model, source: &dyn WeightSource, input: Hidden) -> Vec<Vec<f32>> {
-    let device = Device::flex();
-    let mut hidden = input;
-    let run = |stage| {
-        let built: Box<dyn Stage> = model.build(stage, source, &device).unwrap();
-        hidden = built.forward(hidden.clone(), &mut NoTap).unwrap();
-        let states = hidden.clone().into_states(|| "a stage".to_owned()).unwrap();
-        states.into_data().try_to_vec::<f32>().unwrap()
-    };
-    (0..model.stages()).map(run).collect()
-}
-
 #[test]
 fn experts_stored_as_mxfp4_compute_what_their_values_do() {
-    let folder = folder("gpt-oss-mxfp4");
+    let folder = folder("../quantized/gpt-oss-mxfp4");
     let artifact = Artifact::open(&folder).unwrap();
     let config = serde_json::Value::Object(artifact.reader().config().clone());
     let model = open_model(&config, &artifact).unwrap();
     let expected = Expected::open(&folder.join("expected.safetensors"));
     let input = tokens(&expected.rows("input_ids"), &Device::flex());
-    let found = outputs(model.as_ref(), &artifact, input);
+    let found = outputs(model.as_ref(), &artifact, input, &Device::flex());
     let mut deviations = Deviations::new("gpt-oss-mxfp4", 1e-5);
     for (stage, states) in found[..found.len() - 1].iter().enumerate() {
         let name = format!("hidden.{stage}");

@@ -1,6 +1,6 @@
 """Tiny random checkpoints with the outputs transformers gives for them.
 
-Each variant of an architecture gets a folder under calib/tests/fixtures/models: config.json and
+Each variant of an architecture gets a folder under calib/tests/fixtures/models, or `quantized` beside it: config.json and
 model.safetensors as `save_pretrained` writes them (f16 or bf16 to stay small), and
 expected.safetensors with the inputs, every hidden state before the final norm, the result, and
 gradients through the first block, all computed in f32.
@@ -182,7 +182,7 @@ def make(name, model, *, dtype=torch.float16, spread=0.25, before=None, after=No
     if before:
         before(model)
     model = model.to(dtype)
-    folder = OUT / name
+    folder = (OUT.parent / "quantized" if name.endswith("mxfp4") else OUT) / name
     if folder.exists():
         shutil.rmtree(folder)
     model.save_pretrained(folder, **({"max_shard_size": shards} if shards else {}))
