@@ -56,7 +56,11 @@ fn walked(name: &str, experts: ExpertCalibration) -> (StageStatistics, Vec<Vec<f
 }
 
 fn experts(min_tokens: usize, tokens: ExpertTokens) -> ExpertCalibration {
-    ExpertCalibration { min_tokens, tokens }
+    ExpertCalibration {
+        min_tokens,
+        tokens,
+        ..ExpertCalibration::default()
+    }
 }
 
 /// Values seen at every point of a stage, row after row.

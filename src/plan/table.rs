@@ -2,9 +2,10 @@
 
 mod layers;
 
-use super::{Plan, PlannedLayer, estimate};
-use calib::running::expert_calibration::ExpertTokens;
+use super::{Plan, PlannedCalibration, PlannedLayer, estimate};
+use calib::running::expert_calibration::{ExpertCalibration, ExpertTokens};
 use eval::report::figures;
+use quantizers::statistics::FISHER;
 use std::fmt::Write;
 
 /// Renders `plan`, equal layers of different blocks on one line.
@@ -113,18 +114,7 @@ fn header(text: &mut String, plan: &Plan) {
         }
         let _ = writeln!(text);
         if let Some(experts) = calibration.experts {
-            let what = match experts.tokens {
-                ExpertTokens::Routed => "quantized without statistics",
-                ExpertTokens::AllWhereFew => "measured over all tokens",
-                ExpertTokens::All => {
-                    "quantized without gradients; all else is measured over all tokens"
-                }
-            };
-            let _ = writeln!(
-                text,
-                "experts      with fewer than {} tokens of their own {what}",
-                experts.min_tokens
-            );
+            let _ = writeln!(text, "experts      {}", expert_line(experts, calibration));
         }
     }
     for evaluation in &plan.evaluations {
@@ -139,6 +129,24 @@ fn header(text: &mut String, plan: &Plan) {
         let _ = writeln!(text, "gates        {}", plan.gates.join(", "));
     }
     let _ = writeln!(text);
+}
+
+/// What the layers of experts are measured on.
+fn expert_line(experts: ExpertCalibration, calibration: &PlannedCalibration) -> String {
+    let few = format!("with fewer than {} calibration tokens", experts.min_tokens);
+    let what = match experts.tokens {
+        ExpertTokens::Routed => return format!("{few}: quantized without statistics"),
+        ExpertTokens::AllWhereFew => format!("{few}: measured over all of them"),
+        ExpertTokens::All => "measured over all tokens".to_owned(),
+    };
+    if calibration
+        .statistics
+        .iter()
+        .any(|name| name == FISHER.name)
+    {
+        return format!("{what}; gradients {few} are not read");
+    }
+    what
 }
 
 fn footer(text: &mut String, plan: &Plan) {

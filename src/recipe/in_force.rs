@@ -155,6 +155,7 @@ fn experts_table(experts: ExpertCalibration) -> Table {
         ExpertTokens::AllWhereFew => Some("all-tokens"),
         ExpertTokens::All => None,
     };
+    table.insert("memory".to_owned(), experts.memory_bytes.to_string().into());
     match too_few {
         Some(tokens) => table.insert("too_few".to_owned(), tokens.into()),
         None => table.insert("calibrate_all_experts".to_owned(), true.into()),

@@ -170,6 +170,19 @@ fn experts(mut section: Section) -> Result<ExpertCalibration, RecipeError> {
     if let Some(tokens) = section.take_count("min_tokens")? {
         experts.min_tokens = tokens;
     }
+    let bytes = section.take(
+        "memory",
+        "a size such as `\"4GiB\"` or `\"512MiB\"`",
+        |value| {
+            value
+                .as_str()
+                .and_then(parse_bytes)
+                .filter(|&bytes| bytes > 0)
+        },
+    )?;
+    if let Some(bytes) = bytes {
+        experts.memory_bytes = bytes;
+    }
     // Where all experts see all tokens, `too_few` has nothing to say and is an unknown key.
     if section.take_flag("calibrate_all_experts")? == Some(true) {
         experts.tokens = ExpertTokens::All;

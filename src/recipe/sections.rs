@@ -114,6 +114,12 @@ pub(super) static SECTIONS: &[SectionText] = &[
                 "`false`",
                 "measure every expert over all tokens, whatever its router sends it; what a block passes on stays the routed output",
             ),
+            (
+                "memory",
+                "a size such as `\"4GiB\"` or `\"512MiB\"`",
+                "`\"4GiB\"`",
+                "statistics of the experts of one block that are held at a time, one layer's input at least; the block is run once for each part. With `keep_statistics` all are held",
+            ),
         ],
     },
     SectionText {

@@ -23,7 +23,6 @@ use calib::running::walk::StageWalk;
 use calib::{Forward, LayerSpec, WeightSource};
 use eval::report::{LayerFacts, WeightHistogram};
 use quantizers::formats::ArtifactWriter;
-use quantizers::grid::InputQuantizer;
 use quantizers::transforms::ConfiguredTransform;
 use quantizers::{Quantizer, Sequential};
 use std::collections::{BTreeMap, BTreeSet};
@@ -199,7 +198,6 @@ impl<'a> Blocks<'a> {
         calibration: &Calibration,
     ) -> Result<(), Error> {
         let model = self.model;
-        let failed = |error: CollectError| calibration::failed(model, error);
         let wants = self.wants();
         let plan = (planned, self.request);
         let stored =
@@ -225,11 +223,36 @@ impl<'a> Blocks<'a> {
             if sequential || rewritten {
                 self.overlaid_stage(&mut walk, forward, &mut overlay, &waiting)?;
             } else {
-                let mut statistics = walk.observe_and_advance(forward, &wants).map_err(failed)?;
-                statistics.extend(waiting);
-                self.stage(stage, &statistics)?;
+                self.fixed_stage(&mut walk, forward, &waiting)?;
             }
             calibrating.advance(1);
+        }
+        Ok(())
+    }
+
+    /// One stage that is measured with the original weights.
+    fn fixed_stage(
+        &mut self,
+        walk: &mut StageWalk,
+        forward: &Forward<'_>,
+        waiting: &StageStatistics,
+    ) -> Result<(), Error> {
+        let model = self.model;
+        let failed = |error: CollectError| calibration::failed(model, error);
+        let groups = self.groups(walk.stage());
+        let last = groups.len().saturating_sub(1);
+        for (at, group) in groups.into_iter().enumerate() {
+            let wants = self.wants_of(&group);
+            let statistics = if at == last {
+                walk.observe_and_advance(forward, &wants)
+            } else {
+                walk.observe(forward, &wants)
+            };
+            let mut statistics = statistics.map_err(failed)?;
+            statistics.extend(waiting.clone());
+            for index in group {
+                self.quantize(index, model.weights(), &statistics)?;
+            }
         }
         Ok(())
     }
@@ -247,6 +270,8 @@ impl<'a> Blocks<'a> {
         let failed = |error: CollectError| calibration::failed(model, error);
         let stage = walk.stage();
         let mut changed = self.transform(walk, forward, overlay)?;
+        let mut made = Vec::new();
+        let stepwise = self.is_stepwise(stage);
         for group in self.groups(stage) {
             let wants = self.wants_of(&group);
             let current = Forward::new(forward.model(), &*overlay, forward.device().clone());
@@ -255,15 +280,14 @@ impl<'a> Blocks<'a> {
             statistics.extend(waiting.clone());
             for index in group {
                 let result = self.quantize(index, &*overlay, &statistics)?;
-                let layer = &self.layers[index];
-                let (shape, values) = result.into_checkpoint_layout(layer.planned);
-                overlay.set(&layer.spec.weight_name(), shape, values);
-                if let Some(inputs) = layer.planned.plan.scheme.inputs {
-                    overlay.round_inputs(&layer.spec.name, InputQuantizer::per_token(inputs));
-                }
-                changed.push(layer.spec.weight_name());
+                let planned = self.layers[index].planned;
+                made.push((index, result.into_checkpoint_layout(planned)));
+            }
+            if stepwise {
+                changed.extend(self.put(made.drain(..), overlay));
             }
         }
+        changed.extend(self.put(made.drain(..), overlay));
         let sequential =
             |index: &usize| self.layers[*index].planned.plan.sequential != Sequential::No;
         if self.layers_of(stage).iter().any(sequential) {
@@ -278,35 +302,6 @@ impl<'a> Blocks<'a> {
             overlay.unset(&name);
         }
         Ok(())
-    }
-
-    /// Layers of a stage that are measured together: by input point where everything that runs before a
-    /// layer is to be quantized already, else the whole stage.
-    fn groups(&self, stage: usize) -> Vec<Vec<usize>> {
-        let layers = self.layers_of(stage);
-        let one_by_one =
-            |&index: &usize| self.layers[index].planned.plan.sequential == Sequential::Layers;
-        if !layers.iter().any(one_by_one) {
-            return vec![layers];
-        }
-        let point = |index: usize| &self.layers[index].spec.input_point;
-        let mut groups: Vec<Vec<usize>> = Vec::new();
-        for index in layers {
-            match groups.last_mut() {
-                Some(group) if point(group[0]) == point(index) => group.push(index),
-                _ => groups.push(vec![index]),
-            }
-        }
-        groups
-    }
-
-    /// Positions of the planned layers of a stage.
-    pub(super) fn layers_of(&self, stage: usize) -> Vec<usize> {
-        let layers = self.layers.iter().enumerate();
-        layers
-            .filter(|(_, layer)| layer.planned.stage == stage)
-            .map(|(index, _)| index)
-            .collect()
     }
 
     /// Everything the plan measures.

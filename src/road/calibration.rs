@@ -73,7 +73,8 @@ impl Calibration {
         let planned = request.plan.calibration.as_ref();
         let experts = planned.and_then(|planned| planned.experts);
         if let Some(experts) = experts.filter(|experts| experts.tokens != ExpertTokens::Routed) {
-            key = key.with("experts", format!("{experts:?}").as_bytes());
+            let shown = format!("{:?} {}", experts.tokens, experts.min_tokens);
+            key = key.with("experts", shown.as_bytes());
         }
         if let Inputs::Pixels { images, .. } = &self.inputs {
             for image in images {

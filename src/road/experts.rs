@@ -1,7 +1,7 @@
 //! Layers of experts that saw too few calibration tokens, and what is made of them.
 
 use crate::plan::{PlannedLayer, QuantizeRequest};
-use calib::running::expert_calibration::{ExpertCalibration, ExpertTokens};
+use calib::running::expert_calibration::ExpertTokens;
 use calib::running::measured::StageStatistics;
 use quantizers::Stat;
 use quantizers::statistics::Pass;
@@ -26,26 +26,39 @@ impl Starved {
     ) -> Option<Self> {
         let plan = &request.plan;
         let experts = plan.calibration.as_ref()?.experts?;
-        let is_read = !planned.plan.needs.is_empty() || !plan.transforms.is_empty();
-        if !planned.routed || !is_read {
+        if !planned.routed {
             return None;
         }
-        let tokens = statistics.tokens(point).unwrap_or(0);
-        if !experts.is_few(tokens) {
-            return None;
-        }
-        let needs = planned.plan.needs.iter().copied();
-        let replaced: Vec<Stat> = needs
-            .filter(|stat| !is_measured_over_all(experts, stat.0.pass))
-            .collect();
-        let forward_over_all = is_measured_over_all(experts, Pass::Forward);
-        let data_free = !replaced.is_empty() || !forward_over_all;
-        let consequence = if data_free {
-            "quantized without statistics"
-        } else {
-            "measured over all tokens"
+        // Gradients are counted by layer. Where only a backward pass is run, inputs are seen there too.
+        let sent = |pass| match pass {
+            Pass::Backward => statistics.tokens(&planned.name).unwrap_or(0),
+            Pass::Forward => {
+                let seen = statistics.tokens(point);
+                seen.or_else(|| statistics.tokens(&planned.name))
+                    .unwrap_or(0)
+            }
         };
-        let (tokens, least) = (counted(tokens), experts.min_tokens);
+        let passes = planned.plan.needs.iter().map(|stat| stat.0.pass);
+        let transformed = (!plan.transforms.is_empty()).then_some(Pass::Forward);
+        let fewest = passes.chain(transformed).map(sent).min()?;
+        if !experts.is_few(fewest) {
+            return None;
+        }
+        let is_believed = |pass: Pass| {
+            let over_all = pass == Pass::Forward && experts.tokens != ExpertTokens::Routed;
+            over_all || !experts.is_few(sent(pass))
+        };
+        let needs = planned.plan.needs.iter().copied();
+        let replaced: Vec<Stat> = needs.filter(|stat| !is_believed(stat.0.pass)).collect();
+        let transformed_without = transformed.is_some_and(|pass| !is_believed(pass));
+        let data_free = !replaced.is_empty() || transformed_without;
+        let consequence = match (data_free, experts.tokens) {
+            (true, _) => "quantized without statistics",
+            (false, ExpertTokens::AllWhereFew) => "measured over all tokens",
+            // All tokens were asked for.
+            (false, _) => return None,
+        };
+        let (tokens, least) = (counted(fewest), experts.min_tokens);
         Some(Self {
             note: format!("its router sent it {tokens}, fewer than {least}: {consequence}"),
             replaced,
@@ -61,12 +74,6 @@ impl Starved {
             .filter_map(|stat| Some((*stat, stat.0.neutral(rows, cols)?)))
             .collect()
     }
-}
-
-/// Whether statistics of `pass` are of all tokens where an expert saw few. Gradients are zero for tokens that were not
-/// sent to it.
-fn is_measured_over_all(experts: ExpertCalibration, pass: Pass) -> bool {
-    pass == Pass::Forward && experts.tokens != ExpertTokens::Routed
 }
 
 fn counted(tokens: usize) -> String {

@@ -6,6 +6,7 @@ mod calibration;
 mod data;
 mod early;
 mod experts;
+mod groups;
 mod integer;
 mod job;
 mod layer_source;

@@ -144,6 +144,42 @@ fn the_threshold_is_the_recipes() {
 }
 
 #[test]
+fn experts_measured_part_by_part_come_out_the_same() {
+    let bench = Workbench::new();
+    bench.model("qwen2-moe", "m");
+    for (method, more) in [
+        ("gptq", ""),
+        ("gptq", "true_sequential = true\n"),
+        ("gptq", "sequential = false\n"),
+        (
+            "gptq",
+            "[[transform]]\nmethod = \"awq\"\nsearch_tokens = 16\n",
+        ),
+    ] {
+        let out = |memory: &str, name: &str| {
+            let experts =
+                format!("min_tokens = 1\ntoo_few = \"all-tokens\"\nmemory = \"{memory}\"");
+            let rules = format!("[calibration.experts]\n{experts}\n{}{more}", rule(method));
+            let ended = quantize(&bench, "m", name, &rules);
+            let file = bench.at(name).join("model.safetensors");
+            let written = fs_err::read(file).unwrap();
+            fs_err::remove_dir_all(bench.at(name)).unwrap();
+            (written, ended.json())
+        };
+        let ((whole, one), (parts, many)) = (out("1GiB", "a"), out("10KB", "b"));
+        assert!(whole == parts, "{method} {more}");
+        assert_eq!(notes(&one), notes(&many));
+        let note = "the block is run about";
+        assert!(
+            many["warnings"].to_string().contains(note),
+            "{}",
+            many["warnings"]
+        );
+        assert!(!one["warnings"].to_string().contains(note));
+    }
+}
+
+#[test]
 fn wrong_keys_of_experts_are_refused_with_their_line() {
     let bench = Workbench::new();
     bench.model("mixtral", "m");

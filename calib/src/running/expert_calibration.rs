@@ -10,6 +10,9 @@ pub struct ExpertCalibration {
     pub min_tokens: usize,
     /// Which tokens are shown to observers.
     pub tokens: ExpertTokens,
+    /// Bytes of statistics of the experts of one block that are held at a time; what is more waits for another run of
+    /// the block.
+    pub memory_bytes: u64,
 }
 
 /// Which tokens observers see at the points of an expert. What the block returns is the routed output all the same.
@@ -30,6 +33,7 @@ impl Default for ExpertCalibration {
         Self {
             min_tokens: 128,
             tokens: ExpertTokens::Routed,
+            memory_bytes: 4 << 30,
         }
     }
 }

@@ -190,7 +190,7 @@ impl StageStatistics {
         self.0.get(&Stat(statistic))?.get(name)
     }
 
-    /// How many tokens were seen at `point`, where they were counted.
+    /// How many tokens were seen at `point`, or with the gradients of the layer of that name, where they were counted.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -199,6 +199,20 @@ impl StageStatistics {
     pub fn tokens(&self, point: &str) -> Option<usize> {
         let entry = self.get(&TOKEN_COUNT, point)?;
         entry.values.first().map(|&tokens| tokens as usize)
+    }
+
+    /// Names what was counted at the inputs of `layers` by layer: the tokens that gradients are of, which need not be
+    /// those of another pass with other weights.
+    #[must_use]
+    pub(crate) fn counted_by_layer(mut self, layers: &[&LayerSpec]) -> Self {
+        let counts = self.0.remove(&Stat(&TOKEN_COUNT)).unwrap_or_default();
+        for layer in layers {
+            if let Some(count) = counts.get(&layer.input_point) {
+                let entry = Entries::from([(layer.name.clone(), count.clone())]);
+                self.insert(&TOKEN_COUNT, entry);
+            }
+        }
+        self
     }
 
     /// Every statistic with its entries.

@@ -200,7 +200,8 @@ impl<'a> Passes<'a> {
             &self.layers[stage],
             self.forward.device(),
         );
-        swept.statistics = measurement.finish();
+        let layers = &self.layers[stage];
+        swept.statistics = measurement.finish().counted_by_layer(layers);
         Ok(swept)
     }
 
