@@ -380,6 +380,19 @@ mod tests {
     }
 
     #[test]
+    fn neutral_values_have_the_shape_of_their_statistic_and_prefer_nothing() {
+        for statistic in STATISTICS {
+            if let Some(values) = statistic.neutral(2, 3) {
+                assert_eq!(Some(values.len()), statistic.shape.values(2, 3));
+            }
+        }
+        let identity = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
+        assert_eq!(HESSIAN.neutral(2, 3).unwrap(), identity);
+        assert_eq!(FISHER.neutral(2, 3).unwrap(), [0.0; 6]);
+        assert!(MIN_MAX.neutral(2, 3).is_none());
+    }
+
+    #[test]
     fn a_statistic_of_another_size_or_with_a_negative_weight_is_an_error() {
         let squares = [1.0, -2.0, 3.0];
         let stats = LayerStats::default().with(&INPUT_MEAN_SQUARE, &squares);

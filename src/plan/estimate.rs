@@ -336,9 +336,10 @@ impl Subject<'_> {
             .map_or(1, |planned| self.experts().runs(planned));
         let passes = passes + 2.0 * (runs - 1) as f64;
         let mut operations = passes * self.tokens() as f64 * self.computing();
-        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        let points = self.facts.input_points();
+        let mut seen = BTreeSet::new();
         for (layer, stat) in self.stats() {
-            let point = self.facts.input_point(&layer.name);
+            let point = points.get(layer.name.as_str()).copied();
             if stat.0.shape == StatisticShape::InputByInput && seen.insert(point) {
                 let cols = layer.shape[1] as f64;
                 operations += 2.0 * self.tokens() as f64 * cols * cols;

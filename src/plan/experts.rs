@@ -26,11 +26,7 @@ pub(crate) fn input_bytes(layer: &PlannedLayer, stats: impl Iterator<Item = Stat
 impl ExpertStatistics {
     /// Of `layers`, with what the report reads besides.
     pub(super) fn of(facts: &ModelFacts, layers: &[PlannedLayer], report: &[Stat]) -> Self {
-        let points: BTreeMap<&str, &str> = facts
-            .layers
-            .iter()
-            .map(|spec| (spec.name.as_str(), spec.input_point.as_str()))
-            .collect();
+        let points = facts.input_points();
         let mut seen: BTreeSet<&str> = BTreeSet::new();
         let mut blocks: BTreeMap<usize, u64> = BTreeMap::new();
         let mut input = 0;

@@ -85,9 +85,11 @@ impl<'a> Blocks<'a> {
     ) -> Result<Self, Error> {
         let bug = |message: String, source| Error::Bug { message, source };
         let planned = &request.plan.layers;
+        let specs = model.model.layers().iter();
+        let specs: BTreeMap<&str, &LayerSpec> =
+            specs.map(|spec| (spec.name.as_str(), spec)).collect();
         let layers = planned.iter().zip(factors).map(|(planned, factor)| {
-            let mut specs = model.model.layers().iter();
-            let spec = specs.find(|spec| spec.name == planned.name);
+            let spec = specs.get(planned.name.as_str()).copied();
             let spec = spec.ok_or_else(|| {
                 let message = format!("the plan names `{}`, no layer of the model", planned.name);
                 bug(message, None)

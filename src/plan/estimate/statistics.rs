@@ -31,11 +31,15 @@ impl Subject<'_> {
     /// Statistics of the stage that has most of them while they are measured; one of an input point counts
     /// once, whoever shares it.
     pub(super) fn stage_statistics(&self, pass: Pass) -> u64 {
+        let points = self.facts.input_points();
         let mut stages: BTreeMap<usize, u64> = BTreeMap::new();
         let mut seen: BTreeSet<(&str, &str)> = BTreeSet::new();
         for (layer, stat) in self.stats().filter(|(_, stat)| stat.0.pass == pass) {
             let owner = match pass {
-                Pass::Forward => self.facts.input_point(&layer.name),
+                Pass::Forward => points
+                    .get(layer.name.as_str())
+                    .copied()
+                    .unwrap_or(&layer.name),
                 Pass::Backward => layer.name.as_str(),
             };
             if !seen.insert((owner, stat.0.name)) {
