@@ -8,6 +8,7 @@ mod data;
 mod error;
 mod estimate;
 mod evaluations;
+mod experts;
 mod facts;
 mod formats;
 mod integer;
@@ -25,6 +26,7 @@ pub use estimate::Estimate;
 pub(crate) use estimate::RESIDENT_BYTES;
 pub use eval::kind::ModelKind;
 pub(crate) use evaluations::{check_gates, evaluations};
+pub(crate) use experts::input_bytes;
 pub(crate) use facts::float_type;
 pub use facts::{KeptTensors, ModelFacts, StageFacts, dtype_name};
 pub use integer::PlannedInteger;
@@ -34,8 +36,10 @@ pub use size::PredictedSize;
 pub use table::{render, render_all};
 pub use transforms::PlannedTransform;
 
+use calib::running::expert_calibration::ExpertCalibration;
 use calib::sampling::{Selection, Template, TextMode};
 use eval::tasks::TaskSpec;
+use quantizers::statistics::TOKEN_COUNT;
 use quantizers::{LayerPlan, METHODS, ParamError, Quantizer, Sequential, Stat};
 use serde::{Deserialize, Serialize};
 
@@ -140,6 +144,9 @@ pub struct PlannedCalibration {
     pub sequential: Sequential,
     /// Statistics of the original model stay in the cache folder for the next run.
     pub keep_statistics: bool,
+    /// What the layers of experts are measured on; absent where the model has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experts: Option<ExpertCalibration>,
     /// Bytes of block inputs that the backward pass keeps in memory; the rest goes to a scratch file.
     pub kept_input_bytes: u64,
     /// Bytes of tapes kept, so that their blocks are not run twice.
@@ -166,6 +173,9 @@ pub struct PlannedLayer {
     pub shape: [usize; 2],
     /// The stage it belongs to.
     pub stage: usize,
+    /// It sees only the tokens that a router sends it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub routed: bool,
     /// Registry name of the method.
     pub method: String,
     /// Parameters of the method, after fallbacks.
@@ -208,11 +218,14 @@ pub struct PlannedEvaluation {
 }
 
 impl Plan {
-    /// Statistics to be measured for `layer`: what its quantizer reads, and what the report does.
+    /// Statistics to be measured for `layer`: what its quantizer reads, what the report does, and for experts of how
+    /// many tokens that is.
     pub fn needs_of<'p>(&'p self, layer: &'p PlannedLayer) -> impl Iterator<Item = Stat> + 'p {
         let report = self.calibration.iter();
         let report = report.flat_map(|calibration| calibration.report.iter().copied());
-        layer.plan.needs.iter().copied().chain(report)
+        let counted = layer.routed.then_some(Stat(&TOKEN_COUNT));
+        let needs = layer.plan.needs.iter().copied();
+        needs.chain(report).chain(counted)
     }
 }
 

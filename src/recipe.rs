@@ -27,6 +27,7 @@ pub use pattern::Pattern;
 pub use quantity::parse_bytes;
 pub use transform::TransformRule;
 
+use calib::running::expert_calibration::ExpertCalibration;
 use calib::sampling::{Selection, Template, TextMode};
 use eval::gate::Gate;
 use eval::tasks::TaskSpec;
@@ -104,6 +105,8 @@ pub struct Calibration {
     pub selection: Selection,
     /// What conversations become.
     pub template: Template,
+    /// What the layers of experts are measured on.
+    pub experts: ExpertCalibration,
     /// What was measured stays in the cache folder for a later run.
     pub keep_statistics: bool,
 }

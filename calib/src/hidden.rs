@@ -94,6 +94,12 @@ pub trait Tap {
         values
     }
 
+    /// Whether every token is to be shown at `point`, the input of a layer of an expert, and not only those that its
+    /// router sends there. What the block returns stays the routed output.
+    fn wants_every_token(&self, _point: &str) -> bool {
+        false
+    }
+
     /// Whether everything wanted has been seen: a block may then stop between its halves, and its result
     /// means nothing.
     fn done(&self) -> bool {

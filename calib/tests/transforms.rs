@@ -7,6 +7,7 @@ mod checkpoints;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use calib::running::block_runner::{SearchGrid, StageRunner};
+use calib::running::expert_calibration::ExpertCalibration;
 use calib::running::measured::{Entries, Entry, StageStatistics};
 use calib::running::overlay::Overlay;
 use calib::{Hidden, Model, NoTap, Tap, WeightSource};
@@ -158,6 +159,7 @@ fn rewritten(
             device: &device,
             batches: &states,
             statistics: &seen.statistics(),
+            experts: ExpertCalibration::default(),
             grids: &grids,
             float_type: &|_| FloatType::F32,
         };
@@ -232,6 +234,7 @@ fn a_run_takes_whole_sequences_up_to_its_tokens_and_at_least_one() {
         device: &device,
         batches: &states,
         statistics: &StageStatistics::default(),
+        experts: ExpertCalibration::default(),
         grids: &BTreeMap::new(),
         float_type: &|_| FloatType::F32,
     };

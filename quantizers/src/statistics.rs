@@ -38,6 +38,8 @@ pub enum StatisticShape {
     Channels,
     /// `[tokens, cols]`: inputs of some sequences, verbatim.
     Samples,
+    /// `[1]`: how many tokens were seen.
+    Count,
 }
 
 /// What measures a statistic.
@@ -112,6 +114,13 @@ pub static SEQUENCE_SAMPLES: Statistic = Statistic::forward(
     StatisticShape::Samples,
 );
 
+/// Tokens seen at a point: what the router sent to an expert, all tokens everywhere else.
+pub static TOKEN_COUNT: Statistic = Statistic::forward(
+    "token_count",
+    "calibration tokens seen",
+    StatisticShape::Count,
+);
+
 /// Diagonal Fisher: sum over sequences of the squared gradient of the sequence's mean token loss.
 pub static FISHER: Statistic = Statistic::backward(
     "fisher",
@@ -130,6 +139,7 @@ pub static STATISTICS: &[&Statistic] = &[
     &HESSIAN,
     &CHANNEL_RANGE,
     &SEQUENCE_SAMPLES,
+    &TOKEN_COUNT,
     &FISHER,
 ];
 
@@ -150,6 +160,28 @@ impl Statistic {
         Self {
             pass: Pass::Backward,
             ..Self::forward(name, summary, shape)
+        }
+    }
+
+    /// Values for a layer `[rows, cols]` that know nothing of its inputs: all of them alike and independent, no
+    /// weight more sensitive than another. None where the shape has no such values.
+    pub fn neutral(&self, rows: usize, cols: usize) -> Option<Vec<f32>> {
+        match self.shape {
+            StatisticShape::PerInput => Some(vec![1.0; cols]),
+            StatisticShape::InputByInput => {
+                let mut identity = vec![0.0; cols * cols];
+                identity
+                    .iter_mut()
+                    .step_by(cols + 1)
+                    .for_each(|value| *value = 1.0);
+                Some(identity)
+            }
+            // Weights of zero Fisher are fitted all alike, and none of them is set apart as sensitive.
+            StatisticShape::PerWeight => Some(vec![0.0; rows * cols]),
+            StatisticShape::Range
+            | StatisticShape::Channels
+            | StatisticShape::Samples
+            | StatisticShape::Count => None,
         }
     }
 
@@ -186,6 +218,7 @@ impl StatisticShape {
     /// Number of values for a layer `[rows, cols]`; none where it depends on the data.
     pub fn values(self, rows: usize, cols: usize) -> Option<usize> {
         match self {
+            Self::Count => Some(1),
             Self::Range => Some(2),
             Self::PerInput => Some(cols),
             Self::InputByInput => Some(cols * cols),
@@ -344,6 +377,14 @@ mod tests {
             );
             assert!(!statistic.summary.is_empty());
         }
+    }
+
+    #[test]
+    fn neutral_values_prefer_nothing() {
+        let identity = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
+        assert_eq!(HESSIAN.neutral(2, 3).unwrap(), identity);
+        assert_eq!(FISHER.neutral(2, 3).unwrap(), [0.0; 6]);
+        assert!(MIN_MAX.neutral(2, 3).is_none());
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub(super) struct Choice {
     pub(super) kept: Vec<KeptLayer>,
     pub(super) needs: BTreeSet<Stat>,
     pub(super) notes: Vec<String>,
+    /// Names of layers that see only the tokens a router sends them.
+    routed: BTreeSet<String>,
     /// What quantizers say of their layers, and the layers they say it of.
     layer_notes: BTreeMap<String, Vec<String>>,
 }
@@ -28,7 +30,12 @@ pub(super) fn choose(recipe: &Recipe, model: &ModelFacts) -> Result<Choice, Plan
         None => model.layers.clone(),
     };
     check_patterns(recipe, &layers)?;
-    let mut choice = Choice::default();
+    let named = |names: BTreeSet<&str>| names.into_iter().map(str::to_owned).collect();
+    let routers: BTreeSet<String> = named(model.graph.routers());
+    let mut choice = Choice {
+        routed: named(model.graph.routed_layers()),
+        ..Choice::default()
+    };
     for layer in &layers {
         let shape = [layer.rows, layer.cols];
         let keep = |because: String| KeptLayer {
@@ -47,6 +54,8 @@ pub(super) fn choose(recipe: &Recipe, model: &ModelFacts) -> Result<Choice, Plan
             None => choice.kept.push(keep(
                 if layer.in_block {
                     "no rule matches"
+                } else if routers.contains(&layer.name) {
+                    "decides for experts, not named"
                 } else {
                     "outside the blocks, not named"
                 }
@@ -209,6 +218,7 @@ fn plan_layer(
         name: layer.name.clone(),
         shape: [layer.rows, layer.cols],
         stage: layer.stage,
+        routed: choice.routed.contains(&layer.name),
         method,
         parameters: rule.parameters.clone(),
         plan,

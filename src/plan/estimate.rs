@@ -5,13 +5,13 @@
 
 mod evaluation;
 mod sampling;
+mod statistics;
 
 use super::{
     BlockOrder, ModelFacts, PlannedCalibration, PlannedEvaluation, PlannedLayer, SYNTHETIC,
 };
 use calib::running::fisher::{StageSize, TapedStages};
 use calib::running::walk::SAMPLE_VALUES;
-use quantizers::Stat;
 use quantizers::statistics::{Pass, StatisticShape};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -198,7 +198,11 @@ impl Subject<'_> {
             );
         }
         let integers = self.is_integer_only();
+        // Those of the experts of a block may be measured part by part.
+        let experts = self.experts();
+        let held = self.calibration.map_or(0, |planned| experts.held(planned));
         let sums = self.stage_statistics(Pass::Forward);
+        let sums = sums - (experts.block - held).min(sums);
         // Sums are f64 while samples come in, and f32 when layers are quantized with them.
         let (observing, quantizing) = (sums, sums / 2 + self.layer());
         // The table of tokens or the head is built as any other stage.
@@ -277,45 +281,6 @@ impl Subject<'_> {
         self.layers.iter().map(of_layer).max().unwrap_or(0)
     }
 
-    fn reads(&self, pass: Pass) -> bool {
-        self.stats().any(|(_, stat)| stat.0.pass == pass)
-    }
-
-    /// Every statistic of every layer: what its quantizer reads and what the report does.
-    fn stats(&self) -> impl Iterator<Item = (&PlannedLayer, Stat)> {
-        let report = self.calibration.map_or(&[][..], |plan| &plan.report[..]);
-        let layers = self.layers.iter();
-        layers.flat_map(move |layer| {
-            let all = layer.plan.needs.iter().chain(report);
-            all.map(move |stat| (layer, *stat))
-        })
-    }
-
-    /// Statistics of the stage that has most of them while they are measured; one of an input point counts
-    /// once, whoever shares it.
-    fn stage_statistics(&self, pass: Pass) -> u64 {
-        let mut stages: BTreeMap<usize, u64> = BTreeMap::new();
-        let mut seen: BTreeSet<(&str, &str)> = BTreeSet::new();
-        for (layer, stat) in self.stats().filter(|(_, stat)| stat.0.pass == pass) {
-            let owner = match pass {
-                Pass::Forward => self.facts.input_point(&layer.name),
-                Pass::Backward => layer.name.as_str(),
-            };
-            if !seen.insert((owner, stat.0.name)) {
-                continue;
-            }
-            let [rows, cols] = layer.shape;
-            let values = stat.0.shape.values(rows, cols).unwrap_or(0) as u64;
-            // Sums of the forward pass are f64 until they are finished, squares of gradients f32.
-            let bytes = match stat.0.shape {
-                StatisticShape::PerWeight => 4,
-                _ => 8,
-            };
-            *stages.entry(layer.stage).or_default() += bytes * values;
-        }
-        stages.into_values().max().unwrap_or(0)
-    }
-
     /// Activations kept verbatim for the compile step: those of the blocks it looks at together.
     fn verbatim(&self) -> u64 {
         let widest = self.layers.iter().flat_map(|layer| layer.shape).max();
@@ -366,10 +331,15 @@ impl Subject<'_> {
             (false, true) => 4.0,
             (false, false) => 2.0,
         };
+        let runs = self
+            .calibration
+            .map_or(1, |planned| self.experts().runs(planned));
+        let passes = passes + 2.0 * (runs - 1) as f64;
         let mut operations = passes * self.tokens() as f64 * self.computing();
-        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        let points = self.facts.input_points();
+        let mut seen = BTreeSet::new();
         for (layer, stat) in self.stats() {
-            let point = self.facts.input_point(&layer.name);
+            let point = points.get(layer.name.as_str()).copied();
             if stat.0.shape == StatisticShape::InputByInput && seen.insert(point) {
                 let cols = layer.shape[1] as f64;
                 operations += 2.0 * self.tokens() as f64 * cols * cols;

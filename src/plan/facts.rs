@@ -81,11 +81,12 @@ impl ModelFacts {
         in_blocks.map(|layer| layer.cols).min().unwrap_or(0)
     }
 
-    /// The point at which the input of a layer is seen.
-    pub fn input_point<'n>(&'n self, layer: &'n str) -> &'n str {
-        let mut specs = self.layers.iter();
-        let spec = specs.find(|spec| spec.name == layer);
-        spec.map_or(layer, |spec| spec.input_point.as_str())
+    /// The points at which the inputs of layers are seen, by layer.
+    pub fn input_points(&self) -> BTreeMap<&str, &str> {
+        let layers = self.layers.iter();
+        layers
+            .map(|spec| (spec.name.as_str(), spec.input_point.as_str()))
+            .collect()
     }
 
     /// Reads headers only: `weights` for names and shapes, `originals` for what is stored. Tensors in

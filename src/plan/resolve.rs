@@ -2,6 +2,7 @@
 
 use super::choose::{Choice, choose};
 use super::estimate::ACTIVATIONS;
+use super::experts::ExpertStatistics;
 use super::integer::{self, PlannedInteger};
 use super::{
     BlockOrder, ModelFacts, ModelKind, Plan, PlanError, PlannedCalibration, PlannedLayer,
@@ -100,6 +101,10 @@ impl Recipe {
                 .as_ref()
                 .and_then(|planned| not_kept(planned, runs)),
         );
+        notes.extend(calibration.as_ref().and_then(|planned| {
+            let experts = ExpertStatistics::of(model, &layers, &planned.report);
+            experts.note(planned)
+        }));
         if let Some(asked) = &self.integer {
             let encoder = integer::encoder(asked, model)?;
             notes.extend(integer::notes(asked, &encoder, &self.calibration.data));
@@ -240,6 +245,10 @@ impl Recipe {
             order,
             sequential,
             keep_statistics: calibration.keep_statistics,
+            experts: layers
+                .iter()
+                .any(|layer| layer.routed)
+                .then_some(calibration.experts),
             kept_input_bytes: KEPT_INPUT_BYTES,
             tape_bytes: TAPE_BYTES,
             data: calibration.data.clone(),

@@ -2,8 +2,10 @@
 
 mod layers;
 
-use super::{Plan, PlannedLayer, estimate};
+use super::{Plan, PlannedCalibration, PlannedLayer, estimate};
+use calib::running::expert_calibration::{ExpertCalibration, ExpertTokens};
 use eval::report::figures;
+use quantizers::statistics::FISHER;
 use std::fmt::Write;
 
 /// Renders `plan`, equal layers of different blocks on one line.
@@ -111,6 +113,9 @@ fn header(text: &mut String, plan: &Plan) {
             let _ = write!(text, " of {} tokens", calibration.sequence_length);
         }
         let _ = writeln!(text);
+        if let Some(experts) = calibration.experts {
+            let _ = writeln!(text, "experts      {}", expert_line(experts, calibration));
+        }
     }
     for evaluation in &plan.evaluations {
         let spec = &evaluation.spec;
@@ -124,6 +129,24 @@ fn header(text: &mut String, plan: &Plan) {
         let _ = writeln!(text, "gates        {}", plan.gates.join(", "));
     }
     let _ = writeln!(text);
+}
+
+/// What the layers of experts are measured on.
+fn expert_line(experts: ExpertCalibration, calibration: &PlannedCalibration) -> String {
+    let few = format!("with fewer than {} calibration tokens", experts.min_tokens);
+    let what = match experts.tokens {
+        ExpertTokens::Routed => return format!("{few}: quantized without statistics"),
+        ExpertTokens::AllWhereFew => format!("{few}: measured over all of them"),
+        ExpertTokens::All => "measured over all tokens".to_owned(),
+    };
+    if calibration
+        .statistics
+        .iter()
+        .any(|name| name == FISHER.name)
+    {
+        return format!("{what}; gradients {few} are not read");
+    }
+    what
 }
 
 fn footer(text: &mut String, plan: &Plan) {

@@ -24,6 +24,8 @@ struct Entry {
 struct TableLines {
     line: usize,
     keys: Vec<(String, usize)>,
+    /// Of the tables inside the values, by key.
+    inner: Vec<(String, Vec<TableLines>)>,
 }
 
 /// A TOML table being read: keys are taken out of it, and whatever is left is an error.
@@ -146,7 +148,14 @@ impl Section {
         let Some(entry) = self.take_entry(key) else {
             return Ok(None);
         };
-        let name = format!("`[{key}]`");
+        let name = match self
+            .name
+            .strip_prefix("`[")
+            .and_then(|name| name.strip_suffix("]`"))
+        {
+            Some(outer) => format!("`[{outer}.{key}]`"),
+            None => format!("`[{key}]`"),
+        };
         match entry.value {
             toml::Value::Table(table) => {
                 let lines = entry.lines.into_iter().next().unwrap_or_default();
@@ -201,11 +210,12 @@ impl Section {
             .into_iter()
             .map(|(key, value)| {
                 let at = lines.keys.iter().find(|(name, _)| *name == key);
+                let inner = lines.inner.iter().find(|(name, _)| *name == key);
                 Entry {
                     line: at.map_or(line, |(_, at)| *at),
+                    lines: inner.map_or_else(Vec::new, |(_, lines)| lines.clone()),
                     key,
                     value,
-                    lines: Vec::new(),
                 }
             })
             .collect();
@@ -310,9 +320,14 @@ fn nested_lines(value: &Spanned<DeValue<'_>>, lines: &LineIndex) -> Vec<TableLin
             .keys()
             .map(|key| (key.get_ref().to_string(), lines.line(key.span().start)))
             .collect();
+        let inner = table.iter().map(|(key, value)| {
+            let key = key.get_ref().to_string();
+            (key, nested_lines(value, lines))
+        });
         TableLines {
             line: lines.line(span_start),
             keys,
+            inner: inner.collect(),
         }
     };
     match value.get_ref() {

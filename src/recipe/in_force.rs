@@ -5,6 +5,7 @@ use super::integer::{Activations, Families, Nonlinear, default_families};
 use super::parse::sha256;
 use super::{KEEP, Recipe};
 use calib::data::DataSpec;
+use calib::running::expert_calibration::{ExpertCalibration, ExpertTokens};
 use calib::sampling::{Selection, Template, TextMode};
 use eval::gate::Gate;
 use quantizers::nonlinear::Nonlinearity;
@@ -104,6 +105,7 @@ impl Recipe {
             }
         }
         put("keep_statistics", calibration.keep_statistics.into());
+        put("experts", experts_table(calibration.experts).into());
         table
     }
 
@@ -143,6 +145,22 @@ impl Recipe {
         };
         self.evaluations.iter().map(of_task).collect()
     }
+}
+
+fn experts_table(experts: ExpertCalibration) -> Table {
+    let mut table = Table::new();
+    table.insert("min_tokens".to_owned(), whole(experts.min_tokens as u64));
+    let too_few = match experts.tokens {
+        ExpertTokens::Routed => Some("data-free"),
+        ExpertTokens::AllWhereFew => Some("all-tokens"),
+        ExpertTokens::All => None,
+    };
+    table.insert("memory".to_owned(), experts.memory_bytes.to_string().into());
+    match too_few {
+        Some(tokens) => table.insert("too_few".to_owned(), tokens.into()),
+        None => table.insert("calibrate_all_experts".to_owned(), true.into()),
+    };
+    table
 }
 
 fn nonlinear(wanted: &Nonlinear) -> Table {

@@ -5,6 +5,7 @@ use super::{
     Calibration, Evaluation, Integer, KEEP, Origin, Output, Pattern, Recipe, RecipeError,
     ReportOptions, Rule, TransformRule, parse_bytes, resolve_data,
 };
+use calib::running::expert_calibration::{ExpertCalibration, ExpertTokens};
 use calib::sampling::{Selection, Template, TextMode};
 use eval::gate::Gate;
 use quantizers::formats::FORMATS;
@@ -104,6 +105,7 @@ fn calibration(
         mode: TextMode::default(),
         selection: Selection::default(),
         template: Template::default(),
+        experts: ExpertCalibration::default(),
         keep_statistics: false,
     };
     let Some(mut section) = section else {
@@ -154,10 +156,49 @@ fn calibration(
             stride: section.take_count("stride")?,
         }
     };
+    if let Some(table) = section.take_table("experts")? {
+        calibration.experts = experts(table)?;
+    }
     let keep = section.take_flag("keep_statistics")?;
     calibration.keep_statistics = keep.unwrap_or(false);
     section.finish()?;
     Ok(calibration)
+}
+
+fn experts(mut section: Section) -> Result<ExpertCalibration, RecipeError> {
+    let mut experts = ExpertCalibration::default();
+    if let Some(tokens) = section.take_count("min_tokens")? {
+        experts.min_tokens = tokens;
+    }
+    let bytes = section.take(
+        "memory",
+        "a size such as `\"4GiB\"` or `\"512MiB\"`",
+        |value| {
+            value
+                .as_str()
+                .and_then(parse_bytes)
+                .filter(|&bytes| bytes > 0)
+        },
+    )?;
+    if let Some(bytes) = bytes {
+        experts.memory_bytes = bytes;
+    }
+    // Where all experts see all tokens, `too_few` has nothing to say and is an unknown key.
+    if section.take_flag("calibrate_all_experts")? == Some(true) {
+        experts.tokens = ExpertTokens::All;
+    } else if let Some(tokens) = section.take(
+        "too_few",
+        "`\"data-free\"` or `\"all-tokens\"`",
+        |value| match value.as_str()? {
+            "data-free" => Some(ExpertTokens::Routed),
+            "all-tokens" => Some(ExpertTokens::AllWhereFew),
+            _ => None,
+        },
+    )? {
+        experts.tokens = tokens;
+    }
+    section.finish()?;
+    Ok(experts)
 }
 
 fn rule(mut section: Section) -> Result<Rule, RecipeError> {

@@ -84,6 +84,42 @@ pub(super) static SECTIONS: &[SectionText] = &[
                 "`false`",
                 "leave what was measured in the cache folder for a later run",
             ),
+            (
+                "experts",
+                "a table",
+                "see below",
+                "what the layers of experts are measured on",
+            ),
+        ],
+    },
+    SectionText {
+        name: "`[calibration.experts]`",
+        summary: "A layer of an expert sees only the tokens its router sends it. Where those are too few, it is quantized as if nothing were known of its inputs, or measured over all tokens; a note says so for each layer. Gradients exist for routed tokens alone: methods that read them have no other way than the first.",
+        keys: &[
+            (
+                "min_tokens",
+                "a whole number of at least 1",
+                "128",
+                "fewer tokens are too few; of 128 the mean of a channel is known to about a tenth. The Hessian of an expert has full rank from as many tokens as it has inputs on",
+            ),
+            (
+                "too_few",
+                "`\"data-free\"` or `\"all-tokens\"`",
+                "`\"data-free\"`",
+                "what happens to an expert with too few tokens: no statistics, or those of all tokens; only without `calibrate_all_experts`",
+            ),
+            (
+                "calibrate_all_experts",
+                "`true` or `false`",
+                "`false`",
+                "measure every expert over all tokens, whatever its router sends it; what a block passes on stays the routed output",
+            ),
+            (
+                "memory",
+                "a size such as `\"4GiB\"` or `\"512MiB\"`",
+                "`\"4GiB\"`",
+                "statistics of the experts of one block that are held at a time, one layer's input at least; the block is run once for each part. With `keep_statistics` all are held",
+            ),
         ],
     },
     SectionText {

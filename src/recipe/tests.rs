@@ -1,6 +1,7 @@
 //! Recipes as people write them, right and wrong.
 
 use super::{BUILTIN, Origin, Overrides, Recipe, RecipeError};
+use calib::running::expert_calibration::ExpertTokens;
 use calib::sampling::{Selection, TextMode};
 use std::path::Path;
 
@@ -278,4 +279,28 @@ fn a_method_alone_is_a_recipe_of_one_rule() {
     let recipe = Recipe::of_method("rtn", 5).unwrap();
     assert_eq!((recipe.name.as_str(), recipe.rules.len()), ("rtn-5", 1));
     assert!(Recipe::of_method("nothing", 4).is_err());
+}
+
+#[test]
+fn what_experts_are_measured_on_reads_back_from_the_recipe_in_force() {
+    for (keys, tokens) in [
+        ("min_tokens = 7", ExpertTokens::Routed),
+        ("too_few = \"data-free\"", ExpertTokens::Routed),
+        (
+            "too_few = \"all-tokens\"\nmemory = \"1MiB\"",
+            ExpertTokens::AllWhereFew,
+        ),
+        ("calibrate_all_experts = true", ExpertTokens::All),
+        (
+            "calibrate_all_experts = false\ntoo_few = \"all-tokens\"",
+            ExpertTokens::AllWhereFew,
+        ),
+    ] {
+        let recipe = parse(&format!("[calibration.experts]\n{keys}\n{RULE}")).unwrap();
+        assert_eq!(recipe.calibration.experts.tokens, tokens, "{keys}");
+        let again = parse(&recipe.to_toml()).unwrap();
+        assert_eq!(again.calibration.experts, recipe.calibration.experts);
+    }
+    let experts = parse(RULE).unwrap().calibration.experts;
+    assert_eq!((experts.min_tokens, experts.memory_bytes), (128, 4 << 30));
 }

@@ -5,6 +5,7 @@
 //! stands in the plan.
 
 use super::calibration::{self, Calibration, watched};
+use super::experts::{Starved, StarvedLayers};
 use super::job::{LayerJob, LayerResult, layer_seed};
 use super::report::WorstLayers;
 use super::statistics::{StoredStatistics, fisher_options};
@@ -14,6 +15,7 @@ use crate::model::OpenModel;
 use crate::plan::{BlockOrder, PlannedCalibration, PlannedLayer, QuantizeRequest};
 use crate::progress::{Progress, Track};
 use calib::running::error::CollectError;
+use calib::running::expert_calibration::ExpertCalibration;
 use calib::running::fisher::walk_backward;
 use calib::running::measured::{StageStatistics, Wants};
 use calib::running::overlay::{Changed, Overlay};
@@ -21,7 +23,6 @@ use calib::running::walk::StageWalk;
 use calib::{Forward, LayerSpec, WeightSource};
 use eval::report::{LayerFacts, WeightHistogram};
 use quantizers::formats::ArtifactWriter;
-use quantizers::grid::InputQuantizer;
 use quantizers::transforms::ConfiguredTransform;
 use quantizers::{Quantizer, Sequential};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +44,7 @@ pub(super) struct Blocks<'a> {
     pub(super) transforms: Vec<Box<dyn ConfiguredTransform>>,
     pub(super) edited: BTreeMap<String, Changed>,
     pub(super) notes: Vec<String>,
+    starved: StarvedLayers,
 }
 
 /// One planned layer.
@@ -83,9 +85,11 @@ impl<'a> Blocks<'a> {
     ) -> Result<Self, Error> {
         let bug = |message: String, source| Error::Bug { message, source };
         let planned = &request.plan.layers;
+        let specs = model.model.layers().iter();
+        let specs: BTreeMap<&str, &LayerSpec> =
+            specs.map(|spec| (spec.name.as_str(), spec)).collect();
         let layers = planned.iter().zip(factors).map(|(planned, factor)| {
-            let mut specs = model.model.layers().iter();
-            let spec = specs.find(|spec| spec.name == planned.name);
+            let spec = specs.get(planned.name.as_str()).copied();
             let spec = spec.ok_or_else(|| {
                 let message = format!("the plan names `{}`, no layer of the model", planned.name);
                 bug(message, None)
@@ -120,6 +124,7 @@ impl<'a> Blocks<'a> {
             transforms: transforms.collect::<Result<_, Error>>()?,
             edited: BTreeMap::new(),
             notes: Vec::new(),
+            starved: StarvedLayers::default(),
         })
     }
 
@@ -143,6 +148,9 @@ impl<'a> Blocks<'a> {
                 BlockOrder::LastToFirst => self.backward(forward, planned, calibration)?,
                 BlockOrder::FirstToLast => self.forward(forward, planned, calibration)?,
             },
+        }
+        if let Some(warning) = self.starved.warning(self.request) {
+            self.progress.warn(&warning);
         }
         Ok(Finished {
             writer: self.writer,
@@ -192,7 +200,6 @@ impl<'a> Blocks<'a> {
         calibration: &Calibration,
     ) -> Result<(), Error> {
         let model = self.model;
-        let failed = |error: CollectError| calibration::failed(model, error);
         let wants = self.wants();
         let plan = (planned, self.request);
         let stored =
@@ -218,11 +225,36 @@ impl<'a> Blocks<'a> {
             if sequential || rewritten {
                 self.overlaid_stage(&mut walk, forward, &mut overlay, &waiting)?;
             } else {
-                let mut statistics = walk.observe_and_advance(forward, &wants).map_err(failed)?;
-                statistics.extend(waiting);
-                self.stage(stage, &statistics)?;
+                self.fixed_stage(&mut walk, forward, &waiting)?;
             }
             calibrating.advance(1);
+        }
+        Ok(())
+    }
+
+    /// One stage that is measured with the original weights.
+    fn fixed_stage(
+        &mut self,
+        walk: &mut StageWalk,
+        forward: &Forward<'_>,
+        waiting: &StageStatistics,
+    ) -> Result<(), Error> {
+        let model = self.model;
+        let failed = |error: CollectError| calibration::failed(model, error);
+        let groups = self.groups(walk.stage());
+        let last = groups.len().saturating_sub(1);
+        for (at, group) in groups.into_iter().enumerate() {
+            let wants = self.wants_of(&group);
+            let statistics = if at == last {
+                walk.observe_and_advance(forward, &wants)
+            } else {
+                walk.observe(forward, &wants)
+            };
+            let mut statistics = statistics.map_err(failed)?;
+            statistics.extend(waiting.clone());
+            for index in group {
+                self.quantize(index, model.weights(), &statistics)?;
+            }
         }
         Ok(())
     }
@@ -240,6 +272,8 @@ impl<'a> Blocks<'a> {
         let failed = |error: CollectError| calibration::failed(model, error);
         let stage = walk.stage();
         let mut changed = self.transform(walk, forward, overlay)?;
+        let mut made = Vec::new();
+        let stepwise = self.is_stepwise(stage);
         for group in self.groups(stage) {
             let wants = self.wants_of(&group);
             let current = Forward::new(forward.model(), &*overlay, forward.device().clone());
@@ -248,15 +282,14 @@ impl<'a> Blocks<'a> {
             statistics.extend(waiting.clone());
             for index in group {
                 let result = self.quantize(index, &*overlay, &statistics)?;
-                let layer = &self.layers[index];
-                let (shape, values) = result.into_checkpoint_layout(layer.planned);
-                overlay.set(&layer.spec.weight_name(), shape, values);
-                if let Some(inputs) = layer.planned.plan.scheme.inputs {
-                    overlay.round_inputs(&layer.spec.name, InputQuantizer::per_token(inputs));
-                }
-                changed.push(layer.spec.weight_name());
+                let planned = self.layers[index].planned;
+                made.push((index, result.into_checkpoint_layout(planned)));
+            }
+            if stepwise {
+                changed.extend(self.put(made.drain(..), overlay));
             }
         }
+        changed.extend(self.put(made.drain(..), overlay));
         let sequential =
             |index: &usize| self.layers[*index].planned.plan.sequential != Sequential::No;
         if self.layers_of(stage).iter().any(sequential) {
@@ -273,43 +306,21 @@ impl<'a> Blocks<'a> {
         Ok(())
     }
 
-    /// Layers of a stage that are measured together: by input point where everything that runs before a
-    /// layer is to be quantized already, else the whole stage.
-    fn groups(&self, stage: usize) -> Vec<Vec<usize>> {
-        let layers = self.layers_of(stage);
-        let one_by_one =
-            |&index: &usize| self.layers[index].planned.plan.sequential == Sequential::Layers;
-        if !layers.iter().any(one_by_one) {
-            return vec![layers];
-        }
-        let point = |index: usize| &self.layers[index].spec.input_point;
-        let mut groups: Vec<Vec<usize>> = Vec::new();
-        for index in layers {
-            match groups.last_mut() {
-                Some(group) if point(group[0]) == point(index) => group.push(index),
-                _ => groups.push(vec![index]),
-            }
-        }
-        groups
-    }
-
-    /// Positions of the planned layers of a stage.
-    pub(super) fn layers_of(&self, stage: usize) -> Vec<usize> {
-        let layers = self.layers.iter().enumerate();
-        layers
-            .filter(|(_, layer)| layer.planned.stage == stage)
-            .map(|(index, _)| index)
-            .collect()
-    }
-
     /// Everything the plan measures.
     fn wants(&self) -> Wants {
         let all: Vec<usize> = (0..self.layers.len()).collect();
         self.wants_of(&all)
     }
 
+    /// What the layers of experts are measured on.
+    pub(super) fn experts(&self) -> ExpertCalibration {
+        let planned = self.request.plan.calibration.as_ref();
+        let experts = planned.and_then(|planned| planned.experts);
+        experts.unwrap_or_default()
+    }
+
     fn wants_of(&self, layers: &[usize]) -> Wants {
-        let mut wants = Wants::default();
+        let mut wants = Wants::default().with_experts(self.experts());
         for &index in layers {
             let layer = &self.layers[index];
             for stat in self.request.plan.needs_of(layer.planned) {
@@ -338,6 +349,12 @@ impl<'a> Blocks<'a> {
         let layer = &self.layers[index];
         let planned = layer.planned;
         self.track.now(&planned.name);
+        let starved = Starved::of(planned, &layer.spec.input_point, statistics, self.request);
+        if let Some(starved) = &starved {
+            self.progress
+                .say(&format!("`{}`: {}", planned.name, starved.note));
+            self.starved.add(starved);
+        }
         let job = LayerJob {
             model_name: &self.model.name,
             weights,
@@ -346,6 +363,7 @@ impl<'a> Blocks<'a> {
             values: statistics.of_layer(layer.spec),
             outlier_factor: layer.outlier_factor,
             seed: layer_seed(self.request.plan.seed, &planned.name),
+            starved,
         };
         let result = job.run()?;
         let size = self

@@ -7,6 +7,7 @@ use crate::progress::{Progress, interrupt};
 use crate::{Error, cache};
 use calib::inputs::Inputs;
 use calib::running::error::CollectError;
+use calib::running::expert_calibration::ExpertTokens;
 use calib::running::fisher::Sequence;
 use calib::running::stats_store::{Key, StatsStore};
 use calib::{Forward, Hidden};
@@ -69,6 +70,12 @@ impl Calibration {
             .with("config", model.checkpoint.config().to_string().as_bytes())
             .with("seed", &request.plan.seed.to_le_bytes())
             .with_tokens(&token_sequences(&self.inputs));
+        let planned = request.plan.calibration.as_ref();
+        let experts = planned.and_then(|planned| planned.experts);
+        if let Some(experts) = experts.filter(|experts| experts.tokens != ExpertTokens::Routed) {
+            let shown = format!("{:?} {}", experts.tokens, experts.min_tokens);
+            key = key.with("experts", shown.as_bytes());
+        }
         if let Inputs::Pixels { images, .. } = &self.inputs {
             for image in images {
                 let bytes: Vec<u8> = image.iter().flat_map(|value| value.to_le_bytes()).collect();

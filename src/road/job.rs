@@ -1,5 +1,6 @@
 //! One layer: read, quantize, measure.
 
+use super::experts::Starved;
 use crate::Error;
 use crate::plan::PlannedLayer;
 use crate::progress::FinishedLayer;
@@ -26,6 +27,8 @@ pub(super) struct LayerJob<'a> {
     pub(super) values: LayerValues<'a>,
     pub(super) outlier_factor: Option<f64>,
     pub(super) seed: u64,
+    /// Which of the values are not to be believed; absent where all are.
+    pub(super) starved: Option<Starved>,
 }
 
 /// A quantized layer and how well it went.
@@ -80,9 +83,18 @@ impl LayerJob<'_> {
         let stats = self
             .values
             .add_to(stats.with_outlier_factor(self.outlier_factor));
+        let neutral = self
+            .starved
+            .as_ref()
+            .map(|starved| starved.neutral(planned));
+        let neutral = neutral.unwrap_or_default();
+        let believed = neutral.iter().fold(stats.clone(), |stats, (stat, values)| {
+            stats.with(stat.0, values)
+        });
         let started = Instant::now();
-        let quantized = self.quantizer.quantize(matrix, &planned.plan, &stats);
-        let Quantized { tensor, notes } = quantized.map_err(refused)?;
+        let quantized = self.quantizer.quantize(matrix, &planned.plan, &believed);
+        let Quantized { tensor, mut notes } = quantized.map_err(refused)?;
+        notes.extend(self.starved.as_ref().map(|starved| starved.note.clone()));
         let seconds = started.elapsed().as_secs_f64();
         tensor.check().map_err(|error| Error::Bug {
             message: format!(

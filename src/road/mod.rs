@@ -5,6 +5,8 @@ mod blocks;
 mod calibration;
 mod data;
 mod early;
+mod experts;
+mod groups;
 mod integer;
 mod job;
 mod layer_source;

@@ -9,6 +9,7 @@ use calib::running::measured::Wants;
 use calib::running::overlay::{Changed, Overlay};
 use calib::running::walk::StageWalk;
 use quantizers::methods::METHODS;
+use quantizers::statistics::TOKEN_COUNT;
 use quantizers::tensor::SchemeKind;
 use quantizers::transforms::BlockEdit;
 use quantizers::{FloatType, Granularity, LayerPlan, Quantizer};
@@ -32,13 +33,17 @@ impl Blocks<'_> {
         if self.transforms.is_empty() || graph.block_at(stage).is_none() {
             return Ok(Vec::new());
         }
-        let mut wants = Wants::default();
+        let mut wants = Wants::default().with_experts(self.experts());
+        let routed = graph.routed_layers();
         for spec in model
             .model
             .layers()
             .iter()
             .filter(|spec| spec.stage == stage)
         {
+            if routed.contains(spec.name.as_str()) {
+                wants.layer(spec, &TOKEN_COUNT);
+            }
             for planned in &self.request.plan.transforms {
                 for stat in &planned.needs {
                     wants.layer(spec, stat.0);
@@ -75,6 +80,7 @@ impl Blocks<'_> {
             device: forward.device(),
             batches: walk.hidden(),
             statistics: &statistics,
+            experts: self.experts(),
             grids: &grids,
             float_type: &float_type,
         };

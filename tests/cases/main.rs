@@ -19,6 +19,7 @@ mod environment;
 mod fake_hub;
 #[path = "../../calib/tests/hub/http.rs"]
 mod http;
+mod experts;
 mod foreign_forms;
 mod incomplete_data;
 mod flavours;

@@ -1,6 +1,6 @@
 """Tiny random checkpoints with the outputs transformers gives for them.
 
-Each variant of an architecture gets a folder under calib/tests/fixtures/models: config.json and
+Each variant of an architecture gets a folder under calib/tests/fixtures/models, or `quantized` beside it: config.json and
 model.safetensors as `save_pretrained` writes them (f16 or bf16 to stay small), and
 expected.safetensors with the inputs, every hidden state before the final norm, the result, the
 gradient through the first block, and sums of the Fisher of every matrix, all computed in f32.
@@ -115,6 +115,48 @@ def old_bert(name):
     return "bert." + name.replace("LayerNorm.bias", "LayerNorm.beta")
 
 
+def e2m1(model):
+    """Experts rounded to what MXFP4 holds: f16 holds that too."""
+    codes = torch.tensor(E2M1)
+    for name, weight in model.named_parameters():
+        if name.endswith(("experts.gate_up_proj", "experts.down_proj")):
+            values = weight.data.transpose(1, 2).unflatten(-1, (-1, 32))
+            scale = torch.exp2(torch.floor(torch.log2(values.abs().amax(-1, keepdim=True))) - 2)
+            nearest = (values / scale).unsqueeze(-1).sub(codes).abs().argmin(-1)
+            weight.data = (codes[nearest] * scale).flatten(-2).transpose(1, 2).contiguous()
+
+
+E2M1 = [sign * value for sign in (1, -1) for value in (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)]
+
+
+def as_mxfp4(folder):
+    """The experts as gpt-oss is published: two codes a byte, exponents of blocks of 32 inputs plus 127."""
+    from transformers.integrations.mxfp4 import convert_moe_packed_tensors
+
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    codes = torch.tensor(E2M1)
+    for name in [name for name in tensors if name.endswith(("experts.gate_up_proj", "experts.down_proj"))]:
+        weight = tensors.pop(name).float()
+        values = weight.transpose(1, 2).unflatten(-1, (-1, 32))
+        scale = torch.exp2(torch.floor(torch.log2(values.abs().amax(-1, keepdim=True))) - 2)
+        code = (values / scale).unsqueeze(-1).sub(codes).abs().argmin(-1).to(torch.uint8)
+        tensors[f"{name}_blocks"] = (code[..., ::2] | code[..., 1::2] << 4).contiguous()
+        tensors[f"{name}_scales"] = (torch.log2(scale.squeeze(-1)) + 127).to(torch.uint8)
+        decoded = convert_moe_packed_tensors(
+            tensors[f"{name}_blocks"], tensors[f"{name}_scales"], dtype=torch.float32
+        )
+        assert torch.equal(decoded, weight), name
+    save_file(tensors, file, {"format": "pt"})
+    file = folder / "config.json"
+    config = json.loads(file.read_text())
+    config["quantization_config"] = {
+        "quant_method": "mxfp4",
+        "modules_to_not_convert": ["model.layers.*.self_attn", "model.layers.*.mlp.router", "lm_head"],
+    }
+    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
 def bare(name):
     return name.removeprefix("transformer.")
 
@@ -132,13 +174,15 @@ def transformers_4_style(folder):
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
-def make(name, model, *, dtype=torch.float16, spread=0.25, after=None, shards=None, attention="eager", tokens=20):
+def make(name, model, *, dtype=torch.float16, spread=0.25, before=None, after=None, shards=None, attention="eager", tokens=20):
     if sys.argv[1:] and not name.startswith(tuple(sys.argv[1:])):
         return
     torch.manual_seed(sum(map(ord, name)))
     randomise(model, spread)
+    if before:
+        before(model)
     model = model.to(dtype)
-    folder = OUT / name
+    folder = (OUT.parent / "quantized" if name.endswith("mxfp4") else OUT) / name
     if folder.exists():
         shutil.rmtree(folder)
     model.save_pretrained(folder, **({"max_shard_size": shards} if shards else {}))
@@ -291,7 +335,8 @@ def main():
         make(name, kind(config), attention="sdpa" if name == "falcon-alibi" else "eager")
 
     for name, kind, config in experts():
-        make(name, kind(config))
+        mxfp4 = name.endswith("mxfp4")
+        make(name, kind(config), before=e2m1 if mxfp4 else None, after=as_mxfp4 if mxfp4 else None)
 
     for name, kind, config in encoders():
         make(name, kind(config), tokens=12)

@@ -166,6 +166,11 @@ def experts():
         **small(), **four, num_local_experts=4, head_dim=12, sliding_window=7,
         layer_types=TYPES, swiglu_limit=1.5, rope_parameters=rope("yarn", truncate=False, **YARN),
     )
+    # Blocks of 32 inputs; `make_tiny_models.py` stores the experts as the published checkpoints do.
+    yield "gpt-oss-mxfp4", t.GptOssForCausalLM, t.GptOssConfig(
+        **{**small(), "intermediate_size": 64}, **four, num_local_experts=4, head_dim=12, sliding_window=7,
+        layer_types=TYPES, swiglu_limit=1.5, rope_parameters=rope("yarn", truncate=False, **YARN),
+    )
     latent = dict(
         q_lora_rank=20, kv_lora_rank=16, qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=12,
         n_routed_experts=4, moe_intermediate_size=24,

@@ -1,11 +1,11 @@
 //! A mixture of experts: every token through the few networks its router chooses.
 
+use super::Loader;
+use super::linear::Linear;
 use super::mlp::Mlp;
-use super::{Loader, fused};
-use crate::layers::weight::Weight;
-use crate::{SourceError, Tap};
+use crate::{NoTap, SourceError, Tap};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData, activation};
-use quantizers::graph::{ExpertGroups, ExpertsNode, LinearNode, RouterScores, Routing};
+use quantizers::graph::{ExpertGroups, ExpertsNode, RouterScores, Routing};
 
 /// Keeps the sum of logistic scores above zero, as published.
 const LEAST_SUM: f64 = 1e-20;
@@ -16,13 +16,12 @@ pub struct Experts {
     router: Router,
     networks: Vec<Mlp>,
     shared: Option<Mlp>,
-    shared_gate: Option<Weight>,
+    shared_gate: Option<Linear>,
 }
 
 #[derive(Debug, Clone)]
 struct Router {
-    weight: Weight,
-    bias: Option<Tensor<1>>,
+    layer: Linear,
     routing: Routing,
     /// Added to the scores for the choice alone.
     correction: Option<Vec<f32>>,
@@ -42,15 +41,13 @@ impl Experts {
     /// # Errors
     /// A missing tensor or one of another shape.
     pub fn load(node: &ExpertsNode, loader: &Loader<'_>) -> Result<Self, SourceError> {
-        let weight = |layer: &LinearNode| Weight::load(loader, &layer.weight(), layer.transposed);
         let correction = node.routing.correction.as_ref();
         let experts = node.experts.iter().map(|expert| Mlp::load(expert, loader));
         let shared = node.shared.as_ref();
-        let bias = node.router.bias_tensor();
+        let gate = node.shared_gate.as_ref();
         Ok(Self {
             router: Router {
-                weight: weight(&node.router)?,
-                bias: bias.map(|bias| loader.read(&bias)).transpose()?,
+                layer: Linear::load(&node.router, loader)?,
                 routing: node.routing.clone(),
                 correction: correction
                     .map(|spec| loader.with_values(spec, <[f32]>::to_vec))
@@ -58,7 +55,7 @@ impl Experts {
             },
             networks: experts.collect::<Result<_, _>>()?,
             shared: shared.map(|node| Mlp::load(node, loader)).transpose()?,
-            shared_gate: node.shared_gate.as_ref().map(weight).transpose()?,
+            shared_gate: gate.map(|node| Linear::load(node, loader)).transpose()?,
         })
     }
 
@@ -67,13 +64,24 @@ impl Experts {
         let [batch, tokens, width] = input.dims();
         let rows = batch * tokens;
         let device = input.device();
-        let choice = self.router.choose(&input);
+        let choice = self.router.choose(&input, tap);
+        let gate = self.shared_gate.as_ref().map(|gate| {
+            gate.observe(&input, tap);
+            activation::sigmoid(gate.forward(input.clone(), tap))
+        });
         let flat = input.clone().reshape([rows, width]);
         let mut output = Tensor::<2>::zeros([rows, width], &device);
         for (expert, (network, chosen)) in self.networks.iter().zip(&choice.tokens).enumerate() {
+            let whole = network.is_wanted_whole(tap);
+            if whole {
+                network.forward(input.clone(), tap);
+            }
             if chosen.is_empty() {
                 continue;
             }
+            // What was seen whole is not to be seen again.
+            let mut unseen = NoTap;
+            let tap = if whole { &mut unseen } else { &mut *tap };
             let at = indices(chosen, &device);
             let seen = flat.clone().select(0, at.clone());
             let made = network.forward(seen.unsqueeze::<3>(), tap);
@@ -83,9 +91,9 @@ impl Experts {
         }
         let mut output = output.reshape([batch, tokens, width]);
         if let Some(shared) = &self.shared {
-            let mut made = shared.forward(input.clone(), tap);
-            if let Some(gate) = &self.shared_gate {
-                made = made * activation::sigmoid(fused::linear(input, gate, None));
+            let mut made = shared.forward(input, tap);
+            if let Some(gate) = gate {
+                made = made * gate;
             }
             output = output + made;
         }
@@ -98,11 +106,12 @@ fn indices(values: &[i32], device: &Device) -> Tensor<1, Int> {
 }
 
 impl Router {
-    fn choose(&self, input: &Tensor<3>) -> Choice {
+    fn choose(&self, input: &Tensor<3>, tap: &mut dyn Tap) -> Choice {
         let [batch, tokens, _] = input.dims();
         let rows = batch * tokens;
         let device = input.device();
-        let logits = fused::linear(input.clone(), &self.weight, self.bias.as_ref());
+        self.layer.observe(input, tap);
+        let logits = self.layer.forward(input.clone(), tap);
         let experts = logits.dims()[2];
         let logits = logits.reshape([rows, experts]);
         let scores = match self.routing.scores {

@@ -33,6 +33,11 @@ impl Linear {
         })
     }
 
+    /// Where its input is seen.
+    pub fn input_point(&self) -> &str {
+        &self.input_point
+    }
+
     /// Shows `input` to `tap` at this layer's input point, before any rounding. Called once for layers that share it.
     pub fn observe(&self, input: &Tensor<3>, tap: &mut dyn Tap) {
         tap.observe(&self.input_point, input);

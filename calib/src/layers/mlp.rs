@@ -48,6 +48,12 @@ impl Mlp {
         })
     }
 
+    /// Whether `tap` wants to see every token at one of its inputs.
+    pub fn is_wanted_whole(&self, tap: &dyn Tap) -> bool {
+        let points = [&self.up, &self.down].map(Linear::input_point);
+        points.iter().any(|point| tap.wants_every_token(point))
+    }
+
     /// `down(f(up(x)))`, or gated `down(f(gate(x)) · up(x))`; before the residual is added.
     pub fn forward(&self, input: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
         self.up.observe(&input, tap);

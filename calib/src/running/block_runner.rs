@@ -1,5 +1,6 @@
 //! One stage with calibration data in front of it, as block transforms see it.
 
+use super::expert_calibration::{ExpertCalibration, ExpertTokens};
 use super::measured::StageStatistics;
 use super::overlay::Overlay;
 use crate::hidden::values;
@@ -34,6 +35,8 @@ pub struct StageRunner<'a> {
     pub batches: &'a [Hidden],
     /// Statistics of inputs by point.
     pub statistics: &'a StageStatistics,
+    /// What is believed of experts, whose tokens `statistics` count.
+    pub experts: ExpertCalibration,
     /// Layers that will be quantized, by name.
     pub grids: &'a BTreeMap<String, SearchGrid<'a>>,
     /// The type each tensor is stored in.
@@ -41,6 +44,21 @@ pub struct StageRunner<'a> {
 }
 
 impl StageRunner<'_> {
+    /// Whether an expert saw too few tokens at `point`.
+    fn saw_few(&self, point: &str) -> bool {
+        let tokens = self.statistics.tokens(point);
+        tokens.is_some_and(|tokens| self.experts.is_few(tokens))
+    }
+
+    /// Whether an expert is shown every token at `point`.
+    fn sees_all(&self, point: &str) -> bool {
+        match self.experts.tokens {
+            ExpertTokens::Routed => false,
+            ExpertTokens::AllWhereFew => self.saw_few(point),
+            ExpertTokens::All => self.statistics.tokens(point).is_some(),
+        }
+    }
+
     /// The first sequences, `max_tokens` tokens of them at most and one sequence at least.
     fn first(&self, max_tokens: usize) -> Vec<Hidden> {
         let mut left = max_tokens;
@@ -89,6 +107,10 @@ impl BlockRunner for StageRunner<'_> {
         known.map(|entry| entry.values.as_slice())
     }
 
+    fn is_calibrated(&self, point: &str) -> bool {
+        !self.saw_few(point) || self.sees_all(point)
+    }
+
     fn run(
         &self,
         edit: &BlockEdit,
@@ -104,12 +126,17 @@ impl BlockRunner for StageRunner<'_> {
         }
         let stage = self.model.build(self.stage, &source, self.device);
         let stage = stage.map_err(|error| failed(&name, error))?;
+        let whole = points
+            .iter()
+            .map(|point| self.sees_all(point))
+            .collect::<Vec<bool>>();
         let batches: Vec<Vec<Vec<f32>>> = self
             .first(max_tokens)
             .into_par_iter()
             .map(|hidden| {
                 let mut wanted = Wanted {
                     points,
+                    whole: &whole,
                     seen: vec![None; points.len()],
                 };
                 stage.forward(hidden, &mut wanted)?;
@@ -156,6 +183,8 @@ fn failed(name: &str, error: impl Error + Send + Sync + 'static) -> TransformErr
 /// Keeps what is seen at the wanted points; the stage may end after the last.
 struct Wanted<'a> {
     points: &'a [&'a str],
+    /// Whether every token is wanted at each of them.
+    whole: &'a [bool],
     seen: Vec<Option<Tensor<3>>>,
 }
 
@@ -164,6 +193,11 @@ impl Tap for Wanted<'_> {
         if let Some(at) = self.points.iter().position(|wanted| *wanted == point) {
             self.seen[at] = Some(values.clone());
         }
+    }
+
+    fn wants_every_token(&self, point: &str) -> bool {
+        let mut wanted = self.points.iter().zip(self.whole);
+        wanted.any(|(wanted, whole)| *whole && *wanted == point)
     }
 
     fn done(&self) -> bool {

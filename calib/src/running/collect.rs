@@ -1,6 +1,7 @@
 //! Forward statistics into the store, stage by stage: for statistics that a later command reuses.
 
 use super::error::CollectError;
+use super::expert_calibration::ExpertTokens;
 use super::forward::Forward;
 use super::measured::Wants;
 use super::observers::OBSERVERS;
@@ -52,7 +53,11 @@ pub fn collect(
             let statistics = statistics.iter();
             statistics.map(move |stat| (stat.0, point))
         });
-        all.all(|(statistic, point)| store.covers(statistic, stage, [point]))
+        let routed = wants.experts().tokens == ExpertTokens::Routed;
+        all.all(|(statistic, point)| {
+            store.covers(statistic, stage, [point])
+                || (routed && wants.counts(point) && store.saw_nothing(stage, point))
+        })
     };
     if of_stage.iter().enumerate().all(is_stored) {
         return Ok(());

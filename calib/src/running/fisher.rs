@@ -26,7 +26,7 @@ use super::walk::StageWalk;
 use crate::heap::give_back_freed_memory;
 use crate::{Hidden, LayerSpec};
 use passes::Passes;
-use quantizers::statistics::FISHER;
+use quantizers::statistics::{FISHER, TOKEN_COUNT};
 use saver::Saver;
 use std::path::PathBuf;
 
@@ -124,13 +124,21 @@ pub fn collect_fisher(
     let wanted = wanted_layers(forward, &options.wants)?;
     let is_stored = |(stage, layers): (usize, &Vec<&LayerSpec>)| {
         let wants = options.wants.of_stage(forward.model(), stage);
+        let wants = wants.at_inputs_of(layers);
         let mut points = wants.points().flat_map(|(point, statistics)| {
             let statistics = statistics.iter();
             statistics.map(move |stat| (stat.0, point))
         });
         let names = layers.iter().map(|layer| layer.name.as_str());
         (layers.is_empty() || store.covers(&FISHER, stage, names))
-            && points.all(|(statistic, point)| store.covers(statistic, stage, [point]))
+            && points.all(|(statistic, point)| {
+                let at = layers.iter().filter(|layer| layer.input_point == point);
+                if *statistic == TOKEN_COUNT {
+                    store.covers(statistic, stage, at.map(|layer| layer.name.as_str()))
+                } else {
+                    store.covers(statistic, stage, [point])
+                }
+            })
     };
     if wanted.iter().enumerate().all(is_stored) {
         return Ok(Vec::new());

@@ -1,9 +1,10 @@
 //! Statistics of one stage in memory, and how they are measured.
 
 use super::error::CollectError;
+use super::expert_calibration::{ExpertCalibration, ExpertTokens};
 use super::observers::{self, Accumulator, Batch, LENGTHS};
 use crate::{LayerSpec, Model};
-use quantizers::statistics::{LayerStats, Pass, Stat, Statistic};
+use quantizers::statistics::{LayerStats, Pass, Stat, Statistic, TOKEN_COUNT};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,9 +26,54 @@ pub type Entries = BTreeMap<String, Entry>;
 pub struct Wants {
     points: BTreeMap<String, BTreeSet<Stat>>,
     layers: BTreeMap<String, BTreeSet<Stat>>,
+    experts: ExpertCalibration,
 }
 
 impl Wants {
+    /// Says which tokens are looked at where tokens are counted: at the inputs of the layers of experts.
+    #[must_use]
+    pub fn with_experts(self, experts: ExpertCalibration) -> Self {
+        Self { experts, ..self }
+    }
+
+    /// Which tokens are looked at where tokens are counted.
+    pub fn experts(&self) -> ExpertCalibration {
+        self.experts
+    }
+
+    /// Whether the tokens at `point` are counted.
+    pub fn counts(&self, point: &str) -> bool {
+        let wanted = self.points.get(point);
+        wanted.is_some_and(|wanted| wanted.contains(&Stat(&TOKEN_COUNT)))
+    }
+
+    /// What is to be measured over all tokens, given what `statistics` measured over the routed ones: everything but
+    /// their number, at points that saw too few. `None` where nothing is.
+    pub(crate) fn again(&self, statistics: &StageStatistics) -> Option<Self> {
+        if self.experts.tokens != ExpertTokens::AllWhereFew {
+            return None;
+        }
+        let is_few = |point: &str| {
+            let seen = statistics.tokens(point);
+            seen.is_some_and(|tokens| self.experts.is_few(tokens))
+        };
+        let mut again = Self::default();
+        for (point, wanted) in self.points().filter(|(point, _)| is_few(point)) {
+            for stat in wanted.iter().filter(|stat| *stat.0 != TOKEN_COUNT) {
+                again.point(point, stat.0);
+            }
+        }
+        (!again.is_empty()).then_some(again)
+    }
+
+    /// Only what is wanted at the inputs of `layers`, and of their gradients.
+    #[must_use]
+    pub(crate) fn at_inputs_of(mut self, layers: &[&LayerSpec]) -> Self {
+        let is_input = |point: &String| layers.iter().any(|layer| layer.input_point == *point);
+        self.points.retain(|point, _| is_input(point));
+        self
+    }
+
     /// Adds a statistic of a layer.
     pub fn layer(&mut self, layer: &LayerSpec, statistic: &'static Statistic) {
         match statistic.pass {
@@ -45,13 +91,18 @@ impl Wants {
         entry.insert(Stat(statistic));
     }
 
-    /// Only what is wanted of the backward pass.
+    /// Only what is wanted of the backward pass, and how many tokens it sees.
     #[must_use]
     pub fn only_layers(&self) -> Self {
-        Self {
-            points: BTreeMap::new(),
+        let mut only = Self {
             layers: self.layers.clone(),
+            ..Self::default()
+        };
+        let counted = self.points.keys().filter(|point| self.counts(point));
+        for point in counted.filter(|_| !self.layers.is_empty()) {
+            only.point(point, &TOKEN_COUNT);
         }
+        only
     }
 
     /// Whether nothing is wanted.
@@ -95,6 +146,7 @@ impl Wants {
                 .filter_map(|layer| self.layers.get_key_value(&layer.name))
                 .map(|(layer, statistics)| (layer.clone(), statistics.clone()))
                 .collect(),
+            experts: self.experts,
         }
     }
 
@@ -136,6 +188,31 @@ impl StageStatistics {
     /// One statistic of a point or layer.
     pub fn get(&self, statistic: &'static Statistic, name: &str) -> Option<&Entry> {
         self.0.get(&Stat(statistic))?.get(name)
+    }
+
+    /// How many tokens were seen at `point`, or with the gradients of the layer of that name, where they were counted.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "counts were stored as whole numbers, which f32 holds to 2^24"
+    )]
+    pub fn tokens(&self, point: &str) -> Option<usize> {
+        let entry = self.get(&TOKEN_COUNT, point)?;
+        entry.values.first().map(|&tokens| tokens as usize)
+    }
+
+    /// Names what was counted at the inputs of `layers` by layer: the tokens that gradients are of, which need not be
+    /// those of another pass with other weights.
+    #[must_use]
+    pub(crate) fn counted_by_layer(mut self, layers: &[&LayerSpec]) -> Self {
+        let counts = self.0.remove(&Stat(&TOKEN_COUNT)).unwrap_or_default();
+        for layer in layers {
+            if let Some(count) = counts.get(&layer.input_point) {
+                let entry = Entries::from([(layer.name.clone(), count.clone())]);
+                self.insert(&TOKEN_COUNT, entry);
+            }
+        }
+        self
     }
 
     /// Every statistic with its entries.
@@ -234,6 +311,19 @@ impl<'w> Measurement<'w> {
     /// The statistics.
     pub(crate) fn finish(self) -> StageStatistics {
         let mut statistics = StageStatistics::default();
+        let counted = self
+            .wants
+            .points
+            .keys()
+            .filter(|point| self.wants.counts(point));
+        for point in counted.filter(|point| !self.accumulators.contains_key(*point)) {
+            // An expert that no token was sent to.
+            let none = Entry {
+                shape: vec![1],
+                values: vec![0.0],
+            };
+            statistics.insert(&TOKEN_COUNT, Entries::from([(point.clone(), none)]));
+        }
         for (point, accumulators) in self.accumulators {
             for (stat, accumulator) in accumulators {
                 let mut entries = Entries::new();

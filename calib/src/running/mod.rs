@@ -2,6 +2,7 @@
 //! that is kept when it is kept at all.
 
 pub mod error;
+pub mod expert_calibration;
 pub mod measured;
 pub mod observers;
 pub mod forward;

@@ -112,9 +112,10 @@ fn place(
                 lengths,
             });
         }
-        StatisticShape::PerInput | StatisticShape::InputByInput | StatisticShape::PerWeight => {
-            return None;
-        }
+        StatisticShape::PerInput
+        | StatisticShape::InputByInput
+        | StatisticShape::PerWeight
+        | StatisticShape::Count => return None,
     }
     Some(())
 }

@@ -10,6 +10,7 @@ use super::measured::{Entries, Entry};
 use fs_err as fs;
 use quantizers::Statistic;
 use quantizers::formats::TensorFolder;
+use quantizers::statistics::TOKEN_COUNT;
 use safetensors::tensor::{Metadata, TensorView};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use std::borrow::Cow;
@@ -73,6 +74,13 @@ impl StatsStore {
         let data_bytes = metadata.data_len() as u64;
         let whole = header_bytes + data_bytes == file_bytes;
         whole && names.into_iter().all(|name| metadata.info(name).is_some())
+    }
+
+    /// Whether it is known that `point` of `stage` saw no token, so that nothing else is stored of it.
+    pub fn saw_nothing(&self, stage: usize, point: &str) -> bool {
+        let counts = self.read(&TOKEN_COUNT, stage).unwrap_or_default();
+        let count = counts.get(point);
+        count.is_some_and(|entry| entry.values.iter().all(|&tokens| tokens <= 0.0))
     }
 
     /// Writes `entries` of one stage and keeps the others that are there: what one key holds was

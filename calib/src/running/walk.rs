@@ -1,12 +1,14 @@
 //! The walk of calibration data through a model, stage by stage.
 
 use super::error::CollectError;
+use super::expert_calibration::ExpertTokens;
 use super::forward::Forward;
 use super::measured::{Measurement, StageStatistics, Wants};
 use super::observers::Batch;
 use crate::{Hidden, Model, Stage, StageError, Tap};
 use burn::tensor::Tensor;
 use rayon::prelude::*;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// Values kept verbatim at the widest point of a model, about: 8 MiB.
@@ -134,11 +136,38 @@ impl StageWalk {
         Ok(())
     }
 
-    /// Runs the stage on `hidden` and measures; returns the outputs if they are to be kept.
+    /// Runs the stage on `hidden` and measures; returns the outputs if they are to be kept. Experts that saw too few
+    /// tokens are measured over all of them in a second run, where that is wanted.
     fn run(
         &mut self,
         forward: &Forward<'_>,
         wants: &Wants,
+        hidden: Vec<Hidden>,
+        keep: bool,
+    ) -> Result<(StageStatistics, Vec<Hidden>), CollectError> {
+        let inputs = match wants.experts().tokens {
+            ExpertTokens::AllWhereFew => hidden.clone(),
+            ExpertTokens::Routed | ExpertTokens::All => Vec::new(),
+        };
+        let whole = match wants.experts().tokens {
+            ExpertTokens::All => wants.points().map(|(point, _)| point).collect(),
+            ExpertTokens::Routed | ExpertTokens::AllWhereFew => BTreeSet::new(),
+        };
+        let (mut statistics, outputs) = self.measure(forward, wants, &whole, hidden, keep)?;
+        if let Some(again) = wants.again(&statistics) {
+            let whole = again.points().map(|(point, _)| point).collect();
+            let (over_all, _) = self.measure(forward, &again, &whole, inputs, false)?;
+            statistics.extend(over_all);
+        }
+        Ok((statistics, outputs))
+    }
+
+    /// One run; `whole` are the points where experts are shown every token.
+    fn measure(
+        &mut self,
+        forward: &Forward<'_>,
+        wants: &Wants,
+        whole: &BTreeSet<&str>,
         hidden: Vec<Hidden>,
         keep: bool,
     ) -> Result<(StageStatistics, Vec<Hidden>), CollectError> {
@@ -157,7 +186,7 @@ impl StageWalk {
                 }
                 let results: Vec<_> = group
                     .into_par_iter()
-                    .map(|hidden| captured(built, hidden, wants))
+                    .map(|hidden| captured(built, hidden, wants, whole))
                     .collect();
                 for result in results {
                     let (output, seen) = result?;
@@ -196,9 +225,11 @@ fn captured(
     built: &dyn Stage,
     hidden: Hidden,
     wants: &Wants,
+    whole: &BTreeSet<&str>,
 ) -> Result<(Hidden, Vec<(String, Tensor<3>)>), StageError> {
     let mut capture = Capture {
         wants,
+        whole,
         seen: Vec::new(),
     };
     let output = built.forward(hidden, &mut capture)?;
@@ -208,6 +239,7 @@ fn captured(
 /// Keeps what was seen at the wanted points in one batch.
 struct Capture<'a> {
     wants: &'a Wants,
+    whole: &'a BTreeSet<&'a str>,
     seen: Vec<(String, Tensor<3>)>,
 }
 
@@ -216,6 +248,10 @@ impl Tap for Capture<'_> {
         if self.wants.has_point(point) {
             self.seen.push((point.to_owned(), values.clone()));
         }
+    }
+
+    fn wants_every_token(&self, point: &str) -> bool {
+        self.whole.contains(point)
     }
 }
 

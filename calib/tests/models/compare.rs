@@ -1,7 +1,7 @@
 //! Running a checkpoint stage by stage and comparing with stored results.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use calib::{Checkpoint, Hidden, Model, NoTap, open_model};
+use calib::{Checkpoint, Hidden, Model, NoTap, WeightSource, open_model};
 use quantizers::formats::TensorFolder;
 use std::path::Path;
 
@@ -89,14 +89,14 @@ pub(crate) fn open(folder: &Path, class: Option<&str>) -> (Checkpoint, Box<dyn M
 /// The output of every stage.
 pub(crate) fn outputs(
     model: &dyn Model,
-    checkpoint: &Checkpoint,
+    source: &dyn WeightSource,
     input: Hidden,
     device: &Device,
 ) -> Vec<Vec<f32>> {
     let mut hidden = input;
     (0..model.stages())
         .map(|stage| {
-            let built = model.build(stage, checkpoint, device).unwrap();
+            let built = model.build(stage, source, device).unwrap();
             hidden = built.forward(hidden.clone(), &mut NoTap).unwrap();
             match &hidden {
                 Hidden::States(states) => states.clone().into_data().try_to_vec::<f32>().unwrap(),

@@ -102,9 +102,17 @@ impl ArtifactReader {
         })
     }
 
-    /// Shows stacked tensors of a checkpoint matrix by matrix: see [`TensorFolder::unstack`].
+    /// Shows stacked tensors of a checkpoint matrix by matrix, stored or decoded: see [`TensorFolder::unstack`].
     pub fn unstack(&mut self, modules: &[&str]) {
         self.folder.unstack(modules);
+        let decoded = std::mem::take(&mut self.decoded).into_iter();
+        let shown = decoded.flat_map(|(name, tensor)| {
+            match TensorFolder::slice_names(&name, &tensor.shape, modules) {
+                Some(names) => names.into_iter().zip(tensor.slices()).collect(),
+                None => vec![(name, tensor)],
+            }
+        });
+        self.decoded = shown.collect();
     }
 
     /// `config.json`.

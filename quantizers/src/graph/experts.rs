@@ -67,8 +67,13 @@ pub struct ExpertsNode {
 }
 
 impl ExpertsNode {
-    /// Its linear layers that can be quantized: those of the experts and of the shared network. Routers and gates
-    /// decide for all of them and weigh next to nothing.
+    /// The layers that decide: the router, and the gate of the shared network. They weigh next to nothing and err
+    /// for whole networks, so they stay as they are unless they are named.
+    pub fn routers(&self) -> impl Iterator<Item = &LinearNode> {
+        [&self.router].into_iter().chain(&self.shared_gate)
+    }
+
+    /// Linear layers of the experts and of the shared network.
     pub fn linears(&self) -> Vec<&LinearNode> {
         let experts = self.experts.iter().chain(&self.shared);
         experts.flat_map(FeedForwardNode::linears).collect()

@@ -110,12 +110,10 @@ impl Inventory {
         }
     }
 
-    /// Adds what chooses experts: it is read, and stays as it is.
+    /// Adds what chooses experts.
     fn router(&mut self, experts: &ExpertsNode) {
-        let layers = [Some(&experts.router), experts.shared_gate.as_ref()];
-        for layer in layers.into_iter().flatten() {
-            self.tensor(layer.weight());
-            self.tensors.extend(layer.bias_tensor());
+        for layer in experts.routers() {
+            self.linear(layer);
         }
         self.tensors.extend(experts.routing.correction.clone());
     }

@@ -25,6 +25,14 @@ impl MlpNode {
         }
     }
 
+    /// The experts; `None` where one network serves all tokens.
+    pub fn experts(&self) -> Option<&ExpertsNode> {
+        match self {
+            Self::Dense(_) => None,
+            Self::Experts(node) => Some(node),
+        }
+    }
+
     /// Its linear layers, in execution order.
     pub fn linears(&self) -> Vec<&LinearNode> {
         match self {

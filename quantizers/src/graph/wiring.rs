@@ -2,12 +2,14 @@
 
 use super::block::BlockNode;
 use super::ends::{HeadNode, TokenInputNode};
+use super::experts::ExpertsNode;
 use super::feed_forward::FeedForwardNode;
 use super::inventory::Inventory;
 use super::linear::LinearNode;
 use super::mlp::MlpNode;
 use super::patches::PatchInputNode;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// A model as the list of its stages, in execution order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -103,6 +105,21 @@ impl Graph {
     pub fn consumers(&self, point: &str) -> Vec<LinearNode> {
         let layers = self.stages.iter().flat_map(|s| s.inventory().linears);
         layers.filter(|layer| layer.input_point == point).collect()
+    }
+
+    /// Names of the layers that see only the tokens a router sends them: those of experts, but for shared ones.
+    pub fn routed_layers(&self) -> BTreeSet<&str> {
+        let experts = self.blocks().filter_map(|block| block.mlp.experts());
+        let networks = experts.flat_map(|node| &node.experts);
+        let layers = networks.flat_map(FeedForwardNode::linears);
+        layers.map(|layer| layer.name.as_str()).collect()
+    }
+
+    /// Names of the layers that decide for experts: routers, and gates of shared experts.
+    pub fn routers(&self) -> BTreeSet<&str> {
+        let experts = self.blocks().filter_map(|block| block.mlp.experts());
+        let layers = experts.flat_map(ExpertsNode::routers);
+        layers.map(|layer| layer.name.as_str()).collect()
     }
 
     /// Names of layers of one block that read the same input (q, k and v; gate and up), where there is

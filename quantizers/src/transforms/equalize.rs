@@ -8,7 +8,7 @@ use super::edit::BlockEdit;
 use super::error::TransformError;
 use super::layer_weight::LayerWeight;
 use super::runner::BlockRunner;
-use super::scaling::{column_maxima, fold, shared_maxima, statistic};
+use super::scaling::{calibrated, column_maxima, fold, shared_maxima, statistic};
 use super::transform::{ConfiguredTransform, Transform};
 use crate::ParamError;
 use crate::graph::{Graph, Scaling};
@@ -109,7 +109,7 @@ impl ConfiguredTransform for Equalizer {
         runner: &dyn BlockRunner,
     ) -> Result<Vec<String>, TransformError> {
         let mut notes = Vec::new();
-        for scaling in graph.scalings_at(stage) {
+        for scaling in calibrated(graph, stage, runner) {
             let (at, factors) = chosen(&scaling, edit, runner)?;
             if at > 0 {
                 fold(&scaling, &factors, edit, runner)?;

@@ -16,6 +16,10 @@ pub trait BlockRunner {
     fn float_type(&self, name: &str) -> FloatType;
     /// A statistic of the inputs seen at `point` over all calibration tokens, before any edit.
     fn statistic(&self, point: &str, stat: &'static Statistic) -> Option<&[f32]>;
+    /// Whether the statistics at `point` are of enough tokens to be acted on: an expert may have seen few.
+    fn is_calibrated(&self, _point: &str) -> bool {
+        true
+    }
     /// Runs the block as `edit` has it over the first calibration sequences, `max_tokens` tokens at
     /// most (one sequence at least), and returns what is seen at each of `points`, `[tokens, width]`.
     /// The same sequences every time.

@@ -5,8 +5,18 @@ use super::error::TransformError;
 use super::layer_weight::{LayerWeight, current};
 use super::runner::BlockRunner;
 use crate::FloatType;
-use crate::graph::{LinearRows, NormNode, Producer, Scaling, TensorSpec};
+use crate::graph::{Graph, LinearRows, NormNode, Producer, Scaling, TensorSpec};
 use crate::statistics::Statistic;
+
+/// The sets of layers of the block at `stage` that can take factors and saw enough tokens to choose them by.
+pub(super) fn calibrated<'g>(
+    graph: &'g Graph,
+    stage: usize,
+    runner: &dyn BlockRunner,
+) -> impl Iterator<Item = Scaling<'g>> {
+    let scalings = graph.scalings_at(stage);
+    scalings.filter(move |scaling| runner.is_calibrated(scaling.point()))
+}
 
 /// The statistic `stat` at the input point of `scaling`, one value per input channel.
 pub(super) fn statistic<'a>(

@@ -9,7 +9,7 @@ use super::edit::BlockEdit;
 use super::equalize;
 use super::error::TransformError;
 use super::runner::BlockRunner;
-use super::scaling::{column_maxima, fold, shared_maxima, statistic};
+use super::scaling::{calibrated, column_maxima, fold, shared_maxima, statistic};
 use super::transform::{ConfiguredTransform, Transform};
 use crate::ParamError;
 use crate::graph::{Graph, Scaling};
@@ -65,7 +65,7 @@ impl ConfiguredTransform for Smoothing {
         edit: &mut BlockEdit,
         runner: &dyn BlockRunner,
     ) -> Result<Vec<String>, TransformError> {
-        for scaling in graph.scalings_at(stage) {
+        for scaling in calibrated(graph, stage, runner) {
             let factors = self.factors(&scaling, edit, runner)?;
             fold(&scaling, &factors, edit, runner)?;
         }

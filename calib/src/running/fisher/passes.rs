@@ -168,7 +168,9 @@ impl<'a> Passes<'a> {
             squares: Squares::new(),
             statistics: StageStatistics::default(),
         };
+        // Of other inputs the backward pass sees nothing.
         let wants = self.options.wants.of_stage(self.forward.model(), stage);
+        let wants = wants.at_inputs_of(&self.layers[stage]);
         let mut measurement = Measurement::new(&wants);
         let mut incoming = gradients.into_iter();
         // As many sequences in flight as there are threads; they are added up in their own order.
@@ -212,7 +214,13 @@ impl<'a> Passes<'a> {
             }
             squares::add(&mut swept.squares, weight_gradients);
         }
-        swept.statistics = measurement.finish();
+        squares::complete(
+            &mut swept.squares,
+            &self.layers[stage],
+            self.forward.device(),
+        );
+        let layers = &self.layers[stage];
+        swept.statistics = measurement.finish().counted_by_layer(layers);
         Ok(swept)
     }
 

@@ -1,11 +1,11 @@
 //! Sums of squared weight gradients.
 
-use crate::WeightGradient;
 use crate::hidden::values;
 use crate::layers::fused::add_squared_products;
 use crate::running::error::CollectError;
 use crate::running::measured::{Entries, Entry};
-use burn::tensor::Tensor;
+use crate::{LayerSpec, WeightGradient};
+use burn::tensor::{Device, Tensor};
 use quantizers::statistics::FISHER;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -32,6 +32,19 @@ pub(super) fn add(squares: &mut Squares, gradients: Vec<WeightGradient>) {
         .filter_map(|(layer, sum, factors)| Some((layer, add_squared_products(sum, factors)?)))
         .collect();
     squares.extend(added);
+}
+
+/// Adds zeros for those of `layers` that no sequence passed through: experts that no token was sent to.
+pub(super) fn complete(squares: &mut Squares, layers: &[&LayerSpec], device: &Device) {
+    for layer in layers {
+        let shape = if layer.transposed {
+            [layer.cols, layer.rows]
+        } else {
+            [layer.rows, layer.cols]
+        };
+        let zeros = || Tensor::zeros(shape, device);
+        squares.entry(layer.name.clone()).or_insert_with(zeros);
+    }
 }
 
 /// The sums as they are stored.

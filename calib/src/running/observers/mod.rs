@@ -13,6 +13,7 @@ mod input_range;
 mod percentile;
 mod channel_range;
 mod sequence_samples;
+mod token_count;
 
 use crate::hidden::values;
 use burn::tensor::Tensor;
@@ -29,6 +30,7 @@ pub static OBSERVERS: &[&dyn Observer] = &[
     &hessian::Hessian,
     &channel_range::ChannelRange,
     &sequence_samples::SequenceSamples,
+    &token_count::TokenCount,
 ];
 
 /// Appended to the name of a point: the entry with the rows of each of its sequences.
@@ -157,6 +159,11 @@ mod tests {
         // One row per sequence, one sequence kept of each batch.
         let (shape, found) = run(&sequence_samples::SequenceSamples, BATCHES);
         assert_eq!((shape, found), (vec![2, 2], vec![1.0, -2.0, -5.0, 4.0]));
+    }
+
+    #[test]
+    fn tokens_are_counted_over_all_batches() {
+        assert_eq!(run(&token_count::TokenCount, BATCHES), (vec![1], vec![3.0]));
     }
 
     #[test]

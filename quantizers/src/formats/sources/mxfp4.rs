@@ -95,11 +95,30 @@ impl Source for Mxfp4 {
 
 impl Reading for Experts {
     fn values(&self, folder: &TensorFolder) -> Result<Vec<f32>, FormatError> {
-        let (outputs, groups) = (self.outputs, self.groups);
         let (blocks, scales) = (folder.bytes(&self.blocks)?, folder.bytes(&self.scales)?);
+        Ok(self.decode(&blocks, &scales))
+    }
+
+    fn slice(
+        &self,
+        folder: &TensorFolder,
+        index: usize,
+        elements: usize,
+    ) -> Result<Vec<f32>, FormatError> {
+        let (blocks, scales) = (folder.bytes(&self.blocks)?, folder.bytes(&self.scales)?);
+        let [blocks, scales] = [(&blocks, elements / 2), (&scales, elements / BLOCK)]
+            .map(|(all, size)| &all[index * size..(index + 1) * size]);
+        Ok(self.decode(blocks, scales))
+    }
+}
+
+impl Experts {
+    /// The values of whole experts, `[experts, in, out]`.
+    fn decode(&self, blocks: &[u8], scales: &[u8]) -> Vec<f32> {
+        let (outputs, groups) = (self.outputs, self.groups);
         let mut values = vec![0.0_f32; blocks.len() * 2];
         if values.is_empty() {
-            return Ok(values);
+            return values;
         }
         // One group of inputs of one expert: 32 rows of outputs.
         values
@@ -119,6 +138,6 @@ impl Reading for Experts {
                     }
                 }
             });
-        Ok(values)
+        values
     }
 }

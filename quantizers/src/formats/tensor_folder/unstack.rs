@@ -20,31 +20,50 @@ impl TensorFolder {
             .tensors
             .iter()
             .filter_map(|(name, info)| {
-                let (module, part) = module_of(name);
-                let known = modules.iter().any(|end| is_end(module, end));
-                let dimensions = match part {
-                    Part::Weight => 3,
-                    Part::Bias => 2,
-                };
-                (known && info.shape.len() == dimensions)
-                    .then(|| (name.clone(), module.to_owned(), part))
+                let (module, part) = stacked(name, &info.shape, modules)?;
+                Some((name.clone(), module.to_owned(), part))
             })
             .collect();
         for (name, module, part) in stacked {
             let Some(whole) = self.tensors.remove(&name) else {
                 continue;
             };
-            let suffix = match part {
-                Part::Weight => "weight",
-                Part::Bias => "bias",
-            };
             for index in 0..whole.shape[0] {
                 let slice = slice(&whole, index);
-                self.tensors
-                    .insert(format!("{module}.{index}.{suffix}"), slice);
+                self.tensors.insert(slice_name(&module, index, part), slice);
             }
         }
     }
+
+    /// The names under which the slices of the stacked tensor `name` are shown, where it is one of `modules`.
+    pub(in super::super) fn slice_names(
+        name: &str,
+        shape: &[usize],
+        modules: &[&str],
+    ) -> Option<Vec<String>> {
+        let (module, part) = stacked(name, shape, modules)?;
+        let names = (0..shape[0]).map(|index| slice_name(module, index, part));
+        Some(names.collect())
+    }
+}
+
+/// Module and part of a tensor that is a stack of one of `modules`.
+fn stacked<'n>(name: &'n str, shape: &[usize], modules: &[&str]) -> Option<(&'n str, Part)> {
+    let (module, part) = module_of(name);
+    let known = modules.iter().any(|end| is_end(module, end));
+    let dimensions = match part {
+        Part::Weight => 3,
+        Part::Bias => 2,
+    };
+    (known && shape.len() == dimensions).then_some((module, part))
+}
+
+fn slice_name(module: &str, index: usize, part: Part) -> String {
+    let suffix = match part {
+        Part::Weight => "weight",
+        Part::Bias => "bias",
+    };
+    format!("{module}.{index}.{suffix}")
 }
 
 /// The module a tensor belongs to, and as what.

@@ -13,6 +13,7 @@ mod product;
 use super::edit::BlockEdit;
 use super::error::TransformError;
 use super::runner::BlockRunner;
+use super::scaling::calibrated;
 use super::transform::{ConfiguredTransform, Transform};
 use crate::ParamError;
 use crate::graph::Graph;
@@ -98,14 +99,15 @@ impl ConfiguredTransform for Search {
             return Ok(Vec::new());
         };
         let mut notes = Vec::new();
-        for scaling in block.scalings().into_iter().flatten() {
+        for scaling in calibrated(graph, stage, runner) {
             let found = scale::search(&scaling, self.ratios, self.tokens, edit, runner)?;
             if let Some(found) = found {
                 notes.push(format!("`{}`: ratio {:.2}", scaling.point(), found));
             }
         }
         if self.clip {
-            for layer in clip::layers(block) {
+            let layers = clip::layers(block).into_iter();
+            for layer in layers.filter(|layer| runner.is_calibrated(&layer.input_point)) {
                 clip::search(layer, self.tokens, edit, runner)?;
             }
         }
