@@ -35,16 +35,33 @@ fn input(expected: &Expected, device: &Device) -> Hidden {
 
 /// Everything a checkpoint must satisfy; `unused` are the tensors no stage reads.
 fn check(name: &str, unused: &[&str]) {
-    let expected = Expected::open(&folder(name).join("expected.safetensors"));
     let (checkpoint, model) = open(&folder(name), None);
     let report = LoadReport::new(model.as_ref(), &checkpoint);
     assert!(report.missing.is_empty(), "{:?}", report.missing);
     assert_eq!(report.unused, unused);
+    check_numbers(name, model.as_ref(), &checkpoint);
+}
+
+/// Everything the language tower of a larger model must satisfy; its tensors begin with `prefix`, and those of no
+/// other part do.
+fn check_within(name: &str, larger: &str, prefix: &str) {
+    let (checkpoint, model) = open(&folder(name), None);
+    let within = model.within().unwrap();
+    assert_eq!((within.model_type.as_str(), within.prefix.as_str()), (larger, prefix));
+    let report = LoadReport::new(model.as_ref(), &checkpoint);
+    assert!(report.missing.is_empty(), "{:?}", report.missing);
+    assert!(!report.unused.is_empty());
+    assert!(report.unused.iter().all(|name| !name.starts_with(prefix)));
+    check_numbers(name, model.as_ref(), &checkpoint);
+}
+
+fn check_numbers(name: &str, model: &dyn Model, checkpoint: &Checkpoint) {
+    let expected = Expected::open(&folder(name).join("expected.safetensors"));
     for device in [Device::flex(), Device::flex().autodiff()] {
-        check_outputs(name, model.as_ref(), &checkpoint, &expected, &device);
+        check_outputs(name, model, checkpoint, &expected, &device);
     }
-    check_points(model.as_ref(), &checkpoint, &expected);
-    check_gradients(name, model.as_ref(), &checkpoint, &expected);
+    check_points(model, checkpoint, &expected);
+    check_gradients(name, model, checkpoint, &expected);
 }
 
 fn check_outputs(
@@ -231,6 +248,22 @@ macro_rules! tiny_models {
     ($($test:ident: $folder:literal unused $unused:expr;)*) => {
         $(#[test] fn $test() { check($folder, &$unused); })*
     };
+}
+
+#[test]
+fn language_towers_that_see() {
+    check_within("gemma3-vision", "gemma3", "model.language_model.");
+    check_within("llava", "llava", "language_model.model.");
+}
+
+#[test]
+fn a_language_tower_described_at_the_top_of_the_file() {
+    check_within("qwen2-5-vl", "qwen2_5_vl", "model.");
+}
+
+#[test]
+fn a_language_tower_that_hears() {
+    check_within("qwen2-audio", "qwen2_audio", "language_model.model.");
 }
 
 tiny_models! {

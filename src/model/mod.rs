@@ -245,8 +245,17 @@ impl OpenModel {
         let note = derived.map(|(name, tensor)| {
             format!("config.json has no `model_type`: taken for `{name}`, because there is a tensor `{tensor}`")
         });
+        let within = self.model.within().map(|larger| {
+            format!(
+                "of this `{}` the language tower (`{}`, names that begin with `{}`) is quantized, and evaluated on \
+                 text alone; the rest is copied unchanged",
+                larger.model_type,
+                self.model.architecture(),
+                larger.prefix,
+            )
+        });
         ModelFacts {
-            notes: note.into_iter().collect(),
+            notes: note.into_iter().chain(within).collect(),
             ..facts
         }
     }
