@@ -47,7 +47,10 @@ fn check(name: &str, unused: &[&str]) {
 fn check_within(name: &str, larger: &str, prefix: &str) {
     let (checkpoint, model) = open(&folder(name), None);
     let within = model.within().unwrap();
-    assert_eq!((within.model_type.as_str(), within.prefix.as_str()), (larger, prefix));
+    assert_eq!(
+        (within.model_type.as_str(), within.prefix.as_str()),
+        (larger, prefix)
+    );
     let report = LoadReport::new(model.as_ref(), &checkpoint);
     assert!(report.missing.is_empty(), "{:?}", report.missing);
     assert!(!report.unused.is_empty());

@@ -101,7 +101,7 @@ impl OpenModel {
         let model = match open_model(checkpoint.config(), known) {
             // Its matrices can be quantized all the same, by methods that read nothing else.
             Err(ModelError::UnknownType { found: Some(_) }) if integer.is_none() => {
-                unknown_model(known)
+                unknown_model(checkpoint.config(), known)
             }
             opened => opened.map_err(|error| model_error(&name, error))?,
         };

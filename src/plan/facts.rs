@@ -261,7 +261,7 @@ impl KeptTensors {
         self.bytes += tensor.kept_bytes();
     }
 
-    /// A tower that is left as it is, in a line: `model.vision_tower, 437 tensors with 412,442,352 values, 824.9 MB`.
+    /// A tower that is left as it is, in a line: `model.vision_tower, 437 tensors with 412,442,352 parameters, 786.67 MiB`.
     pub fn tower_line(&self) -> Option<String> {
         let (name, parameters) = (self.name.as_ref()?, self.parameters?);
         let tensors = match self.count {
@@ -269,7 +269,7 @@ impl KeptTensors {
             count => format!("{count} tensors"),
         };
         let (values, bytes) = (figures::count(parameters), figures::bytes(self.bytes));
-        Some(format!("{name}, {tensors} with {values} values, {bytes}"))
+        Some(format!("{name}, {tensors} with {values} parameters, {bytes}"))
     }
 }
 

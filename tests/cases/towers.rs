@@ -30,7 +30,8 @@ fn quantized(method: &str) {
     for (fixture, prefix, towers) in MODELS {
         let bench = Workbench::new();
         let model = bench.model(fixture, "m");
-        let rule = format!("{CALIBRATION}[[layers]]\nmatch = \"*\"\nmethod = \"{method}\"\nbits = 4\n");
+        let rule =
+            format!("{CALIBRATION}[[layers]]\nmatch = \"*\"\nmethod = \"{method}\"\nbits = 4\n");
         bench.write("r.toml", rule);
         let words = ["quantize", "m", "-r", "r.toml", "-o", "out", "--json"];
         let ended = bench.quench(&words);
@@ -39,11 +40,17 @@ fn quantized(method: &str) {
         let layers = report["layers"].as_array().unwrap();
         assert_eq!(layers.len(), 14, "{fixture}");
         for layer in layers {
-            assert!(layer["name"].as_str().unwrap().starts_with(prefix), "{layer}");
+            assert!(
+                layer["name"].as_str().unwrap().starts_with(prefix),
+                "{layer}"
+            );
         }
         let said = report["warnings"].to_string();
         for tower in towers {
-            assert!(said.contains(&format!("left as it is: {tower}, ")), "{said}");
+            assert!(
+                said.contains(&format!("left as it is: {tower}, ")),
+                "{said}"
+            );
         }
         assert!(!report["scores"].as_array().unwrap().is_empty(), "{said}");
         let original = tensors(&model.join("model.safetensors"));
@@ -52,7 +59,9 @@ fn quantized(method: &str) {
             let is_other = |name: &String| towers.iter().any(|tower| name.starts_with(tower));
             all.iter()
                 .filter(|(name, _)| is_other(name))
-                .map(|(name, tensor): (&String, &crate::workbench::Stored)| (name.clone(), tensor.clone()))
+                .map(|(name, tensor): (&String, &crate::workbench::Stored)| {
+                    (name.clone(), tensor.clone())
+                })
                 .collect()
         };
         assert!(!others(&original).is_empty());
@@ -78,10 +87,25 @@ fn plans_have_a_line_for_each_tower() {
     bench.model("gemma3-vision", "m");
     let plan = bench.quench(&["plan", "m"]);
     plan.says(0, &[]);
-    let lines = |part: &str| plan.stdout.lines().filter(|line| line.contains(part)).count();
+    let lines = |part: &str| {
+        plan.stdout
+            .lines()
+            .filter(|line| line.contains(part))
+            .count()
+    };
     assert_eq!(lines("kept: model.vision_tower, "), 1, "{}", plan.stdout);
-    assert_eq!(lines("kept: model.multi_modal_projector, 2 tensors with 136 values"), 1, "{}", plan.stdout);
-    assert_eq!(lines("the language tower (`gemma3_text`"), 1, "{}", plan.stdout);
+    assert_eq!(
+        lines("kept: model.multi_modal_projector, 2 tensors with 136 parameters"),
+        1,
+        "{}",
+        plan.stdout
+    );
+    assert_eq!(
+        lines("the language tower (`gemma3_text`"),
+        1,
+        "{}",
+        plan.stdout
+    );
 }
 
 #[test]
@@ -93,17 +117,27 @@ fn a_head_tied_in_a_model_of_the_older_layout_is_found() {
             .into_iter()
             .map(|(name, tensor)| {
                 let name = name.strip_prefix("model.").unwrap().to_owned();
-                (name.replace("language_model.", "language_model.model."), tensor)
+                (
+                    name.replace("language_model.", "language_model.model."),
+                    tensor,
+                )
             })
             .collect();
     });
     edit_json(&model.join("config.json"), |config| {
-        config.as_object_mut().unwrap().remove("tie_word_embeddings");
-        config["text_config"].as_object_mut().unwrap().remove("tie_word_embeddings");
+        config
+            .as_object_mut()
+            .unwrap()
+            .remove("tie_word_embeddings");
+        config["text_config"]
+            .as_object_mut()
+            .unwrap()
+            .remove("tie_word_embeddings");
     });
     let plan = bench.quench(&["plan", "m"]);
     plan.says(0, &[]);
-    let tied = "language_model.model.embed_tokens.weight, 2.00 KiB (token table, which is also the head)";
+    let tied =
+        "language_model.model.embed_tokens.weight, 2.00 KiB (token table, which is also the head)";
     assert!(plan.stdout.contains(tied), "{}", plan.shown());
 }
 
@@ -119,5 +153,56 @@ fn a_tower_that_stands_nowhere_known_is_a_model_of_unknown_architecture() {
     });
     let plan = bench.quench(&["plan", "m"]);
     plan.says(0, &[]);
-    assert!(plan.stdout.contains("the architecture is unknown"), "{}", plan.shown());
+    assert!(
+        plan.stdout.contains("the architecture is unknown"),
+        "{}",
+        plan.shown()
+    );
+}
+
+#[test]
+fn towers_around_an_unknown_language_model_are_left_too() {
+    let bench = Workbench::new();
+    let model = bench.model("llava", "m");
+    edit_json(&model.join("config.json"), |config| {
+        config["text_config"]["model_type"] = "wholly-new".into();
+    });
+    let ended = bench.quench(&[
+        "quantize",
+        "m",
+        "--method",
+        "rtn",
+        "--bits",
+        "4",
+        "--no-eval",
+        "-o",
+        "out",
+        "--json",
+    ]);
+    ended.says(0, &[]);
+    let report = ended.json();
+    let layers = report["layers"].as_array().unwrap();
+    assert!(!layers.is_empty());
+    for layer in layers {
+        let name = layer["name"].as_str().unwrap();
+        assert!(name.starts_with("language_model."), "{name}");
+    }
+    // A recipe that names them gets them.
+    bench.write(
+        "r.toml",
+        "[[layers]]\nmatch = \"multi_modal_projector.*\"\nmethod = \"rtn\"\nbits = 8\n",
+    );
+    let words = [
+        "quantize",
+        "m",
+        "-r",
+        "r.toml",
+        "--no-eval",
+        "-o",
+        "named",
+        "--json",
+    ];
+    let ended = bench.quench(&words);
+    ended.says(0, &[]);
+    assert_eq!(ended.json()["layers"].as_array().unwrap().len(), 2);
 }

@@ -17,6 +17,8 @@
 
 mod outer;
 mod text;
+#[cfg(test)]
+mod tests;
 
 use super::decoder::{self, Flavour, Place};
 use super::{Architecture, Config};
@@ -73,7 +75,12 @@ impl<'a> Part<'a> {
         });
         let (key, part) = match nested {
             Some(nested) => nested,
-            None => ("", config.as_object().filter(|_| outer.is_some_and(|outer| outer.flat))?),
+            None => (
+                "",
+                config
+                    .as_object()
+                    .filter(|_| outer.is_some_and(|outer| outer.flat))?,
+            ),
         };
         let named = part.get("model_type").and_then(Value::as_str);
         let named = named.filter(|_| !key.is_empty());
@@ -104,6 +111,9 @@ impl<'a> Part<'a> {
             if let Some(Value::Object(rope)) = config.get_mut(key) {
                 one_position(rope);
             }
+        }
+        if let Some(key) = self.outer.and_then(|outer| outer.of_images) {
+            config.remove(key);
         }
         let class = self.flavour.class(has_head);
         config.insert("architectures".to_owned(), Value::from(vec![class]));
@@ -137,6 +147,20 @@ pub fn says_tied(config: &Value) -> Option<bool> {
         .reduce(|tied, other| tied || other)
 }
 
+/// What names of the language model begin with, in a model of several parts of which nothing else is known; nothing
+/// where config.json describes no such part, or its tensors do not stand under a name of their own.
+pub(super) fn language_prefix(config: &Value, weights: &dyn WeightSource) -> Option<&'static str> {
+    let whole = Config::new(config);
+    PARTS.iter().find(|key| whole.get(key).is_some())?;
+    let named = PREFIXES
+        .into_iter()
+        .filter(|prefix| !["model.", ""].contains(prefix));
+    let stored = weights.names();
+    named
+        .into_iter()
+        .find(|prefix| stored.iter().any(|name| name.starts_with(prefix)))
+}
+
 /// The decoder inside the model of `config`.
 pub(super) fn flavour_of(config: &Value) -> Option<&'static Flavour> {
     Part::of(config).map(|part| part.flavour)
@@ -144,7 +168,7 @@ pub(super) fn flavour_of(config: &Value) -> Option<&'static Flavour> {
 
 impl Architecture for Composite {
     fn name(&self) -> &'static str {
-        "language tower"
+        "language-tower"
     }
 
     fn summary(&self) -> &'static str {

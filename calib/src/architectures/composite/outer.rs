@@ -7,6 +7,8 @@ pub(super) struct Outer {
     pub(super) text: &'static str,
     /// The head is the token table where config.json does not say it.
     pub(super) tied: bool,
+    /// A key of the language model that says how images are seen, and nothing of text alone.
+    pub(super) of_images: Option<&'static str>,
     /// Older files have the values of the language model at the top, beside those of the whole.
     pub(super) flat: bool,
 }
@@ -16,6 +18,7 @@ const fn outer(model_type: &'static str, text: &'static str) -> Outer {
         model_type,
         text,
         tied: false,
+        of_images: None,
         flat: false,
     }
 }
@@ -38,8 +41,11 @@ const fn flat(model_type: &'static str, text: &'static str) -> Outer {
 /// nothing to fall back on.
 pub(super) static OUTER: &[Outer] = &[
     tied("gemma3", "gemma3_text"),
-    tied("shieldgemma2", "gemma3_text"),
-    tied("paligemma", "gemma"),
+    Outer {
+        // Images and prompts are seen as a whole; text without a prompt is not.
+        of_images: Some("use_bidirectional_attention"),
+        ..tied("paligemma", "gemma")
+    },
     outer("llava", "llama"),
     outer("llava_next", "llama"),
     outer("llava_next_video", "llama"),
@@ -62,12 +68,14 @@ pub(super) static OUTER: &[Outer] = &[
     tied("ovis2", "qwen2"),
     outer("video_llama_3", "qwen2"),
     tied("lighton_ocr", "qwen3"),
-    outer("perception_lm", "llama"),
     tied("janus", "llama"),
     tied("deepseek_vl", "llama"),
     outer("exaone4_5", "exaone4"),
+    outer("glm4v", "glm4v_text"),
+    outer("glm46v", "glm4v_text"),
     outer("qwen2_audio", "qwen2"),
     outer("qwen2_5_omni", "qwen2_5_omni_text"),
+    outer("qwen2_5_omni_thinker", "qwen2_5_omni_text"),
     tied("granite_speech", "granite"),
     outer("voxtral", "llama"),
     outer("audioflamingo3", "qwen2"),

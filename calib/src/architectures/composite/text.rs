@@ -13,7 +13,7 @@ pub(super) struct Text {
     sizes: [u64; 6],
     /// Where the class differs from the row: key-value heads,
     key_value_heads: Option<u64>,
-    /// and the epsilon of norms and the base of the rotation.
+    /// and the epsilon of norms, the base of the rotation and the share of a head that is rotated.
     numbers: &'static [(&'static str, f64)],
 }
 
@@ -70,6 +70,13 @@ static TEXT: &[Text] = &[
         sizes: [3584, 18_944, 28, 28, 152_064, 32_768],
         key_value_heads: Some(4),
         numbers: &[("rope_theta", 1e6)],
+    },
+    Text {
+        model_type: "glm4v_text",
+        row: "glm4",
+        sizes: [4096, 13_696, 40, 32, 151_552, 32_768],
+        key_value_heads: Some(2),
+        numbers: &[("rms_norm_eps", 1e-5), ("partial_rotary_factor", 1.0)],
     },
     Text {
         model_type: "qwen3_vl_text",

@@ -39,7 +39,10 @@ pub(super) fn list(
     names.extend(inner);
     names.retain(|name| !layers.contains_key(name));
     if parts::has_parts(config) {
-        let in_class: Vec<String> = names.iter().filter_map(|name| parts::name_in_class(name)).collect();
+        let in_class: Vec<String> = names
+            .iter()
+            .filter_map(|name| parts::name_in_class(name))
+            .collect();
         names.extend(in_class);
         let class_names = layers.keys().filter_map(|name| parts::name_in_class(name));
         for name in class_names {

@@ -49,7 +49,10 @@ pub(super) fn patterns<T>(
     });
     let is_other = |part: &&str| {
         let is_word = part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        is_word && !layers.keys().any(|layer| layer.split('.').any(|module| module == *part))
+        is_word
+            && !layers
+                .keys()
+                .any(|layer| layer.split('.').any(|module| module == *part))
     };
     parts
         .filter(is_other)
@@ -82,9 +85,15 @@ mod tests {
     #[test]
     fn modules_of_the_language_model_have_the_names_of_its_class_too() {
         for (file, class) in [
-            ("language_model.model.norm", Some("model.language_model.norm")),
+            (
+                "language_model.model.norm",
+                Some("model.language_model.norm"),
+            ),
             ("language_model.lm_head", Some("lm_head")),
-            ("model.layers.0.mlp.up_proj", Some("model.language_model.layers.0.mlp.up_proj")),
+            (
+                "model.layers.0.mlp.up_proj",
+                Some("model.language_model.layers.0.mlp.up_proj"),
+            ),
             ("model.language_model.layers.0.mlp.up_proj", None),
         ] {
             assert_eq!(name_in_class(file).as_deref(), class);
