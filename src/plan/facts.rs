@@ -206,7 +206,9 @@ fn others(
         }
         if let Some(larger) = model.within().filter(|_| !used.contains(name)) {
             let name = tower_of(name, &larger.prefix);
-            let tower = towers.entry(name).or_insert_with_key(KeptTensors::tower);
+            let tower = towers
+                .entry(name)
+                .or_insert_with_key(|name| KeptTensors::tower(name));
             tower.add(found);
             continue;
         }
@@ -244,10 +246,10 @@ fn tower_of(tensor: &str, prefix: &str) -> String {
 }
 
 impl KeptTensors {
-    fn tower(name: &String) -> Self {
+    fn tower(name: &str) -> Self {
         Self {
             what: "not part of the language tower".to_owned(),
-            name: Some(name.clone()),
+            name: Some(name.to_owned()),
             count: 0,
             parameters: Some(0),
             bytes: 0,
@@ -269,7 +271,9 @@ impl KeptTensors {
             count => format!("{count} tensors"),
         };
         let (values, bytes) = (figures::count(parameters), figures::bytes(self.bytes));
-        Some(format!("{name}, {tensors} with {values} parameters, {bytes}"))
+        Some(format!(
+            "{name}, {tensors} with {values} parameters, {bytes}"
+        ))
     }
 }
 

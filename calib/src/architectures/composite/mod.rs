@@ -29,7 +29,7 @@ use serde_json::{Map, Value};
 use std::sync::LazyLock;
 use text::Text;
 
-/// Where the part that is a language model is described; the second in files of InternVL's own code.
+/// Where the part that is a language model is described; the second by files with code of their own (`InternVL`).
 const PARTS: [&str; 3] = ["text_config", "llm_config", "thinker_config.text_config"];
 
 /// What stands in front of the names of a language model.
@@ -148,7 +148,7 @@ pub fn says_tied(config: &Value) -> Option<bool> {
 }
 
 /// What names of the language model begin with, in a model of several parts of which nothing else is known; nothing
-/// where config.json describes no such part, or its tensors do not stand under a name of their own.
+/// where config.json describes no such part, or no blocks stand under a name of their own.
 pub(super) fn language_prefix(config: &Value, weights: &dyn WeightSource) -> Option<&'static str> {
     let whole = Config::new(config);
     PARTS.iter().find(|key| whole.get(key).is_some())?;
@@ -156,9 +156,11 @@ pub(super) fn language_prefix(config: &Value, weights: &dyn WeightSource) -> Opt
         .into_iter()
         .filter(|prefix| !["model.", ""].contains(prefix));
     let stored = weights.names();
-    named
-        .into_iter()
-        .find(|prefix| stored.iter().any(|name| name.starts_with(prefix)))
+    let is_in_block = |name: &str| name.split('.').any(|part| part.parse::<usize>().is_ok());
+    named.into_iter().find(|prefix| {
+        let mut inside = stored.iter().filter(|name| name.starts_with(prefix));
+        inside.any(|name| is_in_block(name))
+    })
 }
 
 /// The decoder inside the model of `config`.
