@@ -25,7 +25,7 @@ impl Artifact {
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, FormatError> {
         let origin = folder.as_ref().to_path_buf();
         let mut reader = ArtifactReader::open(&origin)?;
-        let modules = crate::stacked_modules(reader.config().get("model_type"));
+        let modules = crate::stacked_modules(&reader.config().clone().into());
         reader.unstack(modules);
         Ok(Self {
             reader,

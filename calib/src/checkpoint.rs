@@ -111,7 +111,7 @@ impl Checkpoint {
             return Err(CheckpointError::Config { file, source: None });
         }
         let mut tensors = tensors?;
-        tensors.unstack(stacked_modules(config.get("model_type")));
+        tensors.unstack(stacked_modules(&config));
         Ok(Self {
             folder: folder.to_path_buf(),
             config,

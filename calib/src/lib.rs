@@ -34,14 +34,16 @@ pub mod class_names;
 pub mod inputs;
 
 pub use architectures::{
-    ARCHITECTURES, Architecture, derived_type, is_tied_by_default, open_model, stacked_modules,
-    unknown_model,
+    ARCHITECTURES, Architecture, derived_type, is_tied_by_default, open_model, says_tied,
+    stacked_modules, unknown_model,
 };
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use hidden::{Hidden, NoTap, Tap};
 pub use key_value_cache::KeyValueCache;
 pub use load_report::LoadReport;
-pub use model::{JointEmbedding, LayerSpec, Model, ModelError, ModelOutput, Point, Stage};
+pub use model::{
+    JointEmbedding, LargerModel, LayerSpec, Model, ModelError, ModelOutput, Point, Stage,
+};
 pub use running::forward::Forward;
 pub use stage_error::StageError;
 pub use tape::{Tape, Vjp, WeightGradient};

@@ -83,6 +83,15 @@ pub struct JointEmbedding {
     pub offset: Option<String>,
 }
 
+/// The model that a language tower is a part of. What its other parts read stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LargerModel {
+    /// Its `model_type`.
+    pub model_type: String,
+    /// What the names of the language tower's tensors begin with.
+    pub prefix: String,
+}
+
 /// A model opened from its configuration; holds no weights.
 pub trait Model: Send + Sync {
     /// Name of the family.
@@ -141,6 +150,10 @@ pub trait Model: Send + Sync {
     }
     /// How images and texts are compared, where it is a model of two towers.
     fn joint(&self) -> Option<&JointEmbedding> {
+        None
+    }
+    /// The larger model it is the language tower of, where it is one.
+    fn within(&self) -> Option<&LargerModel> {
         None
     }
     /// Longest sequence the model takes.

@@ -52,7 +52,18 @@ fn check(name: &str) {
     let expected = Expected::open(&folder(name).join("expected.safetensors"));
     let report = LoadReport::new(model.as_ref(), &checkpoint);
     assert!(report.missing.is_empty(), "{:?}", report.missing);
-    assert_eq!(report.unused, unused);
+    match model.within() {
+        None => assert_eq!(report.unused, unused),
+        // The other parts of the larger model, and nothing of this one.
+        Some(within) => {
+            let expected = WITHIN.iter().find(|(model, ..)| *model == name).unwrap();
+            let found = (name, within.model_type.as_str(), within.prefix.as_str());
+            assert_eq!(found, *expected);
+            let mut of_others = report.unused.iter();
+            assert!(!report.unused.is_empty());
+            assert!(of_others.all(|tensor| !tensor.starts_with(&within.prefix)));
+        }
+    }
     for device in [Device::flex(), Device::flex().autodiff()] {
         check_outputs(name, model.as_ref(), &checkpoint, &expected, &device);
     }
@@ -316,6 +327,14 @@ const UNUSED: &[(&str, &[&str])] = &[
         ],
     ),
     ("siglip-classifier", &SIGLIP_HEAD),
+];
+
+/// Models inside larger ones: the type of the larger one, and where their tensors stand.
+const WITHIN: &[(&str, &str, &str)] = &[
+    ("gemma3-vision", "gemma3", "model.language_model."),
+    ("llava", "llava", "language_model.model."),
+    ("qwen2-5-vl", "qwen2_5_vl", "model."),
+    ("qwen2-audio", "qwen2_audio", "language_model.model."),
 ];
 
 /// All of them, several at once.

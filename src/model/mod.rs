@@ -101,7 +101,7 @@ impl OpenModel {
         let model = match open_model(checkpoint.config(), known) {
             // Its matrices can be quantized all the same, by methods that read nothing else.
             Err(ModelError::UnknownType { found: Some(_) }) if integer.is_none() => {
-                unknown_model(known)
+                unknown_model(checkpoint.config(), known)
             }
             opened => opened.map_err(|error| model_error(&name, error))?,
         };
@@ -245,8 +245,17 @@ impl OpenModel {
         let note = derived.map(|(name, tensor)| {
             format!("config.json has no `model_type`: taken for `{name}`, because there is a tensor `{tensor}`")
         });
+        let within = self.model.within().map(|larger| {
+            format!(
+                "of this `{}` the language tower (`{}`, names that begin with `{}`) is quantized, and evaluated on \
+                 text alone; the rest is copied unchanged",
+                larger.model_type,
+                self.model.architecture(),
+                larger.prefix,
+            )
+        });
         ModelFacts {
-            notes: note.into_iter().collect(),
+            notes: note.into_iter().chain(within).collect(),
             ..facts
         }
     }

@@ -3,7 +3,6 @@
 
 use super::OpenModel;
 use quantizers::graph::{HeadNode, Projection, StageNode};
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Such a head.
@@ -91,8 +90,7 @@ impl OpenModel {
     }
 
     fn says_tied(&self) -> Option<bool> {
-        let says = self.checkpoint.config().get("tie_word_embeddings");
-        says.and_then(Value::as_bool)
+        calib::says_tied(self.checkpoint.config())
     }
 }
 

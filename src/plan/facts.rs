@@ -3,6 +3,7 @@
 use calib::running::fisher::{StageSize, stage_sizes};
 use calib::{LayerSpec, Model, WeightSource};
 use eval::kind::ModelKind;
+use eval::report::figures;
 use quantizers::FloatType;
 use quantizers::formats::{Dtype, Original};
 use quantizers::graph::{Graph, Projection, StageNode};
@@ -59,6 +60,9 @@ pub struct KeptTensors {
     pub name: Option<String>,
     /// How many they are.
     pub count: usize,
+    /// Values in all of them; said of a tower only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<u64>,
     /// Bytes of all of them.
     pub bytes: u64,
 }
@@ -184,6 +188,7 @@ fn others(
         .flat_map(|stage| model.tensor_names(stage))
         .collect();
     let tables = tables(graph);
+    let mut towers: BTreeMap<String, KeptTensors> = BTreeMap::new();
     let mut named: Vec<KeptTensors> = Vec::new();
     let mut together: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
     for (name, found) in
@@ -195,8 +200,17 @@ fn others(
                 what: (*what).to_owned(),
                 name: Some(name.clone()),
                 count: 1,
+                parameters: None,
                 bytes,
             });
+            continue;
+        }
+        if let Some(larger) = model.within().filter(|_| !used.contains(name)) {
+            let name = tower_of(name, &larger.prefix);
+            let tower = towers
+                .entry(name)
+                .or_insert_with_key(|name| KeptTensors::tower(name));
+            tower.add(found);
             continue;
         }
         let what = if used.contains(name) {
@@ -214,10 +228,54 @@ fn others(
                 what: what.to_owned(),
                 name: None,
                 count,
+                parameters: None,
                 bytes,
             }),
     );
+    named.extend(towers.into_values());
     named
+}
+
+/// The part of a larger model that `tensor` belongs to, whose language tower has names that begin with `prefix`:
+/// what the two have in common, and one more module.
+fn tower_of(tensor: &str, prefix: &str) -> String {
+    let shared = tensor.split('.').zip(prefix.split('.'));
+    let shared = shared.take_while(|(own, other)| own == other).count();
+    let module = tensor.rsplit_once('.').map_or(tensor, |(module, _)| module);
+    let modules: Vec<&str> = module.split('.').take(shared + 1).collect();
+    modules.join(".")
+}
+
+impl KeptTensors {
+    fn tower(name: &str) -> Self {
+        Self {
+            what: "not part of the language tower".to_owned(),
+            name: Some(name.to_owned()),
+            count: 0,
+            parameters: Some(0),
+            bytes: 0,
+        }
+    }
+
+    fn add(&mut self, tensor: &Original) {
+        let values: u64 = tensor.shape.iter().map(|&side| side as u64).product();
+        self.count += 1;
+        self.parameters = self.parameters.map(|all| all + values);
+        self.bytes += tensor.kept_bytes();
+    }
+
+    /// A tower that is left as it is, in a line: `model.vision_tower, 437 tensors with 412,442,352 parameters, 786.67 MiB`.
+    pub fn tower_line(&self) -> Option<String> {
+        let (name, parameters) = (self.name.as_ref()?, self.parameters?);
+        let tensors = match self.count {
+            1 => "1 tensor".to_owned(),
+            count => format!("{count} tensors"),
+        };
+        let (values, bytes) = (figures::count(parameters), figures::bytes(self.bytes));
+        Some(format!(
+            "{name}, {tensors} with {values} parameters, {bytes}"
+        ))
+    }
 }
 
 /// Names of the large tensors that are no linear layers, with what they are.

@@ -49,6 +49,10 @@ fn kept(text: &mut String, plan: &Plan) {
         let _ = writeln!(text, "kept: {times}{name}, {bytes} ({because})");
     }
     for tensors in &plan.kept_tensors {
+        if let Some(line) = tensors.tower_line() {
+            let _ = writeln!(text, "kept: {line} ({})", tensors.what);
+            continue;
+        }
         let name = match &tensors.name {
             Some(name) => name.clone(),
             None if tensors.count == 1 => "1 other tensor".to_owned(),

@@ -110,6 +110,11 @@ pub(super) fn of_quantize(
         .map(|(_, bytes)| bytes)
         .sum();
     let mut warnings = plan.notes.clone();
+    let towers = plan.kept_tensors.iter().filter_map(|kept| {
+        let line = kept.tower_line()?;
+        Some(format!("left as it is: {line} ({})", kept.what))
+    });
+    warnings.extend(towers);
     warnings.extend(progress.warnings());
     if !request.evaluate {
         warnings.push("not evaluated: `--no-eval` was given".to_owned());

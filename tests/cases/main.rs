@@ -33,6 +33,7 @@ mod pickle;
 mod plans;
 mod recipe_in_force;
 mod tied_heads;
+mod towers;
 mod torch_files;
 mod unknown_architecture;
 mod values;

@@ -59,7 +59,7 @@ def loss(model, output, tokens, draws):
     logits = output["logits"]
     if logits.shape[-1] == 1:
         return logits.sum() * draws.sign()
-    if type(model).__name__.endswith(("ForCausalLM", "LMHeadModel")):
+    if type(model).__name__.endswith(("ForCausalLM", "ForConditionalGeneration", "LMHeadModel")):
         return torch.nn.functional.cross_entropy(logits[0, :-1], tokens[0, 1:])
     rows = logits.reshape(-1, logits.shape[-1])
     labels = [drawn(row, draws) for row in rows.softmax(-1).tolist()]

@@ -46,6 +46,7 @@ from transformers import (
 )
 
 from fisher import fisher
+from tiny_composites import composites
 from tiny_decoders import DECODER, decoders, experts
 from tiny_encoders import encoders
 from tiny_vision import towers
@@ -209,7 +210,7 @@ def blocks_of(base):
         return [block for group in groups for block in group.albert_layers]
     paths = (
         "encoder.layer transformer.layer decoder.layers h blocks layers encoder.layers"
-        " vision_model.encoder.layers"
+        " vision_model.encoder.layers language_model.layers"
     )
     for path in paths.split():
         found = base
@@ -259,13 +260,16 @@ def run(model, tokens):
     elif model.config.model_type.endswith("text_model"):
         arguments = inputs = {"input_ids": texts(model.config)}
     else:
-        arguments = inputs = {"input_ids": torch.randint(0, model.config.vocab_size, (2, tokens))}
+        text = model.config.get_text_config()
+        # The last few words of a model that sees or hears stand for images and sounds.
+        words = text.vocab_size if text is model.config else text.vocab_size - 4
+        arguments = inputs = {"input_ids": torch.randint(0, words, (2, tokens))}
         counts_padding = getattr(getattr(model.base_model, "embeddings", None), "padding_idx", None)
         if counts_padding is not None:
             # Its position would be that of padding.
             ids = inputs["input_ids"]
             ids[ids == counts_padding] += 1
-    has_cache = "use_cache" in model.config.to_dict()
+    has_cache = "use_cache" in model.config.get_text_config().to_dict()
     with torch.no_grad():
         output = model(**arguments, **({"use_cache": False} if has_cache else {}))
     for hook in hooks:
@@ -357,6 +361,9 @@ def main():
 
     for name, kind, config in towers():
         make(name, kind(config))
+
+    for name, kind, config, after in composites():
+        make(name, kind(config), tokens=12, after=after)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,11 @@ impl<'a> Config<'a> {
         Self { value, parent: "" }
     }
 
+    /// An object that stands under `parent` in config.json.
+    pub fn under(parent: &'a str, value: &'a Value) -> Self {
+        Self { value, parent }
+    }
+
     /// The value of `key`, whose dots lead into objects; null counts as absent.
     pub fn get(&self, key: &str) -> Option<&'a Value> {
         self.entry(key).filter(|value| !value.is_null())

@@ -1,6 +1,7 @@
 //! Architectures: from config.json to a list of stages.
 //!
-//! A decoder is a row in the table of `decoder`, a text encoder one in that of `encoder`, a vision model one in that of `vision`. Another kind of model is a new file here plus two lines:
+//! A decoder is a row in the table of `decoder`, a text encoder one in that of `encoder`, a vision model one in that of `vision`;
+//! `composite` finds a decoder inside a larger model. Another kind of model is a new file here plus two lines:
 //! the `mod` line and the entry in [`ARCHITECTURES`]. The file names tensors and chooses among the stages
 //! of [`crate::layers`]; a stage of its own implements [`StageSpec`].
 
@@ -9,8 +10,10 @@ mod staged;
 mod decoder;
 mod encoder;
 mod vision;
+mod composite;
 mod unknown;
 
+pub use composite::says_tied;
 pub use config::Config;
 pub use staged::{StageSpec, StagedModel};
 pub use unknown::unknown_model;
@@ -32,8 +35,9 @@ pub static ARCHITECTURES: LazyLock<Vec<&dyn Architecture>> = LazyLock::new(|| {
         .map(|flavour| flavour as &dyn Architecture);
     let swin: [&dyn Architecture; 1] = [&vision::Swin];
     let pairs = vision::PAIRS.iter().map(|pair| pair as &dyn Architecture);
+    let composite: [&dyn Architecture; 1] = [&composite::Composite];
     let all = decoders.chain(encoders).chain(vision);
-    all.chain(swin).chain(pairs).collect()
+    all.chain(swin).chain(pairs).chain(composite).collect()
 });
 
 /// Whether the head of a decoder of family `name` is the token table where config.json says nothing.
@@ -42,11 +46,12 @@ pub fn is_tied_by_default(name: &str) -> bool {
     families.any(|flavour| flavour.model_type == name && flavour.tied)
 }
 
-/// Ends of the names of modules that models of type `model_type` store for all experts together.
-pub fn stacked_modules(model_type: Option<&serde_json::Value>) -> &'static [&'static str] {
-    let found = model_type.and_then(serde_json::Value::as_str);
+/// Ends of the names of modules that the model of this config.json stores for all experts together.
+pub fn stacked_modules(config: &serde_json::Value) -> &'static [&'static str] {
+    let found = config.get("model_type").and_then(serde_json::Value::as_str);
     let mut families = decoder::FLAVOURS.iter();
     let family = families.find(|flavour| found == Some(flavour.model_type));
+    let family = family.or_else(|| composite::flavour_of(config));
     family.map_or(&[], decoder::Flavour::stacked_modules)
 }
 
@@ -99,6 +104,15 @@ pub trait Architecture: Sync {
     fn model_types(&self) -> &[&'static str];
     /// What can be done with its models.
     fn abilities(&self) -> Abilities;
+    /// Whether it opens the model of this `model_type`.
+    fn takes(
+        &self,
+        model_type: &str,
+        _config: &serde_json::Value,
+        _weights: &dyn WeightSource,
+    ) -> bool {
+        self.model_types().contains(&model_type)
+    }
     /// Lays the model out. `weights` is asked for names and shapes only (prefix, tied head);
     /// whether all tensors are there is checked by [`open_model`].
     ///
@@ -135,10 +149,9 @@ pub fn open_model_from(
     let derived = derived_type(config, weights).map(|(name, _)| name);
     let found = config.get("model_type").and_then(serde_json::Value::as_str);
     let found = found.or(derived);
-    let Some(family) = registry.iter().find(|family| {
-        let types = family.model_types();
-        found.is_some_and(|found| types.contains(&found))
-    }) else {
+    let mut families = registry.iter();
+    let takes = |found| families.find(|family| family.takes(found, config, weights));
+    let Some(family) = found.and_then(takes) else {
         return Err(ModelError::UnknownType {
             found: found.map(str::to_owned),
         });

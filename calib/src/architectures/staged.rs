@@ -1,7 +1,7 @@
 //! The one implementation of [`Model`]: a list of stage specifications.
 
 use crate::layers::Loader;
-use crate::model::{JointEmbedding, ModelOutput, Point};
+use crate::model::{JointEmbedding, LargerModel, ModelOutput, Point};
 use crate::{LayerSpec, Model, Stage, StageError, WeightSource};
 use burn::tensor::Device;
 use quantizers::graph::{Graph, StageNode, TensorSpec};
@@ -29,6 +29,7 @@ pub struct StagedModel {
     vocabulary: Option<usize>,
     runs: bool,
     joint: Option<JointEmbedding>,
+    within: Option<LargerModel>,
 }
 
 impl StagedModel {
@@ -64,6 +65,7 @@ impl StagedModel {
             vocabulary: None,
             runs: true,
             joint: None,
+            within: None,
         }
     }
 
@@ -81,6 +83,15 @@ impl StagedModel {
     pub fn with_joint(self, joint: JointEmbedding) -> Self {
         Self {
             joint: Some(joint),
+            ..self
+        }
+    }
+
+    /// As the language tower of a larger model.
+    #[must_use]
+    pub fn within(self, larger: LargerModel) -> Self {
+        Self {
+            within: Some(larger),
             ..self
         }
     }
@@ -156,6 +167,10 @@ impl Model for StagedModel {
 
     fn joint(&self) -> Option<&JointEmbedding> {
         self.joint.as_ref()
+    }
+
+    fn within(&self) -> Option<&LargerModel> {
+        self.within.as_ref()
     }
 
     fn max_positions(&self) -> Option<usize> {

@@ -1,6 +1,7 @@
 //! Models of no known family: their matrices can be quantized, and nothing can be run.
 
 use super::StageSpec;
+use super::composite::language_prefix;
 use super::staged::StagedModel;
 use crate::layers::Loader;
 use crate::{Model, ModelOutput, Stage, StageError, WeightSource};
@@ -33,8 +34,10 @@ const KEPT: &[&str] = &[
 const NARROWEST: usize = 16;
 
 /// The tensors of a checkpoint whose architecture nobody knows, as stages that can be read and not run: one
-/// for each block, by the first number in the names, and one for the rest.
-pub fn unknown_model(weights: &dyn WeightSource) -> Box<dyn Model> {
+/// for each block, by the first number in the names, and one for the rest. Where `config` describes a language
+/// model among other parts, the layers of those are quantized only where a recipe names them.
+pub fn unknown_model(config: &serde_json::Value, weights: &dyn WeightSource) -> Box<dyn Model> {
+    let prefix = language_prefix(config, weights).unwrap_or_default();
     let mut stages: BTreeMap<Option<usize>, Inventory> = BTreeMap::new();
     for name in weights.names() {
         let Some(shape) = weights.shape(&name) else {
@@ -44,7 +47,7 @@ pub fn unknown_model(weights: &dyn WeightSource) -> Box<dyn Model> {
         match (name.strip_suffix(".weight"), shape.as_slice()) {
             (Some(module), &[rows, cols]) => {
                 let mut layer = LinearNode::outside(module, rows, cols);
-                layer.in_block = is_linear(&name, rows, cols);
+                layer.in_block = name.starts_with(prefix) && is_linear(&name, rows, cols);
                 inventory.tensor(layer.weight());
                 inventory.linears.push(layer);
             }

@@ -13,9 +13,11 @@ mod windows;
 mod latent;
 mod experts;
 mod block;
+mod place;
 pub(super) mod rotation;
 
 pub(super) use flavour::Flavour;
+pub(super) use place::Place;
 
 use super::{Abilities, Architecture, Config, InputKind, StageSpec, StagedModel, block_count};
 use crate::{Model, ModelError, ModelOutput, WeightSource};
@@ -72,8 +74,30 @@ impl Architecture for Flavour {
         config: &Value,
         weights: &dyn WeightSource,
     ) -> Result<Box<dyn Model>, ModelError> {
-        let config = Config::new(config);
-        let shape = Shape::read(self, config, weights)?;
+        let place = Place::alone(self, weights);
+        let model = self.laid_out(Config::new(config), place, weights)?;
+        Ok(Box::new(model))
+    }
+}
+
+impl Flavour {
+    /// The class of a model with or without a head, as `architectures` of config.json names it.
+    pub(super) fn class(&self, has_head: bool) -> &'static str {
+        let [with_head, base] = self.classes;
+        if has_head { with_head } else { base }
+    }
+
+    /// The model whose tensors stand at `place`.
+    ///
+    /// # Errors
+    /// A configuration this family cannot take.
+    pub(super) fn laid_out(
+        &self,
+        config: Config<'_>,
+        place: Place,
+        weights: &dyn WeightSource,
+    ) -> Result<StagedModel, ModelError> {
+        let shape = Shape::read(self, config, place, weights)?;
         let mut stages: Vec<Box<dyn StageSpec>> = vec![Box::new(shape.input())];
         for index in 0..shape.blocks.len() {
             stages.push(Box::new(shape.block(index)?));
@@ -84,9 +108,7 @@ impl Architecture for Flavour {
             Head::Own | Head::Tied => ModelOutput::TokenLogits,
         };
         let model = StagedModel::new(self.model_type, output, stages);
-        Ok(Box::new(
-            model.with_text(shape.vocabulary, shape.max_positions),
-        ))
+        Ok(model.with_text(shape.vocabulary, shape.max_positions))
     }
 }
 
@@ -102,14 +124,14 @@ impl Head {
     fn of(
         flavour: &Flavour,
         config: &Config<'_>,
+        place: &Place,
         weights: &dyn WeightSource,
     ) -> Result<Self, ModelError> {
-        let [_, base] = flavour.classes;
-        if config.class(&flavour.classes)? == Some(base) {
+        if config.class(&flavour.classes)? == Some(flavour.class(false)) {
             return Ok(Self::None);
         }
         // With both tables in the checkpoint the head is its own, as transformers decides it.
-        let own = weights.contains(&format!("{}.weight", flavour.names.head));
+        let own = weights.contains(&format!("{}.weight", place.head));
         let tied = config.flag_or("tie_word_embeddings", flavour.tied)?;
         Ok(if tied && !own { Self::Tied } else { Self::Own })
     }
@@ -148,7 +170,7 @@ impl Shape<'_> {
             .has_last_norm
             .then(|| self.norm(self.named(self.flavour.names.last_norm)));
         let bias = self.head_bias;
-        let name = self.flavour.names.head;
+        let name = self.place.head.as_str();
         let projection = match self.head {
             Head::None => None,
             Head::Own => {

@@ -1,6 +1,7 @@
 //! What config.json says, read by the columns of a row.
 
 use super::flavour::{Cases, Count, Derived, Factor, Flag, Flavour, HeadWidth, NormStyle, Wiring};
+use super::place::Place;
 use super::windows::{self, BlockShape};
 use super::{Head, block_count};
 use crate::architectures::{Config, divided};
@@ -12,7 +13,7 @@ use serde_json::json;
 pub(super) struct Shape<'a> {
     pub(super) flavour: &'a Flavour,
     pub(super) config: Config<'a>,
-    pub(super) prefix: &'static str,
+    pub(super) place: Place,
     pub(super) width: usize,
     pub(super) word_width: usize,
     pub(super) inner: usize,
@@ -141,6 +142,7 @@ impl<'a> Shape<'a> {
     pub(super) fn read(
         flavour: &'a Flavour,
         config: Config<'a>,
+        place: Place,
         weights: &dyn WeightSource,
     ) -> Result<Self, ModelError> {
         let keys = &flavour.keys;
@@ -191,15 +193,9 @@ impl<'a> Shape<'a> {
             };
             Ok(found.filter(|cap| cap.is_finite()))
         };
-        let prefix = super::super::prefix(
-            flavour.names.prefix,
-            &format!("{}.weight", flavour.names.tokens),
-            weights,
-        );
         let mut shape = Self {
             flavour,
             config,
-            prefix,
             width,
             word_width: match flavour.word_width {
                 Some((key, _)) => config.count_or(key, width)?,
@@ -223,7 +219,8 @@ impl<'a> Shape<'a> {
             )?,
             latent,
             has_last_norm: flavour.last_norm.holds(&config)?,
-            head: Head::of(flavour, &config, weights)?,
+            head: Head::of(flavour, &config, &place, weights)?,
+            place,
             head_bias: flavour.biases.head.holds(&config)?,
             embedding_scale: 1.0,
             residual_scale: 1.0,
@@ -243,7 +240,7 @@ impl<'a> Shape<'a> {
 
     /// The module `name` outside the blocks.
     pub(super) fn named(&self, name: &str) -> String {
-        format!("{}{name}", self.prefix)
+        format!("{}{name}", self.place.prefix)
     }
 
     /// A norm as wide as the states.

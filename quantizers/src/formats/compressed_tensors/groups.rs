@@ -22,10 +22,12 @@ struct Group {
 /// The configuration for `layers`; modules in `ignore` are left alone.
 ///
 /// One group targets the class `Linear`, so that it also fits a model with another prefix; several
-/// groups target modules by exact name, which no pattern order can confuse.
+/// groups target modules by exact name, which no pattern order can confuse, and by `class_name` where
+/// transformers calls them otherwise.
 pub(super) fn write(
     layers: &BTreeMap<String, StoredLayer>,
     ignore: &BTreeSet<String>,
+    class_name: impl Fn(&str) -> Option<String>,
     storage: impl Fn(&Scheme) -> Storage,
 ) -> Value {
     let mut groups: Vec<(Group, Vec<&str>)> = Vec::new();
@@ -53,9 +55,11 @@ pub(super) fn write(
     let single = groups.len() == 1;
     let config_groups = groups.iter().enumerate().map(|(index, (group, names))| {
         let targets = if single {
-            vec!["Linear"]
+            vec!["Linear".to_owned()]
         } else {
-            names.clone()
+            let others = names.iter().filter_map(|name| class_name(name));
+            let names = names.iter().map(|name| (*name).to_owned());
+            names.chain(others).collect()
         };
         (format!("group_{index}"), group.to_json(&targets))
     });
@@ -76,7 +80,7 @@ pub(super) fn write(
 }
 
 impl Group {
-    fn to_json(self, targets: &[&str]) -> Value {
+    fn to_json(self, targets: &[String]) -> Value {
         let (strategy, group_size) = match self.granularity {
             Granularity::Tensor => ("tensor", None),
             Granularity::Channel => ("channel", None),

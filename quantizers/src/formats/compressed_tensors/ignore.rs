@@ -1,6 +1,6 @@
 //! Which modules engines must leave alone: they look quantized layers up by class.
 
-use super::StoredLayer;
+use super::{StoredLayer, parts};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,8 @@ pub(super) fn list(
     let architectures = config.get("architectures").and_then(Value::as_array);
     let has_head = |name: &Value| {
         let name = name.as_str().unwrap_or_default();
-        name.ends_with("ForCausalLM") || name.ends_with("LMHeadModel")
+        let ends = ["ForCausalLM", "LMHeadModel", "ForConditionalGeneration"];
+        ends.iter().any(|end| name.ends_with(end))
     };
     if architectures.is_some_and(|names| names.iter().any(has_head)) {
         names.insert("lm_head".to_owned());
@@ -37,5 +38,17 @@ pub(super) fn list(
     let inner: Vec<String> = names.iter().filter_map(inner).collect();
     names.extend(inner);
     names.retain(|name| !layers.contains_key(name));
+    if parts::has_parts(config) {
+        let in_class: Vec<String> = names
+            .iter()
+            .filter_map(|name| parts::name_in_class(name))
+            .collect();
+        names.extend(in_class);
+        let class_names = layers.keys().filter_map(|name| parts::name_in_class(name));
+        for name in class_names {
+            names.remove(&name);
+        }
+        names.extend(parts::patterns(layers, kept));
+    }
     names
 }

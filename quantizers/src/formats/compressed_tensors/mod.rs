@@ -9,6 +9,7 @@
 mod arguments;
 mod groups;
 mod ignore;
+mod parts;
 mod presets;
 pub(in crate::formats) mod reader;
 pub(in crate::formats) mod targets;
@@ -190,7 +191,9 @@ impl Format for CompressedTensors {
         kept: &BTreeSet<String>,
     ) {
         let ignore = ignore::list(config, layers, kept);
-        let groups = groups::write(layers, &ignore, |scheme| self.storage(scheme));
+        let has_parts = parts::has_parts(config);
+        let class_name = |name: &str| has_parts.then(|| parts::name_in_class(name)).flatten();
+        let groups = groups::write(layers, &ignore, class_name, |scheme| self.storage(scheme));
         config.insert("quantization_config".to_owned(), groups);
         // The library writes every configuration with sorted keys.
         config.sort_keys();
