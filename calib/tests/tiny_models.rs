@@ -6,6 +6,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,
+    clippy::cast_possible_truncation,
     reason = "the functions the tests share fail as the tests do, and say how far off they are"
 )]
 

@@ -138,6 +138,7 @@ pub(super) struct Sizes {
 }
 
 /// One family of towers.
+#[expect(clippy::struct_excessive_bools, reason = "columns of a table")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Flavour {
     pub(super) model_type: &'static str,
