@@ -66,7 +66,8 @@ mod tests {
 
     #[test]
     fn parts_without_quantized_layers_are_left_as_a_whole() {
-        let layers = BTreeMap::from([("language_model.model.layers.0.mlp.up_proj".to_owned(), 4_u8)]);
+        let layers =
+            BTreeMap::from([("language_model.model.layers.0.mlp.up_proj".to_owned(), 4_u8)]);
         let kept = [
             "language_model.lm_head",
             "language_model.model.layers.1.mlp.up_proj",
