@@ -71,7 +71,7 @@ fn rtn_quantizes_every_one_of_them() {
         assert!(!ended.shown().contains("ties"), "{}", ended.shown());
         let report = ended.json();
         let found = report["layers"].as_array().unwrap().len();
-        assert!((8..=24).contains(&found), "{fixture}: {found} layers");
+        assert!((6..=24).contains(&found), "{fixture}: {found} layers");
     }
 }
 
