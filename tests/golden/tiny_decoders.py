@@ -125,6 +125,7 @@ def decoders():
     yield "hunyuan-dense", t.HunYuanDenseV1ForCausalLM, t.HunYuanDenseV1Config(
         **small(), head_dim=8, rope_parameters=rope("dynamic", alpha=50.0, factor=1.0)
     )
+    yield "arcee", t.ArceeForCausalLM, t.ArceeConfig(**small())
 
 
 def experts():

@@ -9,7 +9,7 @@ use super::shared::{AFTER, AROUND, ATTENTION_BIAS, BEFORE, NO_BIAS, ROPE};
 /// The rows of this file.
 pub(super) static ROWS: &[Flavour] = &[
     LLAMA, MISTRAL, MINISTRAL, QWEN2, QWEN3, GEMMA, GEMMA2, GEMMA3, PHI3, OLMO2, OLMO3, GRANITE,
-    SMOLLM3, GLM, GLM4, EXAONE4, SEED_OSS, HUNYUAN,
+    SMOLLM3, GLM, GLM4, EXAONE4, SEED_OSS, HUNYUAN, ARCEE,
 ];
 
 pub(super) const LLAMA: Flavour = Flavour {
@@ -372,5 +372,19 @@ const HUNYUAN: Flavour = Flavour {
         mlp: Flag::No,
         ..LLAMA.biases
     },
+    ..LLAMA
+};
+
+const ARCEE: Flavour = Flavour {
+    model_type: "arcee",
+    summary: "as llama, a squared ReLU without a gate",
+    classes: ["ArceeForCausalLM", "ArceeModel"],
+    keys: Keys {
+        positions: Count(&["max_position_embeddings"], Some(4096)),
+        epsilon: ("rms_norm_eps", 1e-5),
+        activation: ("hidden_act", "relu2"),
+        ..LLAMA.keys
+    },
+    mlp: Mlp::Plain,
     ..LLAMA
 };
