@@ -1,7 +1,7 @@
 //! `quench export`: a quantized folder in another format, verified after writing.
 
 use super::output::{self, Input, Replace};
-use super::{print, print_json};
+use super::{print, print_json, resources};
 use crate::Error;
 use crate::args::{DtypeChoice, ExportArgs};
 use crate::progress::Progress;
@@ -51,6 +51,7 @@ pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<(), Err
             })?;
     }
     check_has_layers(args, &reader, format)?;
+    resources::check_export(&reader, format, SHARD_BYTES, &args.output)?;
     let rounded = |layer: &StoredLayer| layer.scheme.inputs.is_some();
     if format.decoder().is_none() && reader.layers().values().any(rounded) {
         progress.warn(

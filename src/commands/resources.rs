@@ -5,7 +5,7 @@ use crate::machine::Machine;
 use crate::plan::Plan;
 use crate::progress::{Progress, memory};
 use crate::{Error, cache};
-use quantizers::formats::side_file_bytes;
+use quantizers::formats::{ArtifactReader, Format, side_file_bytes};
 use std::path::{Path, PathBuf};
 
 /// Share of the predicted weights the disk must hold besides them, for headers.
@@ -68,15 +68,45 @@ pub(super) fn check(
 /// The most bytes the output folder holds at one time: the weights with the files they wait in until their shard is
 /// written, then with the reports in their place; and the files that are copied.
 fn room_to_write(plan: &Plan, side_files: u64) -> u64 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a size in bytes, far below 2^53"
-    )]
-    let weights = (plan.size.artifact_bytes as f64 * SLACK) as u64;
+    let weights = with_slack(plan.size.artifact_bytes);
     let waiting = weights.min(plan.shard_bytes.saturating_mul(2));
     let reports = REPORT_BYTES + REPORT_LAYER_BYTES * plan.layers.len() as u64;
     weights + waiting.max(reports) + side_files
+}
+
+/// Checks that what `reader` holds finds room at `output` in `format`, on weight files of at most `shard_bytes`.
+///
+/// # Errors
+/// A disk without that room.
+pub(super) fn check_export(
+    reader: &ArtifactReader,
+    format: &dyn Format,
+    shard_bytes: u64,
+    output: &Path,
+) -> Result<(), Error> {
+    let tensors = reader.originals().into_values();
+    let bytes = tensors.map(|tensor| {
+        if tensor.is_stored || format.decoder().is_none() {
+            let kept = format.kept_type(tensor.dtype);
+            tensor.kept_bytes() * kept.bitsize() as u64 / tensor.dtype.bitsize() as u64
+        } else {
+            // Codes are laid out anew, and are as many.
+            tensor.stored_bytes
+        }
+    });
+    let weights = with_slack(bytes.sum());
+    let waiting = weights.min(shard_bytes.saturating_mul(2));
+    let side_files = side_file_bytes(reader.folder().origin());
+    check_disk(output, weights + waiting + side_files, false)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a size in bytes, far below 2^53"
+)]
+fn with_slack(bytes: u64) -> u64 {
+    (bytes as f64 * SLACK) as u64
 }
 
 fn check_disk(path: &Path, needed_bytes: u64, is_cache: bool) -> Result<(), Error> {

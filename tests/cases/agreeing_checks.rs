@@ -202,6 +202,27 @@ fn a_disk_that_fills_up_is_known_before_the_first_layer() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn a_disk_without_room_for_an_export_is_known_beforehand() {
+    let bench = Workbench::new();
+    bench.decoder("m");
+    let words = ["quantize", "m", "-o", "q", "--method", "rtn", "--no-eval"];
+    assert_eq!(bench.quench(&words).code, 0);
+    // 1.4 M weights in f32, twice while they wait for their shard.
+    let Some(_small) = small_disk(&bench.at("small"), "9000k") else {
+        return;
+    };
+    let ended = bench.quench(&["export", "q", "-o", "small/out"]);
+    ended.says(4, &["not enough room for"]);
+    assert!(!bench.at("small/out").exists());
+    let Some(_large) = small_disk(&bench.at("large"), "13000k") else {
+        return;
+    };
+    let ended = bench.quench(&["export", "q", "-o", "large/out"]);
+    assert_eq!(ended.code, 0, "{}", ended.shown());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn the_disk_of_the_cache_is_asked_on_its_own() {
     let bench = Workbench::new();
     bench.decoder("m");

@@ -291,6 +291,14 @@ fn an_image_that_is_cut_short_is_named() {
     let whole = fs_err::read(&path).unwrap();
     fs_err::write(&path, &whole[..whole.len() / 2]).unwrap();
     eval(&bench, "v", "im").says(3, &["im/1/cut.png"]);
+    // What a clone without Git LFS leaves of it.
+    fs_err::write(&path, crate::messages::POINTER).unwrap();
+    let ended = eval(&bench, "v", "im");
+    assert_ne!(ended.code, 0);
+    ended.says(
+        ended.code,
+        &["im/1/cut.png", "Git LFS pointer", "git lfs pull"],
+    );
 }
 
 #[test]

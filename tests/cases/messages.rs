@@ -2,7 +2,7 @@
 
 use crate::workbench::{Workbench, edit_json, sentences, word_tokenizer};
 
-const POINTER: &str = "version https://git-lfs.github.com/spec/v1\n\
+pub(crate) const POINTER: &str = "version https://git-lfs.github.com/spec/v1\n\
                        oid sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\nsize 123456\n";
 
 #[test]

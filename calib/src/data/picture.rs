@@ -2,6 +2,7 @@
 
 use super::{DataError, Rgb};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+use quantizers::formats::is_lfs_pointer;
 use std::io::Cursor;
 use std::path::Path;
 
@@ -18,6 +19,11 @@ pub(super) fn decode(path: &Path) -> Result<Rgb, DataError> {
         path: path.to_owned(),
         source: Box::new(source),
     };
+    if is_lfs_pointer(&bytes) {
+        return Err(DataError::LfsPointer {
+            path: path.to_owned(),
+        });
+    }
     let reader = ImageReader::new(Cursor::new(&bytes))
         .with_guessed_format()
         .map_err(|error| failed(error.into()))?;
