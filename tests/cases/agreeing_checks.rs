@@ -211,13 +211,13 @@ fn a_disk_without_room_for_an_export_is_known_beforehand() {
     let Some(_small) = small_disk(&bench.at("small"), "9000k") else {
         return;
     };
-    let ended = bench.quench(&["export", "q", "-o", "small/out"]);
+    let ended = bench.quench(&["export", "q", "--format", "dense", "-o", "small/out"]);
     ended.says(4, &["not enough room for"]);
     assert!(!bench.at("small/out").exists());
     let Some(_large) = small_disk(&bench.at("large"), "13000k") else {
         return;
     };
-    let ended = bench.quench(&["export", "q", "-o", "large/out"]);
+    let ended = bench.quench(&["export", "q", "--format", "dense", "-o", "large/out"]);
     assert_eq!(ended.code, 0, "{}", ended.shown());
 }
 

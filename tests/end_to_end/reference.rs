@@ -19,6 +19,10 @@ pub(crate) const WIKI: Decoder = Decoder {
     calibration: "data = 'DATA/wikitext2/valid.txt'\nsequence_length = 256",
     evaluation: "data = 'DATA/wikitext2/test-dev.txt'\nmode = 'windows'\nsequence_length = 256",
 };
+pub(crate) const WIKI_10M: Decoder = Decoder {
+    name: "wiki-llama-10m",
+    ..WIKI
+};
 pub(crate) const STORIES: Decoder = Decoder {
     name: "stories260k",
     protocol: "tinystories/stories-dev.txt [S512]",
