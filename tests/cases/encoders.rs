@@ -117,3 +117,33 @@ fn what_has_a_program_is_listed_as_integer_only_and_nothing_else_is() {
     }
     assert!(programs.len() > 18);
 }
+
+#[test]
+fn a_prefix_stands_in_front_of_both_sentences() {
+    let bench = Workbench::new();
+    crate::datasets::write_tokenizer(&bench.model("bert-prefixed-greek", "e"), 60);
+    let pairs = |prefix: &str| {
+        let rows = (0..16).map(|at| {
+            let words = [at * 7, at * 5 + 1, at * 3 + 2].map(|word| word % 40 + 4);
+            let [left, right, other] = words;
+            let score = (at * 11) % 16;
+            format!("{prefix}w{left} w{other}\t{prefix}w{right}\t{score}\n")
+        });
+        "sentence1\tsentence2\tscore\n".to_owned() + &rows.collect::<String>()
+    };
+    bench.write("plain.tsv", pairs(""));
+    bench.write("prefixed.tsv", pairs("w50 w51 "));
+    let spearman = |data: &str, keys: &str| {
+        let task = "[[evaluate]]\ntask = \"sentence_similarity\"\n";
+        bench.write("r.toml", format!("{task}data = \"{data}\"\n{keys}"));
+        let ended = bench.quench(&["eval", "e", "-r", "r.toml", "--json"]);
+        assert_eq!(ended.code, 0, "{}", ended.shown());
+        let report = ended.json();
+        let scores = report["scores"].as_array().unwrap().iter();
+        let mut found = scores.filter(|score| score["metric"] == "spearman");
+        found.next().unwrap().to_string().replace(data, "")
+    };
+    let asked = spearman("plain.tsv", "prefix = \"w50 w51 \"\n");
+    assert_eq!(asked, spearman("prefixed.tsv", ""));
+    assert_ne!(asked, spearman("plain.tsv", ""));
+}

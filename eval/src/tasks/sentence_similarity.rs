@@ -24,6 +24,9 @@ struct Options {
     columns: Columns,
     /// Tokens a sentence is cut at, special tokens included.
     max_length: Option<usize>,
+    /// What stands in front of every sentence (`query: ` of the E5 family).
+    #[serde(default)]
+    prefix: String,
 }
 
 /// Names of columns.
@@ -53,6 +56,10 @@ impl Task for SentenceSimilarity {
             (
                 "max_length",
                 "tokens a sentence is cut at, special tokens included",
+            ),
+            (
+                "prefix",
+                "put in front of every sentence, such as `query: ` for E5; none unless given",
             ),
         ]
     }
@@ -92,13 +99,13 @@ impl Task for SentenceSimilarity {
 impl ConfiguredTask for Options {
     fn check(&self, input: &TaskInput<'_>) -> Result<(), TaskError> {
         let pairs = self.pairs(input)?;
-        try_to_encode(NAME, input, self.max_length, &pairs.texts)
+        try_to_encode(NAME, input, self.max_length, &references(&pairs.texts))
     }
 
     fn run(&self, input: &TaskInput<'_>) -> Result<Vec<Score>, TaskError> {
         let Pairs { texts, truth } = self.pairs(input)?;
         let subject = input.subject;
-        let ids = encode(NAME, input, self.max_length, &texts)?;
+        let ids = encode(NAME, input, self.max_length, &references(&texts))?;
         let sentences = texts.len() * subject.sides().count();
         input.progress.begin(sentences as u64, "sentences");
         let wanted = Wanted::Embedding(subject.inputs.pooling);
@@ -115,16 +122,16 @@ impl ConfiguredTask for Options {
 }
 
 /// Pairs of sentences and what people said of them.
-struct Pairs<'a> {
-    /// The left sentences of all pairs, then the right ones.
-    texts: Vec<&'a str>,
+struct Pairs {
+    /// The left sentences of all pairs, then the right ones, each behind the prefix.
+    texts: Vec<String>,
     /// Similarity of each pair.
     truth: Vec<f64>,
 }
 
 impl Options {
     /// The rows that have both sentences.
-    fn pairs<'a>(&self, input: &TaskInput<'a>) -> Result<Pairs<'a>, TaskError> {
+    fn pairs(&self, input: &TaskInput<'_>) -> Result<Pairs, TaskError> {
         let table = table(input)?;
         let columns = &self.columns;
         let left = column(table, columns.left.as_deref(), &["sentence1", "left"]);
@@ -136,10 +143,15 @@ impl Options {
         let mut texts = Vec::with_capacity(2 * kept.len());
         for side in [left, right] {
             let cells = table.optional(side)?;
-            texts.extend(kept.iter().filter_map(|&row| cells[row]));
+            let found = kept.iter().filter_map(|&row| cells[row]);
+            texts.extend(found.map(|text| format!("{}{text}", self.prefix)));
         }
         Ok(Pairs { texts, truth })
     }
+}
+
+fn references(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
 }
 
 /// Refuses values that are all the same: no rank correlation has a value over them.
