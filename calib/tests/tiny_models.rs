@@ -17,7 +17,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use calib::running::error::CollectError;
 use calib::running::fisher::{FisherOptions, Sequence, walk_backward};
 use calib::running::measured::{Entry, Wants};
-use calib::{Checkpoint, Forward, Hidden, LoadReport, Model, ModelOutput, NoTap, Tap, Tape};
+use calib::{
+    ARCHITECTURES, Checkpoint, Forward, Hidden, LoadReport, Model, ModelOutput, NoTap, Tap, Tape,
+};
 use compare::{Deviations, Expected, open, outputs, tokens};
 use quantizers::statistics::FISHER;
 use rayon::prelude::*;
@@ -338,14 +340,51 @@ const WITHIN: &[(&str, &str, &str)] = &[
     ("qwen2-audio", "qwen2_audio", "language_model.model."),
 ];
 
-/// All of them, several at once.
-#[test]
-fn every_model_but_those_of_two_towers() {
+/// The folders of all tiny models.
+fn fixtures() -> Vec<String> {
     let names = fs_err::read_dir(folder("gpt2").parent().unwrap()).unwrap();
     let mut names: Vec<String> = names
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
+    names
+}
+
+/// The layer that is shown for a family is one that checkpoints of it have.
+#[test]
+fn listed_names_are_those_of_checkpoints() {
+    let mut layers = BTreeMap::<String, Vec<String>>::new();
+    for name in fixtures() {
+        let (_, model) = open(&folder(&name), None);
+        let family = match model.within() {
+            Some(_) => "language-tower",
+            None => model.architecture(),
+        };
+        let numbered = model.layers().iter().map(|layer| {
+            let parts = layer.name.split('.');
+            let parts = parts.map(|part| part.parse::<usize>().map_or(part, |_| "N"));
+            parts.collect::<Vec<_>>().join(".")
+        });
+        layers
+            .entry(family.to_owned())
+            .or_default()
+            .extend(numbered);
+    }
+    for family in ARCHITECTURES.iter() {
+        let listed = family.abilities().layer;
+        let found = layers.remove(family.name());
+        let found = found.unwrap_or_else(|| panic!("no fixture of `{}`", family.name()));
+        // Models without a head have the names without their prefix.
+        let is_listed = |name: &String| *name == listed || listed.ends_with(&format!(".{name}"));
+        assert!(found.iter().any(is_listed), "{}: {listed}", family.name());
+    }
+    assert!(layers.is_empty(), "{:?}", layers.keys());
+}
+
+/// All of them, several at once.
+#[test]
+fn every_model_but_those_of_two_towers() {
+    let names = fixtures();
     assert!(names.len() > 95, "{}", names.len());
     let wrong: Vec<&String> = names
         .par_iter()

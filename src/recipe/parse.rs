@@ -165,22 +165,25 @@ fn calibration(
     Ok(calibration)
 }
 
+/// A size above zero.
+fn bytes(
+    section: &mut Section,
+    key: &'static str,
+    expected: &'static str,
+) -> Result<Option<u64>, RecipeError> {
+    section.take(key, expected, |value| {
+        let bytes = value.as_str().and_then(parse_bytes);
+        bytes.filter(|&bytes| bytes > 0)
+    })
+}
+
 fn experts(mut section: Section) -> Result<ExpertCalibration, RecipeError> {
     let mut experts = ExpertCalibration::default();
     if let Some(tokens) = section.take_count("min_tokens")? {
         experts.min_tokens = tokens;
     }
-    let bytes = section.take(
-        "memory",
-        "a size such as `\"4GiB\"` or `\"512MiB\"`",
-        |value| {
-            value
-                .as_str()
-                .and_then(parse_bytes)
-                .filter(|&bytes| bytes > 0)
-        },
-    )?;
-    if let Some(bytes) = bytes {
+    let expected = "a size such as `\"4GiB\"` or `\"512MiB\"`";
+    if let Some(bytes) = bytes(&mut section, "memory", expected)? {
         experts.memory_bytes = bytes;
     }
     // Where all experts see all tokens, `too_few` has nothing to say and is an unknown key.
@@ -258,17 +261,8 @@ fn output(section: Option<Section>) -> Result<Output, RecipeError> {
         check_format(&format, line)?;
         output.format = format;
     }
-    let bytes = section.take(
-        "shard_size",
-        "a size such as `\"5GB\"` or `\"512MiB\"`",
-        |value| {
-            value
-                .as_str()
-                .and_then(parse_bytes)
-                .filter(|&bytes| bytes > 0)
-        },
-    )?;
-    if let Some(bytes) = bytes {
+    let expected = "a size such as `\"5GB\"` or `\"512MiB\"`";
+    if let Some(bytes) = bytes(&mut section, "shard_size", expected)? {
         output.shard_bytes = bytes;
     }
     section.finish()?;

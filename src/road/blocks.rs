@@ -225,7 +225,7 @@ impl<'a> Blocks<'a> {
             if sequential || rewritten {
                 self.overlaid_stage(&mut walk, forward, &mut overlay, &waiting)?;
             } else {
-                self.fixed_stage(&mut walk, forward, &waiting)?;
+                self.fixed_stage(&mut walk, forward, waiting)?;
             }
             calibrating.advance(1);
         }
@@ -237,7 +237,7 @@ impl<'a> Blocks<'a> {
         &mut self,
         walk: &mut StageWalk,
         forward: &Forward<'_>,
-        waiting: &StageStatistics,
+        mut waiting: StageStatistics,
     ) -> Result<(), Error> {
         let model = self.model;
         let failed = |error: CollectError| calibration::failed(model, error);
@@ -245,13 +245,14 @@ impl<'a> Blocks<'a> {
         let last = groups.len().saturating_sub(1);
         for (at, group) in groups.into_iter().enumerate() {
             let wants = self.wants_of(&group);
-            let statistics = if at == last {
-                walk.observe_and_advance(forward, &wants)
+            let (statistics, stored) = if at == last {
+                let taken = std::mem::take(&mut waiting);
+                (walk.observe_and_advance(forward, &wants), taken)
             } else {
-                walk.observe(forward, &wants)
+                (walk.observe(forward, &wants), waiting.clone())
             };
             let mut statistics = statistics.map_err(failed)?;
-            statistics.extend(waiting.clone());
+            statistics.extend(stored);
             for index in group {
                 self.quantize(index, model.weights(), &statistics)?;
             }

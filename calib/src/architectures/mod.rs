@@ -79,7 +79,7 @@ pub struct Abilities {
     pub calibrates: bool,
     /// Some of them have an integer-only form; what is in the way of the others is told by `quench plan`.
     pub integer_only: bool,
-    /// A layer of a block as checkpoints name it, `N` standing for numbers.
+    /// The layer behind the attention of a block as checkpoints name it, `N` standing for numbers.
     pub layer: String,
 }
 

@@ -198,7 +198,7 @@ impl Architecture for Composite {
             takes: InputKind::Tokens,
             calibrates: true,
             integer_only: false,
-            layer: "model.language_model.layers.N.self_attn.q_proj".to_owned(),
+            layer: "model.language_model.layers.N.self_attn.o_proj".to_owned(),
         }
     }
 

@@ -59,13 +59,10 @@ impl Architecture for Flavour {
             takes: InputKind::Tokens,
             calibrates: true,
             integer_only: false,
-            layer: {
-                let names = &self.names;
-                let first = [names.query, names.qkv];
-                let first = first.into_iter().find(|name| !name.is_empty());
-                let first = first.unwrap_or(names.output);
-                format!("{}{}.N.{first}", names.prefix, names.blocks)
-            },
+            layer: format!(
+                "{}{}.N.{}",
+                self.names.prefix, self.names.blocks, self.names.output
+            ),
         }
     }
 

@@ -18,7 +18,6 @@ pub(super) use rows::FLAVOURS;
 
 use super::{Abilities, Architecture, Config, InputKind, StageSpec, StagedModel};
 use crate::{Model, ModelError, ModelOutput, WeightSource};
-use flavour::Qkv;
 use serde_json::Value;
 use shape::Shape;
 
@@ -64,10 +63,13 @@ impl Architecture for Flavour {
             calibrates: true,
             integer_only: self.integer_only,
             layer: {
-                let first = match self.qkv {
-                    Qkv::Separate([first, ..]) | Qkv::Fused(first) => first,
+                let names = &self.names;
+                let block = if self.shared {
+                    "N.albert_layers.N"
+                } else {
+                    "N"
                 };
-                format!("{}{}.N.{first}", self.names.prefix, self.names.blocks)
+                format!("{}{}.{block}.{}", names.prefix, names.blocks, names.output)
             },
         }
     }

@@ -44,7 +44,7 @@ impl Architecture for Flavour {
             },
             calibrates: true,
             integer_only: self.integer_only,
-            layer: format!("{}{}.N.{}", self.prefix, self.blocks, self.block.query),
+            layer: format!("{}{}.N.{}", self.prefix, self.blocks, self.block.output),
         }
     }
 

@@ -83,8 +83,8 @@ impl Architecture for Pair {
             calibrates: false,
             integer_only: false,
             layer: format!(
-                "{{text,vision}}_model.{}.N.{}",
-                self.image.blocks, self.image.block.query
+                "{}{}.N.{}",
+                self.image.prefix, self.image.blocks, self.image.block.output
             ),
         }
     }

@@ -64,7 +64,7 @@ impl Architecture for Swin {
             takes: InputKind::Images,
             calibrates: true,
             integer_only: false,
-            layer: "swin.encoder.layers.N.blocks.N.attention.self.query".to_owned(),
+            layer: "swin.encoder.layers.N.blocks.N.attention.output.dense".to_owned(),
         }
     }
 
