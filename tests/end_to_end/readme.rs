@@ -3,6 +3,7 @@
 use crate::{assets, quench};
 use serde_json::Value;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 const BEGIN: &str = "<!-- results: begin -->";
 const END: &str = "<!-- results: end -->";
@@ -54,12 +55,16 @@ fn readme_table() {
 
 /// Quantizes SmolLM2-135M-Instruct with the recipes for decoders and writes the table into the README.
 ///
-/// Text: the first 400,000 characters of each WikiText-2 file; 32 windows of 512 tokens of each.
+/// Text: the first 400,000 characters of each WikiText-2 file; 32 windows of 512 tokens of each. The line
+/// of each recipe is kept in the folder `QUENCH_TABLES`, where one is named, and not measured again: the whole table
+/// takes an hour.
 #[test]
 #[ignore = "needs QUENCH_ASSETS and QUENCH_SMOLLM2, a folder with the model; rewrites the table in README.md"]
 fn readme_smollm2_table() {
     let model = std::env::var("QUENCH_SMOLLM2").expect("QUENCH_SMOLLM2 is set");
     let folder = tempfile::tempdir().unwrap();
+    let kept = std::env::var_os("QUENCH_TABLES");
+    let kept = kept.map_or_else(|| folder.path().to_path_buf(), PathBuf::from);
     for (name, source) in [
         ("calibration.txt", "valid.txt"),
         ("held-out.txt", "test-dev.txt"),
@@ -74,36 +79,40 @@ fn readme_smollm2_table() {
         "[[evaluate]]\ntask = \"perplexity\"\ndata = \"held-out.txt\"\nsequence_length = 512\nlimit = 32\n",
     )
     .unwrap();
-    let run =
+    let ask =
         |words: &[&str]| -> Value { serde_json::from_str(&quench(folder.path(), words)).unwrap() };
     let mut table = LANGUAGE_HEAD.to_owned();
     for recipe in SMOLLM2_RECIPES {
-        let written = run(&[
-            "quantize",
-            &model,
-            "-r",
-            recipe,
-            "--calib",
-            "calibration.txt",
-            "--samples",
-            "32",
-            "--sequence-length",
-            "512",
-            "--no-eval",
-            "-o",
-            recipe,
-            "--json",
-        ]);
-        let judged = run(&[
-            "eval",
-            recipe,
-            "--baseline",
-            &model,
-            "-r",
-            "judge.toml",
-            "--json",
-        ]);
-        writeln!(table, "{}", language_row(recipe, &written["size"], &judged)).unwrap();
+        let row = kept.join(format!("{recipe}.md"));
+        if !row.exists() {
+            let written = ask(&[
+                "quantize",
+                &model,
+                "-r",
+                recipe,
+                "--calib",
+                "calibration.txt",
+                "--samples",
+                "32",
+                "--sequence-length",
+                "512",
+                "--no-eval",
+                "-o",
+                recipe,
+                "--json",
+            ]);
+            let judged = ask(&[
+                "eval",
+                recipe,
+                "--baseline",
+                &model,
+                "-r",
+                "judge.toml",
+                "--json",
+            ]);
+            std::fs::write(&row, language_row(recipe, &written["size"], &judged)).unwrap();
+        }
+        writeln!(table, "{}", std::fs::read_to_string(row).unwrap()).unwrap();
     }
     replace(SMOLLM2_BEGIN, SMOLLM2_END, &table);
 }
