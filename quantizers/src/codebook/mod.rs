@@ -13,6 +13,7 @@ mod descent;
 mod solver;
 mod rounding;
 mod rows;
+pub mod scaled;
 #[cfg(test)]
 mod tests;
 

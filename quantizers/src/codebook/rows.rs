@@ -63,6 +63,6 @@ pub fn fit_rows(
         bits,
         indices,
         tables,
-        row_scales: None,
+        scales: None,
     })
 }

@@ -4,7 +4,9 @@
 //! |---|---|---|
 //! | `weight_packed` | I32 | `[out, ceil(in * bits / 32)]`: indices, see [`crate::pack`] |
 //! | `weight_codebook` | F16 | `[tables, 2^bits]`, each ascending; `out / tables` rows share one |
-//! | `weight_codebook_scale` | F16 | `[out, 1]`, only where tables are shared and scaled |
+//! | `weight_codebook_scale` | F16 | `[out, groups]`: scales of the entries, where the scheme has `scale_bits = 16` |
+//! | `weight_codebook_scale` | I32 | `[ceil(out * groups * scale_bits / 32)]`: the same as signed codes plus `2^(scale_bits-1)`, packed as one row |
+//! | `weight_codebook_row_scale` | F16 | `[out, 1]`: what the codes of scales are multiplied with |
 //! | `weight_outlier_rows` | I32 | `[out + 1]`: offsets into the two below |
 //! | `weight_outlier_cols` | U16 (I32 for more than 65536 inputs) | `[stored]`, ascending in a row |
 //! | `weight_outlier_values` | F16 | `[stored]`, added to the dense part |
@@ -12,12 +14,13 @@
 
 use super::FormatError;
 use super::entry::{
-    Entry, WEIGHT_CODEBOOK, WEIGHT_CODEBOOK_SCALE, WEIGHT_OUTLIER_COLS, WEIGHT_OUTLIER_ROWS,
-    WEIGHT_OUTLIER_VALUES, WEIGHT_PACKED,
+    Entry, WEIGHT_CODEBOOK, WEIGHT_CODEBOOK_ROW_SCALE, WEIGHT_CODEBOOK_SCALE, WEIGHT_OUTLIER_COLS,
+    WEIGHT_OUTLIER_ROWS, WEIGHT_OUTLIER_VALUES, WEIGHT_PACKED,
 };
 use super::layer_files::LayerFiles;
+use crate::Granularity;
 use crate::pack;
-use crate::tensor::{Codebook, Csr, InvalidTensor, Scheme};
+use crate::tensor::{Codebook, Csr, HALF_BITS, InvalidTensor, ScaleValues, Scheme, TableScales};
 use safetensors::Dtype;
 
 /// Inputs up to which a column fits 16 bits.
@@ -27,13 +30,35 @@ const SHORT_COLUMNS: usize = 1 << 16;
 pub(crate) fn encode(rows: usize, cols: usize, codebook: &Codebook) -> Vec<Entry> {
     let bits = codebook.bits;
     let packed = pack::pack(&codebook.indices, cols, bits);
-    let tables = codebook.tables.len() >> bits;
     let mut entries = vec![
         Entry::words(WEIGHT_PACKED, vec![rows, pack::words(cols, bits)], &packed),
-        Entry::halves(WEIGHT_CODEBOOK, vec![tables, 1 << bits], &codebook.tables),
+        Entry::halves(
+            WEIGHT_CODEBOOK,
+            vec![codebook.count(), 1 << bits],
+            &codebook.tables,
+        ),
     ];
-    if let Some(scales) = &codebook.row_scales {
-        entries.push(Entry::halves(WEIGHT_CODEBOOK_SCALE, vec![rows, 1], scales));
+    if let Some(scales) = &codebook.scales {
+        let groups = scales.granularity.groups_per_row(cols);
+        match &scales.values {
+            ScaleValues::Half(values) => {
+                entries.push(Entry::halves(
+                    WEIGHT_CODEBOOK_SCALE,
+                    vec![rows, groups],
+                    values,
+                ));
+            }
+            ScaleValues::Codes { bits, codes, steps } => {
+                let packed = pack::pack_signed(codes, codes.len(), *bits);
+                let words = vec![packed.len()];
+                entries.push(Entry::words(WEIGHT_CODEBOOK_SCALE, words, &packed));
+                entries.push(Entry::halves(
+                    WEIGHT_CODEBOOK_ROW_SCALE,
+                    vec![rows, 1],
+                    steps,
+                ));
+            }
+        }
     }
     entries.push(Entry::shape(rows, cols));
     entries
@@ -51,17 +76,48 @@ pub(crate) fn decode(
         return Err(files.invalid(InvalidTensor::Bits(bits)));
     }
     let packed = files.words(WEIGHT_PACKED, &[rows, pack::words(cols, bits)])?;
-    let stored = files.folder.require(&files.name(WEIGHT_CODEBOOK))?;
-    let tables = stored.shape.first().copied().unwrap_or(0);
-    let row_scales = match files.info(WEIGHT_CODEBOOK_SCALE) {
-        Some(_) => Some(files.halves(WEIGHT_CODEBOOK_SCALE, &[rows, 1])?),
-        None => None,
-    };
+    let tables = scheme.tables.map_or(rows, |tables| tables.count);
+    let scales = scheme.tables.and_then(|tables| tables.scale_bits);
     Ok(Codebook {
         bits,
         indices: pack::unpack(&packed, rows, cols, bits),
         tables: files.halves(WEIGHT_CODEBOOK, &[tables, 1 << bits])?,
-        row_scales,
+        scales: scales
+            .map(|bits| decode_scales(files, scheme, bits, (rows, cols)))
+            .transpose()?,
+    })
+}
+
+/// Reads the scales of `bits` of a `[rows, cols]` layer back.
+fn decode_scales(
+    files: LayerFiles<'_>,
+    scheme: &Scheme,
+    bits: u8,
+    (rows, cols): (usize, usize),
+) -> Result<TableScales, FormatError> {
+    let granularity = scheme.granularity;
+    match granularity {
+        Granularity::Group(0) => return Err(files.invalid(InvalidTensor::EmptyGroup)),
+        Granularity::Tensor => return Err(files.invalid(InvalidTensor::SharedScale)),
+        Granularity::Channel | Granularity::Group(_) => {}
+    }
+    let groups = granularity.groups_per_row(cols);
+    let values = match bits {
+        HALF_BITS => ScaleValues::Half(files.halves(WEIGHT_CODEBOOK_SCALE, &[rows, groups])?),
+        1..=8 => {
+            let count = rows * groups;
+            let packed = files.words(WEIGHT_CODEBOOK_SCALE, &[pack::words(count, bits)])?;
+            ScaleValues::Codes {
+                bits,
+                codes: pack::unpack_signed(&packed, 1, count, bits),
+                steps: files.halves(WEIGHT_CODEBOOK_ROW_SCALE, &[rows, 1])?,
+            }
+        }
+        _ => return Err(files.invalid(InvalidTensor::ScaleBits(bits))),
+    };
+    Ok(TableScales {
+        granularity,
+        values,
     })
 }
 

@@ -17,8 +17,10 @@ pub const WEIGHT_ZERO_POINT: &str = "weight_zero_point";
 pub const WEIGHT_G_IDX: &str = "weight_g_idx";
 /// Tables, F16 `[tables, 2^bits]`.
 pub const WEIGHT_CODEBOOK: &str = "weight_codebook";
-/// Row scales of shared tables, F16 `[out, 1]`.
+/// Scales of table entries, F16 `[out, groups]` or packed codes.
 pub const WEIGHT_CODEBOOK_SCALE: &str = "weight_codebook_scale";
+/// What packed codes of scales are multiplied with, F16 `[out, 1]`.
+pub const WEIGHT_CODEBOOK_ROW_SCALE: &str = "weight_codebook_row_scale";
 /// Row pointers of the sparse part, I32 `[out + 1]`.
 pub const WEIGHT_OUTLIER_ROWS: &str = "weight_outlier_rows";
 /// Columns of the sparse part, U16 or I32 `[stored]`.

@@ -11,7 +11,8 @@
 //!
 //! A reader: unpack `weight_packed` (value `i` of a row is bits `[i * bits, (i + 1) * bits)` of the
 //! row's little-endian words); a uniform code `u` means `scale * (u - 2^(bits-1) - zero_point)` with
-//! the scale of its group (`weight_g_idx[input]` where there is one, else `input / group_size`), an index means `table[index]` times the row scale if there is one; then add the sparse values.
+//! the scale of its group (`weight_g_idx[input]` where there is one, else `input / group_size`), an index means `table[index]`, times the scale of its group
+//! where the scheme has `scale_bits` (an f16 each, or a code times an f16 of the row); then add the sparse values.
 //! A scheme with `inputs` belongs to a layer whose inputs are rounded to such a grid first, with a scale for
 //! each token ([`crate::grid::InputQuantizer`]).
 

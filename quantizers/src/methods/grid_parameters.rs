@@ -226,6 +226,7 @@ impl GridParameters {
             granularity,
             symmetric: self.symmetric,
             column_groups: false,
+            tables: None,
             outliers: false,
             transposed: false,
             inputs: self.activation_bits.map(|bits| InputGrid {

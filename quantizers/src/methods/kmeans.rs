@@ -1,31 +1,59 @@
-//! `kmeans`: the optimal codebook per output row, plain or weighted with the diagonal Fisher.
+//! `kmeans`: the optimal codebook per output row or per matrix, plain or weighted with the diagonal Fisher.
 
 use super::parameters::Parameters;
+use super::table_parameters::{TABLE_PARAMETERS, TableParameters};
 use super::{LayerPlan, Method, ParamError, QuantizeError, Quantized, Quantizer, require_finite};
-use crate::codebook::fit_rows;
-use crate::statistics::{FISHER, LayerStats, Stat};
-use crate::tensor::{Encoding, QuantizedTensor, Scheme, SchemeKind};
-use crate::{FloatType, Granularity, MatrixRef};
-
-/// Weights one thread places by exact k-means, per second.
-const WEIGHTS_PER_SECOND: f64 = 8e6;
+use crate::codebook::scaled::Importance;
+use crate::statistics::{FISHER, INPUT_MEAN_SQUARE, LayerStats, Stat};
+use crate::tensor::{Encoding, QuantizedTensor};
+use crate::{FloatType, MatrixRef};
 
 /// The registry entry.
 pub(super) struct KMeans;
 
-const PARAMETERS: &[(&str, &str)] = &[
-    ("bits", "width of one index, 1 to 8"),
-    (
-        "weighted",
-        "`true`: squared errors count by diagonal Fisher; `false` (default): all alike",
-    ),
-];
+const PARAMETERS: [(&str, &str); TABLE_PARAMETERS.len() + 2] = {
+    let [bits, table, group_size, scale_bits] = TABLE_PARAMETERS;
+    [
+        bits,
+        table,
+        group_size,
+        scale_bits,
+        (
+            "weights",
+            "what squared errors count by: `fisher`, diagonal Fisher; `inputs`, mean squares of the inputs; `none` (default), all alike",
+        ),
+        (
+            "weighted",
+            "`true`: the same as `weights = \"fisher\"`; `false`: as `weights = \"none\"`",
+        ),
+    ]
+};
+
+/// What the squared errors of a codebook are weighted with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ErrorWeights {
+    /// Diagonal Fisher.
+    Fisher,
+    /// Mean squares of the inputs.
+    Inputs,
+    /// Nothing.
+    Equal,
+}
+
+impl ErrorWeights {
+    /// Names in recipes.
+    pub(super) const CHOICES: [(&'static str, Self); 3] = [
+        ("fisher", Self::Fisher),
+        ("inputs", Self::Inputs),
+        ("none", Self::Equal),
+    ];
+}
 
 /// A configured [`KMeans`].
 #[derive(Debug)]
 struct KMeansQuantizer {
-    bits: u8,
-    weighted: bool,
+    tables: TableParameters,
+    weights: ErrorWeights,
 }
 
 impl Method for KMeans {
@@ -34,19 +62,28 @@ impl Method for KMeans {
     }
 
     fn summary(&self) -> &'static str {
-        "optimal 2^bits values per output row (exact one-dimensional k-means)"
+        "optimal 2^bits values per output row (exact one-dimensional k-means), or per matrix with local scales"
     }
 
     fn parameters(&self) -> &'static [(&'static str, &'static str)] {
-        PARAMETERS
+        &PARAMETERS
     }
 
     fn configure(&self, table: &toml::Table) -> Result<Box<dyn Quantizer>, ParamError> {
-        let parameters = Parameters::new(self.name(), PARAMETERS, table)?;
-        let weighted = parameters.boolean("weighted")?.unwrap_or(false);
+        let parameters = Parameters::new(self.name(), &PARAMETERS, table)?;
+        let weighted = parameters.boolean("weighted")?;
+        let weights = parameters.choice("weights", &ErrorWeights::CHOICES)?;
+        let weights = match (weights, weighted) {
+            (Some(_), Some(_)) => {
+                return Err(parameters.refuse("weighted", "no `weighted` beside `weights`"));
+            }
+            (Some(weights), None) => weights,
+            (None, Some(true)) => ErrorWeights::Fisher,
+            (None, Some(false) | None) => ErrorWeights::Equal,
+        };
         Ok(Box::new(KMeansQuantizer {
-            bits: index_bits(&parameters)?,
-            weighted,
+            tables: TableParameters::read(&parameters)?,
+            weights,
         }))
     }
 }
@@ -58,64 +95,37 @@ impl Quantizer for KMeansQuantizer {
         cols: usize,
         stored: FloatType,
     ) -> Result<LayerPlan, QuantizeError> {
-        let plan = codebook_plan("kmeans", self.bits, (rows, cols), stored);
-        let needs = if self.weighted {
-            vec![Stat(&FISHER)]
-        } else {
-            Vec::new()
+        let mut plan = self.tables.plan(KMeans.name(), (rows, cols), stored);
+        plan.needs = match self.weights {
+            ErrorWeights::Fisher => vec![Stat(&FISHER)],
+            ErrorWeights::Inputs => vec![Stat(&INPUT_MEAN_SQUARE)],
+            ErrorWeights::Equal => Vec::new(),
         };
-        Ok(LayerPlan { needs, ..plan })
+        Ok(plan)
     }
 
     fn quantize(
         &self,
         weight: MatrixRef<'_>,
-        _plan: &LayerPlan,
+        plan: &LayerPlan,
         stats: &LayerStats<'_>,
     ) -> Result<Quantized, QuantizeError> {
         require_finite(weight)?;
-        let fisher = if self.weighted {
-            Some(fisher(weight, stats)?)
-        } else {
-            None
+        let importance = match self.weights {
+            ErrorWeights::Fisher => Importance::PerWeight(fisher(weight, stats)?),
+            ErrorWeights::Inputs => {
+                Importance::PerInput(stats.require_weights(&INPUT_MEAN_SQUARE, 1, weight.cols())?)
+            }
+            ErrorWeights::Equal => Importance::Equal,
         };
         let tensor = QuantizedTensor {
             rows: weight.rows(),
             cols: weight.cols(),
-            encoding: Encoding::Codebook(fit_rows(weight, fisher, None, self.bits)?),
+            encoding: Encoding::Codebook(self.tables.fit(weight, importance, None, plan)?),
             outliers: None,
         };
         Ok(tensor.into())
     }
-}
-
-/// The required key `bits` of a codebook.
-pub(super) fn index_bits(parameters: &Parameters<'_>) -> Result<u8, ParamError> {
-    let bits = parameters
-        .integer("bits", 1..=8)?
-        .and_then(|bits| u8::try_from(bits).ok());
-    bits.ok_or_else(|| parameters.refuse("bits", "a whole number from 1 to 8"))
-}
-
-/// What a method with one f16 table per row does to a layer `[rows, cols]`.
-pub(super) fn codebook_plan(
-    method: &str,
-    bits: u8,
-    (rows, cols): (usize, usize),
-    stored: FloatType,
-) -> LayerPlan {
-    let scheme = Scheme {
-        method: method.to_owned(),
-        kind: SchemeKind::Codebook,
-        bits,
-        granularity: Granularity::Channel,
-        symmetric: false,
-        column_groups: false,
-        outliers: false,
-        transposed: false,
-        inputs: None,
-    };
-    LayerPlan::new(scheme, stored, rows * cols, WEIGHTS_PER_SECOND)
 }
 
 /// The Fisher of `weight`: there, of its shape, finite and not negative.

@@ -9,6 +9,8 @@ mod method;
 mod clipping;
 pub mod gptq;
 mod kmeans;
+mod outlier_parameters;
+mod table_parameters;
 mod plan;
 mod range;
 mod rtn;

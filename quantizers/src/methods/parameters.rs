@@ -74,6 +74,23 @@ impl<'t> Parameters<'t> {
         self.read(key, "`true` or `false`", toml::Value::as_bool)
     }
 
+    /// A whole number, or else a text.
+    ///
+    /// # Errors
+    /// Another type; `expected` says what would do.
+    pub fn integer_or_text(
+        &self,
+        key: &str,
+        expected: &str,
+    ) -> Result<Option<Result<i64, &'t str>>, ParamError> {
+        match self.table.get(key) {
+            None => Ok(None),
+            Some(toml::Value::Integer(number)) => Ok(Some(Ok(*number))),
+            Some(toml::Value::String(text)) => Ok(Some(Err(text))),
+            Some(_) => Err(self.refuse(key, expected)),
+        }
+    }
+
     /// One of `choices`, by name.
     ///
     /// # Errors

@@ -1,37 +1,31 @@
 //! `squeezellm`: Fisher-weighted codebook per output row, with sensitive and large weights kept apart
 //! (Kim et al. 2024, `SqueezeLLM`, sections 4.1 and 4.2).
 
-use super::kmeans::{codebook_plan, fisher, index_bits};
+use super::kmeans::fisher;
+use super::outlier_parameters::{OUTLIER_PARAMETERS, OutlierParameters};
 use super::parameters::Parameters;
+use super::table_parameters::{TABLE_PARAMETERS, TableParameters};
 use super::{LayerPlan, Method, ParamError, QuantizeError, Quantized, Quantizer, require_finite};
-use crate::codebook::fit_rows;
-use crate::outliers::{Quartiles, extract, mark_magnitude, mark_sensitive};
-use crate::statistics::{FISHER, LayerStats, Stat, SurveyRequest};
+use crate::codebook::scaled::Importance;
+use crate::outliers::extract;
+use crate::statistics::{FISHER, LayerStats, Stat};
 use crate::tensor::{Encoding, QuantizedTensor};
 use crate::{FloatType, MatrixRef};
 
 /// The registry entry.
 pub(super) struct SqueezeLlm;
 
-const PARAMETERS: &[(&str, &str)] = &[
-    ("bits", "width of one index, 1 to 8"),
-    (
-        "outlier_fraction",
-        "share (0 to 1, default 0) of the largest weights kept apart, over all layers that ask for \
-         the same; published: 0.004",
-    ),
-    (
-        "sensitive_fraction",
-        "share (0 to 1, default 0) of each matrix with the largest Fisher kept apart; published: 0.0005",
-    ),
-];
+const PARAMETERS: [(&str, &str); TABLE_PARAMETERS.len() + OUTLIER_PARAMETERS.len()] = {
+    let [bits, table, group_size, scale_bits] = TABLE_PARAMETERS;
+    let [outliers, sensitive] = OUTLIER_PARAMETERS;
+    [bits, table, group_size, scale_bits, outliers, sensitive]
+};
 
 /// A configured [`SqueezeLlm`].
 #[derive(Debug)]
 struct SqueezeLlmQuantizer {
-    bits: u8,
-    outlier_fraction: f64,
-    sensitive_fraction: f64,
+    tables: TableParameters,
+    outliers: OutlierParameters,
 }
 
 impl Method for SqueezeLlm {
@@ -44,56 +38,15 @@ impl Method for SqueezeLlm {
     }
 
     fn parameters(&self) -> &'static [(&'static str, &'static str)] {
-        PARAMETERS
+        &PARAMETERS
     }
 
     fn configure(&self, table: &toml::Table) -> Result<Box<dyn Quantizer>, ParamError> {
-        let parameters = Parameters::new(self.name(), PARAMETERS, table)?;
+        let parameters = Parameters::new(self.name(), &PARAMETERS, table)?;
         Ok(Box::new(SqueezeLlmQuantizer {
-            bits: index_bits(&parameters)?,
-            outlier_fraction: parameters
-                .number("outlier_fraction", 0.0..=1.0)?
-                .unwrap_or(0.0),
-            sensitive_fraction: parameters
-                .number("sensitive_fraction", 0.0..=1.0)?
-                .unwrap_or(0.0),
+            tables: TableParameters::read(&parameters)?,
+            outliers: OutlierParameters::read(&parameters)?,
         }))
-    }
-}
-
-impl SqueezeLlmQuantizer {
-    fn is_sparse(&self) -> bool {
-        self.outlier_fraction > 0.0 || self.sensitive_fraction > 0.0
-    }
-
-    /// Sparse values expected among `weights`.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a share of a number of weights"
-    )]
-    fn sparse_values(&self, weights: usize) -> usize {
-        let share = self.outlier_fraction + self.sensitive_fraction;
-        (share * weights as f64).round() as usize
-    }
-
-    /// Marks what leaves the dense part, `[rows * cols]`.
-    fn outliers(
-        &self,
-        weight: MatrixRef<'_>,
-        fisher: MatrixRef<'_>,
-        stats: &LayerStats<'_>,
-    ) -> Result<Vec<bool>, QuantizeError> {
-        let mut mask = vec![false; weight.data().len()];
-        mark_sensitive(fisher.data(), self.sensitive_fraction, &mut mask);
-        if self.outlier_fraction > 0.0 {
-            let factor = stats
-                .outlier_factor
-                .ok_or(QuantizeError::MissingStat("outlier_factor"))?;
-            let threshold = Quartiles::of(weight.data()).threshold(factor);
-            mark_magnitude(weight.data(), threshold, &mut mask);
-        }
-        Ok(mask)
     }
 }
 
@@ -104,32 +57,31 @@ impl Quantizer for SqueezeLlmQuantizer {
         cols: usize,
         stored: FloatType,
     ) -> Result<LayerPlan, QuantizeError> {
-        let mut plan = codebook_plan("squeezellm", self.bits, (rows, cols), stored);
-        plan.scheme.outliers = self.is_sparse();
-        let outlier_fraction = self.outlier_fraction;
-        Ok(LayerPlan {
-            needs: vec![Stat(&FISHER)],
-            survey: (outlier_fraction > 0.0).then_some(SurveyRequest { outlier_fraction }),
-            outliers: self.sparse_values(rows * cols),
-            ..plan
-        })
+        let mut plan = self.tables.plan(SqueezeLlm.name(), (rows, cols), stored);
+        plan.needs = vec![Stat(&FISHER)];
+        self.outliers.add_to(&mut plan, rows * cols);
+        Ok(plan)
     }
 
     fn quantize(
         &self,
         weight: MatrixRef<'_>,
-        _plan: &LayerPlan,
+        plan: &LayerPlan,
         stats: &LayerStats<'_>,
     ) -> Result<Quantized, QuantizeError> {
         require_finite(weight)?;
         let fisher = fisher(weight, stats)?;
-        let (codebook, outliers) = if self.is_sparse() {
-            let mask = self.outliers(weight, fisher, stats)?;
-            let mut codebook = fit_rows(weight, Some(fisher), Some(&mask), self.bits)?;
+        let fit = |mask: Option<&[bool]>| {
+            let importance = Importance::PerWeight(fisher);
+            self.tables.fit(weight, importance, mask, plan)
+        };
+        let (codebook, outliers) = if self.outliers.is_sparse() {
+            let mask = self.outliers.mask(weight, fisher.data(), stats)?;
+            let mut codebook = fit(Some(&mask))?;
             let outliers = extract(weight, &mask, &mut codebook)?;
             (codebook, Some(outliers))
         } else {
-            (fit_rows(weight, Some(fisher), None, self.bits)?, None)
+            (fit(None)?, None)
         };
         let tensor = QuantizedTensor {
             rows: weight.rows(),

@@ -5,10 +5,11 @@ use crate::methods::QuantizeError;
 use crate::tensor::{Codebook, Csr};
 use half::f16;
 
-/// Takes the marked weights out of `codebook` (one table per row) into compressed sparse rows.
+/// Takes the marked weights out of `codebook` into compressed sparse rows.
 ///
-/// Decoders add: `w = entry + value`. A marked position is first given the entry nearest 0; where f16
-/// cannot hold `w - entry` exactly, the entry with the smallest `|entry + value - w|` is taken instead.
+/// Decoders add: `w = entry + value`, the entry times the scale of its group where there are scales. A marked
+/// position is first given the entry nearest 0; where f16 cannot hold `w - entry` exactly, the entry with the
+/// smallest `|entry + value - w|` is taken instead.
 ///
 /// # Errors
 /// More outliers, or wider rows, than 32-bit indices can count; a marked weight that no entry and f16
@@ -18,24 +19,33 @@ pub fn extract(
     mask: &[bool],
     codebook: &mut Codebook,
 ) -> Result<Csr, QuantizeError> {
-    let (cols, entries) = (weight.cols(), 1 << codebook.bits);
+    let (rows, cols) = (weight.rows(), weight.cols());
     let index = |count: usize| u32::try_from(count).map_err(|_| QuantizeError::TooLarge { count });
     let mut csr = Csr {
         row_pointers: vec![0],
         ..Csr::default()
     };
-    for row in 0..weight.rows() {
-        let table = &codebook.tables[row * entries..][..entries];
-        let zero = nearest_zero(table);
-        for (col, &value) in weight.row(row).iter().enumerate() {
-            let at = row * cols + col;
-            if mask[at] {
-                let (entry, rest) = split(value, table, zero).ok_or(QuantizeError::HalfRange {
+    for row in 0..rows {
+        let values = weight.row(row);
+        let size = codebook.group_size(cols);
+        for (group, start) in (0..cols).step_by(size).enumerate() {
+            let marked = &mask[row * cols + start..row * cols + (start + size).min(cols)];
+            if !marked.contains(&true) {
+                continue;
+            }
+            let table = codebook.values_of(row, group, (rows, cols));
+            let zero = nearest_zero(&table);
+            for col in (start..)
+                .zip(marked)
+                .filter_map(|(col, mark)| mark.then_some(col))
+            {
+                let value = values[col];
+                let (entry, rest) = split(value, &table, zero).ok_or(QuantizeError::HalfRange {
                     row,
                     col,
                     value,
                 })?;
-                codebook.indices[at] = entry;
+                codebook.indices[row * cols + col] = entry;
                 csr.columns.push(index(col)?);
                 csr.values.push(rest);
             }
@@ -46,16 +56,16 @@ pub fn extract(
 }
 
 /// Index of the entry of `table` nearest 0; the lowest of equals.
-fn nearest_zero(table: &[f16]) -> u8 {
-    let magnitudes = (0_u8..=u8::MAX).zip(table.iter().map(|entry| entry.to_f32().abs()));
+fn nearest_zero(table: &[f32]) -> u8 {
+    let magnitudes = (0_u8..=u8::MAX).zip(table.iter().map(|entry| entry.abs()));
     let nearest = magnitudes.min_by(|a, b| a.1.total_cmp(&b.1));
     nearest.map_or(0, |(index, _)| index)
 }
 
 /// `value` as an index into `table` and the f16 to add to its entry; nothing where none is in range.
-fn split(value: f32, table: &[f16], preferred: u8) -> Option<(u8, f16)> {
+fn split(value: f32, table: &[f32], preferred: u8) -> Option<(u8, f16)> {
     let part = |index: u8| {
-        let entry = table[usize::from(index)].to_f32();
+        let entry = table[usize::from(index)];
         let rest = f16::from_f32(value - entry);
         let error = (f64::from(entry + rest.to_f32()) - f64::from(value)).abs();
         (
@@ -91,7 +101,7 @@ mod tests {
             bits: 1,
             indices: vec![0, 1, 1, 0, 1, 0],
             tables: [-1.0, 0.5, 0.25, 2.0].map(f16::from_f32).to_vec(),
-            row_scales: None,
+            scales: None,
         };
         let weight = [-1.0, 0.5, 4.0, 8.0, 2.0, 0.25];
         let weight = MatrixRef::new(&weight, 2, 3).unwrap();
@@ -106,13 +116,13 @@ mod tests {
     #[test]
     fn another_entry_is_taken_where_it_is_closer() {
         // 2049 - 0.5 needs 13 significant bits; 2049 - 1 = 2048 is exact.
-        let table = [0.5, 1.0].map(f16::from_f32);
+        let table = [0.5, 1.0];
         assert_eq!(
             split(2049.0, &table, nearest_zero(&table)),
             Some((1, f16::from_f32(2048.0)))
         );
         // The difference to the entry nearest zero does not fit f16.
-        let table = [-1.0, 60000.0].map(f16::from_f32);
+        let table = [-1.0, 60000.0];
         let fits = Some((1, f16::from_f32(65536.0 - 60000.0)));
         assert_eq!(split(65536.0, &table, nearest_zero(&table)), fits);
         assert_eq!(split(2e5, &table, 0), None);

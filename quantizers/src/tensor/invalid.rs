@@ -56,6 +56,12 @@ pub enum InvalidTensor {
     /// Groups listed column by column where scales are not per group.
     #[error("expected a group for each column only beside scales per group")]
     NoGroups,
+    /// A width of table scales that no format here stores.
+    #[error("expected table scales of 1 to 8 or 16 bits, found {0}")]
+    ScaleBits(u8),
+    /// Scales of a codebook that all rows share.
+    #[error("expected table scales for each row or group, found one for the matrix")]
+    SharedScale,
     /// A number of tables that does not divide the rows.
     #[error("expected a number of tables that divides {rows} rows, found {tables}")]
     Tables {

@@ -20,13 +20,16 @@ pub struct Scheme {
     pub kind: SchemeKind,
     /// Width of one code.
     pub bits: u8,
-    /// Who shares a scale (uniform) or is ignored (codebook: one table per row).
+    /// Scale granularity; without meaning for a codebook without scales.
     pub granularity: Granularity,
     /// Uniform: zero point fixed at 0.
     pub symmetric: bool,
     /// Uniform: every column stores its group, because the columns of a group are not neighbours.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub column_groups: bool,
+    /// Codebook: how many tables, and their scales. Absent: one table per row, without scales.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tables: Option<TableScheme>,
     /// A sparse part is stored beside the dense one.
     pub outliers: bool,
     /// The checkpoint stores this weight as `[in, out]` (`Conv1D`); the artifact always as `[out, in]`.
@@ -35,6 +38,17 @@ pub struct Scheme {
     /// The layer's input is quantized too when the model runs (W8A8); nothing for weight-only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inputs: Option<InputGrid>,
+}
+
+/// How many tables the rows of a codebook share, and how the scales of their entries are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableScheme {
+    /// Number of tables; `rows / count` consecutive rows share one.
+    pub count: usize,
+    /// Width of one scale: 16 for f16, less for signed codes beside one f16 per row; absent: no scales.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale_bits: Option<u8>,
 }
 
 /// Kind of dense part.

@@ -12,7 +12,7 @@ use super::{codebook, sparse, uniform};
 impl Scheme {
     /// Bits a file will hold for a `[rows, cols]` layer, known before any weight is read.
     /// `scale_type` is how scales are stored, `outliers` the expected number of sparse values (0
-    /// without a sparse part). Codebooks are counted with one table per row.
+    /// without a sparse part).
     pub fn storage_bits(
         &self,
         rows: usize,
@@ -30,7 +30,7 @@ impl Scheme {
                 self.column_groups,
             ),
             SchemeKind::Codebook => {
-                codebook::storage_bits((rows, cols), self.bits, rows << self.bits, 0)
+                codebook::storage_bits((rows, cols), self.bits, self.granularity, self.tables)
             }
         };
         let sparse = if self.outliers {

@@ -65,6 +65,14 @@ impl Granularity {
         }
     }
 
+    /// Consecutive inputs of a row of `cols` that share a scale, at least 1.
+    pub fn group_size(self, cols: usize) -> usize {
+        match self {
+            Self::Tensor | Self::Channel => cols.max(1),
+            Self::Group(size) => size,
+        }
+    }
+
     /// Scales of a `[rows, cols]` matrix.
     pub fn scale_count(self, rows: usize, cols: usize) -> usize {
         match self {

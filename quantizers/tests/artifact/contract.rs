@@ -26,14 +26,9 @@ proptest! {
                 Encoding::Codebook(_) => FloatType::F32,
             };
             let sparse = tensor.outliers.as_ref().map_or(0, |sparse| sparse.values.len());
-            let one_table_per_row = match &tensor.encoding {
-                Encoding::Codebook(codebook) => codebook.row_scales.is_none(),
-                Encoding::Uniform(_) => true,
-            };
-            if one_table_per_row {
-                let planned = format.planned_bits(scheme, tensor.rows, tensor.cols, scale_type, sparse);
-                prop_assert_eq!(planned, 8 * bytes as u64, "{}", format.name());
-            }
+            let planned = format.planned_bits(scheme, tensor.rows, tensor.cols, scale_type, sparse);
+            prop_assert_eq!(planned, 8 * bytes as u64, "{}", format.name());
+            prop_assert!(tensor.matches(scheme));
 
             let reader = ArtifactReader::open(dir.path()).unwrap();
             prop_assert_eq!(reader.names(), ["embed.weight", "l.weight", "norm.bias"]);

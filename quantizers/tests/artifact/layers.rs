@@ -3,7 +3,9 @@
 use half::f16;
 use proptest::prelude::*;
 use quantizers::formats::{self, ArtifactWriter, Dtype, WriterOptions, Written};
-use quantizers::tensor::{Codebook, Csr, Encoding, SchemeKind, Uniform};
+use quantizers::tensor::{
+    Codebook, Csr, Encoding, ScaleValues, SchemeKind, TableScales, TableScheme, Uniform,
+};
 use quantizers::{FloatType, Granularity, QuantizedTensor, Scheme};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -84,7 +86,7 @@ pub(crate) fn scattered(mut layer: Layer) -> Layer {
     layer
 }
 
-/// Every row has a table, or `sharing` consecutive rows share one and have scales.
+/// Every row has a table, or `sharing` consecutive rows share one and have scales, whose form depends on `seed`.
 pub(crate) fn codebook((rows, cols): (usize, usize), bits: u8, sharing: usize, seed: u64) -> Layer {
     let mut next = noise(seed);
     let indices = (0..rows * cols).map(|_| u8::try_from(next() & 255).unwrap() >> (8 - bits));
@@ -97,12 +99,38 @@ pub(crate) fn codebook((rows, cols): (usize, usize), bits: u8, sharing: usize, s
             table
         })
         .collect();
-    let row_scales = (sharing > 1).then(|| (0..rows).map(|_| half()).collect());
+    let granularity = match seed & 8 {
+        0 => Granularity::Channel,
+        _ => Granularity::Group(16),
+    };
+    let count = granularity.scale_count(rows, cols);
+    let values = match [16, 8, 6][usize::try_from(seed % 3).unwrap()] {
+        16 => ScaleValues::Half((0..count).map(|_| half()).collect()),
+        bits => ScaleValues::Codes {
+            bits,
+            steps: (0..rows).map(|_| half()).collect(),
+            codes: (0..count)
+                .map(|_| u8::try_from(next() & 255).unwrap().cast_signed() >> (8 - bits))
+                .collect(),
+        },
+    };
+    let mut scheme = scheme(SchemeKind::Codebook, bits);
+    let scales = (sharing > 1).then_some(TableScales {
+        granularity,
+        values,
+    });
+    if let Some(scales) = &scales {
+        scheme.granularity = granularity;
+        scheme.tables = Some(TableScheme {
+            count: rows / sharing,
+            scale_bits: Some(scales.values.bits()),
+        });
+    }
     let encoding = Encoding::Codebook(Codebook {
         bits,
         indices,
         tables,
-        row_scales,
+        scales,
     });
     let tensor = QuantizedTensor {
         rows,
@@ -110,10 +138,7 @@ pub(crate) fn codebook((rows, cols): (usize, usize), bits: u8, sharing: usize, s
         encoding,
         outliers: None,
     };
-    Layer {
-        tensor,
-        scheme: scheme(SchemeKind::Codebook, bits),
-    }
+    Layer { tensor, scheme }
 }
 
 /// Adds a sparse part with about one value in `spacing`.
@@ -151,6 +176,7 @@ fn scheme(kind: SchemeKind, bits: u8) -> Scheme {
         granularity: Granularity::Channel,
         symmetric: false,
         column_groups: false,
+        tables: None,
         outliers: false,
         transposed: false,
         inputs: None,
@@ -214,6 +240,8 @@ pub(crate) fn one_of_each() -> Vec<(&'static str, Layer)> {
         ("block.1.a", codebook((6, 50), 3, 1, 4)),
         ("block.1.b", with_outliers(codebook((6, 50), 2, 3, 5), 7, 5)),
         ("block.1.c", transposed),
+        ("block.1.e", codebook((6, 50), 4, 6, 9)),
+        ("block.1.f", codebook((6, 50), 3, 2, 10)),
         (
             "block.1.d",
             with_outliers(

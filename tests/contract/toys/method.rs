@@ -58,7 +58,7 @@ impl Quantizer for Sign {
             bits: 1,
             indices: weight.data().iter().map(|w| u8::from(*w > 0.0)).collect(),
             tables: row_tables.collect(),
-            row_scales: None,
+            scales: None,
         };
         let tensor = QuantizedTensor {
             rows,

@@ -101,6 +101,7 @@ fn stored_layer(targets: &Targets, files: LayerFiles<'_>) -> Result<StoredLayer,
         granularity,
         symmetric: weights.symmetric,
         column_groups: has_column_groups(files, cols)?,
+        tables: None,
         outliers: false,
         transposed: false,
         inputs: match &group.inputs {

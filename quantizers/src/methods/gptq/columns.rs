@@ -5,9 +5,7 @@
 //! product; inside the block columns are added one by one.
 
 use super::feedback::Feedback;
-use super::groups::{Groups, StripPoints};
 use crate::MatrixRef;
-use crate::grid::Grid;
 use crate::linalg::product::{Strided, multiply};
 use multiversion::multiversion;
 use rayon::prelude::*;
@@ -15,25 +13,47 @@ use rayon::prelude::*;
 /// Rows of a strip. More of them share the packing of the factor; fewer keep what the column loop touches in
 /// a core's cache and small matrices divisible among threads (column loop of 4096 x 4096, one thread: 256 rows take
 /// 0.66 of the time of 128, 512 take 0.74). It depends on the matrix alone, so that the number of threads changes no bit.
-const fn strip(rows: usize) -> usize {
+pub(super) const fn strip(rows: usize) -> usize {
     if rows < 2048 { 128 } else { 256 }
 }
 
-/// Codes and grids of a whole matrix, rows as they were.
-pub(super) struct Rounded {
-    /// `[rows, cols]`.
-    pub(super) codes: Vec<i8>,
-    /// `[rows, groups]`.
-    pub(super) scales: Vec<f32>,
-    /// `[rows, groups]`; zeros for symmetric grids.
-    pub(super) zero_points: Vec<i8>,
+/// What columns are rounded to, and how.
+pub(super) trait Rounding: Sync {
+    /// What is stored for a weight.
+    type Code: Copy + Default + Send;
+    /// Grids or tables of a strip of rows.
+    type Strip: Send;
+
+    /// Columns whose feedback has to be known together; `block` where any number will do.
+    fn unit(&self, block: usize) -> usize;
+    /// What is known from the start about rows `first .. first + rows`.
+    fn start(&self, weight: MatrixRef<'_>, first: usize, rows: usize) -> Self::Strip;
+    /// Called before the unit at position `start`, whose original weights are `weights` `[columns, rows]` and whose
+    /// feedback so far is `moved`.
+    fn fit(&self, strip: &mut Self::Strip, start: usize, weights: &[f32], moved: &[f32]);
+    /// Rounds the column at `position`, whose weights should best be `targets`: `codes`, and what they mean.
+    fn round(
+        &self,
+        strip: &mut Self::Strip,
+        position: usize,
+        targets: &[f32],
+        codes: &mut [Self::Code],
+        values: &mut [f32],
+    );
+}
+
+/// A whole matrix, rounded.
+pub(super) struct Rounded<R: Rounding> {
+    /// `[rows, cols]`, columns as they were.
+    pub(super) codes: Vec<R::Code>,
+    /// Strips of rows from the first on, each with its number of rows.
+    pub(super) strips: Vec<(usize, R::Strip)>,
 }
 
 /// What all strips share.
-pub(super) struct Columns<'a> {
-    grid: Grid,
+pub(super) struct Columns<'a, R> {
+    rounding: &'a R,
     feedback: &'a Feedback,
-    groups: &'a Groups,
     /// Columns between two products.
     block: usize,
     /// For the column at each position, its entries of `M` from the start of its block on:
@@ -41,16 +61,11 @@ pub(super) struct Columns<'a> {
     corners: Vec<f32>,
 }
 
-impl<'a> Columns<'a> {
-    pub(super) fn new(
-        grid: Grid,
-        feedback: &'a Feedback,
-        groups: &'a Groups,
-        block: usize,
-    ) -> Self {
+impl<'a, R: Rounding> Columns<'a, R> {
+    pub(super) fn new(rounding: &'a R, feedback: &'a Feedback, block: usize) -> Self {
         let cols = feedback.order.len();
         let mut corners = vec![0.0; cols * block];
-        for (start, end) in units(cols, groups.unit(block)) {
+        for (start, end) in units(cols, rounding.unit(block)) {
             for (from, to) in blocks((start, end), block) {
                 for row in from..to {
                     let factors = &feedback.factor[row * cols..];
@@ -61,37 +76,30 @@ impl<'a> Columns<'a> {
             }
         }
         Self {
-            grid,
+            rounding,
             feedback,
-            groups,
             block,
             corners,
         }
     }
 
     /// Rounds `weight`, whose columns are those of the feedback.
-    pub(super) fn round(&self, weight: MatrixRef<'_>) -> Rounded {
+    pub(super) fn round(&self, weight: MatrixRef<'_>) -> Rounded<R> {
         let (rows, cols) = (weight.rows(), weight.cols());
-        let groups = self.groups.count();
-        let mut rounded = Rounded {
-            codes: vec![0; rows * cols],
-            scales: vec![0.0; rows * groups],
-            zero_points: vec![0; rows * groups],
-        };
+        let mut codes = vec![R::Code::default(); rows * cols];
         let strip = strip(rows);
+        let mut strips = Vec::new();
         if rows * cols > 0 {
-            rounded
-                .codes
-                .par_chunks_mut(strip * cols)
-                .zip(rounded.scales.par_chunks_mut(strip * groups))
-                .zip(rounded.zero_points.par_chunks_mut(strip * groups))
-                .enumerate()
-                .for_each(|(at, ((codes, scales), zero_points))| {
-                    let work = Strip::new(weight, at * strip, codes.len() / cols, self);
-                    work.round(self, codes, scales, zero_points);
-                });
+            let work = codes.par_chunks_mut(strip * cols).enumerate();
+            strips = work
+                .map(|(at, codes)| {
+                    let rows = codes.len() / cols;
+                    let work = Strip::new(weight, at * strip, rows, self);
+                    (rows, work.round(self, codes))
+                })
+                .collect();
         }
-        rounded
+        Rounded { codes, strips }
     }
 }
 
@@ -108,17 +116,17 @@ fn blocks((start, end): (usize, usize), width: usize) -> impl Iterator<Item = (u
 }
 
 /// A strip of rows on its way; all matrices are `[cols, rows]` in the order of the feedback.
-struct Strip {
+struct Strip<R: Rounding> {
     rows: usize,
     weights: Vec<f32>,
     /// `w - w'` of the columns done.
     errors: Vec<f32>,
-    codes: Vec<i8>,
-    points: StripPoints,
+    codes: Vec<R::Code>,
+    points: R::Strip,
 }
 
-impl Strip {
-    fn new(weight: MatrixRef<'_>, first: usize, rows: usize, columns: &Columns<'_>) -> Self {
+impl<R: Rounding> Strip<R> {
+    fn new(weight: MatrixRef<'_>, first: usize, rows: usize, columns: &Columns<'_, R>) -> Self {
         let cols = weight.cols();
         let mut weights = vec![0.0; cols * rows];
         for row in 0..rows {
@@ -131,28 +139,22 @@ impl Strip {
             rows,
             weights,
             errors: vec![0.0; cols * rows],
-            codes: vec![0; cols * rows],
-            points: columns.groups.start(columns.grid, weight, first, rows),
+            codes: vec![R::Code::default(); cols * rows],
+            points: columns.rounding.start(weight, first, rows),
         }
     }
 
-    fn round(
-        mut self,
-        columns: &Columns<'_>,
-        codes: &mut [i8],
-        scales: &mut [f32],
-        zero_points: &mut [i8],
-    ) {
-        let rows = self.rows;
+    fn round(mut self, columns: &Columns<'_, R>, codes: &mut [R::Code]) -> R::Strip {
+        let (rows, rounding) = (self.rows, columns.rounding);
         let cols = columns.feedback.order.len();
-        let mut moved = vec![0.0; columns.groups.unit(columns.block).min(cols) * rows];
-        let mut target = vec![0.0; rows];
-        for (start, end) in units(cols, columns.groups.unit(columns.block)) {
+        let unit = rounding.unit(columns.block);
+        let mut moved = vec![0.0; unit.min(cols) * rows];
+        let (mut target, mut values) = (vec![0.0; rows], vec![0.0; rows]);
+        for (start, end) in units(cols, unit) {
             let moved = &mut moved[..(end - start) * rows];
             self.feed(columns, (0, start), (start, end), moved, false);
             let weights = &self.weights[start * rows..end * rows];
-            self.points
-                .fit(columns.groups, columns.grid, start, weights, moved);
+            rounding.fit(&mut self.points, start, weights, moved);
             for (from, to) in blocks((start, end), columns.block) {
                 let moved = &mut moved[(from - start) * rows..(to - start) * rows];
                 if from > start {
@@ -163,17 +165,18 @@ impl Strip {
                     let done = &self.errors[from * rows..position * rows];
                     let factors = &columns.corners[position * columns.block..];
                     add_multiples(done, factors, &mut target);
-                    self.round_column(columns, position, &mut target);
+                    self.round_column(rounding, position, &mut target, &mut values);
                 }
             }
         }
-        self.store(columns, codes, scales, zero_points);
+        self.store(&columns.feedback.order, codes);
+        self.points
     }
 
     /// What the errors of columns `done` add to the columns `at`, into `moved` `[at, rows]`.
     fn feed(
         &self,
-        columns: &Columns<'_>,
+        columns: &Columns<'_, R>,
         done: (usize, usize),
         at: (usize, usize),
         moved: &mut [f32],
@@ -193,54 +196,40 @@ impl Strip {
     }
 
     /// Rounds `w + target` and keeps the difference to the original.
-    fn round_column(&mut self, columns: &Columns<'_>, position: usize, target: &mut [f32]) {
+    fn round_column(
+        &mut self,
+        rounding: &R,
+        position: usize,
+        target: &mut [f32],
+        values: &mut [f32],
+    ) {
         let column = position * self.rows..(position + 1) * self.rows;
         let weights = &self.weights[column.clone()];
         for (target, weight) in target.iter_mut().zip(weights) {
             *target += weight;
         }
-        let group = columns.groups.of(position);
-        let (scales, zero_points) = self.points.of(group);
         let codes = &mut self.codes[column.clone()];
-        columns.grid.codes_each(target, scales, zero_points, codes);
+        rounding.round(&mut self.points, position, target, codes, values);
         let errors = self.errors[column].iter_mut().zip(weights);
-        let codes = codes.iter().zip(scales);
-        match zero_points {
-            None => {
-                for ((error, weight), (code, scale)) in errors.zip(codes) {
-                    *error = weight - scale * f32::from(*code);
-                }
-            }
-            Some(zero_points) => {
-                for (((error, weight), (code, scale)), zero) in errors.zip(codes).zip(zero_points) {
-                    *error = weight - scale * (f32::from(*code) - zero);
-                }
-            }
+        for ((error, weight), value) in errors.zip(values) {
+            *error = weight - *value;
         }
     }
 
-    /// Turns codes and grids back to rows.
-    fn store(
-        &self,
-        columns: &Columns<'_>,
-        codes: &mut [i8],
-        scales: &mut [f32],
-        zero_points: &mut [i8],
-    ) {
-        let order = &columns.feedback.order;
+    /// Turns codes back to rows.
+    fn store(&self, order: &[usize], codes: &mut [R::Code]) {
         for (position, &col) in order.iter().enumerate() {
             let column = &self.codes[position * self.rows..(position + 1) * self.rows];
             for (row, code) in codes.chunks_mut(order.len()).zip(column) {
                 row[col] = *code;
             }
         }
-        self.points.store(scales, zero_points);
     }
 }
 
 /// `out += sum_j factors[j] * done[j]` with `done` `[columns, out.len()]`.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512bw+avx512vl", "x86_64+avx2"))]
-fn add_multiples(done: &[f32], factors: &[f32], out: &mut [f32]) {
+pub(super) fn add_multiples(done: &[f32], factors: &[f32], out: &mut [f32]) {
     const LANES: usize = 64;
     let rows = out.len();
     let (whole, rest) = out.as_chunks_mut::<LANES>();

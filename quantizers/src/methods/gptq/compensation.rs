@@ -2,7 +2,7 @@
 
 use super::columns::Columns;
 use super::feedback::Feedback;
-use super::groups::Groups;
+use super::groups::{Groups, UniformRounding};
 use crate::grid::Grid;
 use crate::methods::clipping::Clip;
 use crate::methods::{QuantizeError, require_finite};
@@ -72,18 +72,31 @@ impl Compensation {
             Granularity::Group(size) if !self.static_groups => Groups::current(size, &feedback),
             _ => Groups::original(grid, weight, granularity, &feedback, (clip, hessian)),
         };
-        let mut rounded = Columns::new(grid, &feedback, &groups, self.block_size).round(weight);
+        let rounding = UniformRounding {
+            grid,
+            groups: &groups,
+        };
+        let rounded = Columns::new(&rounding, &feedback, self.block_size).round(weight);
+        let (mut scales, mut zero_points) = (Vec::new(), Vec::new());
+        for (rows, points) in rounded.strips {
+            let from = scales.len();
+            scales.resize(from + rows * groups.count(), 0.0);
+            zero_points.resize(scales.len(), 0);
+            points.store(&mut scales[from..], &mut zero_points[from..]);
+        }
+        scales.resize(weight.rows() * groups.count(), 0.0);
+        zero_points.resize(scales.len(), 0);
         let points = granularity.scale_count(weight.rows(), cols);
-        rounded.scales.truncate(points);
-        rounded.zero_points.truncate(points);
+        scales.truncate(points);
+        zero_points.truncate(points);
         Ok(Compensated {
             uniform: Uniform {
                 bits: grid.bits,
                 granularity,
                 codes: rounded.codes,
-                scales: rounded.scales,
+                scales,
                 scale_type: grid.scale_type,
-                zero_points: (!grid.symmetric).then_some(rounded.zero_points),
+                zero_points: (!grid.symmetric).then_some(zero_points),
                 column_groups: self
                     .act_order
                     .then(|| groups.of_columns(&feedback.order))

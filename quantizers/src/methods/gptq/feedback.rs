@@ -25,6 +25,8 @@ pub struct Feedback {
     pub factor: Vec<f32>,
     /// The damping used: what was asked for, or more where the factorisation failed with that.
     pub damping: f64,
+    /// Mean of the diagonal over the inputs that are ever non-zero; 1 where none is.
+    pub mean: f64,
     /// Columns whose input was zero in all calibration data; they are rounded to nearest.
     pub dead: usize,
 }
@@ -65,6 +67,7 @@ impl Feedback {
                         order,
                         factor,
                         damping: used,
+                        mean,
                         dead: size - count,
                     });
                 }

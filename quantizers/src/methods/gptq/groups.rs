@@ -1,5 +1,6 @@
 //! Which columns share a grid, and the grids of a strip of rows.
 
+use super::columns::Rounding;
 use super::feedback::Feedback;
 use crate::grid::{Grid, Point};
 use crate::linalg::factor::invert_upper;
@@ -35,6 +36,55 @@ pub(super) enum Groups {
         /// Inverses of the corners of `M` that belong to the groups, `[size, size]` each.
         inverses: Vec<Vec<f32>>,
     },
+}
+
+/// A uniform grid for each group.
+pub(super) struct UniformRounding<'a> {
+    pub(super) grid: Grid,
+    pub(super) groups: &'a Groups,
+}
+
+impl Rounding for UniformRounding<'_> {
+    type Code = i8;
+    type Strip = StripPoints;
+
+    fn unit(&self, block: usize) -> usize {
+        self.groups.unit(block)
+    }
+
+    fn start(&self, weight: MatrixRef<'_>, first: usize, rows: usize) -> StripPoints {
+        self.groups.start(self.grid, weight, first, rows)
+    }
+
+    fn fit(&self, strip: &mut StripPoints, start: usize, weights: &[f32], moved: &[f32]) {
+        strip.fit(self.groups, self.grid, start, weights, moved);
+    }
+
+    fn round(
+        &self,
+        strip: &mut StripPoints,
+        position: usize,
+        targets: &[f32],
+        codes: &mut [i8],
+        values: &mut [f32],
+    ) {
+        let (scales, zero_points) = strip.of(self.groups.of(position));
+        self.grid.codes_each(targets, scales, zero_points, codes);
+        let codes = codes.iter().zip(scales);
+        match zero_points {
+            None => {
+                for (value, (code, scale)) in values.iter_mut().zip(codes) {
+                    *value = scale * f32::from(*code);
+                }
+            }
+            Some(zero_points) => {
+                for ((value, (code, scale)), zero) in values.iter_mut().zip(codes).zip(zero_points)
+                {
+                    *value = scale * (f32::from(*code) - zero);
+                }
+            }
+        }
+    }
 }
 
 impl Groups {

@@ -13,15 +13,26 @@
 //! * `act_order`: columns by descending diagonal. Groups of the current weights are then groups of
 //!   that order and every column stores its group; groups of the original weights stay neighbours.
 //!
+//! * A grid may also be a codebook (`codebook_grid.rs`): tables and local scales fitted to the original weights, from
+//!   which every column takes the nearest value.
+//!
 //! Frantar et al. 2022, arXiv 2210.17323.
 
 mod columns;
-mod compensation;
 mod feedback;
 mod groups;
+mod compensation;
+mod tables;
+mod descent;
+mod refit;
+mod codebook;
+mod codebook_grid;
 
+pub use codebook::CompensatedCodebook;
 pub use compensation::{Compensated, Compensation};
 pub use feedback::Feedback;
+
+use codebook_grid::{CODEBOOK_PARAMETERS, CodebookQuantizer, refuse_others};
 
 use crate::methods::clipping::Clip;
 use crate::methods::grid_parameters::{GRID_PARAMETERS, GridParameters, beside_grid};
@@ -44,36 +55,49 @@ const STRIP_BYTES: usize = 9;
 pub(super) struct Gptq;
 
 /// The keys of every grid, and how columns are taken.
-static PARAMETERS: [(&str, &str); GRID_PARAMETERS.len() + 7] = beside_grid(&[
-    (
-        "damping",
-        "share of the mean diagonal of the Hessian added to its diagonal, 0 to 1; 0.01 unless given, raised where that is too little",
-    ),
-    (
-        "act_order",
-        "`true`: columns by descending diagonal of the Hessian; `false` (default): in their own order",
-    ),
-    (
-        "static_groups",
-        "`true`: group scales of the original weights, so that `act_order` needs no group index; `false` (default): of the weights as compensated so far",
-    ),
-    (
-        "clip",
-        "`mse`, `input_mse`: as for `rtn`, each grid of the original weights ends where it loses least; `none` (default): at the largest weight",
-    ),
-    (
-        "block_size",
-        "columns between two products, 1 to 65536; 128 unless given; speed only",
-    ),
-    (
-        "sequential",
-        "`true` (default): the Hessian is measured behind the quantized blocks before; `false`: in the original model",
-    ),
-    (
-        "true_sequential",
-        "`true`: the Hessian is measured behind every quantized layer before, also of the same block; `false` (default)",
-    ),
-]);
+static PARAMETERS: [(&str, &str); GRID_PARAMETERS.len() + 8 + CODEBOOK_PARAMETERS.len()] = {
+    let [table, scale_bits, weights, passes, outliers, sensitive] = CODEBOOK_PARAMETERS;
+    beside_grid(&[
+        (
+            "grid",
+            "`uniform` (default), or `codebook`: tables and local scales, with `table`, `group_size`, `scale_bits`, `weights`, `passes`, `outlier_fraction` and `sensitive_fraction`",
+        ),
+        (
+            "damping",
+            "share of the mean diagonal of the Hessian added to its diagonal, 0 to 1; 0.01 unless given, raised where that is too little",
+        ),
+        (
+            "act_order",
+            "`true`: columns by descending diagonal of the Hessian; `false` (default): in their own order",
+        ),
+        (
+            "static_groups",
+            "`true`: group scales of the original weights, so that `act_order` needs no group index; `false` (default): of the weights as compensated so far",
+        ),
+        (
+            "clip",
+            "`mse`, `input_mse`: as for `rtn`, each grid of the original weights ends where it loses least; `none` (default): at the largest weight",
+        ),
+        (
+            "block_size",
+            "columns between two products, 1 to 65536; 128 unless given; speed only",
+        ),
+        (
+            "sequential",
+            "`true` (default): the Hessian is measured behind the quantized blocks before; `false`: in the original model",
+        ),
+        (
+            "true_sequential",
+            "`true`: the Hessian is measured behind every quantized layer before, also of the same block; `false` (default)",
+        ),
+        table,
+        scale_bits,
+        weights,
+        passes,
+        outliers,
+        sensitive,
+    ])
+};
 
 impl Method for Gptq {
     fn name(&self) -> &'static str {
@@ -102,26 +126,61 @@ impl Method for Gptq {
                 return Err(parameters.refuse("sequential", "`true` beside `true_sequential`"));
             }
         };
+        let compensation = Compensation {
+            damping: parameters.number("damping", 0.0..=1.0)?.unwrap_or(0.01),
+            act_order: flag("act_order", false)?,
+            static_groups: flag("static_groups", false)?,
+            block_size: usize::try_from(block_size)
+                .map_err(|_| parameters.refuse("block_size", "a whole number"))?,
+        };
+        let grids = [("uniform", false), ("codebook", true)];
+        let is_codebook = parameters.choice("grid", &grids)?.unwrap_or(false);
+        refuse_others(&parameters, table, is_codebook)?;
+        if is_codebook {
+            let quantizer = CodebookQuantizer::read(&parameters, compensation, sequential)?;
+            return Ok(Box::new(quantizer));
+        }
         let grid = GridParameters::read(&parameters)?;
         let clip = parameters.choice("clip", &Clip::CHOICES)?;
         let clip = clip.unwrap_or(Clip::Nothing);
         let current = matches!(grid.granularity, Granularity::Group(_));
-        if clip != Clip::Nothing && current && !flag("static_groups", false)? {
+        if clip != Clip::Nothing && current && !compensation.static_groups {
             return Err(parameters.refuse("clip", "`static_groups = true` beside it"));
         }
         Ok(Box::new(GptqQuantizer {
             grid,
-            compensation: Compensation {
-                damping: parameters.number("damping", 0.0..=1.0)?.unwrap_or(0.01),
-                act_order: flag("act_order", false)?,
-                static_groups: flag("static_groups", false)?,
-                block_size: usize::try_from(block_size)
-                    .map_err(|_| parameters.refuse("block_size", "a whole number"))?,
-            },
+            compensation,
             sequential,
             clip,
         }))
     }
+}
+
+/// What the factor and the column loop cost for a matrix `[rows, cols]`.
+fn cost(rows: usize, cols: usize) -> Cost {
+    let (height, width) = (rows as f64, cols as f64);
+    Cost {
+        thread_seconds: width.powi(3) / 6.0 / FACTOR_SPEED
+            + height * width * width / 2.0 / COLUMN_SPEED,
+        // The factor in f64 and in f32, then strips of rows.
+        scratch_bytes: (12 * cols * cols + STRIP_BYTES * rows.min(STRIP_ROWS) * cols) as u64,
+    }
+}
+
+/// What a reader of the report should know about the Hessian of a layer with `cols` inputs.
+fn notes(asked: f64, damping: f64, dead: usize, cols: usize) -> Vec<String> {
+    let mut notes = Vec::new();
+    if damping > asked {
+        notes.push(format!(
+            "damping raised from {asked} to {damping}: with less the Hessian has no factor"
+        ));
+    }
+    if dead > 0 {
+        notes.push(format!(
+            "{dead} of {cols} inputs are zero in all calibration data: their weights are rounded to nearest"
+        ));
+    }
+    notes
 }
 
 #[derive(Debug)]
@@ -151,13 +210,7 @@ impl Quantizer for GptqQuantizer {
         plan.scheme.column_groups = grouped && act_order && !static_groups;
         plan.needs = vec![Stat(&HESSIAN)];
         plan.sequential = self.sequential;
-        let (height, width) = (rows as f64, cols as f64);
-        plan.cost = Cost {
-            thread_seconds: width.powi(3) / 6.0 / FACTOR_SPEED
-                + height * width * width / 2.0 / COLUMN_SPEED,
-            // The factor in f64 and in f32, then strips of rows.
-            scratch_bytes: (12 * cols * cols + STRIP_BYTES * rows.min(STRIP_ROWS) * cols) as u64,
-        };
+        plan.cost = cost(rows, cols);
         Ok(plan)
     }
 
@@ -175,20 +228,6 @@ impl Quantizer for GptqQuantizer {
             self.compensation
                 .quantize_clipped(grid, granularity, weight, hessian, self.clip)?;
         range::require_scales(weight, &found.uniform)?;
-        let mut notes = Vec::new();
-        if found.damping > self.compensation.damping {
-            notes.push(format!(
-                "damping raised from {} to {}: with less the Hessian has no factor",
-                self.compensation.damping, found.damping
-            ));
-        }
-        if found.dead > 0 {
-            notes.push(format!(
-                "{} of {} inputs are zero in all calibration data: their weights are rounded to nearest",
-                found.dead,
-                weight.cols()
-            ));
-        }
         Ok(Quantized {
             tensor: QuantizedTensor {
                 rows: weight.rows(),
@@ -196,7 +235,12 @@ impl Quantizer for GptqQuantizer {
                 encoding: Encoding::Uniform(found.uniform),
                 outliers: None,
             },
-            notes,
+            notes: notes(
+                self.compensation.damping,
+                found.damping,
+                found.dead,
+                weight.cols(),
+            ),
         })
     }
 }
@@ -204,6 +248,7 @@ impl Quantizer for GptqQuantizer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::statistics::FISHER;
 
     fn configure(text: &str) -> Result<Box<dyn Quantizer>, ParamError> {
         Gptq.configure(&text.parse().unwrap())
@@ -240,6 +285,31 @@ mod tests {
                 .contains("`sequential`")
         );
         assert!(configure("bits = 4\ndamping = 2").is_err());
+    }
+
+    #[test]
+    fn keys_of_the_other_grid_are_errors() {
+        let refused = |rule: &str| configure(rule).err().unwrap().to_string();
+        let codebook = "bits = 4\ngrid = \"codebook\"\n";
+        let found = refused(&format!("{codebook}clip = \"mse\""));
+        assert!(
+            found.contains("`clip`") && found.contains("no such key beside"),
+            "{found}"
+        );
+        let found = refused("bits = 4\npasses = 3");
+        assert!(
+            found.contains("`passes`") && found.contains("beside it"),
+            "{found}"
+        );
+        let found = plan(
+            &format!("{codebook}weights = \"fisher\"\nsequential = false"),
+            576,
+        );
+        assert_eq!(found.needs, [Stat(&HESSIAN), Stat(&FISHER)]);
+        assert_eq!(found.sequential, Sequential::No);
+        let found = plan(&format!("{codebook}group_size = 32"), 576);
+        assert_eq!(found.needs, [Stat(&HESSIAN)]);
+        assert_eq!(found.scheme.granularity, Granularity::Group(32));
     }
 
     #[test]
