@@ -75,6 +75,16 @@ pub enum GroupFallback {
     Channel,
 }
 
+impl GroupFallback {
+    /// Values of the key `group_size_fallback`.
+    pub const CHOICES: [(&'static str, Self); 4] = [
+        ("error", Self::Error),
+        ("smaller", Self::Smaller),
+        ("shorter_last_group", Self::ShorterLastGroup),
+        ("channel", Self::Channel),
+    ];
+}
+
 /// Type each step of the grid arithmetic is rounded to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arithmetic {
@@ -123,15 +133,7 @@ impl GridParameters {
         if group_size.is_some() && granularity.is_some() {
             return Err(parameters.refuse("granularity", "no `granularity` beside `group_size`"));
         }
-        let fallback = parameters.choice(
-            "group_size_fallback",
-            &[
-                ("error", GroupFallback::Error),
-                ("smaller", GroupFallback::Smaller),
-                ("shorter_last_group", GroupFallback::ShorterLastGroup),
-                ("channel", GroupFallback::Channel),
-            ],
-        )?;
+        let fallback = parameters.choice("group_size_fallback", &GroupFallback::CHOICES)?;
         if fallback.is_some() && group_size.is_none() {
             return Err(parameters.refuse("group_size_fallback", "a `group_size` beside it"));
         }
@@ -225,6 +227,7 @@ impl GridParameters {
             bits: self.bits,
             granularity,
             symmetric: self.symmetric,
+            float_zero_points: false,
             column_groups: false,
             outliers: false,
             transposed: false,

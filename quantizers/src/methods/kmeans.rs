@@ -110,6 +110,7 @@ pub(super) fn codebook_plan(
         bits,
         granularity: Granularity::Channel,
         symmetric: false,
+        float_zero_points: false,
         column_groups: false,
         outliers: false,
         transposed: false,

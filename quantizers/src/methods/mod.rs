@@ -8,10 +8,13 @@ mod error;
 mod method;
 mod clipping;
 pub mod gptq;
+mod hqq;
 mod kmeans;
+pub mod lnq;
 mod plan;
 mod range;
 mod rtn;
+mod sparse_part;
 mod squeezellm;
 
 pub use error::{ParamError, QuantizeError};
@@ -23,9 +26,11 @@ pub(crate) use error::require_finite;
 /// Every method, in the order `quench list methods` prints them.
 pub static METHODS: &[&dyn Method] = &[
     &rtn::Rtn,
+    &hqq::Hqq,
     &gptq::Gptq,
     &kmeans::KMeans,
     &squeezellm::SqueezeLlm,
+    &lnq::Lnq,
 ];
 
 #[cfg(test)]

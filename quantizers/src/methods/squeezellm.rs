@@ -3,35 +3,25 @@
 
 use super::kmeans::{codebook_plan, fisher, index_bits};
 use super::parameters::Parameters;
+use super::sparse_part::{SPARSE_PARAMETERS, SparsePart, beside_sparse};
 use super::{LayerPlan, Method, ParamError, QuantizeError, Quantized, Quantizer, require_finite};
 use crate::codebook::fit_rows;
-use crate::outliers::{Quartiles, extract, mark_magnitude, mark_sensitive};
-use crate::statistics::{FISHER, LayerStats, Stat, SurveyRequest};
+use crate::outliers::extract;
+use crate::statistics::{FISHER, LayerStats, Stat};
 use crate::tensor::{Encoding, QuantizedTensor};
 use crate::{FloatType, MatrixRef};
 
 /// The registry entry.
 pub(super) struct SqueezeLlm;
 
-const PARAMETERS: &[(&str, &str)] = &[
-    ("bits", "width of one index, 1 to 8"),
-    (
-        "outlier_fraction",
-        "share (0 to 1, default 0) of the largest weights kept apart, over all layers that ask for \
-         the same; published: 0.004",
-    ),
-    (
-        "sensitive_fraction",
-        "share (0 to 1, default 0) of each matrix with the largest Fisher kept apart; published: 0.0005",
-    ),
-];
+static PARAMETERS: [(&str, &str); SPARSE_PARAMETERS.len() + 1] =
+    beside_sparse(&[("bits", "width of one index, 1 to 8")]);
 
 /// A configured [`SqueezeLlm`].
 #[derive(Debug)]
 struct SqueezeLlmQuantizer {
     bits: u8,
-    outlier_fraction: f64,
-    sensitive_fraction: f64,
+    sparse: SparsePart,
 }
 
 impl Method for SqueezeLlm {
@@ -44,56 +34,15 @@ impl Method for SqueezeLlm {
     }
 
     fn parameters(&self) -> &'static [(&'static str, &'static str)] {
-        PARAMETERS
+        &PARAMETERS
     }
 
     fn configure(&self, table: &toml::Table) -> Result<Box<dyn Quantizer>, ParamError> {
-        let parameters = Parameters::new(self.name(), PARAMETERS, table)?;
+        let parameters = Parameters::new(self.name(), &PARAMETERS, table)?;
         Ok(Box::new(SqueezeLlmQuantizer {
             bits: index_bits(&parameters)?,
-            outlier_fraction: parameters
-                .number("outlier_fraction", 0.0..=1.0)?
-                .unwrap_or(0.0),
-            sensitive_fraction: parameters
-                .number("sensitive_fraction", 0.0..=1.0)?
-                .unwrap_or(0.0),
+            sparse: SparsePart::read(&parameters)?,
         }))
-    }
-}
-
-impl SqueezeLlmQuantizer {
-    fn is_sparse(&self) -> bool {
-        self.outlier_fraction > 0.0 || self.sensitive_fraction > 0.0
-    }
-
-    /// Sparse values expected among `weights`.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a share of a number of weights"
-    )]
-    fn sparse_values(&self, weights: usize) -> usize {
-        let share = self.outlier_fraction + self.sensitive_fraction;
-        (share * weights as f64).round() as usize
-    }
-
-    /// Marks what leaves the dense part, `[rows * cols]`.
-    fn outliers(
-        &self,
-        weight: MatrixRef<'_>,
-        fisher: MatrixRef<'_>,
-        stats: &LayerStats<'_>,
-    ) -> Result<Vec<bool>, QuantizeError> {
-        let mut mask = vec![false; weight.data().len()];
-        mark_sensitive(fisher.data(), self.sensitive_fraction, &mut mask);
-        if self.outlier_fraction > 0.0 {
-            let factor = stats
-                .outlier_factor
-                .ok_or(QuantizeError::MissingStat("outlier_factor"))?;
-            let threshold = Quartiles::of(weight.data()).threshold(factor);
-            mark_magnitude(weight.data(), threshold, &mut mask);
-        }
-        Ok(mask)
     }
 }
 
@@ -105,14 +54,9 @@ impl Quantizer for SqueezeLlmQuantizer {
         stored: FloatType,
     ) -> Result<LayerPlan, QuantizeError> {
         let mut plan = codebook_plan("squeezellm", self.bits, (rows, cols), stored);
-        plan.scheme.outliers = self.is_sparse();
-        let outlier_fraction = self.outlier_fraction;
-        Ok(LayerPlan {
-            needs: vec![Stat(&FISHER)],
-            survey: (outlier_fraction > 0.0).then_some(SurveyRequest { outlier_fraction }),
-            outliers: self.sparse_values(rows * cols),
-            ..plan
-        })
+        plan.needs = vec![Stat(&FISHER)];
+        self.sparse.plan(&mut plan, rows * cols);
+        Ok(plan)
     }
 
     fn quantize(
@@ -123,14 +67,11 @@ impl Quantizer for SqueezeLlmQuantizer {
     ) -> Result<Quantized, QuantizeError> {
         require_finite(weight)?;
         let fisher = fisher(weight, stats)?;
-        let (codebook, outliers) = if self.is_sparse() {
-            let mask = self.outliers(weight, fisher, stats)?;
-            let mut codebook = fit_rows(weight, Some(fisher), Some(&mask), self.bits)?;
-            let outliers = extract(weight, &mask, &mut codebook)?;
-            (codebook, Some(outliers))
-        } else {
-            (fit_rows(weight, Some(fisher), None, self.bits)?, None)
-        };
+        let mask = self.sparse.mask(weight, Some(fisher), stats)?;
+        let mut codebook = fit_rows(weight, Some(fisher), mask.as_deref(), self.bits)?;
+        let outliers = mask
+            .map(|mask| extract(weight, &mask, &mut codebook))
+            .transpose()?;
         let tensor = QuantizedTensor {
             rows: weight.rows(),
             cols: weight.cols(),

@@ -84,6 +84,7 @@ impl Compensation {
                 scales: rounded.scales,
                 scale_type: grid.scale_type,
                 zero_points: (!grid.symmetric).then_some(rounded.zero_points),
+                float_zero_points: None,
                 column_groups: self
                     .act_order
                     .then(|| groups.of_columns(&feedback.order))
