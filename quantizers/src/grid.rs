@@ -239,6 +239,7 @@ impl Grid {
             scale_type: self.scale_type,
             zero_points: (!self.symmetric)
                 .then(|| points.iter().map(|point| point.zero_point).collect()),
+            float_zero_points: None,
             column_groups: None,
         }
     }

@@ -4,6 +4,10 @@
 //! of its values, and the pass that measures it. Adding one is a `static` here, its line in
 //! [`STATISTICS`], and the observer that measures it.
 
+mod guided;
+
+pub use guided::{GUIDED_GROUPS, guided_hessian, rows_of_group};
+
 use crate::MatrixRef;
 use crate::methods::QuantizeError;
 use crate::outliers::MagnitudeSurvey;
@@ -32,6 +36,8 @@ pub enum StatisticShape {
     PerInput,
     /// `[cols, cols]`: one value per pair of inputs.
     InputByInput,
+    /// `[groups, cols, cols]`: one value per pair of inputs for each of this many groups of consecutive rows.
+    InputByInputOfGroups(usize),
     /// `[rows, cols]`: one value per weight.
     PerWeight,
     /// `[4, cols]`: minimum, maximum, mean and mean square of each input.
@@ -141,6 +147,10 @@ pub static STATISTICS: &[&Statistic] = &[
     &SEQUENCE_SAMPLES,
     &TOKEN_COUNT,
     &FISHER,
+    &guided::ONE_GROUP,
+    &guided::TWO_GROUPS,
+    &guided::FOUR_GROUPS,
+    &guided::EIGHT_GROUPS,
 ];
 
 impl Statistic {
@@ -168,14 +178,8 @@ impl Statistic {
     pub fn neutral(&self, rows: usize, cols: usize) -> Option<Vec<f32>> {
         match self.shape {
             StatisticShape::PerInput => Some(vec![1.0; cols]),
-            StatisticShape::InputByInput => {
-                let mut identity = vec![0.0; cols * cols];
-                identity
-                    .iter_mut()
-                    .step_by(cols + 1)
-                    .for_each(|value| *value = 1.0);
-                Some(identity)
-            }
+            StatisticShape::InputByInput => Some(identity(cols)),
+            StatisticShape::InputByInputOfGroups(groups) => Some(identity(cols).repeat(groups)),
             // Weights of zero Fisher are fitted all alike, and none of them is set apart as sensitive.
             StatisticShape::PerWeight => Some(vec![0.0; rows * cols]),
             StatisticShape::Range
@@ -192,6 +196,14 @@ impl Statistic {
             .copied()
             .find(|statistic| statistic.name == name)
     }
+}
+
+/// The unit matrix `[size, size]`.
+fn identity(size: usize) -> Vec<f32> {
+    let mut identity = vec![0.0; size * size];
+    let diagonal = identity.iter_mut().step_by(size + 1);
+    diagonal.for_each(|value| *value = 1.0);
+    identity
 }
 
 impl PartialEq for Statistic {
@@ -222,6 +234,7 @@ impl StatisticShape {
             Self::Range => Some(2),
             Self::PerInput => Some(cols),
             Self::InputByInput => Some(cols * cols),
+            Self::InputByInputOfGroups(groups) => Some(groups * cols * cols),
             Self::PerWeight => Some(rows * cols),
             Self::Channels => Some(4 * cols),
             Self::Samples => None,
@@ -363,37 +376,4 @@ pub struct SurveyRequest {
 pub type Survey = MagnitudeSurvey;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_unique_and_find_their_statistic() {
-        for (index, statistic) in STATISTICS.iter().enumerate() {
-            assert_eq!(Statistic::find(statistic.name), Some(*statistic));
-            assert!(
-                STATISTICS[..index]
-                    .iter()
-                    .all(|other| other.name != statistic.name)
-            );
-            assert!(!statistic.summary.is_empty());
-        }
-    }
-
-    #[test]
-    fn neutral_values_prefer_nothing() {
-        let identity = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
-        assert_eq!(HESSIAN.neutral(2, 3).unwrap(), identity);
-        assert_eq!(FISHER.neutral(2, 3).unwrap(), [0.0; 6]);
-        assert!(MIN_MAX.neutral(2, 3).is_none());
-    }
-
-    #[test]
-    fn a_statistic_of_another_size_or_with_a_negative_weight_is_an_error() {
-        let squares = [1.0, -2.0, 3.0];
-        let stats = LayerStats::default().with(&INPUT_MEAN_SQUARE, &squares);
-        let message = |result: Result<&[f32], QuantizeError>| result.err().unwrap().to_string();
-        assert!(message(stats.require(&INPUT_MEAN_SQUARE, 2, 4)).contains("expected 4 values"));
-        assert!(message(stats.require_weights(&INPUT_MEAN_SQUARE, 2, 3)).contains("column 1"));
-        assert!(message(stats.require(&FISHER, 2, 3)).contains("`fisher`"));
-    }
-}
+mod tests;

@@ -313,7 +313,11 @@ impl Subject<'_> {
             let waiting = self
                 .stats()
                 .filter(|(_, stat)| stat.0.pass == Pass::Backward);
-            scratch += waiting.map(|(layer, _)| 4 * layer.weights()).sum::<u64>();
+            let waiting = waiting.map(|(layer, stat)| {
+                let values = stat.0.shape.values(layer.shape[0], layer.shape[1]);
+                4 * values.unwrap_or(0) as u64
+            });
+            scratch += waiting.sum::<u64>();
         }
         (scratch, 0)
     }
@@ -343,6 +347,11 @@ impl Subject<'_> {
             if stat.0.shape == StatisticShape::InputByInput && seen.insert(point) {
                 let cols = layer.shape[1] as f64;
                 operations += 2.0 * self.tokens() as f64 * cols * cols;
+            }
+            // Of each layer and group one triangle.
+            if let StatisticShape::InputByInputOfGroups(groups) = stat.0.shape {
+                let cols = layer.shape[1] as f64;
+                operations += groups as f64 * self.tokens() as f64 * cols * cols;
             }
         }
         let place: f64 = self

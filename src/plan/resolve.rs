@@ -11,7 +11,7 @@ use super::{
 use crate::recipe::{Evaluation, Overrides, Recipe, builtin};
 use eval::tasks::{TASKS, TaskSpec, fitting};
 use quantizers::integer::compile::Encoder;
-use quantizers::statistics::{FISHER, HESSIAN, INPUT_MEAN_SQUARE, Pass};
+use quantizers::statistics::{HESSIAN, INPUT_MEAN_SQUARE, Pass, Statistic};
 use quantizers::{Sequential, Stat};
 use std::collections::BTreeSet;
 
@@ -268,11 +268,15 @@ impl Recipe {
 /// run.
 fn not_kept(planned: &PlannedCalibration, rewritten: bool) -> Option<String> {
     let changing = rewritten || planned.sequential != Sequential::No;
-    let gradients = planned.statistics.iter().any(|name| name == FISHER.name);
-    let kept = if gradients {
-        "only `fisher`"
+    let gradients = planned.statistics.iter().filter(|name| {
+        let statistic = Statistic::find(name);
+        statistic.is_some_and(|statistic| statistic.pass == Pass::Backward)
+    });
+    let gradients: Vec<String> = gradients.map(|name| format!("`{name}`")).collect();
+    let kept = if gradients.is_empty() {
+        "nothing".to_owned()
     } else {
-        "nothing"
+        format!("only {}", gradients.join(", "))
     };
     (planned.keep_statistics && changing).then(|| {
         format!(

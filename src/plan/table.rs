@@ -5,7 +5,7 @@ mod layers;
 use super::{Plan, PlannedCalibration, PlannedLayer, estimate};
 use calib::running::expert_calibration::{ExpertCalibration, ExpertTokens};
 use eval::report::figures;
-use quantizers::statistics::FISHER;
+use quantizers::statistics::{Pass, Statistic};
 use std::fmt::Write;
 
 /// Renders `plan`, equal layers of different blocks on one line.
@@ -146,7 +146,8 @@ fn expert_line(experts: ExpertCalibration, calibration: &PlannedCalibration) -> 
     if calibration
         .statistics
         .iter()
-        .any(|name| name == FISHER.name)
+        .filter_map(|name| Statistic::find(name))
+        .any(|statistic| statistic.pass == Pass::Backward)
     {
         return format!("{what}; gradients {few} are not read");
     }

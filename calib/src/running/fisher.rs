@@ -1,19 +1,20 @@
-//! Diagonal Fisher, streamed block by block.
+//! Statistics of the loss gradient, streamed block by block.
 //!
-//! `F = sum over sequences of (d loss / d w)^2`, the loss of a sequence being its mean next-token
-//! loss (SqueezeLLM, section 4.1). A forward pass keeps the input of every block; then, from the last
+//! The diagonal Fisher is `F = sum over sequences of (d loss / d w)^2`, the loss of a sequence being its mean
+//! next-token loss (SqueezeLLM, section 4.1); guided Hessians weigh the second moments of a layer's inputs with the
+//! gradients of its outputs. A forward pass keeps the input of every block; then, from the last
 //! stage to the first, a block is rebuilt, re-run on its kept input, and the gradient that came from the
 //! stage after it is sent back through it. Memory: one block, one tape, the kept inputs within a budget
 //! (the rest in a scratch file), never a model. A second budget holds the tapes of as many blocks as fit,
 //! which then are not run twice; neither changes a bit of the result.
 //!
-//! Squares accumulate in f32, sequence after sequence, so the thread count does not change a bit.
+//! Sums are taken sequence after sequence, so the thread count does not change a bit.
 
 mod kept_inputs;
 mod loss;
+mod observers;
 mod passes;
 mod saver;
-mod squares;
 mod tapes;
 
 pub use tapes::{StageSize, TapedStages, stage_sizes};
@@ -26,14 +27,14 @@ use super::walk::StageWalk;
 use crate::heap::give_back_freed_memory;
 use crate::{Hidden, LayerSpec};
 use passes::Passes;
-use quantizers::statistics::{FISHER, TOKEN_COUNT};
+use quantizers::statistics::TOKEN_COUNT;
 use saver::Saver;
 use std::path::PathBuf;
 
 /// How to walk backward.
 #[derive(Debug, Clone)]
 pub struct FisherOptions {
-    /// Layers whose weights' Fisher is wanted, and statistics of the inputs of those layers.
+    /// What is wanted of the gradients of layers, and of the inputs of those layers.
     pub wants: Wants,
     /// Seed of the output samples of models without next-token loss.
     pub seed: u64,
@@ -54,8 +55,8 @@ pub struct Sequence {
     pub tokens: Vec<u32>,
 }
 
-/// Walks the sequences forward to the loss and back, and hands the diagonal Fisher (and the wanted
-/// statistics of inputs) of each stage to `on_stage` when the backward pass leaves it, last stage first.
+/// Walks the sequences forward to the loss and back, and hands the wanted statistics of gradients (and
+/// of the inputs of their layers) of each stage to `on_stage` when the backward pass leaves it, last stage first.
 ///
 /// `progress` is told `(stages done, stages)`, counting the forward pass and the backward pass.
 /// Returns the loss of each sequence where the model has a next-token loss, else an empty list.
@@ -102,9 +103,7 @@ pub fn walk_backward<E: From<CollectError>>(
             give_back_freed_memory();
         }
         gradients = swept.input_gradients;
-        let mut statistics = swept.statistics;
-        statistics.insert(&FISHER, squares::entries(swept.squares)?);
-        on_stage(stage, statistics)?;
+        on_stage(stage, swept.statistics)?;
         progress(2 * stages - 1 - stage, steps);
     }
     Ok(losses)
@@ -129,8 +128,8 @@ pub fn collect_fisher(
             let statistics = statistics.iter();
             statistics.map(move |stat| (stat.0, point))
         });
-        let names = layers.iter().map(|layer| layer.name.as_str());
-        (layers.is_empty() || store.covers(&FISHER, stage, names))
+        let mut gradients = wants.layer_statistics();
+        gradients.all(|(layer, stat)| store.covers(stat.0, stage, [layer]))
             && points.all(|(statistic, point)| {
                 let at = layers.iter().filter(|layer| layer.input_point == point);
                 if *statistic == TOKEN_COUNT {
@@ -157,14 +156,14 @@ pub fn collect_fisher(
     Ok(losses)
 }
 
-/// The layers whose Fisher is wanted, by stage.
+/// The layers of whose gradients something is wanted, by stage.
 fn wanted_layers<'a>(
     forward: &Forward<'a>,
     wants: &Wants,
 ) -> Result<Vec<Vec<&'a LayerSpec>>, CollectError> {
     let model = forward.model();
     let mut wanted: Vec<Vec<&LayerSpec>> = vec![Vec::new(); model.stages()];
-    for name in wants.layers() {
+    for (name, statistic) in wants.layer_statistics() {
         let Some(layer) = model.layers().iter().find(|layer| layer.name == name) else {
             return Err(CollectError::NoPoint {
                 point: name.to_owned(),
@@ -172,12 +171,16 @@ fn wanted_layers<'a>(
         };
         if !layer.in_block {
             return Err(CollectError::Unsupported {
-                statistic: FISHER.name,
+                statistic: statistic.0.name,
                 layer: layer.name.clone(),
                 reason: "gradients are tracked for the linear layers inside blocks only",
             });
         }
-        wanted[layer.stage].push(layer);
+        // Several statistics of one layer follow each other.
+        let of_stage = &mut wanted[layer.stage];
+        if of_stage.last().is_none_or(|last| last.name != layer.name) {
+            of_stage.push(layer);
+        }
     }
     Ok(wanted)
 }

@@ -4,7 +4,7 @@ use super::error::CollectError;
 use super::expert_calibration::{ExpertCalibration, ExpertTokens};
 use super::observers::{self, Accumulator, Batch, LENGTHS};
 use crate::{LayerSpec, Model};
-use quantizers::statistics::{LayerStats, Pass, Stat, Statistic, TOKEN_COUNT};
+use quantizers::statistics::{LayerStats, Pass, Stat, Statistic, StatisticShape, TOKEN_COUNT};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -120,6 +120,20 @@ impl Wants {
         self.layers.keys().map(String::as_str)
     }
 
+    /// What is wanted of the backward pass, layer by layer.
+    pub fn layer_statistics(&self) -> impl Iterator<Item = (&str, Stat)> {
+        self.layers.iter().flat_map(|(layer, statistics)| {
+            let statistics = statistics.iter();
+            statistics.map(|stat| (layer.as_str(), *stat))
+        })
+    }
+
+    /// Whether `statistic` of the backward pass is wanted of the layer of that name.
+    pub(crate) fn wants_of(&self, layer: &str, statistic: &'static Statistic) -> bool {
+        let wanted = self.layers.get(layer);
+        wanted.is_some_and(|wanted| wanted.contains(&Stat(statistic)))
+    }
+
     /// Whether values at `point` are to be looked at.
     pub fn has_point(&self, point: &str) -> bool {
         self.points.contains_key(point)
@@ -230,7 +244,7 @@ impl StageStatistics {
                 Pass::Backward => entries.get(&layer.name),
             };
             let Some(entry) = found else { continue };
-            let turned = stat.0.pass == Pass::Backward && layer.transposed;
+            let turned = stat.0.shape == StatisticShape::PerWeight && layer.transposed;
             values.push((
                 *stat,
                 if turned {

@@ -114,6 +114,7 @@ fn place(
         }
         StatisticShape::PerInput
         | StatisticShape::InputByInput
+        | StatisticShape::InputByInputOfGroups(_)
         | StatisticShape::PerWeight
         | StatisticShape::Count => return None,
     }

@@ -18,6 +18,7 @@ pub mod scaled;
 mod tests;
 
 pub use rounding::assign;
+pub(crate) use rounding::{nearest_f16, set_thresholds};
 pub use rows::fit_rows;
 pub use solver::{Solution, Solver};
 pub use sorted::Row;

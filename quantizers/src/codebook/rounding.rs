@@ -8,7 +8,7 @@ const SWEEPS: usize = 8;
 
 /// The f16 nearest `value` (ties to even). The conversions of the `half` crate go through f32 on some
 /// machines, which rounds twice.
-pub(super) fn nearest_f16(value: f64) -> f16 {
+pub(crate) fn nearest_f16(value: f64) -> f16 {
     #[expect(
         clippy::cast_possible_truncation,
         reason = "a first guess, corrected below"
@@ -76,11 +76,9 @@ pub(super) fn round_table(
 /// Index of the entry of `table` (ascending) nearest each value; half-way between two, the lower one.
 pub fn assign(values: &[f32], table: &[f16], indices: &mut [u8]) {
     const BLOCK: usize = 64;
-    let mut thresholds = [0.0; 255];
-    let thresholds = &mut thresholds[..table.len() - 1];
-    for (threshold, pair) in thresholds.iter_mut().zip(table.windows(2)) {
-        *threshold = floor_f32(0.5 * (pair[0].to_f64() + pair[1].to_f64()));
-    }
+    let mut room = [0.0; 255];
+    let thresholds = &mut room[..table.len() - 1];
+    set_thresholds(table, thresholds);
     for (values, indices) in values.chunks(BLOCK).zip(indices.chunks_mut(BLOCK)) {
         indices.fill(0);
         for &threshold in thresholds.iter() {
@@ -88,6 +86,13 @@ pub fn assign(values: &[f32], table: &[f16], indices: &mut [u8]) {
                 *index += u8::from(value > threshold);
             }
         }
+    }
+}
+
+/// The values above which the next entry of `table` (ascending) is nearer, one fewer than entries.
+pub(crate) fn set_thresholds(table: &[f16], thresholds: &mut [f32]) {
+    for (threshold, pair) in thresholds.iter_mut().zip(table.windows(2)) {
+        *threshold = floor_f32(0.5 * (pair[0].to_f64() + pair[1].to_f64()));
     }
 }
 

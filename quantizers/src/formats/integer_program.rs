@@ -146,7 +146,11 @@ impl ArtifactReader {
     fn codes(&self, layer: &str) -> Result<(usize, usize, Vec<i8>), FormatError> {
         let tensor = self.layer(layer)?;
         match tensor.encoding {
-            Encoding::Uniform(grid) if grid.zero_points.is_none() && tensor.outliers.is_none() => {
+            Encoding::Uniform(grid)
+                if grid.zero_points.is_none()
+                    && grid.float_zero_points.is_none()
+                    && tensor.outliers.is_none() =>
+            {
                 Ok((tensor.rows, tensor.cols, grid.codes))
             }
             _ => Err(FormatError::Scheme {

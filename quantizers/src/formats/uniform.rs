@@ -5,6 +5,7 @@
 //! | `weight_packed` | I32 | `[out, ceil(in * bits / 32)]`: `code + 2^(bits-1)`, see [`crate::pack`] |
 //! | `weight_scale` | F32, F16, BF16 | `[out, groups]`, per tensor `[1]` |
 //! | `weight_zero_point` | I32 | asymmetric only: `[ceil(out * bits / 32), groups]`, packed along out; per tensor I8 `[1]` |
+//! | | F16 | those that need not be codes: shape of the scales, relative to signed codes |
 //! | `weight_g_idx` | I32 | only where the inputs of a group are not neighbours: `[in]`, the group of each |
 //! | `weight_shape` | I64 | `[2]` = out, in |
 
@@ -38,6 +39,10 @@ pub(crate) fn encode(rows: usize, cols: usize, uniform: &Uniform) -> Vec<Entry> 
                 )
             }
         });
+    }
+    if let Some(zero_points) = &uniform.float_zero_points {
+        let shape = scale_shape(rows, cols, uniform.granularity);
+        entries.push(Entry::halves(WEIGHT_ZERO_POINT, shape, zero_points));
     }
     if let Some(of_columns) = &uniform.column_groups {
         entries.push(Entry::words(WEIGHT_G_IDX, vec![cols], of_columns));
@@ -76,7 +81,11 @@ pub(crate) fn finish(
     let (bits, granularity) = (checked_bits(files, scheme)?, scheme.granularity);
     let shape = scale_shape(rows, cols, granularity);
     let (scales, scale_type) = files.floats(WEIGHT_SCALE, &shape)?;
-    let zero_points = if scheme.symmetric {
+    let float_zero_points = scheme
+        .float_zero_points
+        .then(|| files.halves(WEIGHT_ZERO_POINT, &shape))
+        .transpose()?;
+    let zero_points = if scheme.symmetric || scheme.float_zero_points {
         None
     } else if files
         .info(WEIGHT_ZERO_POINT)
@@ -99,6 +108,7 @@ pub(crate) fn finish(
         scales,
         scale_type,
         zero_points,
+        float_zero_points,
         column_groups,
     })
 }

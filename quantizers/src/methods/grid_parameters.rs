@@ -1,6 +1,6 @@
 //! The keys that every method with a uniform grid shares.
 
-use super::parameters::Parameters;
+use super::parameters::{Parameters, joined};
 use super::{ParamError, QuantizeError};
 use crate::grid::Grid;
 use crate::tensor::{InputGrid, SchemeKind};
@@ -46,19 +46,7 @@ const SMALLEST_GROUP: usize = 16;
 pub const fn beside_grid<const ALL: usize>(
     own: &[(&'static str, &'static str)],
 ) -> [(&'static str, &'static str); ALL] {
-    let shared = GRID_PARAMETERS.len();
-    assert!(ALL == shared + own.len());
-    let mut all = [("", ""); ALL];
-    let mut at = 0;
-    while at < ALL {
-        all[at] = if at < shared {
-            GRID_PARAMETERS[at]
-        } else {
-            own[at - shared]
-        };
-        at += 1;
-    }
-    all
+    joined(GRID_PARAMETERS, own)
 }
 
 /// What to do where `group_size` does not divide the inputs of a layer.
@@ -73,6 +61,16 @@ pub enum GroupFallback {
     ShorterLastGroup,
     /// One scale per output channel for that layer.
     Channel,
+}
+
+impl GroupFallback {
+    /// Values of the key `group_size_fallback`.
+    pub const CHOICES: [(&'static str, Self); 4] = [
+        ("error", Self::Error),
+        ("smaller", Self::Smaller),
+        ("shorter_last_group", Self::ShorterLastGroup),
+        ("channel", Self::Channel),
+    ];
 }
 
 /// Type each step of the grid arithmetic is rounded to.
@@ -123,15 +121,7 @@ impl GridParameters {
         if group_size.is_some() && granularity.is_some() {
             return Err(parameters.refuse("granularity", "no `granularity` beside `group_size`"));
         }
-        let fallback = parameters.choice(
-            "group_size_fallback",
-            &[
-                ("error", GroupFallback::Error),
-                ("smaller", GroupFallback::Smaller),
-                ("shorter_last_group", GroupFallback::ShorterLastGroup),
-                ("channel", GroupFallback::Channel),
-            ],
-        )?;
+        let fallback = parameters.choice("group_size_fallback", &GroupFallback::CHOICES)?;
         if fallback.is_some() && group_size.is_none() {
             return Err(parameters.refuse("group_size_fallback", "a `group_size` beside it"));
         }
@@ -225,6 +215,7 @@ impl GridParameters {
             bits: self.bits,
             granularity,
             symmetric: self.symmetric,
+            float_zero_points: false,
             column_groups: false,
             tables: None,
             outliers: false,

@@ -8,7 +8,9 @@ mod error;
 mod method;
 mod clipping;
 pub mod gptq;
+mod hqq;
 mod kmeans;
+pub mod lnq;
 mod outlier_parameters;
 mod table_parameters;
 mod plan;
@@ -25,9 +27,11 @@ pub(crate) use error::require_finite;
 /// Every method, in the order `quench list methods` prints them.
 pub static METHODS: &[&dyn Method] = &[
     &rtn::Rtn,
+    &hqq::Hqq,
     &gptq::Gptq,
     &kmeans::KMeans,
     &squeezellm::SqueezeLlm,
+    &lnq::Lnq,
 ];
 
 #[cfg(test)]

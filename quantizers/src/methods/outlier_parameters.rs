@@ -4,7 +4,7 @@ use super::parameters::Parameters;
 use super::{LayerPlan, ParamError, QuantizeError};
 use crate::MatrixRef;
 use crate::outliers::{Quartiles, mark_magnitude, mark_sensitive};
-use crate::statistics::{LayerStats, SurveyRequest};
+use crate::statistics::{FISHER, LayerStats, SurveyRequest};
 
 /// Help lines of the keys [`OutlierParameters::read`] takes.
 pub(super) const OUTLIER_PARAMETERS: [(&str, &str); 2] = [
@@ -23,9 +23,9 @@ pub(super) const OUTLIER_PARAMETERS: [(&str, &str); 2] = [
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct OutlierParameters {
     /// Share of the largest weights of all layers.
-    pub(super) outlier_fraction: f64,
+    outlier_fraction: f64,
     /// Share of the weights of each matrix with the largest Fisher.
-    pub(super) sensitive_fraction: f64,
+    sensitive_fraction: f64,
 }
 
 impl OutlierParameters {
@@ -39,7 +39,7 @@ impl OutlierParameters {
     }
 
     /// Whether any weight leaves.
-    pub(super) fn is_sparse(self) -> bool {
+    fn is_sparse(self) -> bool {
         self.outlier_fraction > 0.0 || self.sensitive_fraction > 0.0
     }
 
@@ -57,17 +57,29 @@ impl OutlierParameters {
         plan.outliers = (share * weights as f64).round() as usize;
     }
 
-    /// Marks what leaves the dense part, `[rows * cols]`; `fisher` is `[rows * cols]`, read where sensitive weights
-    /// leave.
+    /// Whether the choice reads the Fisher.
+    pub(super) fn reads_fisher(self) -> bool {
+        self.sensitive_fraction > 0.0
+    }
+
+    /// Marks what leaves the dense part, `[rows * cols]`; nothing where nothing is to leave. `fisher` is read where
+    /// sensitive weights leave.
+    ///
+    /// # Errors
+    /// The shared factor of large weights, or a Fisher that is to be read, is missing.
     pub(super) fn mask(
         self,
         weight: MatrixRef<'_>,
-        fisher: &[f32],
+        fisher: Option<MatrixRef<'_>>,
         stats: &LayerStats<'_>,
-    ) -> Result<Vec<bool>, QuantizeError> {
+    ) -> Result<Option<Vec<bool>>, QuantizeError> {
+        if !self.is_sparse() {
+            return Ok(None);
+        }
         let mut mask = vec![false; weight.data().len()];
-        if self.sensitive_fraction > 0.0 {
-            mark_sensitive(fisher, self.sensitive_fraction, &mut mask);
+        if self.reads_fisher() {
+            let fisher = fisher.ok_or(QuantizeError::MissingStat(FISHER.name))?;
+            mark_sensitive(fisher.data(), self.sensitive_fraction, &mut mask);
         }
         if self.outlier_fraction > 0.0 {
             let factor = stats
@@ -76,6 +88,6 @@ impl OutlierParameters {
             let threshold = Quartiles::of(weight.data()).threshold(factor);
             mark_magnitude(weight.data(), threshold, &mut mask);
         }
-        Ok(mask)
+        Ok(Some(mask))
     }
 }

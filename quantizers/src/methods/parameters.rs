@@ -4,6 +4,28 @@ use super::ParamError;
 use crate::nearest::nearest;
 use std::ops::RangeInclusive;
 
+/// The help lines of two lists in one.
+///
+/// # Panics
+/// When `ALL` is not their number.
+pub(super) const fn joined<const ALL: usize>(
+    first: &[(&'static str, &'static str)],
+    second: &[(&'static str, &'static str)],
+) -> [(&'static str, &'static str); ALL] {
+    assert!(ALL == first.len() + second.len());
+    let mut all = [("", ""); ALL];
+    let mut at = 0;
+    while at < ALL {
+        all[at] = if at < first.len() {
+            first[at]
+        } else {
+            second[at - first.len()]
+        };
+        at += 1;
+    }
+    all
+}
+
 /// The keys of one rule, checked against the names a method knows.
 #[derive(Debug)]
 pub struct Parameters<'t> {

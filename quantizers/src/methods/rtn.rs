@@ -16,8 +16,9 @@ use crate::{FloatType, MatrixRef};
 
 /// Weights one thread puts on a grid, per second.
 const WEIGHTS_PER_SECOND: f64 = 80e6;
-/// The same where each group tries all grids of [`clipping`].
+/// The same where each group tries all grids of [`clipping`], and where it refits their scales.
 const CLIPPED_PER_SECOND: f64 = 5e6;
+const SEARCHED_PER_SECOND: f64 = 2e6;
 
 /// The registry entry.
 pub(super) struct Rtn;
@@ -25,7 +26,7 @@ pub(super) struct Rtn;
 /// The keys of every grid, and `clip`.
 static PARAMETERS: [(&str, &str); GRID_PARAMETERS.len() + 1] = beside_grid(&[(
     "clip",
-    "`mse`: each grid ends where the squared error is least; `input_mse`: the same, weighted by the mean square of the inputs; `none` (default): at the largest weight",
+    "`mse`: each grid ends where the squared error is least; `input_mse`: the same, weighted by the mean square of the inputs; `search`: as `input_mse`, and every scale tried is refitted to its codes; `none` (default): at the largest weight",
 )]);
 
 impl Method for Rtn {
@@ -43,18 +44,28 @@ impl Method for Rtn {
 
     fn configure(&self, table: &toml::Table) -> Result<Box<dyn Quantizer>, ParamError> {
         let parameters = Parameters::new(self.name(), self.parameters(), table)?;
-        let clip = parameters.choice("clip", &Clip::CHOICES)?;
+        let [none, mse, input_mse] = Clip::CHOICES.map(|(name, clip)| (name, Ends::Clipped(clip)));
+        let ends = [none, mse, input_mse, ("search", Ends::Searched)];
+        let ends = parameters.choice("clip", &ends)?;
         Ok(Box::new(RtnQuantizer {
             grid: GridParameters::read(&parameters)?,
-            clip: clip.unwrap_or(Clip::Nothing),
+            ends: ends.unwrap_or(Ends::Clipped(Clip::Nothing)),
         }))
     }
+}
+
+/// What the grid of a group is chosen by.
+#[derive(Debug, Clone, Copy)]
+enum Ends {
+    Clipped(Clip),
+    /// As [`Clip::InputMse`], with refitted scales.
+    Searched,
 }
 
 #[derive(Debug)]
 struct RtnQuantizer {
     grid: GridParameters,
-    clip: Clip,
+    ends: Ends,
 }
 
 impl Quantizer for RtnQuantizer {
@@ -64,10 +75,11 @@ impl Quantizer for RtnQuantizer {
         cols: usize,
         stored: FloatType,
     ) -> Result<LayerPlan, QuantizeError> {
-        let (needs, speed) = match self.clip {
-            Clip::Nothing => (Vec::new(), WEIGHTS_PER_SECOND),
-            Clip::Mse => (Vec::new(), CLIPPED_PER_SECOND),
-            Clip::InputMse => (vec![Stat(&INPUT_MEAN_SQUARE)], CLIPPED_PER_SECOND),
+        let (needs, speed) = match self.ends {
+            Ends::Clipped(Clip::Nothing) => (Vec::new(), WEIGHTS_PER_SECOND),
+            Ends::Clipped(Clip::Mse) => (Vec::new(), CLIPPED_PER_SECOND),
+            Ends::Clipped(Clip::InputMse) => (vec![Stat(&INPUT_MEAN_SQUARE)], CLIPPED_PER_SECOND),
+            Ends::Searched => (vec![Stat(&INPUT_MEAN_SQUARE)], SEARCHED_PER_SECOND),
         };
         let plan = self.grid.plan(Rtn.name(), (rows, cols), stored, speed)?;
         Ok(LayerPlan { needs, ..plan })
@@ -83,13 +95,13 @@ impl Quantizer for RtnQuantizer {
         require_finite(weight)?;
         let grid = self.grid.grid(plan.weight_type);
         range::require_weights(weight, grid)?;
-        let uniform = match self.clip {
-            Clip::Nothing => grid.quantize(weight, granularity),
-            Clip::Mse => clipping::quantize(grid, weight, granularity, None),
-            Clip::InputMse => {
-                let inputs = stats.require_weights(&INPUT_MEAN_SQUARE, 1, weight.cols())?;
-                clipping::quantize(grid, weight, granularity, Some(inputs))
-            }
+        let inputs = || stats.require_weights(&INPUT_MEAN_SQUARE, 1, weight.cols());
+        let search = |inputs, refit| clipping::quantize(grid, weight, granularity, inputs, refit);
+        let uniform = match self.ends {
+            Ends::Clipped(Clip::Nothing) => grid.quantize(weight, granularity),
+            Ends::Clipped(Clip::Mse) => search(None, false),
+            Ends::Clipped(Clip::InputMse) => search(Some(inputs()?), false),
+            Ends::Searched => search(Some(inputs()?), true),
         };
         range::require_scales(weight, &uniform)?;
         let tensor = QuantizedTensor {
@@ -162,6 +174,10 @@ mod tests {
         assert!(needs("bits = 4\nclip = \"mse\"").is_empty());
         assert_eq!(
             needs("bits = 4\nclip = \"input_mse\""),
+            [Stat(&INPUT_MEAN_SQUARE)]
+        );
+        assert_eq!(
+            needs("bits = 4\nclip = \"search\""),
             [Stat(&INPUT_MEAN_SQUARE)]
         );
         assert!(refused("bits = 4\nclip = \"best\"").contains("`\"input_mse\"`"));

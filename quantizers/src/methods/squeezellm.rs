@@ -71,18 +71,14 @@ impl Quantizer for SqueezeLlmQuantizer {
     ) -> Result<Quantized, QuantizeError> {
         require_finite(weight)?;
         let fisher = fisher(weight, stats)?;
-        let fit = |mask: Option<&[bool]>| {
-            let importance = Importance::PerWeight(fisher);
-            self.tables.fit(weight, importance, mask, plan)
-        };
-        let (codebook, outliers) = if self.outliers.is_sparse() {
-            let mask = self.outliers.mask(weight, fisher.data(), stats)?;
-            let mut codebook = fit(Some(&mask))?;
-            let outliers = extract(weight, &mask, &mut codebook)?;
-            (codebook, Some(outliers))
-        } else {
-            (fit(None)?, None)
-        };
+        let mask = self.outliers.mask(weight, Some(fisher), stats)?;
+        let importance = Importance::PerWeight(fisher);
+        let mut codebook = self
+            .tables
+            .fit(weight, importance, mask.as_deref(), plan)?;
+        let outliers = mask
+            .map(|mask| extract(weight, &mask, &mut codebook))
+            .transpose()?;
         let tensor = QuantizedTensor {
             rows: weight.rows(),
             cols: weight.cols(),

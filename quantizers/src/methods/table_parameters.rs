@@ -56,16 +56,38 @@ pub(super) struct TableParameters {
     scale_bits: Option<u8>,
 }
 
+/// The required key `bits` of a codebook.
+pub(super) fn index_bits(parameters: &Parameters<'_>) -> Result<u8, ParamError> {
+    let bits = parameters
+        .integer("bits", 1..=8)?
+        .and_then(|bits| u8::try_from(bits).ok());
+    bits.ok_or_else(|| parameters.refuse("bits", "a whole number from 1 to 8"))
+}
+
+/// What a method with one f16 table per row does to a layer `[rows, cols]` stored as `stored`.
+pub(super) fn row_tables(
+    method: &str,
+    bits: u8,
+    shape: (usize, usize),
+    stored: FloatType,
+) -> LayerPlan {
+    let tables = TableParameters {
+        bits,
+        sharing: Sharing::Row,
+        table: TableChoice::Learned,
+        group_size: None,
+        scale_bits: None,
+    };
+    tables.plan(method, shape, stored)
+}
+
 impl TableParameters {
     /// Reads the keys of [`TABLE_PARAMETERS`].
     pub(super) fn read(parameters: &Parameters<'_>) -> Result<Self, ParamError> {
         const TABLE: &str =
             "`\"row\"`, `\"tensor\"`, `\"auto\"`, `\"iq4_nl\"`, `\"nf4\"` or a number of rows";
         const SCALE_BITS: &str = "16, 8 or 6";
-        let bits = parameters
-            .integer("bits", 1..=8)?
-            .and_then(|bits| u8::try_from(bits).ok());
-        let bits = bits.ok_or_else(|| parameters.refuse("bits", "a whole number from 1 to 8"))?;
+        let bits = index_bits(parameters)?;
         let group_size = parameters.integer("group_size", 1..=i64::from(u32::MAX))?;
         let group_size = group_size.and_then(|size| usize::try_from(size).ok());
         let rows = parameters.integer_or_text("table", TABLE)?;
@@ -152,6 +174,7 @@ impl TableParameters {
             bits: self.bits,
             granularity,
             symmetric: false,
+            float_zero_points: false,
             column_groups: false,
             tables: scale_bits.map(|bits| TableScheme {
                 count: tables,

@@ -24,6 +24,9 @@ pub struct Scheme {
     pub granularity: Granularity,
     /// Uniform: zero point fixed at 0.
     pub symmetric: bool,
+    /// Uniform: zero points are f16 and need not be codes; never beside `symmetric`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub float_zero_points: bool,
     /// Uniform: every column stores its group, because the columns of a group are not neighbours.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub column_groups: bool,

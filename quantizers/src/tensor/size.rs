@@ -26,7 +26,7 @@ impl Scheme {
                 self.bits,
                 self.granularity,
                 scale_type,
-                self.symmetric,
+                uniform::ZeroPoints::of(self.symmetric, self.float_zero_points),
                 self.column_groups,
             ),
             SchemeKind::Codebook => {

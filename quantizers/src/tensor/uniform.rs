@@ -1,4 +1,4 @@
-//! Uniform grids: signed codes, a scale for each group, and zero points where the grid has them.
+//! Uniform grids: signed codes, a scale for each group, and zero points, whole or not, where the grid has them.
 
 use super::digest::Parts;
 use super::encoding::Dense;
@@ -7,6 +7,7 @@ use super::scheme::{Scheme, SchemeKind};
 use super::storage::{FloatType, Granularity};
 use crate::pack;
 use bytemuck::cast_slice;
+use half::f16;
 
 /// Uniform grid: `w = scale * (code - zero_point)`.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,9 +24,32 @@ pub struct Uniform {
     pub scale_type: FloatType,
     /// Zero points (same shape as `scales`), absent for symmetric grids.
     pub zero_points: Option<Vec<i8>>,
+    /// Zero points that need not be codes, in place of those; same shape as `scales`.
+    pub float_zero_points: Option<Vec<f16>>,
     /// Group of every column, `[cols]`, where the columns of a group are not neighbours; only beside
     /// [`Granularity::Group`].
     pub column_groups: Option<Vec<u32>>,
+}
+
+/// How the zero points of a grid are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ZeroPoints {
+    /// All of them are 0.
+    Fixed,
+    /// As packed codes.
+    Codes,
+    /// As f16.
+    Floats,
+}
+
+impl ZeroPoints {
+    pub(super) fn of(symmetric: bool, floats: bool) -> Self {
+        match (symmetric, floats) {
+            (_, true) => Self::Floats,
+            (true, false) => Self::Fixed,
+            (false, false) => Self::Codes,
+        }
+    }
 }
 
 /// Bits of packed codes, scales, zero points and the groups of columns.
@@ -34,15 +58,18 @@ pub(super) fn storage_bits(
     bits: u8,
     granularity: Granularity,
     scale_type: FloatType,
-    symmetric: bool,
+    zero_points: ZeroPoints,
     column_groups: bool,
 ) -> u64 {
     let scales = granularity.scale_count(rows, cols) as u64 * scale_type.bits();
-    let zero_points = match granularity {
-        _ if symmetric => 0,
+    let zero_points = match (zero_points, granularity) {
+        (ZeroPoints::Fixed, _) => 0,
+        (ZeroPoints::Floats, _) => 16 * granularity.scale_count(rows, cols) as u64,
         // One zero point is stored as a plain byte.
-        Granularity::Tensor => 8,
-        _ => 32 * (pack::words(rows, bits) * granularity.groups_per_row(cols)) as u64,
+        (ZeroPoints::Codes, Granularity::Tensor) => 8,
+        (ZeroPoints::Codes, _) => {
+            32 * (pack::words(rows, bits) * granularity.groups_per_row(cols)) as u64
+        }
     };
     let groups = if column_groups { 32 * cols as u64 } else { 0 };
     pack::storage_bits(rows, cols, bits) + scales + zero_points + groups
@@ -63,6 +90,10 @@ impl Dense for Uniform {
             length("zero points", scales, zero_points.len())?;
             check_signed("zero points", self.bits, zero_points)?;
         }
+        if let Some(zero_points) = &self.float_zero_points {
+            length("zero points", scales, zero_points.len())?;
+            finite("zero points", zero_points.iter().map(|zero| zero.to_f32()))?;
+        }
         self.column_groups
             .as_ref()
             .map_or(Ok(()), |of_columns| self.check_groups(of_columns, cols))
@@ -74,7 +105,7 @@ impl Dense for Uniform {
             self.bits,
             self.granularity,
             self.scale_type,
-            self.zero_points.is_none(),
+            ZeroPoints::of(self.zero_points.is_none(), self.float_zero_points.is_some()),
             self.column_groups.is_some(),
         )
     }
@@ -87,12 +118,14 @@ impl Dense for Uniform {
             Granularity::Tensor => 0,
             Granularity::Channel | Granularity::Group(_) => row * groups,
         };
-        let zero = |group: usize| {
-            let zero_points = self.zero_points.as_ref();
-            zero_points.map_or(0, |zeros| i16::from(zeros[first + group]))
+        // Differences of codes are exact in f32.
+        let zero = |group: usize| match (&self.zero_points, &self.float_zero_points) {
+            (_, Some(zeros)) => zeros[first + group].to_f32(),
+            (Some(zeros), None) => f32::from(zeros[first + group]),
+            (None, None) => 0.0,
         };
-        let value = |group: usize, zero: i16, code: i8| {
-            self.scales[first + group] * f32::from(i16::from(code) - zero)
+        let value = |group: usize, zero: f32, code: i8| {
+            self.scales[first + group] * (f32::from(code) - zero)
         };
         if let Some(of_columns) = &self.column_groups {
             for ((out, code), group) in out.iter_mut().zip(codes).zip(of_columns) {
@@ -122,6 +155,9 @@ impl Dense for Uniform {
         if let Some(zero_points) = &self.zero_points {
             digest.add("zero points", cast_slice(zero_points));
         }
+        if let Some(zero_points) = &self.float_zero_points {
+            digest.add("float zero points", cast_slice(zero_points));
+        }
         if let Some(of_columns) = &self.column_groups {
             digest.add("column groups", cast_slice(of_columns));
         }
@@ -131,7 +167,8 @@ impl Dense for Uniform {
         scheme.kind == SchemeKind::Uniform
             && scheme.bits == self.bits
             && scheme.granularity == self.granularity
-            && scheme.symmetric == self.zero_points.is_none()
+            && scheme.float_zero_points == self.float_zero_points.is_some()
+            && scheme.symmetric == (self.zero_points.is_none() && !scheme.float_zero_points)
             && scheme.column_groups == self.column_groups.is_some()
     }
 }

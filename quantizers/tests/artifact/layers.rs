@@ -50,6 +50,7 @@ pub(crate) fn uniform(
         scales,
         scale_type,
         zero_points,
+        float_zero_points: None,
         column_groups: None,
     };
     let encoding = Encoding::Uniform(grid);
@@ -175,6 +176,7 @@ fn scheme(kind: SchemeKind, bits: u8) -> Scheme {
         bits,
         granularity: Granularity::Channel,
         symmetric: false,
+        float_zero_points: false,
         column_groups: false,
         tables: None,
         outliers: false,

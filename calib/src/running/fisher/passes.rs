@@ -1,7 +1,7 @@
 //! Stage by stage to the loss, and back.
 
 use super::kept_inputs::KeptInputs;
-use super::squares::{self, Squares};
+use super::observers::GradientSums;
 use super::tapes::{TapedStages, stage_sizes};
 use super::{FisherOptions, Sequence, loss};
 use crate::running::error::CollectError;
@@ -40,9 +40,7 @@ pub(super) struct Swept {
     pub losses: Vec<f64>,
     /// Gradient with respect to the stage's input, by sequence.
     pub input_gradients: Vec<Tensor<3>>,
-    /// Sum over sequences of the squared weight gradients.
-    pub squares: Squares,
-    /// What was wanted of the inputs of layers.
+    /// What was wanted of the gradients of layers and of their inputs.
     pub statistics: StageStatistics,
 }
 
@@ -165,12 +163,12 @@ impl<'a> Passes<'a> {
         let mut swept = Swept {
             losses: Vec::new(),
             input_gradients: Vec::new(),
-            squares: Squares::new(),
             statistics: StageStatistics::default(),
         };
         // Of other inputs the backward pass sees nothing.
         let wants = self.options.wants.of_stage(self.forward.model(), stage);
         let wants = wants.at_inputs_of(&self.layers[stage]);
+        let mut sums = GradientSums::new(&self.layers[stage], &wants);
         let mut measurement = Measurement::new(&wants);
         let mut incoming = gradients.into_iter();
         // As many sequences in flight as there are threads; they are added up in their own order.
@@ -212,15 +210,11 @@ impl<'a> Passes<'a> {
                 self.waiting[start + index] = waiting;
                 weight_gradients.extend(joined(of_stage));
             }
-            squares::add(&mut swept.squares, weight_gradients);
+            sums.add(weight_gradients);
         }
-        squares::complete(
-            &mut swept.squares,
-            &self.layers[stage],
-            self.forward.device(),
-        );
         let layers = &self.layers[stage];
         swept.statistics = measurement.finish().counted_by_layer(layers);
+        swept.statistics.extend(sums.finish()?);
         Ok(swept)
     }
 

@@ -99,7 +99,7 @@ impl CodebookQuantizer {
     }
 
     fn reads_fisher(&self) -> bool {
-        self.weights == ErrorWeights::Fisher || self.outliers.sensitive_fraction > 0.0
+        self.weights == ErrorWeights::Fisher || self.outliers.reads_fisher()
     }
 }
 
@@ -142,12 +142,7 @@ impl Quantizer for CodebookQuantizer {
         } else {
             None
         };
-        let mask = if self.outliers.is_sparse() {
-            let fisher = fisher.map_or(&[][..], |fisher| fisher.data());
-            Some(self.outliers.mask(weight, fisher, stats)?)
-        } else {
-            None
-        };
+        let mask = self.outliers.mask(weight, fisher, stats)?;
         let squares: Vec<f32> = (0..weight.cols())
             .map(|col| hessian.row(col)[col].max(0.0))
             .collect();

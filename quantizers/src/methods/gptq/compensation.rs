@@ -97,6 +97,7 @@ impl Compensation {
                 scales,
                 scale_type: grid.scale_type,
                 zero_points: (!grid.symmetric).then_some(zero_points),
+                float_zero_points: None,
                 column_groups: self
                     .act_order
                     .then(|| groups.of_columns(&feedback.order))
