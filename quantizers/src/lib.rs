@@ -7,11 +7,13 @@
 pub mod linalg;
 pub mod matrix;
 pub mod nearest;
+pub mod allocate;
 pub mod statistics;
 pub mod outliers;
 pub mod codebook;
 pub mod tensor;
 pub mod error_metrics;
+pub mod sensitivity;
 pub mod grid;
 pub mod pack;
 pub mod graph;
