@@ -10,6 +10,7 @@ pub mod nearest;
 pub mod statistics;
 pub mod outliers;
 pub mod codebook;
+pub mod trellis;
 pub mod tensor;
 pub mod error_metrics;
 pub mod grid;

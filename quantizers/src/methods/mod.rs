@@ -13,6 +13,7 @@ mod plan;
 mod range;
 mod rtn;
 mod squeezellm;
+mod trellis;
 
 pub use error::{ParamError, QuantizeError};
 pub use method::{Method, Quantizer};
@@ -26,6 +27,7 @@ pub static METHODS: &[&dyn Method] = &[
     &gptq::Gptq,
     &kmeans::KMeans,
     &squeezellm::SqueezeLlm,
+    &trellis::TrellisMethod,
 ];
 
 #[cfg(test)]

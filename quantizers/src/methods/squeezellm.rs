@@ -189,7 +189,7 @@ mod tests {
     fn codebook(tensor: &QuantizedTensor) -> &crate::Codebook {
         match &tensor.encoding {
             Encoding::Codebook(codebook) => codebook,
-            other @ Encoding::Uniform(_) => panic!("{other:?}"),
+            other @ (Encoding::Uniform(_) | Encoding::Trellis(_)) => panic!("{other:?}"),
         }
     }
 

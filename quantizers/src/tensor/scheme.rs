@@ -1,6 +1,7 @@
 //! What a layer will look like on disk, without its values.
 
 use super::storage::Granularity;
+use crate::trellis::Code;
 use serde::{Deserialize, Serialize};
 
 /// Bits of `weight_shape`, two 64-bit integers.
@@ -20,7 +21,7 @@ pub struct Scheme {
     pub kind: SchemeKind,
     /// Width of one code.
     pub bits: u8,
-    /// Who shares a scale (uniform) or is ignored (codebook: one table per row).
+    /// Who shares a scale (uniform) or is ignored (codebook: one table per row; trellis).
     pub granularity: Granularity,
     /// Uniform: zero point fixed at 0.
     pub symmetric: bool,
@@ -45,6 +46,13 @@ pub enum SchemeKind {
     Uniform,
     /// Lookup table.
     Codebook,
+    /// Streams of a trellis code in a rotated basis.
+    Trellis {
+        /// From states to values.
+        code: Code,
+        /// Bits of a state.
+        state_bits: u8,
+    },
 }
 
 /// How an engine quantizes the input of a layer.

@@ -23,12 +23,12 @@ proptest! {
             prop_assert_eq!(written.layers["l"].bits, 8 * bytes as u64);
             let scale_type = match &tensor.encoding {
                 Encoding::Uniform(grid) => grid.scale_type,
-                Encoding::Codebook(_) => FloatType::F32,
+                Encoding::Codebook(_) | Encoding::Trellis(_) => FloatType::F32,
             };
             let sparse = tensor.outliers.as_ref().map_or(0, |sparse| sparse.values.len());
             let one_table_per_row = match &tensor.encoding {
                 Encoding::Codebook(codebook) => codebook.row_scales.is_none(),
-                Encoding::Uniform(_) => true,
+                Encoding::Uniform(_) | Encoding::Trellis(_) => true,
             };
             if one_table_per_row {
                 let planned = format.planned_bits(scheme, tensor.rows, tensor.cols, scale_type, sparse);
