@@ -11,6 +11,7 @@ pub mod allocate;
 pub mod statistics;
 pub mod outliers;
 pub mod codebook;
+pub mod trellis;
 pub mod tensor;
 pub mod error_metrics;
 pub mod sensitivity;

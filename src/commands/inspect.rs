@@ -175,6 +175,9 @@ fn scheme(stored: &StoredLayer) -> String {
     let scheme = &stored.scheme;
     let dense = match (scheme.kind, scheme.granularity) {
         (SchemeKind::Codebook, _) => "codebook".to_owned(),
+        (SchemeKind::Trellis { code, state_bits }, _) => {
+            format!("trellis {}, states of {state_bits}b", code.0.name)
+        }
         (SchemeKind::Uniform, granularity) => {
             let sign = if scheme.symmetric {
                 "symmetric"

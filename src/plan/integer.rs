@@ -178,8 +178,10 @@ pub(super) fn check_rule(
         );
         return refuse("method", found);
     }
-    if scheme.kind == SchemeKind::Codebook {
-        return refuse("method", "codes of a codebook".to_owned());
+    match scheme.kind {
+        SchemeKind::Uniform => {}
+        SchemeKind::Codebook => return refuse("method", "codes of a codebook".to_owned()),
+        SchemeKind::Trellis { .. } => return refuse("method", "streams of a trellis".to_owned()),
     }
     if scheme.outliers {
         return refuse("outlier_fraction", "outliers".to_owned());

@@ -5,7 +5,7 @@ use super::layer_files::LayerFiles;
 use super::sources::{SourceFiles, plain};
 use super::{
     DecodedTensor, Decoder, Dtype, FORMATS, FormatError, SOURCES, Source, StoredLayer,
-    TensorFolder, entry, gguf, is_lfs_pointer, python_json,
+    TensorFolder, entry, gguf, is_lfs_pointer, python_json, trellis,
 };
 use crate::grid::{InputQuantizer, Point};
 use crate::nearest::nearest;
@@ -275,7 +275,9 @@ impl ArtifactReader {
 fn layer_of_entry<'l>(layers: &'l BTreeMap<String, StoredLayer>, name: &str) -> Option<&'l str> {
     let (layer, suffix) = name.rsplit_once('.')?;
     let part = suffix.starts_with(entry::WEIGHT) || suffix.starts_with("input_");
-    let (layer, _) = layers.get_key_value(layer).filter(|_| part)?;
+    let (layer, _) = layers
+        .get_key_value(layer)
+        .filter(|(_, stored)| part || trellis::is_part(&stored.scheme, suffix))?;
     Some(layer)
 }
 

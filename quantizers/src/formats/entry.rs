@@ -31,6 +31,12 @@ pub const WEIGHT_OUTLIER_VALUES: &str = "weight_outlier_values";
 pub const INPUT_SCALE: &str = "input_scale";
 /// The code of zero for all inputs of a layer, I8 `[1]`, beside a fixed scale.
 pub const INPUT_ZERO_POINT: &str = "input_zero_point";
+/// Streams of a trellis code, I16 `[in / 16, out / 16, 16 bits]`.
+pub const TRELLIS: &str = "trellis";
+/// Signed scales of the inputs of a trellis code, F16 `[in]`.
+pub const INPUT_SIGNS: &str = "suh";
+/// Signed scales of the outputs of a trellis code, F16 `[out]`.
+pub const OUTPUT_SIGNS: &str = "svh";
 /// Weights that are not packed: floats, or int8 codes.
 pub const WEIGHT: &str = "weight";
 

@@ -33,6 +33,7 @@ mod side_files;
 mod sources;
 mod spool;
 mod tensor_folder;
+mod trellis;
 mod uniform;
 mod verification;
 

@@ -3,7 +3,7 @@
 //! `config.json` gets `quantization_config = { "quant_method": "quench", "version": 1, "layers":
 //! { name: scheme } }`, where a scheme is [`Scheme`] as JSON. The tensors of a layer are named as in
 //! compressed-tensors and, for uniform grids, are the same bytes; the rest is in the tables of
-//! `uniform.rs` and `codebook.rs`. A layer is always `[out, in]`, also where the checkpoint stores
+//! `uniform.rs`, `codebook.rs` and `trellis.rs`. A layer is always `[out, in]`, also where the checkpoint stores
 //! `[in, out]` (`transposed` in its scheme).
 //!
 //! A folder may hold an integer program in place of the checkpoint's other tensors; see
@@ -13,13 +13,15 @@
 //! row's little-endian words); a uniform code `u` means `scale * (u - 2^(bits-1) - zero_point)` with
 //! the scale of its group (`weight_g_idx[input]` where there is one, else `input / group_size`), an index means `table[index]`, times the scale of its group
 //! where the scheme has `scale_bits` (an f16 each, or a code times an f16 of the row); then add the sparse values.
+//! Streams of a trellis are decoded as [`crate::tensor::Trellis`] says.
 //! A scheme with `inputs` belongs to a layer whose inputs are rounded to such a grid first, with a scale for
 //! each token ([`crate::grid::InputQuantizer`]).
 
 use super::entry::Entry;
 use super::layer_files::LayerFiles;
 use super::{
-    Decoder, Format, FormatError, StoredLayer, TensorFolder, Unsupported, codebook, uniform,
+    Decoder, Format, FormatError, StoredLayer, TensorFolder, Unsupported, codebook, trellis,
+    uniform,
 };
 use crate::tensor::{Encoding, InputGrid, QuantizedTensor, Scheme, SchemeKind};
 use serde::{Deserialize, Serialize};
@@ -47,7 +49,7 @@ impl Format for Quench {
     }
 
     fn summary(&self) -> &'static str {
-        "uniform grids, lookup tables, sparse outliers and integer programs in one folder; read by quench"
+        "uniform grids, lookup tables, trellis codes, sparse outliers and integer programs in one folder; read by quench"
     }
 
     fn accepts(&self, scheme: &Scheme, _rows: usize, _cols: usize) -> Result<(), Unsupported> {
@@ -75,6 +77,7 @@ impl Format for Quench {
         let mut entries = match &tensor.encoding {
             Encoding::Uniform(grid) => uniform::encode(rows, cols, grid),
             Encoding::Codebook(tables) => codebook::encode(rows, cols, tables),
+            Encoding::Trellis(streams) => trellis::encode(rows, cols, streams),
         };
         if let Some(sparse) = &tensor.outliers {
             entries.extend(codebook::encode_sparse(cols, sparse));
@@ -157,6 +160,10 @@ impl Decoder for Quench {
             SchemeKind::Uniform => Encoding::Uniform(uniform::decode(files, scheme, rows, cols)?),
             SchemeKind::Codebook => {
                 Encoding::Codebook(codebook::decode(files, scheme, rows, cols)?)
+            }
+            SchemeKind::Trellis { code, state_bits } => {
+                let (code, shape) = ((code, state_bits), (rows, cols));
+                Encoding::Trellis(trellis::decode(files, scheme, code, shape)?)
             }
         };
         let outliers = scheme

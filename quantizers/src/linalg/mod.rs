@@ -1,5 +1,6 @@
-//! Matrix products and factors on slices.
+//! Matrix products, factors and orthogonal transforms on slices.
 
 pub mod factor;
+pub mod hadamard;
 pub mod product;
 pub mod scalar;

@@ -59,6 +59,9 @@ pub enum QuantizeError {
         /// Inputs of a row.
         cols: usize,
     },
+    /// A matrix that tiles do not fill.
+    #[error("expected multiples of 16 outputs and inputs, as codes are made of tiles of 16 x 16")]
+    Tiles,
     /// A statistic the method reads was not collected.
     #[error("needs the statistic `{0}`, which was not collected")]
     MissingStat(&'static str),
@@ -148,6 +151,12 @@ impl QuantizeError {
             Self::HalfRange { .. } => {
                 return Some(
                     "keep the layer with `method = \"keep\"`, or use `rtn` with `scale_type = \"f32\"`"
+                        .to_owned(),
+                );
+            }
+            Self::Tiles => {
+                return Some(
+                    "keep the layer with `method = \"keep\"`, or name another method for it"
                         .to_owned(),
                 );
             }

@@ -210,21 +210,14 @@ impl GridParameters {
     ) -> Result<LayerPlan, QuantizeError> {
         let granularity = self.granularity(cols)?;
         let scheme = Scheme {
-            method: method.to_owned(),
-            kind: SchemeKind::Uniform,
-            bits: self.bits,
             granularity,
             symmetric: self.symmetric,
-            float_zero_points: false,
-            column_groups: false,
-            tables: None,
-            outliers: false,
-            transposed: false,
             inputs: self.activation_bits.map(|bits| InputGrid {
                 bits,
                 symmetric: true,
                 dynamic: true,
             }),
+            ..Scheme::new(method, SchemeKind::Uniform, self.bits)
         };
         Ok(LayerPlan {
             scale_type: self.grid(stored).scale_type,

@@ -166,7 +166,7 @@ mod tests {
             .encoding
         {
             Encoding::Codebook(codebook) => Ok(codebook),
-            other @ Encoding::Uniform(_) => Err(format!("{other:?}")),
+            other @ (Encoding::Uniform(_) | Encoding::Trellis(_)) => Err(format!("{other:?}")),
         }
     }
 

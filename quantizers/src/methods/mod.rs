@@ -17,6 +17,7 @@ mod plan;
 mod range;
 mod rtn;
 mod squeezellm;
+mod trellis;
 
 pub use error::{ParamError, QuantizeError};
 pub use method::{Method, Quantizer};
@@ -32,6 +33,7 @@ pub static METHODS: &[&dyn Method] = &[
     &kmeans::KMeans,
     &squeezellm::SqueezeLlm,
     &lnq::Lnq,
+    &trellis::TrellisMethod,
 ];
 
 #[cfg(test)]

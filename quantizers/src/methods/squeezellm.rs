@@ -73,9 +73,7 @@ impl Quantizer for SqueezeLlmQuantizer {
         let fisher = fisher(weight, stats)?;
         let mask = self.outliers.mask(weight, Some(fisher), stats)?;
         let importance = Importance::PerWeight(fisher);
-        let mut codebook = self
-            .tables
-            .fit(weight, importance, mask.as_deref(), plan)?;
+        let mut codebook = self.tables.fit(weight, importance, mask.as_deref(), plan)?;
         let outliers = mask
             .map(|mask| extract(weight, &mask, &mut codebook))
             .transpose()?;
@@ -137,7 +135,7 @@ mod tests {
     fn codebook(tensor: &QuantizedTensor) -> &crate::Codebook {
         match &tensor.encoding {
             Encoding::Codebook(codebook) => codebook,
-            other @ Encoding::Uniform(_) => panic!("{other:?}"),
+            other @ (Encoding::Uniform(_) | Encoding::Trellis(_)) => panic!("{other:?}"),
         }
     }
 

@@ -169,20 +169,12 @@ impl TableParameters {
             ));
         }
         let scheme = Scheme {
-            method: method.to_owned(),
-            kind: SchemeKind::Codebook,
-            bits: self.bits,
             granularity,
-            symmetric: false,
-            float_zero_points: false,
-            column_groups: false,
             tables: scale_bits.map(|bits| TableScheme {
                 count: tables,
                 scale_bits: Some(bits),
             }),
-            outliers: false,
-            transposed: false,
-            inputs: None,
+            ..Scheme::new(method, SchemeKind::Codebook, self.bits)
         };
         let speed = match scale_bits {
             None => ROW_TABLE_SPEED,

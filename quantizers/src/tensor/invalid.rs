@@ -8,6 +8,17 @@ pub enum InvalidTensor {
     /// A code width no format here stores.
     #[error("expected codes of 1 to 8 bits, found {0}")]
     Bits(u8),
+    /// States of a trellis that no format here stores.
+    #[error("expected states of 12 to 16 bits, found {0}")]
+    StateBits(u8),
+    /// A matrix that tiles do not fill.
+    #[error("expected multiples of 16 rows and columns, found {rows} x {cols}")]
+    Tiles {
+        /// Rows of the matrix.
+        rows: usize,
+        /// Its columns.
+        cols: usize,
+    },
     /// A group of no weights.
     #[error("expected groups of at least one weight")]
     EmptyGroup,

@@ -6,6 +6,7 @@ use super::encoding::Dense;
 use super::invalid::InvalidTensor;
 use super::scheme::{SHAPE_BITS, Scheme};
 use super::sparse::{self, Csr};
+use super::trellis::Trellis;
 use super::uniform::Uniform;
 use rayon::prelude::*;
 
@@ -16,6 +17,8 @@ pub enum Encoding {
     Uniform(Uniform),
     /// Lookup table.
     Codebook(Codebook),
+    /// Streams of a trellis code.
+    Trellis(Trellis),
 }
 
 impl Encoding {
@@ -24,6 +27,7 @@ impl Encoding {
         match self {
             Self::Uniform(uniform) => uniform,
             Self::Codebook(codebook) => codebook,
+            Self::Trellis(trellis) => trellis,
         }
     }
 }
@@ -88,12 +92,16 @@ impl QuantizedTensor {
             return;
         }
         let dense = self.encoding.dense();
-        out.par_chunks_mut(self.cols)
+        let (shape, band) = ((self.rows, self.cols), dense.band(self.rows));
+        out.par_chunks_mut(band * self.cols)
             .enumerate()
-            .for_each(|(row, out)| {
-                dense.decode_row(row, self.rows, out);
-                if let Some(outliers) = &self.outliers {
-                    outliers.add_row(row, out);
+            .for_each(|(at, out)| {
+                let first = at * band;
+                dense.decode_band(first, shape, out);
+                for (row, out) in out.chunks_exact_mut(self.cols).enumerate() {
+                    if let Some(outliers) = &self.outliers {
+                        outliers.add_row(first + row, out);
+                    }
                 }
             });
     }

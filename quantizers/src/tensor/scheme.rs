@@ -1,6 +1,7 @@
 //! What a layer will look like on disk, without its values.
 
 use super::storage::Granularity;
+use crate::trellis::Code;
 use serde::{Deserialize, Serialize};
 
 /// Bits of `weight_shape`, two 64-bit integers.
@@ -20,7 +21,7 @@ pub struct Scheme {
     pub kind: SchemeKind,
     /// Width of one code.
     pub bits: u8,
-    /// Scale granularity; without meaning for a codebook without scales.
+    /// Scale granularity; without meaning for a trellis, and for a codebook without scales.
     pub granularity: Granularity,
     /// Uniform: zero point fixed at 0.
     pub symmetric: bool,
@@ -43,6 +44,26 @@ pub struct Scheme {
     pub inputs: Option<InputGrid>,
 }
 
+impl Scheme {
+    /// A dense part of `kind`, made by the method called `method`, with nothing beside it: one scale per output
+    /// channel, zero points, no groups of columns, no sparse part, inputs as they are.
+    pub fn new(method: &str, kind: SchemeKind, bits: u8) -> Self {
+        Self {
+            method: method.to_owned(),
+            kind,
+            bits,
+            granularity: Granularity::Channel,
+            symmetric: false,
+            float_zero_points: false,
+            column_groups: false,
+            tables: None,
+            outliers: false,
+            transposed: false,
+            inputs: None,
+        }
+    }
+}
+
 /// How many tables the rows of a codebook share, and how the scales of their entries are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -62,6 +83,13 @@ pub enum SchemeKind {
     Uniform,
     /// Lookup table.
     Codebook,
+    /// Streams of a trellis code in a rotated basis.
+    Trellis {
+        /// From states to values.
+        code: Code,
+        /// Bits of a state.
+        state_bits: u8,
+    },
 }
 
 /// How an engine quantizes the input of a layer.

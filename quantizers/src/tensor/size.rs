@@ -1,13 +1,13 @@
 //! True sizes, known while planning: every bit that a file has to hold for a layer.
 //!
 //! Counted are packed codes with the padding of every row, scales, packed zero points, groups of
-//! columns, tables, row scales, row pointers, columns and values of the sparse part, and
-//! `weight_shape`. What a format writes for a layer is exactly this, which a test checks for every
+//! columns, tables, row scales, streams and signed scales of a trellis, row pointers, columns and values of
+//! the sparse part, and `weight_shape`. What a format writes for a layer is exactly this, which a test checks for every
 //! format.
 
 use super::scheme::{SHAPE_BITS, Scheme, SchemeKind};
 use super::storage::FloatType;
-use super::{codebook, sparse, uniform};
+use super::{codebook, sparse, trellis, uniform};
 
 impl Scheme {
     /// Bits a file will hold for a `[rows, cols]` layer, known before any weight is read.
@@ -31,6 +31,9 @@ impl Scheme {
             ),
             SchemeKind::Codebook => {
                 codebook::storage_bits((rows, cols), self.bits, self.granularity, self.tables)
+            }
+            SchemeKind::Trellis { code, .. } => {
+                trellis::storage_bits((rows, cols), self.bits, code)
             }
         };
         let sparse = if self.outliers {

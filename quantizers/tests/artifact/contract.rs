@@ -23,7 +23,7 @@ proptest! {
             prop_assert_eq!(written.layers["l"].bits, 8 * bytes as u64);
             let scale_type = match &tensor.encoding {
                 Encoding::Uniform(grid) => grid.scale_type,
-                Encoding::Codebook(_) => FloatType::F32,
+                Encoding::Codebook(_) | Encoding::Trellis(_) => FloatType::F32,
             };
             let sparse = tensor.outliers.as_ref().map_or(0, |sparse| sparse.values.len());
             let planned = format.planned_bits(scheme, tensor.rows, tensor.cols, scale_type, sparse);

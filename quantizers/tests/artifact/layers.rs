@@ -4,8 +4,9 @@ use half::f16;
 use proptest::prelude::*;
 use quantizers::formats::{self, ArtifactWriter, Dtype, WriterOptions, Written};
 use quantizers::tensor::{
-    Codebook, Csr, Encoding, ScaleValues, SchemeKind, TableScales, TableScheme, Uniform,
+    Codebook, Csr, Encoding, ScaleValues, SchemeKind, TableScales, TableScheme, Trellis, Uniform,
 };
+use quantizers::trellis::{CODES, Code};
 use quantizers::{FloatType, Granularity, QuantizedTensor, Scheme};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -142,6 +143,40 @@ pub(crate) fn codebook((rows, cols): (usize, usize), bits: u8, sharing: usize, s
     Layer { tensor, scheme }
 }
 
+/// Any streams of a trellis.
+pub(crate) fn trellis(
+    (rows, cols): (usize, usize),
+    bits: u8,
+    state_bits: u8,
+    code: Code,
+    seed: u64,
+) -> Layer {
+    let mut next = noise(seed);
+    let streams = (0..rows * cols * usize::from(bits) / 32)
+        .map(|_| next())
+        .collect();
+    let mut half = || f16::from_f32(f32::from_bits(0x3f80_0000 | next() >> 9) - 1.5);
+    let input_scales = (0..cols).map(|_| half()).collect();
+    let output_scales = (0..rows).map(|_| half()).collect();
+    let tensor = QuantizedTensor {
+        rows,
+        cols,
+        encoding: Encoding::Trellis(Trellis {
+            bits,
+            state_bits,
+            code,
+            streams,
+            input_scales,
+            output_scales,
+        }),
+        outliers: None,
+    };
+    Layer {
+        tensor,
+        scheme: scheme(SchemeKind::Trellis { code, state_bits }, bits),
+    }
+}
+
 /// Adds a sparse part with about one value in `spacing`.
 pub(crate) fn with_outliers(mut layer: Layer, spacing: u32, seed: u64) -> Layer {
     let mut next = noise(seed);
@@ -170,22 +205,10 @@ pub(crate) fn with_outliers(mut layer: Layer, spacing: u32, seed: u64) -> Layer 
 }
 
 fn scheme(kind: SchemeKind, bits: u8) -> Scheme {
-    Scheme {
-        method: "rtn".into(),
-        kind,
-        bits,
-        granularity: Granularity::Channel,
-        symmetric: false,
-        float_zero_points: false,
-        column_groups: false,
-        tables: None,
-        outliers: false,
-        transposed: false,
-        inputs: None,
-    }
+    Scheme::new("rtn", kind, bits)
 }
 
-/// Any layer the types can express, up to 12 x 80.
+/// Any layer the types can express, up to 12 x 80, or nine tiles.
 pub(crate) fn any_layer() -> impl Strategy<Value = Layer> {
     let shape = (1usize..12, 1usize..80);
     let grid = (
@@ -216,9 +239,22 @@ pub(crate) fn any_layer() -> impl Strategy<Value = Layer> {
     let tables = (shape, 1u8..=8, 1usize..4, any::<u64>()).prop_map(
         |((rows, cols), bits, sharing, seed)| codebook((rows * sharing, cols), bits, sharing, seed),
     );
-    (prop_oneof![grid, tables], any::<Option<u64>>()).prop_map(|(layer, sparse)| match sparse {
-        Some(seed) => with_outliers(layer, 9, seed),
-        None => layer,
+    let streams = (
+        (1usize..4, 1usize..4),
+        1u8..=8,
+        12u8..=16,
+        0..CODES.len(),
+        any::<u64>(),
+    )
+        .prop_map(|((down, across), bits, state_bits, code, seed)| {
+            let shape = (16 * down, 16 * across);
+            trellis(shape, bits, state_bits, Code(CODES[code]), seed)
+        });
+    (prop_oneof![grid, tables, streams], any::<Option<u64>>()).prop_map(|(layer, sparse)| {
+        match sparse {
+            Some(seed) => with_outliers(layer, 9, seed),
+            None => layer,
+        }
     })
 }
 
@@ -252,6 +288,7 @@ pub(crate) fn one_of_each() -> Vec<(&'static str, Layer)> {
                 7,
             ),
         ),
+        ("block.1.e", trellis((32, 48), 3, 16, Code::default(), 8)),
     ]
 }
 

@@ -42,7 +42,7 @@ fn shards_hold_whole_layers_and_are_aligned_and_deterministic() {
 
     let files = content(one.path());
     assert!(
-        files.contains_key("model-00001-of-00005.safetensors"),
+        files.contains_key("model-00001-of-00006.safetensors"),
         "{:?}",
         files.keys()
     );
@@ -209,6 +209,7 @@ fn layers_that_do_not_fit_are_refused_with_the_reason() {
         "a 2-bit lookup table: it stores uniform grids only",
         "a 4-bit lookup table: it stores uniform grids only",
         "a sparse part: it stores uniform grids only",
+        "a 3-bit trellis code: it stores uniform grids only",
     ];
     for (message, start) in refused.iter().zip(starts) {
         let start = format!("format `compressed-tensors` cannot hold {start}");

@@ -191,10 +191,11 @@ pub(super) fn write(text: &mut String, rows: &[Row]) {
     }
 }
 
-/// `group 128`, `channel`, `codebook`, with `+csr` for a sparse part and `a8` for inputs on a grid of 8 bits.
+/// `group 128`, `channel`, `codebook`, `trellis mcg`, with `+csr` for a sparse part and `a8` for inputs on a grid of 8 bits.
 fn scheme(layer: &PlannedLayer) -> String {
     let dense = match (layer.plan.scheme.kind, layer.plan.scheme.granularity) {
         (SchemeKind::Codebook, _) => "codebook".to_owned(),
+        (SchemeKind::Trellis { code, .. }, _) => format!("trellis {}", code.0.name),
         (SchemeKind::Uniform, Granularity::Tensor) => "tensor".to_owned(),
         (SchemeKind::Uniform, Granularity::Channel) => "channel".to_owned(),
         (SchemeKind::Uniform, Granularity::Group(size)) => format!("group {size}"),

@@ -93,6 +93,11 @@ impl Format for CompressedTensors {
                 bits,
                 ..
             } => refuse(format!("a {bits}-bit lookup table"), "uniform grids only"),
+            Scheme {
+                kind: SchemeKind::Trellis { .. },
+                bits,
+                ..
+            } => refuse(format!("a {bits}-bit trellis code"), "uniform grids only"),
             Scheme { outliers: true, .. } => refuse("a sparse part".into(), "uniform grids only"),
             Scheme {
                 transposed: true, ..
@@ -156,6 +161,9 @@ impl Format for CompressedTensors {
             Encoding::Uniform(grid) => grid,
             Encoding::Codebook(_) => {
                 return Err(self.refuse("a lookup table".into(), "uniform grids only"));
+            }
+            Encoding::Trellis(_) => {
+                return Err(self.refuse("a trellis code".into(), "uniform grids only"));
             }
         };
         Ok(match self.storage(scheme) {

@@ -95,20 +95,14 @@ fn stored_layer(targets: &Targets, files: LayerFiles<'_>) -> Result<StoredLayer,
         plain_shape(files)?
     };
     let scheme = Scheme {
-        method: UNKNOWN_METHOD.to_owned(),
-        kind: SchemeKind::Uniform,
-        bits: weights.num_bits,
         granularity,
         symmetric: weights.symmetric,
-        float_zero_points: false,
         column_groups: has_column_groups(files, cols)?,
-        tables: None,
-        outliers: false,
-        transposed: false,
         inputs: match &group.inputs {
             Some(inputs) => Some(inputs.input_grid().map_err(unsupported)?),
             None => None,
         },
+        ..Scheme::new(UNKNOWN_METHOD, SchemeKind::Uniform, weights.num_bits)
     };
     Ok(StoredLayer { scheme, rows, cols })
 }
