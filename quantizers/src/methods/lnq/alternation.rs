@@ -1,7 +1,9 @@
 //! One matrix fitted, on plain slices.
 
+use super::labels::sweep;
 use super::objective::Objective;
 use super::strip::Strip;
+use super::tables::refit;
 use crate::MatrixRef;
 use crate::methods::QuantizeError;
 use crate::statistics::rows_of_group;
@@ -86,11 +88,8 @@ impl Alternation {
                     let own = first..first + labels.len();
                     let fixed = removed.map(|removed| &removed[own.clone()]);
                     let own = &weight.data()[own];
-                    Strip::new(&objective, own, fixed, labels, (tables, entries)).alternate(
-                        &objective,
-                        self.iterations,
-                        self.cycles,
-                    )
+                    let mut strip = Strip::new(&objective, own, fixed, labels, (tables, entries));
+                    self.alternate(&mut strip, &objective)
                 })
                 .collect();
             progress.dead = progress.dead.max(objective.dead);
@@ -99,6 +98,30 @@ impl Alternation {
             }
         }
         Ok(progress)
+    }
+}
+
+impl Alternation {
+    /// Takes a strip through its turns; its objective after each step, never more than before it.
+    fn alternate(&self, strip: &mut Strip<'_>, objective: &Objective) -> Vec<f64> {
+        let mut steps = vec![strip.objective()];
+        for _ in 0..self.iterations {
+            let moved = refit(strip, objective);
+            steps.push(strip.objective());
+            let mut changed = 0;
+            for _ in 0..self.cycles {
+                let in_cycle = sweep(strip, objective);
+                changed += in_cycle;
+                steps.push(strip.objective());
+                if in_cycle == 0 {
+                    break;
+                }
+            }
+            if moved == 0 && changed == 0 {
+                break;
+            }
+        }
+        steps
     }
 }
 

@@ -1,8 +1,6 @@
 //! A strip of rows between two steps.
 
-use super::labels::sweep;
 use super::objective::Objective;
-use super::tables::refitted;
 use crate::codebook::set_thresholds;
 use crate::linalg::product::{Strided, multiply};
 use half::f16;
@@ -75,61 +73,8 @@ impl<'a> Strip<'a> {
         dot(&self.errors, &self.residuals)
     }
 
-    /// Alternates `iterations` times between tables and up to `cycles` sweeps over the labels; the objective after each
-    /// step, never more than before it.
-    pub(super) fn alternate(
-        &mut self,
-        objective: &Objective,
-        iterations: usize,
-        cycles: usize,
-    ) -> Vec<f64> {
-        let mut steps = vec![self.objective()];
-        for _ in 0..iterations {
-            let moved = self.refit(objective);
-            steps.push(self.objective());
-            let mut changed = 0;
-            for _ in 0..cycles {
-                let in_cycle = sweep(self, objective);
-                changed += in_cycle;
-                steps.push(self.objective());
-                if in_cycle == 0 {
-                    break;
-                }
-            }
-            if moved == 0 && changed == 0 {
-                break;
-            }
-        }
-        steps
-    }
-
-    /// Gives each row its best table where that lowers its objective; how many rows it did for.
-    fn refit(&mut self, objective: &Objective) -> usize {
-        let (entries, cols) = (self.entries, objective.cols());
-        let tables = refitted(self, objective);
-        let errors = self.errors_with(&tables);
-        let residuals = products(&errors, objective);
-        let mut moved = 0;
-        for (row, table) in tables.chunks(entries).enumerate() {
-            let columns = row * cols..(row + 1) * cols;
-            let found = dot(&errors[columns.clone()], &residuals[columns.clone()]);
-            let before = dot(
-                &self.errors[columns.clone()],
-                &self.residuals[columns.clone()],
-            );
-            if found < before {
-                moved += 1;
-                self.errors[columns.clone()].copy_from_slice(&errors[columns.clone()]);
-                self.residuals[columns.clone()].copy_from_slice(&residuals[columns]);
-                self.tables[row * entries..][..entries].copy_from_slice(table);
-                self.sort(row);
-            }
-        }
-        moved
-    }
-
     /// Puts the table of `row` in ascending order.
-    fn sort(&mut self, row: usize) {
+    pub(super) fn sort(&mut self, row: usize) {
         let table = &mut self.tables[row * self.entries..][..self.entries];
         if table.is_sorted() {
             return;
@@ -149,7 +94,7 @@ impl<'a> Strip<'a> {
     }
 
     /// The errors of the labels with `tables`.
-    fn errors_with(&self, tables: &[f16]) -> Vec<f32> {
+    pub(super) fn errors_with(&self, tables: &[f16]) -> Vec<f32> {
         let rows = tables.len() / self.entries;
         let cols = self.weights.len() / rows.max(1);
         let mut errors = Vec::with_capacity(self.weights.len());
@@ -169,7 +114,7 @@ impl<'a> Strip<'a> {
 }
 
 /// `errors` times `H`, row by row.
-fn products(errors: &[f32], objective: &Objective) -> Vec<f32> {
+pub(super) fn products(errors: &[f32], objective: &Objective) -> Vec<f32> {
     let cols = objective.cols();
     let mut products = vec![0.0; errors.len()];
     let hessian = Strided::row_major(&objective.hessian, cols);
@@ -183,7 +128,8 @@ fn products(errors: &[f32], objective: &Objective) -> Vec<f32> {
     products
 }
 
-fn dot(left: &[f32], right: &[f32]) -> f64 {
+/// The sum of products, in f64.
+pub(super) fn dot(left: &[f32], right: &[f32]) -> f64 {
     let pairs = left.iter().zip(right);
     pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }

@@ -5,7 +5,7 @@
 //! the rounded one is no better.
 
 use super::objective::Objective;
-use super::strip::Strip;
+use super::strip::{Strip, dot, products};
 use crate::codebook::nearest_f16;
 use multiversion::multiversion;
 
@@ -14,8 +14,33 @@ const LANES: usize = 64;
 /// Share of the mean diagonal added to the diagonal of the system, tried in this order.
 const RIDGES: [f64; 4] = [1e-9, 1e-7, 1e-5, 1e-3];
 
+/// Gives each row its best table where that lowers its objective; how many rows it did for.
+pub(super) fn refit(strip: &mut Strip<'_>, objective: &Objective) -> usize {
+    let (entries, cols) = (strip.entries, objective.cols());
+    let tables = refitted(strip, objective);
+    let errors = strip.errors_with(&tables);
+    let residuals = products(&errors, objective);
+    let mut moved = 0;
+    for (row, table) in tables.chunks(entries).enumerate() {
+        let columns = row * cols..(row + 1) * cols;
+        let (errors, residuals) = (&errors[columns.clone()], &residuals[columns.clone()]);
+        let (old_errors, old_residuals) = (
+            &mut strip.errors[columns.clone()],
+            &mut strip.residuals[columns],
+        );
+        if dot(errors, residuals) < dot(old_errors, old_residuals) {
+            moved += 1;
+            old_errors.copy_from_slice(errors);
+            old_residuals.copy_from_slice(residuals);
+            strip.tables[row * entries..][..entries].copy_from_slice(table);
+            strip.sort(row);
+        }
+    }
+    moved
+}
+
 /// Better tables for all rows, `[rows, entries]`; where the system of a row has no solution it is the old one.
-pub(super) fn refitted(strip: &Strip<'_>, objective: &Objective) -> Vec<half::f16> {
+fn refitted(strip: &Strip<'_>, objective: &Objective) -> Vec<half::f16> {
     let (entries, cols) = (strip.entries, objective.cols());
     let systems = systems(strip, objective);
     let mut tables = strip.tables.to_vec();
@@ -56,6 +81,9 @@ fn systems(strip: &Strip<'_>, objective: &Objective) -> Vec<f64> {
                 .map(|fixed| &fixed[row * cols..(row + 1) * cols]);
             for (sums, columns) in [(&mut inside, (from, to)), (&mut after, (to, cols))] {
                 sums.fill(0.0);
+                if columns.0 == columns.1 {
+                    continue;
+                }
                 let hessian = &objective.hessian[columns.0 * cols + from..];
                 let labels = &labels[columns.0..columns.1];
                 let fixed = fixed.map(|fixed| &fixed[columns.0..columns.1]);
