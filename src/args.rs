@@ -65,6 +65,8 @@ pub enum Command {
     Quantize(QuantizeArgs),
     /// Show what a recipe would do to a model; reads headers only
     Plan(PlanArgs),
+    /// Find the configuration of a recipe that loses least, with few measurements
+    Search(SearchArgs),
     /// Evaluate a checkpoint or a quantized folder
     Eval(EvalArgs),
     /// Write a quantized folder in another format
@@ -202,6 +204,44 @@ pub struct PlanArgs {
     /// Threads the time estimate assumes [default: all cores]
     #[arg(long, value_parser = parse_count, value_name = "N", help_heading = "Machine")]
     pub threads: Option<usize>,
+}
+
+/// `quench search`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each configuration is quantized and evaluated for real; gradient-boosted trees learn from what has been
+measured which one to try next (Quantune). A search that was interrupted goes on where it was left, and
+`--evaluations 1000000` measures all and says how many measurements trees, chance and grid order need.")]
+pub struct SearchArgs {
+    /// A folder, `org/name[@revision]` on the Hub, or `demo`
+    pub model: String,
+    /// What is chosen among: a file, `w4-decoders` or `int8-encoders` [default: by kind of model]
+    #[arg(long, value_name = "SPACE")]
+    pub space: Option<String>,
+    /// Configurations to measure [default: a quarter of the space]
+    #[arg(long, value_parser = parse_count, value_name = "N")]
+    pub evaluations: Option<usize>,
+    /// The figure that is to be best [default: the first of the evaluation]
+    #[arg(long, value_name = "METRIC")]
+    pub metric: Option<String>,
+    /// The folder of a search of another model in the same space; repeatable
+    #[arg(long, value_name = "DIR")]
+    pub learn_from: Vec<PathBuf>,
+    /// The folder of the search, which goes on if it was begun [default: quench-out/MODEL-SPACE]
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become help text")]
+    pub recipe: RecipeArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become help text")]
+    pub evaluation: EvaluationArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become help text")]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become help text")]
+    pub machine: MachineArgs,
 }
 
 /// `quench eval`.

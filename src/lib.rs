@@ -14,6 +14,7 @@ pub mod road;
 pub mod plan;
 pub mod progress;
 pub mod recipe;
+pub mod search;
 
 pub use ending::ExitCode;
 pub use errors::Error;
@@ -31,6 +32,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
     match cli.command {
         Command::Quantize(args) => commands::quantize::run(&args, json, &progress),
         Command::Plan(args) => commands::plan::run(&args, json, &progress),
+        Command::Search(args) => commands::search::run(&args, json, &progress),
         Command::Eval(args) => commands::eval::run(&args, json, &progress),
         Command::Export(args) => commands::export::run(&args, json, &progress),
         Command::Inspect(args) => commands::inspect::run(&args, json, &progress),

@@ -22,6 +22,7 @@ pub mod methods;
 pub mod transforms;
 pub mod integer;
 pub mod nonlinear;
+pub mod search;
 pub mod formats;
 
 pub use matrix::{MatrixRef, ShapeError};

@@ -10,6 +10,7 @@ pub mod quantize;
 mod recipes;
 pub mod report;
 mod resources;
+pub mod search;
 mod summary;
 
 use crate::Error;

@@ -10,6 +10,7 @@ mod masked;
 mod readme;
 mod reference;
 mod road;
+mod search;
 mod squeezellm;
 mod statistics;
 mod torch_files;
@@ -30,6 +31,19 @@ fn quench(folder: &Path, arguments: &[&str]) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "quench {arguments:?}: {stderr}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs `quench` in `folder`, which must fail, and returns its standard error.
+fn fails(folder: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_quench"))
+        .args(arguments)
+        .args(["--progress", "none"])
+        .current_dir(folder)
+        .env("QUENCH_CACHE", folder.join("cache"))
+        .output()
+        .unwrap();
+    assert!(!output.status.success(), "quench {arguments:?} succeeded");
+    String::from_utf8(output.stderr).unwrap()
 }
 
 /// Where real checkpoints and data are.

@@ -1,6 +1,6 @@
 //! The clip search: where the grid of each group ends.
 
-use super::product::sum_of_squares;
+use super::product::{GroupGram, sum_of_squares};
 use crate::Granularity;
 use crate::graph::{BlockNode, LinearNode, QkvNode};
 use crate::transforms::edit::BlockEdit;
@@ -47,12 +47,13 @@ pub(super) fn search(
     let exact = weight.values.clone();
     let mut best = exact.clone();
     let cols = layer.cols;
+    let errors = Errors::new(&inputs, cols, size);
     let mut least = vec![f64::INFINITY; exact.len() / cols.max(1) * cols.div_ceil(size)];
     for step in 0..TRIED {
         let share = 1.0 - f32::from(step) / f32::from(STEPS);
         weight.values = clamped(&exact, cols, size, share);
         let rounded = runner.quantize(&layer.name, weight.matrix(layer)?)?;
-        let errors = errors(&inputs, &exact, &rounded, cols, size);
+        let errors = errors.of(&exact, &rounded);
         let rows = best.chunks_exact_mut(cols);
         let groups = rows.flat_map(|row| row.chunks_mut(size)).zip(&mut least);
         let tried = weight.values.chunks_exact(cols);
@@ -96,24 +97,60 @@ fn sampled(inputs: &[f32], cols: usize) -> Vec<f32> {
 }
 
 /// Squared error of each group's share of its output, over all tokens.
-fn errors(inputs: &[f32], exact: &[f32], rounded: &[f32], cols: usize, size: usize) -> Vec<f64> {
-    let of_row = |(exact, rounded): (&[f32], &[f32])| -> Vec<f64> {
-        let difference: Vec<f32> = rounded.iter().zip(exact).map(|(a, b)| a - b).collect();
-        let groups = difference.chunks(size).enumerate();
-        groups
-            .map(|(group, difference)| sum_of_squares(inputs, cols, group * size, difference))
-            .collect()
-    };
-    let rows = exact
-        .par_chunks_exact(cols)
-        .zip(rounded.par_chunks_exact(cols));
-    let errors: Vec<Vec<f64>> = rows.map(of_row).collect();
-    errors.concat()
+///
+/// A group's error is a quadratic form of its difference: with more tokens than weights in a group, the matrix of
+/// the form is made once for all rows and steps.
+struct Errors<'a> {
+    inputs: &'a [f32],
+    cols: usize,
+    size: usize,
+    /// One for each group; empty where the tokens themselves are fewer.
+    grams: Vec<GroupGram>,
+}
+
+impl<'a> Errors<'a> {
+    fn new(inputs: &'a [f32], cols: usize, size: usize) -> Self {
+        let tokens = inputs.len() / cols.max(1);
+        let groups = if size < tokens {
+            cols.div_ceil(size)
+        } else {
+            0
+        };
+        let grams = (0..groups)
+            .into_par_iter()
+            .map(|group| GroupGram::new(inputs, cols, group * size, size.min(cols - group * size)))
+            .collect();
+        Self {
+            inputs,
+            cols,
+            size,
+            grams,
+        }
+    }
+
+    /// `[rows, groups]`.
+    fn of(&self, exact: &[f32], rounded: &[f32]) -> Vec<f64> {
+        let of_row = |(exact, rounded): (&[f32], &[f32])| -> Vec<f64> {
+            let difference: Vec<f32> = rounded.iter().zip(exact).map(|(a, b)| a - b).collect();
+            let groups = difference.chunks(self.size).enumerate();
+            groups
+                .map(|(group, difference)| match self.grams.get(group) {
+                    Some(gram) => gram.form(difference),
+                    None => sum_of_squares(self.inputs, self.cols, group * self.size, difference),
+                })
+                .collect()
+        };
+        let rows = exact
+            .par_chunks_exact(self.cols)
+            .zip(rounded.par_chunks_exact(self.cols));
+        let errors: Vec<Vec<f64>> = rows.map(of_row).collect();
+        errors.concat()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{clamped, errors};
+    use super::{Errors, clamped};
 
     #[test]
     fn a_shorter_last_group_ends_with_its_row() {
@@ -122,7 +159,7 @@ mod tests {
         let half = clamped(&exact, 5, 2, 0.5);
         assert_eq!(half, [1.0, -2.0, 1.5, 1.5, 4.0, 0.25, 0.25, -3.0, 1.0, 8.0]);
         let inputs = [1.0, 2.0, 0.5, -1.0, 3.0, 0.0, 1.0, 4.0, 2.0, -1.0];
-        let found = errors(&inputs, &exact, &half, 5, 2);
+        let found = Errors::new(&inputs, 5, 2).of(&exact, &half);
         // Differences (0, 2, -0.5, -1.5, -4) and (-0.25, 0, 3, 0, -8) against both inputs.
         let expected: [f64; 6] = [
             4.0f64.powi(2) + 2.0f64.powi(2),
@@ -135,6 +172,12 @@ mod tests {
         assert_eq!(found.len(), 6);
         for (found, expected) in found.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+        }
+        // With as many tokens as weights in a group the form is used: the same tokens twice, twice the error.
+        let twice = [inputs, inputs].concat();
+        let form = Errors::new(&twice, 5, 2).of(&exact, &half);
+        for (form, expected) in form.iter().zip(expected) {
+            assert!((form - 2.0 * expected).abs() < 1e-4, "{form} {expected}");
         }
     }
 }
