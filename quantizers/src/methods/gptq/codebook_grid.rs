@@ -160,7 +160,7 @@ impl Quantizer for CodebookQuantizer {
         let found = self.compensation.quantize_codebook(
             &codebook,
             weight,
-            hessian,
+            &[hessian],
             mask.as_deref(),
             self.passes,
         )?;
