@@ -14,7 +14,7 @@ use calib::WeightSource;
 use program::ProgramFacts;
 use quantizers::formats::StoredLayer;
 use quantizers::nearest::{did_you_mean, nearest};
-use quantizers::tensor::SchemeKind;
+use quantizers::tensor::{SchemeKind, TableScheme};
 use quantizers::{Encoding, Granularity, QuantizedTensor};
 use serde::Serialize;
 use serde_json::json;
@@ -170,11 +170,28 @@ fn is_quantized(open: &OpenModel, name: &str) -> bool {
     reader.layers().contains_key(name) || decoded.is_some_and(|tensor| tensor.quantized)
 }
 
+/// `codebook`, `codebook (1 table, scales for 32 inputs)`.
+fn codebook(tables: Option<TableScheme>, granularity: Granularity) -> String {
+    let Some(tables) = tables else {
+        return "codebook".to_owned();
+    };
+    let count = match tables.count {
+        1 => "1 table".to_owned(),
+        count => format!("{count} tables"),
+    };
+    let scales = match (tables.scale_bits, granularity) {
+        (None, _) => String::new(),
+        (Some(_), Granularity::Group(size)) => format!(", scales for {size} inputs"),
+        (Some(_), Granularity::Tensor | Granularity::Channel) => ", row scales".to_owned(),
+    };
+    format!("codebook ({count}{scales})")
+}
+
 /// `rtn 4b symmetric, group 128`, `squeezellm 3b codebook + sparse`.
 fn scheme(stored: &StoredLayer) -> String {
     let scheme = &stored.scheme;
     let dense = match (scheme.kind, scheme.granularity) {
-        (SchemeKind::Codebook, _) => "codebook".to_owned(),
+        (SchemeKind::Codebook, granularity) => codebook(scheme.tables, granularity),
         (SchemeKind::Trellis { code, state_bits }, _) => {
             format!("trellis {}, states of {state_bits}b", code.0.name)
         }
@@ -290,5 +307,10 @@ fn first_table(decoded: &QuantizedTensor) -> String {
         .take(1 << codebook.bits)
         .map(|v| format!("{v:.4}"))
         .collect();
-    format!("\ncodebook  first row: {}", entries.join(" "))
+    let what = if codebook.scales.is_some() {
+        "first row, without its scales"
+    } else {
+        "first row"
+    };
+    format!("\ncodebook  {what}: {}", entries.join(" "))
 }

@@ -276,10 +276,11 @@ pub(crate) fn one_of_each() -> Vec<(&'static str, Layer)> {
             uniform((5, 7), 8, Granularity::Tensor, false, FloatType::F32, 3),
         ),
         ("block.1.a", codebook((6, 50), 3, 1, 4)),
-        ("block.1.b", with_outliers(codebook((6, 50), 2, 3, 5), 7, 5)),
+        (
+            "block.1.b",
+            with_outliers(codebook((6, 50), 2, 3, 14), 7, 5),
+        ),
         ("block.1.c", transposed),
-        ("block.1.e", codebook((6, 50), 4, 6, 9)),
-        ("block.1.f", codebook((6, 50), 3, 2, 10)),
         (
             "block.1.d",
             with_outliers(

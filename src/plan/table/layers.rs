@@ -194,6 +194,9 @@ pub(super) fn write(text: &mut String, rows: &[Row]) {
 /// `group 128`, `channel`, `codebook`, `trellis mcg`, with `+csr` for a sparse part and `a8` for inputs on a grid of 8 bits.
 fn scheme(layer: &PlannedLayer) -> String {
     let dense = match (layer.plan.scheme.kind, layer.plan.scheme.granularity) {
+        (SchemeKind::Codebook, Granularity::Group(size)) if layer.plan.scheme.tables.is_some() => {
+            format!("codebook {size}")
+        }
         (SchemeKind::Codebook, _) => "codebook".to_owned(),
         (SchemeKind::Trellis { code, .. }, _) => format!("trellis {}", code.0.name),
         (SchemeKind::Uniform, Granularity::Tensor) => "tensor".to_owned(),

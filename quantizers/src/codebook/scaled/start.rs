@@ -156,7 +156,8 @@ mod tests {
         ] {
             let table = gaussian(count);
             for (entry, expected) in table[count / 2..].iter().zip(expected) {
-                assert!((entry - expected).abs() < 2e-3, "{entry} {expected}");
+                // Cells of the density are 0.002 wide.
+                assert!((entry - expected).abs() < 4e-3, "{entry} {expected}");
             }
         }
         let one = general(3)[0].clone();

@@ -27,8 +27,10 @@ pub struct CompensatedCodebook {
 }
 
 impl Compensation {
-    /// Rounds `weight` to the entries and scales of `codebook`, whose indices are not read; `hessian` is `X^T X`
-    /// `[cols, cols]` up to a factor. Weights marked in `removed` `[rows * cols]` also have a sparse value.
+    /// Rounds `weight` to the entries and scales of `codebook`, whose indices are not read. Each of `hessians`, `X^T X`
+    /// `[cols, cols]` up to a factor or another measure of what errors cost, is for as many consecutive rows, nearly:
+    /// number `k` of `n` for those from `k rows / n` to `(k + 1) rows / n`. Weights marked in `removed` `[rows * cols]`
+    /// also have a sparse value.
     ///
     /// After the column loop each of `passes` refits the tables, then visits every index and every scale once more
     /// (`descent.rs`); none raises the loss on the damped Hessian.
@@ -37,60 +39,91 @@ impl Compensation {
     /// A Hessian with impossible values, a weight that is not finite, a sparse value that f16 cannot hold.
     ///
     /// # Panics
-    /// When shapes disagree, or `block_size` is 0.
+    /// When shapes disagree, there is no Hessian, or `block_size` is 0.
     pub fn quantize_codebook(
         &self,
         codebook: &Codebook,
         weight: MatrixRef<'_>,
-        hessian: MatrixRef<'_>,
+        hessians: &[MatrixRef<'_>],
         removed: Option<&[bool]>,
         passes: usize,
     ) -> Result<CompensatedCodebook, QuantizeError> {
         require_finite(weight)?;
         let (rows, cols) = (weight.rows(), weight.cols());
-        assert_eq!(
-            (hessian.rows(), hessian.cols()),
-            (cols, cols),
-            "a Hessian of the inputs"
-        );
-        let feedback = Feedback::new(hessian, self.damping, self.act_order)?;
+        assert!(!hessians.is_empty(), "a Hessian of the inputs");
         let mut done = CompensatedCodebook {
             codebook: codebook.clone(),
             outliers: None,
-            damping: feedback.damping,
-            dead: feedback.dead,
+            damping: self.damping,
+            dead: 0,
         };
-        if rows * cols > 0 {
-            let tables = Tables::of(codebook, rows, cols);
-            let rounding = TableRounding {
-                tables: &tables,
-                order: &feedback.order,
-                removed,
-            };
-            let rounded = Columns::new(&rounding, &feedback, self.block_size).round(weight);
-            let strips = rounded.strips.into_iter();
-            let mut solution = Solution {
-                weight,
-                codes: rounded.codes,
-                kept: strips.map(|(_, strip)| strip.kept).collect(),
-                tables,
-            };
-            if passes > 0 {
-                let curvature = Curvature::new(hessian, feedback.mean, feedback.damping);
-                for _ in 0..passes {
-                    solution.refit_tables(&curvature);
-                    solution.visit(&curvature);
-                }
-            }
-            done.outliers = solution.store(&mut done.codebook, removed.is_some())?;
-        } else if removed.is_some() {
-            done.outliers = Some(Csr {
+        if rows * cols == 0 {
+            done.outliers = removed.map(|_| Csr {
                 row_pointers: vec![0; rows + 1],
                 ..Csr::default()
             });
+            return Ok(done);
         }
+        let mut solution = Solution {
+            weight,
+            tables: Tables::of(codebook, rows, cols),
+            codes: Vec::with_capacity(rows * cols),
+            curvatures: Vec::new(),
+            strips: Vec::new(),
+        };
+        for (group, hessian) in hessians.iter().enumerate() {
+            let shape = (hessian.rows(), hessian.cols());
+            assert_eq!(shape, (cols, cols), "a Hessian of the inputs");
+            let own = group * rows / hessians.len()..(group + 1) * rows / hessians.len();
+            if own.is_empty() {
+                continue;
+            }
+            let feedback = Feedback::new(*hessian, self.damping, self.act_order)?;
+            done.damping = done.damping.max(feedback.damping);
+            done.dead = done.dead.max(feedback.dead);
+            let rounding = TableRounding {
+                tables: &solution.tables,
+                order: &feedback.order,
+                first: own.start,
+                removed,
+            };
+            let part = &weight.data()[own.start * cols..own.end * cols];
+            let part = MatrixRef::new(part, own.len(), cols);
+            let part = part.expect("rows of a matrix");
+            let rounded = Columns::new(&rounding, &feedback, self.block_size).round(part);
+            solution.codes.extend(rounded.codes);
+            let mut first = own.start;
+            for (rows, strip) in rounded.strips {
+                solution.strips.push(StripRows {
+                    first,
+                    rows,
+                    curvature: solution.curvatures.len(),
+                    kept: strip.kept,
+                });
+                first += rows;
+            }
+            if passes > 0 {
+                let curvature = Curvature::new(*hessian, feedback.mean, feedback.damping);
+                solution.curvatures.push(curvature);
+            }
+        }
+        for _ in 0..passes {
+            solution.refit_tables();
+            solution.visit();
+        }
+        done.outliers = solution.store(&mut done.codebook, removed.is_some())?;
         Ok(done)
     }
+}
+
+/// Rows that are worked on together.
+struct StripRows {
+    first: usize,
+    rows: usize,
+    /// Place of their Hessian.
+    curvature: usize,
+    /// Weights that have a sparse value: row of the strip, column, and what they are.
+    kept: Vec<(usize, usize, f32)>,
 }
 
 /// Indices, tables and scales of a matrix on their way.
@@ -99,51 +132,51 @@ struct Solution<'a> {
     tables: Tables,
     /// `[rows, cols]`.
     codes: Vec<u8>,
-    /// For each strip of rows, the weights that have a sparse value: row of the strip, column, and what they are.
-    kept: Vec<Vec<(usize, usize, f32)>>,
+    curvatures: Vec<Curvature>,
+    /// In the order of their rows, without gaps.
+    strips: Vec<StripRows>,
 }
 
 impl Solution<'_> {
-    /// Rows of a strip; the last may have less.
-    fn strip_rows(&self) -> usize {
-        super::columns::strip(self.weight.rows())
-    }
-
     /// `work` on every strip, in the order of the rows.
-    fn strips<T: Send>(&self, work: impl Fn(&Strip) -> T + Sync) -> Vec<T> {
-        let rows = self.strip_rows();
-        let strips = self.codes.par_chunks(rows * self.weight.cols());
-        let strips = strips.zip(&self.kept).enumerate();
+    fn strips<T: Send>(&self, work: impl Fn(&Strip, &Curvature) -> T + Sync) -> Vec<T> {
+        let cols = self.weight.cols();
+        let strips = self.strips.par_iter();
         strips
-            .map(|(at, (codes, kept))| {
-                let strip = Strip::new(&self.tables, self.weight, at * rows, codes, kept);
-                work(&strip)
+            .map(|rows| {
+                let codes = &self.codes[rows.first * cols..(rows.first + rows.rows) * cols];
+                let strip = Strip::new(&self.tables, self.weight, rows.first, codes, &rows.kept);
+                work(&strip, &self.curvatures[rows.curvature])
             })
             .collect()
     }
 
     /// Visits every index and every scale.
-    fn visit(&mut self, curvature: &Curvature) {
-        let (rows, weight, tables) = (self.strip_rows(), self.weight, &self.tables);
-        let mut scales = tables.scales.as_ref().map(|scales| scales.values.clone());
-        let mut strips: Vec<Option<&mut [f32]>> = match &mut scales {
-            Some(scales) => scales.chunks_mut(rows * tables.groups).map(Some).collect(),
-            None => self.kept.iter().map(|_| None).collect(),
-        };
-        let work = self.codes.par_chunks_mut(rows * weight.cols());
-        let work = work.zip(&mut self.kept).zip(&mut strips).enumerate();
-        work.for_each(|(at, ((codes, kept), scales))| {
-            let mut strip = Strip::new(tables, weight, at * rows, codes, kept);
-            strip.pass(curvature, tables);
-            *kept = strip.store(codes, scales.as_deref_mut());
+    fn visit(&mut self) {
+        let (weight, tables, curvatures) = (self.weight, &self.tables, &self.curvatures);
+        let stored = tables.scales.as_ref();
+        let mut scales = stored.map_or(Vec::new(), |scales| scales.values.clone());
+        let groups = stored.map_or(0, |_| tables.groups);
+        let (mut codes_left, mut scales_left) = (self.codes.as_mut_slice(), scales.as_mut_slice());
+        let mut work = Vec::with_capacity(self.strips.len());
+        for rows in &mut self.strips {
+            let (codes, scales);
+            (codes, codes_left) = codes_left.split_at_mut(rows.rows * weight.cols());
+            (scales, scales_left) = scales_left.split_at_mut(rows.rows * groups);
+            work.push((rows, codes, scales));
+        }
+        work.into_par_iter().for_each(|(rows, codes, scales)| {
+            let mut strip = Strip::new(tables, weight, rows.first, codes, &rows.kept);
+            strip.pass(&curvatures[rows.curvature], tables);
+            rows.kept = strip.store(codes, scales);
         });
-        if let (Some(stored), Some(scales)) = (&mut self.tables.scales, scales) {
+        if let Some(stored) = &mut self.tables.scales {
             stored.values = scales;
         }
     }
 
     /// Moves the entries of every table to where they lose least.
-    fn refit_tables(&mut self, curvature: &Curvature) {
+    fn refit_tables(&mut self) {
         let count = self.tables.levels.len();
         let entries = self.tables.levels[0].entries.len();
         if entries > MOST_ENTRIES {
@@ -151,7 +184,7 @@ impl Solution<'_> {
         }
         let tables = &self.tables;
         let mut normals = vec![Normal::new(entries); count];
-        let found = self.strips(|strip| {
+        let found = self.strips(|strip, curvature| {
             let normals = Normal::of_strip(strip, curvature, tables);
             (tables_of(tables, strip), normals)
         });
@@ -163,7 +196,7 @@ impl Solution<'_> {
         let mut moved: Vec<Option<Vec<f16>>> =
             pairs.map(|(normal, levels)| normal.step(levels)).collect();
         let mut losses = vec![0.0; count];
-        let found = self.strips(|strip| {
+        let found = self.strips(|strip, curvature| {
             let losses = quadratic_loss(strip, curvature, tables, &moved);
             (tables_of(tables, strip), losses)
         });
@@ -198,7 +231,7 @@ impl Solution<'_> {
 
     /// Writes what was found to `codebook`; with `sparse`, the sparse values that go with it.
     fn store(self, codebook: &mut Codebook, sparse: bool) -> Result<Option<Csr>, QuantizeError> {
-        let (rows, cols, strip_rows) = (self.weight.rows(), self.weight.cols(), self.strip_rows());
+        let (rows, cols) = (self.weight.rows(), self.weight.cols());
         codebook.indices = self.codes;
         let entries = self.tables.levels.iter().flat_map(|levels| &levels.entries);
         codebook.tables = entries.map(|entry| f16::from_f32(*entry)).collect();
@@ -214,17 +247,17 @@ impl Solution<'_> {
         };
         let index =
             |count: usize| u32::try_from(count).map_err(|_| QuantizeError::TooLarge { count });
-        for (at, mut kept) in self.kept.into_iter().enumerate() {
-            kept.sort_by_key(|(row, col, _)| (*row, *col));
-            let (first, mut kept) = (at * strip_rows, kept.into_iter().peekable());
-            for row in 0..strip_rows.min(rows - first) {
-                while let Some((_, col, value)) = kept.next_if(|(of, ..)| *of == row) {
+        for mut strip in self.strips {
+            strip.kept.sort_by_key(|(row, col, _)| (*row, *col));
+            let mut kept = strip.kept.into_iter().peekable();
+            for of in 0..strip.rows {
+                let row = strip.first + of;
+                while let Some((_, col, value)) = kept.next_if(|(other, ..)| *other == of) {
                     let group = col / codebook.group_size(cols);
-                    let values = codebook.values_of(first + row, group, (rows, cols));
-                    let dense = values[usize::from(codebook.indices[(first + row) * cols + col])];
+                    let values = codebook.values_of(row, group, (rows, cols));
+                    let dense = values[usize::from(codebook.indices[row * cols + col])];
                     let rest = f16::from_f32(value - dense);
                     if !rest.is_finite() {
-                        let row = first + row;
                         return Err(QuantizeError::HalfRange { row, col, value });
                     }
                     csr.columns.push(index(col)?);

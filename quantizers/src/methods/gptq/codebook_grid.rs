@@ -15,7 +15,7 @@ use crate::tensor::{Encoding, QuantizedTensor};
 use crate::{FloatType, MatrixRef};
 
 /// Passes of coordinate descent unless another number is asked for.
-const PASSES: i64 = 2;
+const PASSES: i64 = 4;
 
 /// Keys that only this grid has.
 pub(super) const CODEBOOK_PARAMETERS: [(&str, &str); 6] = {
@@ -30,7 +30,7 @@ pub(super) const CODEBOOK_PARAMETERS: [(&str, &str); 6] = {
         ),
         (
             "passes",
-            "how often tables are refitted, and every index and scale visited once more, after the column loop, 0 to 64; 2 unless given",
+            "how often tables are refitted, and every index and scale visited once more, after the column loop, 0 to 64; 4 unless given",
         ),
         outliers,
         sensitive,
@@ -155,7 +155,7 @@ impl Quantizer for CodebookQuantizer {
         let found = self.compensation.quantize_codebook(
             &codebook,
             weight,
-            hessian,
+            &[hessian],
             mask.as_deref(),
             self.passes,
         )?;

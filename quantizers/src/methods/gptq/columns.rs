@@ -13,7 +13,7 @@ use rayon::prelude::*;
 /// Rows of a strip. More of them share the packing of the factor; fewer keep what the column loop touches in
 /// a core's cache and small matrices divisible among threads (column loop of 4096 x 4096, one thread: 256 rows take
 /// 0.66 of the time of 128, 512 take 0.74). It depends on the matrix alone, so that the number of threads changes no bit.
-pub(super) const fn strip(rows: usize) -> usize {
+const fn strip(rows: usize) -> usize {
     if rows < 2048 { 128 } else { 256 }
 }
 

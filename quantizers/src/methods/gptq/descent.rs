@@ -251,24 +251,18 @@ impl Strip {
         entries
     }
 
-    /// Writes indices as `[rows, cols]`, and scales as `[rows, groups]` where there are any; gives the weights that
-    /// have sparse values, as [`Self::new`] takes them.
-    pub(super) fn store(
-        &self,
-        codes: &mut [u8],
-        scales: Option<&mut [f32]>,
-    ) -> Vec<(usize, usize, f32)> {
-        let (rows, cols) = (self.rows, self.weights.len() / self.rows);
+    /// Writes indices as `[rows, cols]` and scales as `[rows, groups]`, if there is room for any; gives the weights
+    /// that have sparse values, as [`Self::new`] takes them.
+    pub(super) fn store(&self, codes: &mut [u8], scales: &mut [f32]) -> Vec<(usize, usize, f32)> {
+        let (rows, cols) = (self.rows, self.removed.len());
         for (row, codes) in codes.chunks_mut(cols).enumerate() {
             for (col, code) in codes.iter_mut().enumerate() {
                 *code = self.codes[col * rows + row];
             }
         }
-        if let Some(scales) = scales {
-            for (row, scales) in scales.chunks_mut(self.scales.len() / rows).enumerate() {
-                for (group, scale) in scales.iter_mut().enumerate() {
-                    *scale = self.scales[group * rows + row];
-                }
+        for (row, scales) in scales.chunks_mut(self.scales.len() / rows).enumerate() {
+            for (group, scale) in scales.iter_mut().enumerate() {
+                *scale = self.scales[group * rows + row];
             }
         }
         let removed = self.removed.iter().enumerate();

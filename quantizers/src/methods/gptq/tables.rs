@@ -71,6 +71,8 @@ pub(super) struct TableRounding<'a> {
     pub(super) tables: &'a Tables,
     /// Original column at each position.
     pub(super) order: &'a [usize],
+    /// Row of the whole matrix that is the first of what is rounded.
+    pub(super) first: usize,
     /// Weights that also have a sparse value, `[rows, cols]`.
     pub(super) removed: Option<&'a [bool]>,
 }
@@ -97,7 +99,7 @@ impl Rounding for TableRounding<'_> {
     }
 
     fn start(&self, weight: MatrixRef<'_>, first: usize, rows: usize) -> TableStrip {
-        let cols = weight.cols();
+        let (cols, first) = (weight.cols(), self.first + first);
         let scales = self.tables.scales_of(first, rows);
         let mut removed = vec![Vec::new(); cols];
         if let Some(mask) = self.removed {
