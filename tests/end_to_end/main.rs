@@ -6,6 +6,7 @@ mod compensation;
 mod encoders;
 mod inputs;
 mod integer;
+mod lnq;
 mod masked;
 mod readme;
 mod reference;

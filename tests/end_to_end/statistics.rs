@@ -6,6 +6,7 @@ use std::path::Path;
 const CALIBRATION: &str =
     "[calibration]\ndata = \"synthetic\"\nsamples = 8\nsequence_length = 64\n";
 const GRADIENTS: &str = "method = \"squeezellm\"\nbits = 3\n";
+const GUIDED: &str = "method = \"lnq\"\nbits = 2\nguided = 2\n";
 const INPUTS: &str = "method = \"rtn\"\nbits = 3\nclip = \"input_mse\"\n";
 
 /// Quantizes the embedded model by `recipe` and returns the weights file.
@@ -46,10 +47,12 @@ fn layers_that_read_gradients_beside_layers_that_read_inputs() {
 
 #[test]
 fn gradients_measured_block_by_block_are_those_that_are_kept() {
-    let folder = tempfile::tempdir().unwrap();
-    let walked = weights(folder.path(), &rule("*", GRADIENTS), &[]);
-    let kept = weights(folder.path(), &rule("*", GRADIENTS), &["--keep-statistics"]);
-    assert!(walked == kept);
+    for method in [GRADIENTS, GUIDED] {
+        let folder = tempfile::tempdir().unwrap();
+        let walked = weights(folder.path(), &rule("*", method), &[]);
+        let kept = weights(folder.path(), &rule("*", method), &["--keep-statistics"]);
+        assert!(walked == kept, "{method}");
+    }
 }
 
 #[test]

@@ -88,6 +88,20 @@ pub(crate) fn scattered(mut layer: Layer) -> Layer {
     layer
 }
 
+/// An asymmetric `layer` with zero points between its codes.
+pub(crate) fn float_zeros(mut layer: Layer) -> Layer {
+    let Encoding::Uniform(grid) = &mut layer.tensor.encoding else {
+        panic!("a uniform grid")
+    };
+    let zeros = grid.zero_points.take().expect("zero points");
+    let between = zeros
+        .iter()
+        .map(|zero| f16::from_f32(f32::from(*zero) + 0.375));
+    grid.float_zero_points = Some(between.collect());
+    layer.scheme.float_zero_points = true;
+    layer
+}
+
 /// Every row has a table, or `sharing` consecutive rows share one and have scales, whose form depends on `seed`.
 pub(crate) fn codebook((rows, cols): (usize, usize), bits: u8, sharing: usize, seed: u64) -> Layer {
     let mut next = noise(seed);
@@ -219,7 +233,7 @@ pub(crate) fn any_layer() -> impl Strategy<Value = Layer> {
             Just(Granularity::Channel),
             (1usize..40).prop_map(Granularity::Group),
         ],
-        (any::<bool>(), any::<bool>()),
+        (any::<bool>(), any::<bool>(), any::<bool>()),
         prop_oneof![
             Just(FloatType::F32),
             Just(FloatType::F16),
@@ -228,8 +242,11 @@ pub(crate) fn any_layer() -> impl Strategy<Value = Layer> {
         any::<u64>(),
     )
         .prop_map(
-            |(shape, bits, granularity, (symmetric, scatter), float, seed)| {
-                let layer = uniform(shape, bits, granularity, symmetric, float, seed);
+            |(shape, bits, granularity, (symmetric, scatter, between), float, seed)| {
+                let mut layer = uniform(shape, bits, granularity, symmetric, float, seed);
+                if between && !symmetric {
+                    layer = float_zeros(layer);
+                }
                 match granularity {
                     Granularity::Group(_) if scatter => scattered(layer),
                     _ => layer,

@@ -18,8 +18,13 @@ fn refused(rule: &str) -> String {
     error.to_string()
 }
 
-/// Weights, and the Hessian of inputs that go together.
+/// Weights, and the Hessian of inputs of which each has its own share, and all have one together.
 fn layer() -> (Vec<f32>, Vec<f32>) {
+    layer_with(1, 1.0)
+}
+
+/// Weights, and the Hessian of inputs that are made of so many `shared` ones and `own` times one of their own.
+fn layer_with(shared: usize, own: f32) -> (Vec<f32>, Vec<f32>) {
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     let mut draw = |count: usize| -> Vec<f32> {
         let sum = |_| (0..4).map(|_| rng.random_range(-0.5_f32..0.5)).sum();
@@ -27,11 +32,14 @@ fn layer() -> (Vec<f32>, Vec<f32>) {
     };
     let weight = draw(ROWS * COLS);
     let tokens = 3 * COLS;
-    let (common, own) = (draw(tokens), draw(tokens * COLS));
-    let mut inputs = own;
+    let (common, directions) = (draw(tokens * shared), draw(shared * COLS));
+    let mut inputs = draw(tokens * COLS);
     for (token, row) in inputs.chunks_mut(COLS).enumerate() {
+        let common = &common[token * shared..][..shared];
         for (col, value) in row.iter_mut().enumerate() {
-            *value = (*value + common[token]) * (1.0 + (col % 7) as f32);
+            let directions = directions.iter().skip(col).step_by(COLS);
+            let together: f32 = common.iter().zip(directions).map(|(a, b)| a * b).sum();
+            *value = (own * *value + together) * (1.0 + (col % 7) as f32);
         }
     }
     (weight, second_moment(&inputs))
@@ -125,7 +133,7 @@ fn a_diagonal_hessian_and_one_row_are_exact_weighted_kmeans() {
 
 #[test]
 fn it_loses_far_less_output_than_kmeans() {
-    let (weight, hessian) = layer();
+    let (weight, hessian) = layer_with(16, 0.3);
     let stats = LayerStats::default().with(&HESSIAN, &hessian);
     let rule = "bits = 3\nguided = 0\nstart = 'hessian'";
     let start = quantize(&format!("{rule}\niterations = 0"), &weight, &stats);
