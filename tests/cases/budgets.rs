@@ -1,5 +1,6 @@
 //! Budgets: scores are measured once, serve any budget and no other model, and what is written keeps within.
 
+use crate::plans::repeat_blocks;
 use crate::workbench::Workbench;
 use quantizers::formats::TensorFolder;
 use serde_json::Value;
@@ -263,5 +264,33 @@ fn scores_of_another_model_are_refused() {
             .contains("expected a file that `quench measure` wrote"),
         "{}",
         ended.shown()
+    );
+}
+
+#[test]
+fn a_plan_within_a_budget_takes_a_moment_for_80_blocks() {
+    let bench = Workbench::new();
+    let model = bench.model("llama-plain-v4", "m");
+    repeat_blocks(&model, 80);
+    bench.write(
+        "b.toml",
+        "[calibration]\nsamples = 2\nsequence_length = 16\n\
+         [[layers]]\nmatch = \"*\"\nmethod = \"rtn\"\nbits = \"auto\"\n\
+         [budget]\nbits_per_weight = 5.2\ntie = false\nsensitivity = \"local\"\nmeasured = \"s.json\"\n",
+    );
+    let ended = bench.quench(&["measure", "m", "-r", "b.toml", "-o", "s.json", "-q"]);
+    assert_eq!(ended.code, 0, "{}", ended.shown());
+    let started = std::time::Instant::now();
+    let ended = bench.quench(&["plan", "m", "-r", "b.toml", "--json"]);
+    let seconds = started.elapsed().as_secs_f64();
+    assert_eq!(ended.code, 0, "{}", ended.shown());
+    // A tenth of a second; the rest is for a machine that does something else.
+    assert!(seconds < 5.0, "{seconds} s");
+    let plan = ended.json();
+    assert_eq!(plan["layers"].as_array().unwrap().len(), 560);
+    assert!(
+        plan["budget"]["gap"].as_f64().unwrap() < 0.005,
+        "{}",
+        plan["budget"]
     );
 }
