@@ -1,12 +1,14 @@
 //! What was typed. Nothing here is resolved: see [`crate::recipe`] and [`crate::plan`] for meaning.
 
+mod values;
+
 use crate::machine::DeviceChoice;
-use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use eval::gate::{Gate, GateError};
-use quantizers::formats::{FORMATS, Format};
-use quantizers::{METHODS, Method};
+use eval::gate::Gate;
 use std::path::PathBuf;
+use values::{
+    formats, formats_or_auto, methods, parse_budget, parse_count, parse_gate, sensitivities,
+};
 
 /// Shrinks a trained checkpoint and proves what it cost.
 #[derive(Debug, Parser)]
@@ -65,6 +67,8 @@ pub enum Command {
     Quantize(QuantizeArgs),
     /// Show what a recipe would do to a model; reads headers only
     Plan(PlanArgs),
+    /// Score what each layer can become, once for any budget of bits
+    Measure(MeasureArgs),
     /// Find the configuration of a recipe that loses least, with few measurements
     Search(SearchArgs),
     /// Evaluate a checkpoint or a quantized folder
@@ -124,6 +128,22 @@ pub struct RecipeArgs {
     pub keep_statistics: bool,
 }
 
+/// How many bits the layers may take together, and what is known of them.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Budget")]
+pub struct BudgetArgs {
+    /// Bits per weight, which layers are given where they help most; leaves the width of every rule open unless a
+    /// rule says `auto`
+    #[arg(long, value_name = "BITS", value_parser = parse_budget, conflicts_with = "bits")]
+    pub budget: Option<f64>,
+    /// Scores that `quench measure` wrote
+    #[arg(long, value_name = "FILE")]
+    pub measured: Option<String>,
+    /// Which scores are added up [default: the recipe's, else fisher]
+    #[arg(long, value_name = "KIND", value_parser = sensitivities())]
+    pub sensitivity: Option<String>,
+}
+
 /// Where the work is done.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Machine")]
@@ -177,6 +197,9 @@ pub struct QuantizeArgs {
     pub recipe: RecipeArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become help text")]
+    pub budget: BudgetArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become help text")]
     pub evaluation: EvaluationArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become help text")]
@@ -197,6 +220,9 @@ pub struct PlanArgs {
     pub recipe: RecipeArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become help text")]
+    pub budget: BudgetArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become help text")]
     pub evaluation: EvaluationArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become help text")]
@@ -204,6 +230,37 @@ pub struct PlanArgs {
     /// Threads the time estimate assumes [default: all cores]
     #[arg(long, value_parser = parse_count, value_name = "N", help_heading = "Machine")]
     pub threads: Option<usize>,
+}
+
+/// `quench measure`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Options are what the recipe leaves to its budget (`bits = \"auto\"`, `[[budget.option]]`); of a
+recipe that leaves nothing, the widths from 2 to 8 that each rule's method has. All of them are
+measured on the original weights. The file serves any budget; `kl` runs the model once for each
+option of each layer, so give it few samples.")]
+pub struct MeasureArgs {
+    /// A folder, `org/name[@revision]` on the Hub, or `demo`
+    #[arg(default_value = "demo")]
+    pub model: String,
+    /// The file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Replace the file
+    #[arg(long)]
+    pub force: bool,
+    /// Which scores are found, with commas between them [default: the recipe's, else fisher]
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = sensitivities())]
+    pub sensitivity: Vec<String>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become help text")]
+    pub recipe: RecipeArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become help text")]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become help text")]
+    pub machine: MachineArgs,
 }
 
 /// `quench search`.
@@ -375,39 +432,4 @@ pub enum Listing {
     Recipes,
     /// The recipe language: every section, key, value and gate figure
     Recipe,
-}
-
-fn methods() -> PossibleValuesParser {
-    let named = |method: &&dyn Method| PossibleValue::new(method.name()).help(method.summary());
-    PossibleValuesParser::new(METHODS.iter().map(named))
-}
-
-fn formats() -> PossibleValuesParser {
-    PossibleValuesParser::new(FORMATS.iter().map(format_value))
-}
-
-fn formats_or_auto() -> PossibleValuesParser {
-    PossibleValuesParser::new(
-        std::iter::once(PossibleValue::new("auto")).chain(FORMATS.iter().map(format_value)),
-    )
-}
-
-fn format_value(format: &&'static dyn Format) -> PossibleValue {
-    PossibleValue::new(format.name()).help(format.summary())
-}
-
-fn parse_count(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err(format!(
-            "expected a whole number of at least 1, found `{text}`"
-        )),
-        Ok(count) => Ok(count),
-    }
-}
-
-fn parse_gate(text: &str) -> Result<Gate, String> {
-    text.parse().map_err(|error: GateError| match error.hint() {
-        Some(hint) => format!("{error}; {hint}"),
-        None => error.to_string(),
-    })
 }

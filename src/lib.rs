@@ -32,6 +32,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
     match cli.command {
         Command::Quantize(args) => commands::quantize::run(&args, json, &progress),
         Command::Plan(args) => commands::plan::run(&args, json, &progress),
+        Command::Measure(args) => commands::measure::run(&args, json, &progress),
         Command::Search(args) => commands::search::run(&args, json, &progress),
         Command::Eval(args) => commands::eval::run(&args, json, &progress),
         Command::Export(args) => commands::export::run(&args, json, &progress),

@@ -3,6 +3,8 @@
 //! [`Plan`] is complete and serialisable: for each tensor the method, its parameters and why. The
 //! quantizers are configured from it again, so a plan read back does what it says.
 
+mod budget;
+mod budgeted;
 mod choose;
 mod data;
 mod error;
@@ -20,6 +22,11 @@ mod transforms;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use budget::{
+    Correlation, MEASURED_VERSION, Measured, MeasuredCalibration, MeasuredLayer, MeasuredModel,
+    MeasuredOption, OptionScore, PlannedBudget, Scores,
+};
+pub(crate) use budgeted::option_key;
 pub(crate) use data::{SYNTHETIC_SAMPLES, SYNTHETIC_TOKENS};
 pub use error::PlanError;
 pub use estimate::Estimate;
@@ -58,6 +65,9 @@ pub struct Plan {
     /// How blocks are rewritten before their layers are quantized, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub transforms: Vec<PlannedTransform>,
+    /// What the layers may take together, and what they were given; absent where rules say it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<PlannedBudget>,
     /// Quantized layers, in execution order.
     pub layers: Vec<PlannedLayer>,
     /// Linear layers that stay as they are, and why.
@@ -182,6 +192,9 @@ pub struct PlannedLayer {
     pub parameters: toml::Table,
     /// What its quantizer will do.
     pub plan: LayerPlan,
+    /// Interquartile-range factor of its sparse part, where it is known from an earlier run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outlier_factor: Option<f64>,
     /// Predicted stored bits over weights.
     pub bits_per_weight: f64,
     /// Bytes in the checkpoint.

@@ -2,6 +2,7 @@
 //!
 //! A [`Recipe`] becomes a [`Plan`](crate::plan::Plan) once a model's headers are at hand.
 
+mod budget;
 pub mod builtin;
 mod document;
 mod error;
@@ -13,11 +14,13 @@ mod parse;
 mod pattern;
 mod quantity;
 pub mod reference;
+mod rule;
 mod sections;
 mod transform;
 #[cfg(test)]
 mod tests;
 
+pub use budget::{Budget, Scope, Tie, is_budget};
 pub use builtin::{BUILTIN, BuiltinRecipe};
 pub use error::RecipeError;
 pub use in_force::RECIPE_FILE;
@@ -53,6 +56,8 @@ pub struct Recipe {
     pub transforms: Vec<TransformRule>,
     /// First match wins.
     pub rules: Vec<Rule>,
+    /// What the layers of rules that leave it open may take; absent where there are none.
+    pub budget: Option<Budget>,
     /// What makes it integer-only; nothing for weight-only recipes.
     pub integer: Option<Integer>,
     /// What the artifact looks like.
@@ -118,7 +123,7 @@ pub struct Rule {
     pub pattern: Pattern,
     /// First line of the table.
     pub line: usize,
-    /// Registry name, or `None` for `method = "keep"`.
+    /// Registry name, `auto` where the budget decides it, or `None` for `method = "keep"`.
     pub method: Option<String>,
     /// Parameters of the method, as typed.
     pub parameters: toml::Table,

@@ -9,6 +9,7 @@ pub mod metrics;
 pub mod intervals;
 pub mod score;
 pub mod compare;
+pub mod divergence;
 pub mod runner;
 pub mod subject;
 mod forward_runner;

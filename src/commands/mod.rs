@@ -4,6 +4,8 @@ pub mod eval;
 pub mod export;
 pub mod inspect;
 pub mod list;
+pub mod measure;
+mod measured;
 mod output;
 pub mod plan;
 pub mod quantize;

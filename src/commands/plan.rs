@@ -1,6 +1,7 @@
 //! `quench plan`: what a recipe would do to a model.
 
-use super::{fetch_options, print, print_json, recipes, resources};
+use super::recipes::Budgeting;
+use super::{fetch_options, measured, print, print_json, recipes, resources};
 use crate::Error;
 use crate::args::PlanArgs;
 use crate::model::{DEMO, OpenModel};
@@ -21,13 +22,16 @@ pub fn run(args: &PlanArgs, json: bool, progress: &Progress) -> Result<(), Error
     let open = open.into_original(progress)?;
     let demo = args.model == DEMO;
     let threads = args.threads.unwrap_or_else(resources::available_threads);
-    let (_, plan) = recipes::plan(
+    let facts = open.facts();
+    let resolved = recipes::resolve(
         &args.recipe,
+        Budgeting::With(&args.budget),
         recipes::Evaluating::With(&args.evaluation),
         demo,
-        &open.facts(),
-        threads,
+        &facts,
     )?;
+    let scores = measured::find(&resolved.recipe, &open, progress)?;
+    let plan = resolved.plan(&facts, threads, scores.as_ref())?;
     if json {
         print_json(&plan)
     } else {

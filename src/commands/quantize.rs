@@ -1,6 +1,8 @@
 //! `quench quantize`: the whole road.
 
+use super::measured::{self, Measuring};
 use super::output::{self, Input, Replace};
+use super::recipes::Budgeting;
 use super::{fetch_options, print, print_json, recipes, resources, summary};
 use crate::args::QuantizeArgs;
 use crate::model::{DEMO, OpenModel};
@@ -20,13 +22,26 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
     let open = OpenModel::open(&args.model, revision, &fetch, progress)?;
     let open = open.into_original(progress)?;
     let demo = args.model == DEMO;
-    let (recipe, plan) = recipes::plan(
+    let facts = open.facts();
+    let resolved = recipes::resolve(
         &args.recipe,
+        Budgeting::With(&args.budget),
         recipes::Evaluating::from(args),
         demo,
-        &open.facts(),
-        machine.threads,
+        &facts,
     )?;
+    let mut scores = measured::find(&resolved.recipe, &open, progress)?;
+    if scores.is_none() && resolved.recipe.is_open() {
+        let measuring = Measuring {
+            open: &open,
+            facts: &facts,
+            machine: machine.clone(),
+            fetch: &fetch,
+        };
+        scores = Some(measuring.into_cache(&resolved, progress)?);
+    }
+    let plan = resolved.plan(&facts, machine.threads, scores.as_ref())?;
+    let recipe = resolved.recipe;
     let output = args
         .output
         .clone()

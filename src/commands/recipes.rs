@@ -1,11 +1,12 @@
 //! The recipe of the command line: a file, a built-in name, and what flags change.
 
 use crate::Error;
-use crate::args::{EvaluationArgs, QuantizeArgs, RecipeArgs};
+use crate::args::{BudgetArgs, EvaluationArgs, QuantizeArgs, RecipeArgs};
 use crate::model::DEMO;
-use crate::plan::{ModelFacts, Plan, PlanError};
+use crate::plan::{ModelFacts, Plan, PlanError, Scores};
 use crate::recipe::{BUILTIN, Origin, Overrides, RECIPE_FILE, Recipe, RecipeError, builtin};
 use quantizers::nearest::nearest;
+use quantizers::sensitivity::Sensitivity;
 use std::path::Path;
 
 /// Reads `-r RECIPE`: an existing file, else a built-in name.
@@ -55,14 +56,33 @@ impl<'a> From<&'a QuantizeArgs> for Evaluating<'a> {
     }
 }
 
-/// The plan of a recipe as the command line changes it.
-pub(super) fn plan(
+/// What the command line says of a budget.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Budgeting<'a> {
+    /// Its options are to be measured.
+    Measured,
+    /// It is as these flags say, where the recipe has one or they ask for one.
+    With(&'a BudgetArgs),
+}
+
+/// The recipe of the command line.
+pub(super) struct Resolved {
+    /// With everything the flags change.
+    pub(super) recipe: Recipe,
+    /// Where it comes from, for messages.
+    origin: String,
+    /// Flags say what to calibrate on.
+    calibrates: bool,
+}
+
+/// The recipe as the command line changes it.
+pub(super) fn resolve(
     args: &RecipeArgs,
+    budgeting: Budgeting<'_>,
     evaluating: Evaluating<'_>,
     demo: bool,
     model: &ModelFacts,
-    threads: usize,
-) -> Result<(Recipe, Plan), Error> {
+) -> Result<Resolved, Error> {
     let named_recipe = match &args.recipe {
         Some(name) => Some(named(name)?),
         // The model the program carries is there to show the main method.
@@ -73,12 +93,21 @@ pub(super) fn plan(
         Evaluating::With(flags) => Some(flags),
         Evaluating::Nothing => None,
     };
+    let budget = match budgeting {
+        Budgeting::With(flags) => Some(flags),
+        Budgeting::Measured => None,
+    };
     let evaluates = named_recipe
         .as_ref()
         .is_some_and(|recipe| !recipe.evaluations.is_empty());
+    let sensitivity = budget.and_then(|flags| flags.sensitivity.as_deref());
     let overrides = Overrides {
         bits: args.bits,
         method: args.method.clone(),
+        budget: budget.and_then(|flags| flags.budget),
+        measured: budget.and_then(|flags| flags.measured.clone()),
+        sensitivity: sensitivity.and_then(Sensitivity::find),
+        measures: matches!(budgeting, Budgeting::Measured),
         calibration_data: args.calibration.clone(),
         samples: args.samples,
         sequence_length: args.sequence_length,
@@ -100,25 +129,61 @@ pub(super) fn plan(
     };
     let recipe = Recipe::for_model(named_recipe, &overrides, model)
         .map_err(|source| invalid(&origin, source))?;
-    match recipe.check(model, threads) {
-        Ok(mut plan) => {
-            let given = args.calibration.is_some()
-                || args.samples.is_some()
-                || args.sequence_length.is_some();
-            if given && plan.calibration.is_none() {
-                plan.notes.push(
-                    "calibration flags change nothing: no method of the recipe needs data"
-                        .to_owned(),
-                );
+    let calibrates =
+        args.calibration.is_some() || args.samples.is_some() || args.sequence_length.is_some();
+    Ok(Resolved {
+        recipe,
+        origin,
+        calibrates,
+    })
+}
+
+impl Resolved {
+    /// The plan, by `scores` where layers are left to the budget.
+    pub(super) fn plan(
+        &self,
+        model: &ModelFacts,
+        threads: usize,
+        scores: Option<&Scores>,
+    ) -> Result<Plan, Error> {
+        self.checked(model, |recipe| match scores {
+            None => recipe.check(model, threads),
+            Some(scores) => recipe.check_measured(model, threads, scores),
+        })
+    }
+
+    /// The plan of measuring `kinds` of scores.
+    pub(super) fn plan_measuring(
+        &self,
+        model: &ModelFacts,
+        threads: usize,
+        kinds: &[&'static Sensitivity],
+    ) -> Result<Plan, Error> {
+        self.checked(model, |recipe| recipe.plan_measuring(model, threads, kinds))
+    }
+
+    fn checked(
+        &self,
+        model: &ModelFacts,
+        plan: impl FnOnce(&Recipe) -> Result<Plan, PlanError>,
+    ) -> Result<Plan, Error> {
+        match plan(&self.recipe) {
+            Ok(mut plan) => {
+                if self.calibrates && plan.calibration.is_none() {
+                    plan.notes.push(
+                        "calibration flags change nothing: no method of the recipe needs data"
+                            .to_owned(),
+                    );
+                }
+                Ok(plan)
             }
-            Ok((recipe, plan))
+            Err(PlanError::Recipe(source)) => Err(invalid(&self.origin, source)),
+            Err(source) => Err(Error::Plan {
+                recipe: self.origin.clone(),
+                model: model.name.clone(),
+                source,
+            }),
         }
-        Err(PlanError::Recipe(source)) => Err(invalid(&origin, source)),
-        Err(source) => Err(Error::Plan {
-            recipe: origin,
-            model: model.name.clone(),
-            source,
-        }),
     }
 }
 

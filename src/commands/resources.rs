@@ -43,15 +43,7 @@ pub(super) fn check(
     output: &Path,
     progress: &Progress,
 ) -> Result<(), Error> {
-    let needed_bytes = plan.estimate.memory_bytes;
-    if let Some(free_bytes) = memory::available_bytes()
-        && needed_bytes > free_bytes
-    {
-        return Err(Error::Memory {
-            needed_bytes,
-            free_bytes,
-        });
-    }
+    check_memory(plan)?;
     let written = room_to_write(plan, side_file_bytes(model));
     let cached = plan.estimate.scratch_bytes + plan.estimate.kept_bytes;
     if cached == 0 {
@@ -63,6 +55,34 @@ pub(super) fn check(
     }
     check_disk(output, written, false)?;
     check_disk(cache, cached, true)
+}
+
+/// Checks that measuring fits, of which a file of scores is left: its memory, and `decoded` bytes of layers that wait
+/// for the model to be run with them beside the scratch files of the plan.
+pub(super) fn check_measuring(
+    plan: &Plan,
+    decoded: u64,
+    output: &Path,
+    progress: &Progress,
+) -> Result<(), Error> {
+    check_memory(plan)?;
+    check_disk(output, REPORT_LAYER_BYTES * plan.layers.len() as u64, false)?;
+    let cached = plan.estimate.scratch_bytes + plan.estimate.kept_bytes + decoded;
+    if cached == 0 {
+        return Ok(());
+    }
+    check_disk(cache::folder(progress), cached, true)
+}
+
+fn check_memory(plan: &Plan) -> Result<(), Error> {
+    let needed_bytes = plan.estimate.memory_bytes;
+    match memory::available_bytes() {
+        Some(free_bytes) if needed_bytes > free_bytes => Err(Error::Memory {
+            needed_bytes,
+            free_bytes,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// The most bytes the output folder holds at one time: the weights with the files they wait in until their shard is

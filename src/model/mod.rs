@@ -1,6 +1,7 @@
 //! From MODEL on the command line to an open checkpoint; reads headers only.
 
 mod demo;
+mod fingerprint;
 mod integer_weights;
 mod reference;
 mod tied_head;

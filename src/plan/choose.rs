@@ -14,14 +14,30 @@ pub(super) struct Choice {
     pub(super) kept: Vec<KeptLayer>,
     pub(super) needs: BTreeSet<Stat>,
     pub(super) notes: Vec<String>,
+    /// Names of layers that the budget decides.
+    pub(super) open: BTreeSet<String>,
     /// Names of layers that see only the tokens a router sends them.
     routed: BTreeSet<String>,
     /// What quantizers say of their layers, and the layers they say it of.
     layer_notes: BTreeMap<String, Vec<String>>,
 }
 
+/// What becomes of layers whose rules leave them to the budget.
+pub(super) enum Filling<'a> {
+    /// It has not been decided.
+    Nothing,
+    /// All their options, one after the other.
+    Options,
+    /// One of them.
+    Chosen(&'a BTreeMap<String, PlannedLayer>),
+}
+
 /// Applies the rules of `recipe` to every linear layer.
-pub(super) fn choose(recipe: &Recipe, model: &ModelFacts) -> Result<Choice, PlanError> {
+pub(super) fn choose(
+    recipe: &Recipe,
+    model: &ModelFacts,
+    filling: &Filling<'_>,
+) -> Result<Choice, PlanError> {
     let layers = match &recipe.integer {
         Some(wanted) => {
             integer::encoder(wanted, model)?;
@@ -69,7 +85,23 @@ pub(super) fn choose(recipe: &Recipe, model: &ModelFacts) -> Result<Choice, Plan
                     .kept
                     .push(keep(format!("rule at line {} keeps it", rule.line)));
             }
+            Some(rule) if recipe.integer.is_some() && rule.is_open() => {
+                return Err(PlanError::IntegerBudget { line: rule.line });
+            }
             Some(rule) => {
+                if let Filling::Chosen(chosen) = filling
+                    && let Some(planned) = chosen.get(&layer.name)
+                {
+                    choice.add(planned.clone());
+                    continue;
+                }
+                if rule.is_open() {
+                    if !matches!(filling, Filling::Options) {
+                        return Err(PlanError::NotMeasured);
+                    }
+                    options(recipe, rule, layer, model, &mut choice)?;
+                    continue;
+                }
                 let planned = plan_layer(rule, layer, model, &mut choice)?;
                 if recipe.integer.is_some() {
                     integer::check_rule(rule, layer, Some(&planned.plan))?;
@@ -102,6 +134,74 @@ pub(super) fn choose(recipe: &Recipe, model: &ModelFacts) -> Result<Choice, Plan
             .cloned(),
     );
     Ok(choice)
+}
+
+impl Choice {
+    /// Of layers that were planned before.
+    pub(super) fn of(layers: Vec<PlannedLayer>) -> Self {
+        let mut choice = Self::default();
+        for layer in layers {
+            choice.add(layer);
+        }
+        choice
+    }
+
+    /// Takes a layer that was planned before.
+    fn add(&mut self, planned: PlannedLayer) {
+        self.needs.extend(planned.plan.needs.iter().copied());
+        for note in &planned.plan.notes {
+            let layers = self.layer_notes.entry(note.clone()).or_default();
+            layers.push(planned.name.clone());
+        }
+        self.layers.push(planned);
+    }
+}
+
+/// Plans `layer` with every option of `rule` that suits its shape.
+fn options(
+    recipe: &Recipe,
+    rule: &Rule,
+    layer: &LayerSpec,
+    model: &ModelFacts,
+    choice: &mut Choice,
+) -> Result<(), PlanError> {
+    let mut refused = None;
+    let before = choice.layers.len();
+    let options = recipe.options_of(rule)?;
+    for option in options {
+        if !option.pattern.matches(&layer.name, true) {
+            continue;
+        }
+        // The rule that left the layer open is why it has options.
+        let option = Rule {
+            pattern: rule.pattern.clone(),
+            ..option
+        };
+        match plan_layer(&option, layer, model, choice) {
+            Ok(planned) => choice.layers.push(planned),
+            Err(error @ PlanError::Layer { .. }) => refused = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    choice.open.insert(layer.name.clone());
+    match refused {
+        Some(error) if choice.layers.len() == before => Err(error),
+        None if choice.layers.len() == before => Err(PlanError::NoOption {
+            layer: layer.name.clone(),
+            line: rule.line,
+        }),
+        Some(error) => {
+            let reason = match &error {
+                PlanError::Layer { method, source, .. } => format!("{method}: {source}"),
+                error => error.to_string(),
+            };
+            let note = format!("an option does not suit it ({reason})");
+            let layers = choice.layer_notes.entry(note).or_default();
+            layers.push(layer.name.clone());
+            Ok(())
+        }
+        None => Ok(()),
+    }
 }
 
 fn rule_for<'r>(rules: &'r [Rule], layer: &LayerSpec) -> Option<&'r Rule> {
@@ -222,6 +322,7 @@ fn plan_layer(
         method,
         parameters: rule.parameters.clone(),
         plan,
+        outlier_factor: None,
         bits_per_weight: 0.0,
         original_bytes: model.layer_bytes.get(&layer.name).copied().unwrap_or(0),
         bytes: 0,

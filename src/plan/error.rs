@@ -122,6 +122,51 @@ pub enum PlanError {
         /// Format name.
         format: String,
     },
+    /// A budget for an integer-only program.
+    #[error("{}: the layers of an integer-only program cannot be left to a budget", at(*line))]
+    IntegerBudget {
+        /// Line of the rule.
+        line: usize,
+    },
+    /// A budget, and no scores to choose by.
+    #[error("the budget chooses among options by their scores, and they have not been measured")]
+    NotMeasured,
+    /// A file of scores that does not go with the model and the recipe.
+    #[error("scores of `{file}`: {message}")]
+    Measured {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// A budget that not even the smallest options fit in.
+    #[error(
+        "budget: expected at least {least:.4} bits per weight, the smallest options together, found {budget}"
+    )]
+    BudgetTooSmall {
+        /// Asked for, bits per weight.
+        budget: f64,
+        /// What the smallest options take, bits per weight.
+        least: f64,
+    },
+    /// Scores that cannot be found of this model or recipe.
+    #[error("sensitivity `{kind}`: {reason}")]
+    Sensitivity {
+        /// Kind of scores.
+        kind: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A layer that no option is for.
+    #[error("{}: no option is for `{layer}`", at(*line))]
+    NoOption {
+        /// Line of the rule.
+        line: usize,
+        /// The layer.
+        layer: String,
+    },
     /// Every rule keeps its layers.
     #[error("every rule keeps its layers: nothing would be quantized")]
     NothingToQuantize,
@@ -200,6 +245,18 @@ impl PlanError {
                     .to_owned(),
             ),
             Self::IntegerFormat { .. } => Some("`format = \"quench\"` does".to_owned()),
+            Self::NotMeasured => Some(
+                "`quench measure MODEL -r RECIPE -o FILE` does it, and `--measured FILE` names what it wrote; \
+                 `quench quantize` measures by itself"
+                    .to_owned(),
+            ),
+            Self::Measured { hint, .. } => hint.clone(),
+            Self::BudgetTooSmall { .. } => {
+                Some("raise the budget, or add options of fewer bits".to_owned())
+            }
+            Self::NoOption { .. } => {
+                Some("its `[[budget.option]]` tables name other layers in `match`".to_owned())
+            }
             Self::Evaluation { hint, .. } => hint.clone(),
             Self::Gate { .. } => Some(
                 "name data for it with `--eval-data` or `[[evaluate]]`, an original with `--baseline`, or drop the gate"

@@ -1,8 +1,9 @@
 //! Recipe and model headers to a [`Plan`].
 
-use super::choose::{Choice, choose};
+use super::choose::{Choice, Filling, choose};
 use super::estimate::ACTIVATIONS;
 use super::experts::ExpertStatistics;
+use super::formats::FormatChoice;
 use super::integer::{self, PlannedInteger};
 use super::{
     BlockOrder, ModelFacts, ModelKind, Plan, PlanError, PlannedCalibration, PlannedLayer,
@@ -70,23 +71,61 @@ impl Recipe {
     /// A pattern that matches nothing, a shape a method cannot take, a format that cannot hold a
     /// layer, data the model cannot read.
     pub fn check(&self, model: &ModelFacts, threads: usize) -> Result<Plan, PlanError> {
+        self.check_filled(model, threads, &Filling::Nothing)
+    }
+
+    /// As [`Recipe::check`], with what becomes of the layers that rules leave to the budget.
+    pub(super) fn check_filled(
+        &self,
+        model: &ModelFacts,
+        threads: usize,
+        filling: &Filling<'_>,
+    ) -> Result<Plan, PlanError> {
+        let mut choice = choose(self, model, filling)?;
+        let layers = &mut choice.layers;
+        let format = if self.integer.is_some() {
+            integer::check_format(self)?;
+            formats::for_integers(layers)?
+        } else {
+            formats::choose(&self.output.format, layers)?
+        };
+        for layer in layers {
+            size::fill(layer, format.format);
+        }
+        self.assemble(model, threads, choice, format, None)
+    }
+
+    /// The plan of measuring `options`, whose sizes in `format` are known; `end_to_end` where the model is run with
+    /// each of them.
+    pub(super) fn plan_options(
+        &self,
+        model: &ModelFacts,
+        threads: usize,
+        options: Vec<PlannedLayer>,
+        format: FormatChoice,
+        end_to_end: bool,
+    ) -> Result<Plan, PlanError> {
+        let runs = end_to_end.then_some("measuring KL divergences");
+        self.assemble(model, threads, Choice::of(options), format, runs)
+    }
+
+    /// Everything that follows from the layers; `runs` says for what the model is run besides their statistics.
+    fn assemble(
+        &self,
+        model: &ModelFacts,
+        threads: usize,
+        choice: Choice,
+        format: FormatChoice,
+        runs: Option<&str>,
+    ) -> Result<Plan, PlanError> {
         let Choice {
-            mut layers,
+            layers,
             kept,
             needs,
             mut notes,
             ..
-        } = choose(self, model)?;
+        } = choice;
         notes.extend(model.notes.iter().cloned());
-        let format = if self.integer.is_some() {
-            integer::check_format(self)?;
-            formats::for_integers(&layers)?
-        } else {
-            formats::choose(&self.output.format, &layers)?
-        };
-        for layer in &mut layers {
-            size::fill(layer, format.format);
-        }
         let transforms = transforms::plan(self, model, &needs, &mut notes)?;
         let mut measured = needs;
         measured.extend(
@@ -94,12 +133,13 @@ impl Recipe {
                 .iter()
                 .flat_map(|planned| planned.needs.iter().copied()),
         );
-        let runs = !transforms.is_empty();
+        let rewritten = !transforms.is_empty();
+        let runs = runs.or(rewritten.then_some("a transform"));
         let calibration = self.calibration_plan(model, &layers, &measured, runs)?;
         notes.extend(
             calibration
                 .as_ref()
-                .and_then(|planned| not_kept(planned, runs)),
+                .and_then(|planned| not_kept(planned, rewritten)),
         );
         notes.extend(calibration.as_ref().and_then(|planned| {
             let experts = ExpertStatistics::of(model, &layers, &planned.report);
@@ -146,6 +186,7 @@ impl Recipe {
             .estimate(),
             calibration,
             transforms,
+            budget: None,
             layers,
             kept,
             kept_tensors: if self.integer.is_some() {
@@ -180,9 +221,9 @@ impl Recipe {
         model: &ModelFacts,
         layers: &[PlannedLayer],
         needs: &BTreeSet<Stat>,
-        transformed: bool,
+        runs: Option<&str>,
     ) -> Result<Option<PlannedCalibration>, PlanError> {
-        if needs.is_empty() && self.integer.is_none() && !transformed {
+        if needs.is_empty() && self.integer.is_none() && runs.is_none() {
             return Ok(None);
         }
         let mut statistics: Vec<String> = needs.iter().map(|stat| stat.0.name.to_owned()).collect();
@@ -192,11 +233,7 @@ impl Recipe {
             statistics.insert(0, ACTIVATIONS.to_owned());
         }
         if model.kind == ModelKind::Unknown {
-            let reads = if transformed {
-                vec!["a transform".to_owned()]
-            } else {
-                statistics
-            };
+            let reads = runs.map_or(statistics, |runs| vec![runs.to_owned()]);
             return Err(PlanError::UnknownArchitecture { reads });
         }
         if model.kind == ModelKind::ImageTextEncoder {

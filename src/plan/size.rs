@@ -40,13 +40,9 @@ pub(super) fn predict(
 ) -> PredictedSize {
     let weights: u64 = layers.iter().map(PlannedLayer::weights).sum();
     let bytes: u64 = layers.iter().map(|layer| layer.bytes).sum();
-    let replaced = layers.iter().map(|layer| {
-        let float_type = model.float_types.get(&layer.name);
-        layer.weights() * float_type.map_or(0, |float_type| float_type.bits()) / 8
-    });
     let kept = match Encoder::of(&model.graph) {
         Ok(encoder) if is_integer => integer::table_bytes(&encoder),
-        _ => model.kept_bytes.saturating_sub(replaced.sum()),
+        _ => kept_bytes(model, layers.iter()),
     };
     let artifact_bytes = kept + bytes;
     PredictedSize {
@@ -56,4 +52,16 @@ pub(super) fn predict(
         bits_per_weight_file: 8.0 * artifact_bytes as f64 / model.parameters.max(1) as f64,
         ratio: model.tensor_bytes as f64 / artifact_bytes.max(1) as f64,
     }
+}
+
+/// Bytes of the tensors that are no weight of `layers`, as the artifact keeps them.
+pub(super) fn kept_bytes<'a>(
+    model: &ModelFacts,
+    layers: impl Iterator<Item = &'a PlannedLayer>,
+) -> u64 {
+    let replaced = layers.map(|layer| {
+        let float_type = model.float_types.get(&layer.name);
+        layer.weights() * float_type.map_or(0, |float_type| float_type.bits()) / 8
+    });
+    model.kept_bytes.saturating_sub(replaced.sum())
 }

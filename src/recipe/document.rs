@@ -143,19 +143,21 @@ impl Section {
         })
     }
 
+    /// Name of the table `key` in this one.
+    fn inner(&self, key: &str) -> String {
+        let outer = self.name.strip_prefix("`[");
+        match outer.and_then(|name| name.strip_suffix("]`")) {
+            Some(outer) => format!("{outer}.{key}"),
+            None => key.to_owned(),
+        }
+    }
+
     /// Takes the table `[key]`.
     pub(super) fn take_table(&mut self, key: &'static str) -> Result<Option<Self>, RecipeError> {
         let Some(entry) = self.take_entry(key) else {
             return Ok(None);
         };
-        let name = match self
-            .name
-            .strip_prefix("`[")
-            .and_then(|name| name.strip_suffix("]`"))
-        {
-            Some(outer) => format!("`[{outer}.{key}]`"),
-            None => format!("`[{key}]`"),
-        };
+        let name = format!("`[{}]`", self.inner(key));
         match entry.value {
             toml::Value::Table(table) => {
                 let lines = entry.lines.into_iter().next().unwrap_or_default();
@@ -176,7 +178,7 @@ impl Section {
         let Some(entry) = self.take_entry(key) else {
             return Ok(Vec::new());
         };
-        let name = format!("`[[{key}]]`");
+        let name = format!("`[[{}]]`", self.inner(key));
         let bad = |found: &toml::Value| RecipeError::BadValue {
             line: entry.line,
             section: self.name.clone(),
@@ -224,17 +226,6 @@ impl Section {
             line,
             entries,
             known: Vec::new(),
-        }
-    }
-
-    /// The line of a section that is known but cannot be carried out yet.
-    pub(super) fn forbid(&mut self, key: &'static str) -> Result<(), RecipeError> {
-        match self.take_entry(key) {
-            None => Ok(()),
-            Some(entry) => Err(RecipeError::Unsupported {
-                line: entry.line,
-                section: format!("`[{key}]`"),
-            }),
         }
     }
 

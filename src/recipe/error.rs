@@ -28,13 +28,31 @@ pub enum RecipeError {
         /// The nearest known one.
         nearest: Option<String>,
     },
-    /// A section of the recipe language that this version cannot carry out.
-    #[error("{}: {section} is not supported yet by this version", at(*line))]
-    Unsupported {
+    /// A rule that leaves its layers to a budget, and none is given.
+    #[error("{}: the rule leaves its layers to the budget, and there is none", at(*line))]
+    NoBudget {
+        /// First line of the rule.
+        line: usize,
+    },
+    /// A budget without a rule that leaves anything to it.
+    #[error("{}: `[budget]` decides nothing: expected a rule with `bits = \"auto\"`, found none", at(*line))]
+    NothingOpen {
+        /// First line of the table.
+        line: usize,
+    },
+    /// A rule that leaves everything to the budget, which has no option.
+    #[error("{}: nothing to choose from: expected tables `[[budget.option]]` or `choices` that the method has, found none", at(*line))]
+    NoOption {
         /// Where.
         line: usize,
-        /// The section, as the recipe writes it.
-        section: String,
+    },
+    /// A method whose width cannot be left to a budget.
+    #[error("{}: method `{method}` has no `bits` to be left to the budget", at(*line))]
+    NoWidth {
+        /// Where.
+        line: usize,
+        /// The method.
+        method: String,
     },
     /// A value of the wrong type or out of range.
     #[error("{}: `{key}` in {section}: expected {expected}, found {found}", at(*line))]
@@ -154,6 +172,20 @@ impl RecipeError {
                 .or_else(|| Some("`quench list recipe` has every section and key".to_owned())),
             Self::Gate { error, .. } => error.hint(),
             Self::Parameter { error, .. } => error.hint(),
+            Self::NoBudget { .. } => {
+                Some("add `[budget]` with `bits_per_weight`, or give it with `--budget`".to_owned())
+            }
+            Self::MissingKey {
+                key: "bits_per_weight",
+                ..
+            } => Some("add it, or give it with `--budget`".to_owned()),
+            Self::NothingOpen { .. } => {
+                Some("`--budget` leaves the width of every rule open".to_owned())
+            }
+            Self::NoWidth { .. } => Some(
+                "set `method = \"auto\"` and list what may be chosen as `[[budget.option]]`"
+                    .to_owned(),
+            ),
             Self::NoRules => {
                 Some("add a `[[layers]]` table with `match = \"*\"` and a `method`".to_owned())
             }

@@ -3,7 +3,7 @@
 
 use super::integer::{Activations, Families, Nonlinear, default_families};
 use super::parse::sha256;
-use super::{KEEP, Recipe};
+use super::{Budget, KEEP, Recipe, Rule, Scope, Tie};
 use calib::data::DataSpec;
 use calib::running::expert_calibration::{ExpertCalibration, ExpertTokens};
 use calib::sampling::{Selection, Template, TextMode};
@@ -31,8 +31,11 @@ impl Recipe {
             }
         };
         tables("transform", self.transform_tables());
-        tables("layers", self.layer_tables());
+        tables("layers", self.rules.iter().map(rule_table).collect());
         tables("evaluate", self.evaluate_tables());
+        if let Some(budget) = &self.budget {
+            root.insert("budget".to_owned(), budget_table(budget).into());
+        }
         if let Some(integer) = &self.integer {
             root.insert("nonlinear".to_owned(), nonlinear(&integer.nonlinear).into());
             let activations = activations(&integer.activations);
@@ -119,18 +122,6 @@ impl Recipe {
         self.transforms.iter().map(with_method).collect()
     }
 
-    fn layer_tables(&self) -> Vec<Table> {
-        let with_method = |rule: &super::Rule| {
-            let mut table = Table::new();
-            table.insert("match".to_owned(), rule.pattern.text().into());
-            let method = rule.method.as_deref().unwrap_or(KEEP);
-            table.insert("method".to_owned(), method.into());
-            table.extend(rule.parameters.clone());
-            table
-        };
-        self.rules.iter().map(with_method).collect()
-    }
-
     fn evaluate_tables(&self) -> Vec<Table> {
         let of_task = |evaluation: &super::Evaluation| {
             let spec = &evaluation.spec;
@@ -145,6 +136,53 @@ impl Recipe {
         };
         self.evaluations.iter().map(of_task).collect()
     }
+}
+
+fn rule_table(rule: &Rule) -> Table {
+    let mut table = Table::new();
+    table.insert("match".to_owned(), rule.pattern.text().into());
+    let method = rule.method.as_deref().unwrap_or(KEEP);
+    table.insert("method".to_owned(), method.into());
+    table.extend(rule.parameters.clone());
+    table
+}
+
+fn budget_table(budget: &Budget) -> Table {
+    let mut table = Table::new();
+    let mut put = |key: &str, value: Value| table.insert(key.to_owned(), value);
+    if let Some(bits) = budget.bits_per_weight {
+        put("bits_per_weight", bits.into());
+    }
+    let scope = match budget.scope {
+        Scope::Layers => "layers",
+        Scope::File => "file",
+    };
+    put("scope", scope.into());
+    if let Some(choices) = &budget.choices {
+        let choices = choices.iter().map(|&width| Value::from(i64::from(width)));
+        put("choices", Value::Array(choices.collect()));
+    }
+    let tie = match &budget.tie {
+        Tie::Graph => true.into(),
+        Tie::Nothing => false.into(),
+        Tie::Patterns(patterns) => {
+            let patterns = patterns.iter().map(|pattern| Value::from(pattern.text()));
+            Value::Array(patterns.collect())
+        }
+    };
+    put("tie", tie);
+    put("sensitivity", budget.sensitivity.name.into());
+    if let Some(file) = &budget.measured {
+        put("measured", absolute(file).into());
+    }
+    if !budget.options.is_empty() {
+        let options = budget
+            .options
+            .iter()
+            .map(|option| rule_table(option).into());
+        put("option", Value::Array(options.collect()));
+    }
+    table
 }
 
 fn experts_table(experts: ExpertCalibration) -> Table {

@@ -4,6 +4,7 @@ use super::parse::sha256;
 use super::{Origin, Recipe, RecipeError, Rule};
 use eval::gate::Gate;
 use quantizers::METHODS;
+use quantizers::sensitivity::Sensitivity;
 
 /// Words of the command line that change a recipe.
 #[derive(Debug, Clone, Default)]
@@ -12,6 +13,14 @@ pub struct Overrides {
     pub bits: Option<u8>,
     /// `--method`: in every rule; parameters it does not know are dropped, visibly.
     pub method: Option<String>,
+    /// `--budget`: bits per weight; a recipe that leaves no rule open leaves the width of all of them open.
+    pub budget: Option<f64>,
+    /// `--measured`: a file of scores.
+    pub measured: Option<String>,
+    /// `--sensitivity`: which scores the budget adds up.
+    pub sensitivity: Option<&'static Sensitivity>,
+    /// The options of the budget are measured, however many bits it will have.
+    pub measures: bool,
     /// `--calib`.
     pub calibration_data: Option<String>,
     /// `--samples`.
@@ -67,6 +76,15 @@ impl Recipe {
             changes.extend(changed.then(|| method.clone()));
         }
         if let Some(bits) = overrides.bits {
+            if self.rules.iter().any(Rule::leaves_method) {
+                return Err(RecipeError::BadValue {
+                    line: 0,
+                    section: "a recipe with `method = \"auto\"`".to_owned(),
+                    key: "bits".to_owned(),
+                    expected: "`--budget`".to_owned(),
+                    found: format!("`--bits {bits}`"),
+                });
+            }
             let rules = self.rules.iter_mut().filter(|rule| rule.method.is_some());
             let mut changed = false;
             for rule in rules {
@@ -74,6 +92,7 @@ impl Recipe {
             }
             changes.extend(changed.then(|| format!("bits{bits}")));
         }
+        changes.extend(self.budget_with(overrides)?);
         if let Some(format) = &overrides.format {
             super::parse::check_format(format, 0)?;
             let changed = replace(&mut self.output.format, format.clone());
@@ -107,10 +126,53 @@ impl Recipe {
             self.gates.clear();
         }
         self.gates.extend(overrides.gates.iter().cloned());
-        for rule in &self.rules {
-            rule.quantizer()?;
-        }
+        self.check_rules()?;
         Ok(self.hashed())
+    }
+
+    /// Puts what the command line says of the budget in its place; the change in the recipe's name.
+    fn budget_with(&mut self, overrides: &Overrides) -> Result<Option<String>, RecipeError> {
+        let mut change = None;
+        let is_wanted = overrides.budget.is_some() || overrides.measures;
+        if is_wanted && !self.is_open() {
+            self.open()?;
+            if let Some(bits) = overrides.budget {
+                for rule in self.rules.iter_mut().filter(|rule| rule.method.is_some()) {
+                    rule.overridden
+                        .push(format!("bits left to --budget {bits}"));
+                }
+            }
+        }
+        if is_wanted || self.budget.is_some() {
+            let budget = self.budget.get_or_insert_default();
+            if let Some(bits) = overrides.budget {
+                let changed = replace(&mut budget.bits_per_weight, Some(bits));
+                change = changed.then(|| format!("budget{bits}"));
+            }
+            if let Some(file) = &overrides.measured {
+                budget.measured = Some(file.clone());
+            }
+            if let Some(sensitivity) = overrides.sensitivity {
+                budget.sensitivity = sensitivity;
+            }
+        }
+        let open = self.rules.iter().find(|rule| rule.is_open());
+        match (&self.budget, open) {
+            (None, Some(rule)) => Err(RecipeError::NoBudget { line: rule.line }),
+            // What was said of a budget is about nothing.
+            (None, None) if overrides.measured.is_some() || overrides.sensitivity.is_some() => {
+                Err(RecipeError::NothingOpen { line: 0 })
+            }
+            (Some(budget), None) => Err(RecipeError::NothingOpen { line: budget.line }),
+            (Some(budget), Some(_)) if budget.bits_per_weight.is_none() && !overrides.measures => {
+                Err(RecipeError::MissingKey {
+                    line: budget.line,
+                    section: "`[budget]`".to_owned(),
+                    key: "bits_per_weight",
+                })
+            }
+            _ => Ok(change),
+        }
     }
 
     /// SHA-256 of a text, as [`Recipe::sha256`] holds it.

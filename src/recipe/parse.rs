@@ -2,8 +2,8 @@
 
 use super::document::Section;
 use super::{
-    Calibration, Evaluation, Integer, KEEP, Origin, Output, Pattern, Recipe, RecipeError,
-    ReportOptions, Rule, TransformRule, parse_bytes, resolve_data,
+    Budget, Calibration, Evaluation, Integer, Origin, Output, Recipe, RecipeError, ReportOptions,
+    Rule, TransformRule, parse_bytes, resolve_data,
 };
 use calib::running::expert_calibration::{ExpertCalibration, ExpertTokens};
 use calib::sampling::{Selection, Template, TextMode};
@@ -35,12 +35,15 @@ impl Recipe {
         let seed = top.take("seed", "a whole number of at least 0", |value| {
             value.as_integer().and_then(|seed| u64::try_from(seed).ok())
         })?;
-        top.forbid("budget")?;
+        let budget = top.take_table("budget")?;
+        let budget = budget
+            .map(|section| Budget::read(section, folder))
+            .transpose()?;
         let calibration = calibration(top.take_table("calibration")?, folder)?;
         let rules: Vec<Rule> = top
             .take_tables("layers")?
             .into_iter()
-            .map(rule)
+            .map(|section| Rule::read(section, None))
             .collect::<Result<_, _>>()?;
         let transforms = top
             .take_tables("transform")?
@@ -61,10 +64,7 @@ impl Recipe {
         if rules.is_empty() && integer.is_none() && evaluations.is_empty() {
             return Err(RecipeError::NoRules);
         }
-        for rule in &rules {
-            rule.quantizer()?;
-        }
-        Ok(Self {
+        let recipe = Self {
             name,
             origin,
             sha256: sha256(text),
@@ -72,6 +72,7 @@ impl Recipe {
             calibration,
             transforms,
             rules,
+            budget,
             integer,
             output,
             report,
@@ -79,7 +80,9 @@ impl Recipe {
             evaluate: true,
             eval_data: None,
             gates,
-        })
+        };
+        recipe.check_rules()?;
+        Ok(recipe)
     }
 }
 
@@ -202,50 +205,6 @@ fn experts(mut section: Section) -> Result<ExpertCalibration, RecipeError> {
     }
     section.finish()?;
     Ok(experts)
-}
-
-fn rule(mut section: Section) -> Result<Rule, RecipeError> {
-    let line = section.line();
-    let pattern_line = section.line_of("match");
-    let method_line = section.line_of("method");
-    let text = section.require_string("match")?;
-    let pattern = Pattern::parse(&text).map_err(|message| RecipeError::Pattern {
-        line: pattern_line,
-        pattern: text,
-        message,
-    })?;
-    let method = section.require_string("method")?;
-    let bits_line = section.line_of("bits");
-    if method == KEEP {
-        section.finish()?;
-        return Ok(Rule {
-            pattern,
-            line,
-            method: None,
-            parameters: toml::Table::new(),
-            lines: vec![("match".to_owned(), pattern_line)],
-            overridden: Vec::new(),
-        });
-    }
-    let (parameters, mut lines) = section.rest();
-    if parameters.get("bits").and_then(toml::Value::as_str) == Some("auto") {
-        return Err(RecipeError::Unsupported {
-            line: bits_line,
-            section: "`bits = \"auto\"`".to_owned(),
-        });
-    }
-    lines.extend([
-        ("match".to_owned(), pattern_line),
-        ("method".to_owned(), method_line),
-    ]);
-    Ok(Rule {
-        pattern,
-        line,
-        method: Some(method),
-        parameters,
-        lines,
-        overridden: Vec::new(),
-    })
 }
 
 fn output(section: Option<Section>) -> Result<Output, RecipeError> {

@@ -144,9 +144,70 @@ pub(super) static SECTIONS: &[SectionText] = &[
             ),
             (
                 "method",
-                "the name of a method, or `\"keep\"`",
+                "the name of a method, `\"keep\"`, or `\"auto\"`",
                 "must be there",
-                "how they are quantized",
+                "how they are quantized; `auto` leaves it to the budget",
+            ),
+        ],
+    },
+    SectionText {
+        name: "`[budget]`",
+        summary: "What the layers may take together. Rules with `bits = \"auto\"` leave the width of their layers to it, rules with `method = \"auto\"` everything: each of their layers gets the option with which the predicted loss of all is least. `quench measure` scores every option once, for any budget; `quench quantize` does so first where it has not been done. On the command line `--budget`, which leaves the width of every rule open where none is.",
+        keys: &[
+            (
+                "bits_per_weight",
+                "a number above 0 and at most 32",
+                "must be there, or `--budget`",
+                "stored bits over weights, with everything a file holds for a layer; never exceeded",
+            ),
+            (
+                "scope",
+                "`\"layers\"` or `\"file\"`",
+                "`\"layers\"`",
+                "what is counted: the quantized linear layers, or all tensors (token table, head and normalisations too) over all parameters",
+            ),
+            (
+                "choices",
+                "an array of whole numbers from 1 to 16",
+                "2 to 8, as the method has them",
+                "widths that rules with `bits = \"auto\"` choose from",
+            ),
+            (
+                "tie",
+                "`true`, `false` or an array of patterns",
+                "`true`",
+                "which layers take the same option: those of a block that read the same input (q, k and v; gate and up), none, or those of a block whose names match the same pattern",
+            ),
+            (
+                "sensitivity",
+                "see below",
+                "`\"fisher\"`",
+                "which scores are added up",
+            ),
+            (
+                "measured",
+                "a file that `quench measure` wrote",
+                "what an earlier run left in the cache folder",
+                "the scores; a path is relative to the recipe's folder",
+            ),
+            ("option", "tables", "none", "further options, see below"),
+        ],
+    },
+    SectionText {
+        name: "`[[budget.option]]`",
+        summary: "One more option for the layers the budget decides; options may differ in anything, the method too. Further keys are the method's own.",
+        keys: &[
+            (
+                "match",
+                "a glob, or `re:` and a regular expression",
+                "all of them",
+                "which of those layers",
+            ),
+            (
+                "method",
+                "the name of a method",
+                "must be there",
+                "how they would be quantized",
             ),
         ],
     },

@@ -167,20 +167,6 @@ fn unknown_keys_name_their_line_and_the_nearest_one() {
 }
 
 #[test]
-fn a_section_of_a_later_version_is_an_error() {
-    let (message, _) = error_of(&format!("{RULE}[budget]\nbits = 8\n"));
-    assert_eq!(
-        message,
-        "line 5: `[budget]` is not supported yet by this version"
-    );
-    let (message, _) = error_of("[[layers]]\nmatch = \"*\"\nmethod = \"rtn\"\nbits = \"auto\"\n");
-    assert_eq!(
-        message,
-        "line 4: `bits = \"auto\"` is not supported yet by this version"
-    );
-}
-
-#[test]
 fn values_of_the_wrong_kind_say_what_would_do() {
     let cases = [
         (

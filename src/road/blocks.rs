@@ -1,4 +1,4 @@
-//! The loop over the stages of a model: observe, quantize, write, advance.
+//! The loop over the stages of a model: observe, quantize, hand over, advance.
 //!
 //! Without gradients the blocks go first to last. Where a method reads gradients and nothing else has to
 //! wait for them, the blocks go last to first, each when the backward pass leaves it. Which of the two it is
@@ -7,9 +7,8 @@
 use super::calibration::{self, Calibration, watched};
 use super::experts::{Starved, StarvedLayers};
 use super::job::{LayerJob, LayerResult, layer_seed};
-use super::report::WorstLayers;
+use super::receiver::Receiver;
 use super::statistics::{StoredStatistics, fisher_options};
-use super::write;
 use crate::Error;
 use crate::model::OpenModel;
 use crate::plan::{BlockOrder, PlannedCalibration, PlannedLayer, QuantizeRequest};
@@ -21,25 +20,22 @@ use calib::running::measured::{StageStatistics, Wants};
 use calib::running::overlay::{Changed, Overlay};
 use calib::running::walk::StageWalk;
 use calib::{Forward, LayerSpec, WeightSource};
-use eval::report::{LayerFacts, WeightHistogram};
-use quantizers::formats::ArtifactWriter;
 use quantizers::transforms::ConfiguredTransform;
 use quantizers::{Quantizer, Sequential};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-/// Quantizes the layers of one model, stage by stage, into a writer.
+/// Quantizes the layers of one model, stage by stage, for whoever receives them.
 pub(super) struct Blocks<'a> {
     pub(super) model: &'a OpenModel,
     pub(super) request: &'a QuantizeRequest,
     progress: &'a Progress,
     pub(super) layers: Vec<Layer<'a>>,
-    writer: ArtifactWriter,
-    /// Rows of the report, by planned layer.
-    facts: BTreeMap<usize, LayerFacts>,
-    histograms: WorstLayers,
+    receiver: &'a mut dyn Receiver,
+    /// Layers handed over.
+    done: usize,
     track: Track,
-    /// Seconds spent quantizing and writing; the rest of the loop is calibration.
+    /// Seconds spent quantizing and handing over; the rest of the loop is calibration.
     quantizing: f64,
     pub(super) transforms: Vec<Box<dyn ConfiguredTransform>>,
     pub(super) edited: BTreeMap<String, Changed>,
@@ -58,12 +54,7 @@ pub(super) struct Layer<'a> {
 
 /// What the loop leaves.
 pub(super) struct Finished {
-    pub(super) writer: ArtifactWriter,
-    /// In the order of the plan.
-    pub(super) layers: Vec<LayerFacts>,
-    /// Of the worst layers.
-    pub(super) histograms: Vec<WeightHistogram>,
-    /// Seconds of the loop that went into quantizing and writing.
+    /// Seconds of the loop that went into quantizing and handing over.
     pub(super) quantizing: f64,
     /// Tensors besides those layers that transforms changed.
     pub(super) edited: BTreeMap<String, Changed>,
@@ -80,7 +71,7 @@ impl<'a> Blocks<'a> {
         model: &'a OpenModel,
         request: &'a QuantizeRequest,
         factors: &[Option<f64>],
-        writer: ArtifactWriter,
+        receiver: &'a mut dyn Receiver,
         progress: &'a Progress,
     ) -> Result<Self, Error> {
         let bug = |message: String, source| Error::Bug { message, source };
@@ -116,9 +107,8 @@ impl<'a> Blocks<'a> {
             request,
             progress,
             layers: layers.collect::<Result<_, Error>>()?,
-            writer: writer.in_order(planned.iter().map(|layer| layer.name.as_str())),
-            facts: BTreeMap::new(),
-            histograms: WorstLayers::default(),
+            receiver,
+            done: 0,
             track: progress.stage("quantize", planned.len()),
             quantizing: 0.0,
             transforms: transforms.collect::<Result<_, Error>>()?,
@@ -153,9 +143,6 @@ impl<'a> Blocks<'a> {
             self.progress.warn(&warning);
         }
         Ok(Finished {
-            writer: self.writer,
-            layers: self.facts.into_values().collect(),
-            histograms: self.histograms.into_inner(),
             quantizing: self.quantizing,
             edited: self.edited,
             notes: self.notes,
@@ -339,7 +326,7 @@ impl<'a> Blocks<'a> {
         Ok(())
     }
 
-    /// Quantizes and writes one layer of `weights`.
+    /// Quantizes and hands over one layer of `weights`.
     fn quantize(
         &mut self,
         index: usize,
@@ -367,13 +354,9 @@ impl<'a> Blocks<'a> {
             starved,
         };
         let result = job.run()?;
-        let size = self
-            .writer
-            .layer(&planned.name, &result.tensor, &planned.plan.scheme)
-            .map_err(|error| write::failed(self.request, error))?;
-        self.histograms.offer(planned, &result);
-        self.facts.insert(index, result.facts(planned, size));
-        let line = result.line(planned, size, self.facts.len(), self.layers.len());
+        let size = self.receiver.receive(index, &job, &result)?;
+        self.done += 1;
+        let line = result.line(planned, size, self.done, self.layers.len());
         self.progress.layer(&line);
         self.track.advance(1);
         self.quantizing += started.elapsed().as_secs_f64();

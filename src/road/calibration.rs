@@ -55,6 +55,11 @@ impl Calibration {
         sequences.map(|sequence| sequence.input.clone()).collect()
     }
 
+    /// Tokens of each sequence; of an image one.
+    pub(super) fn lengths(&self) -> Vec<usize> {
+        self.inputs.lengths()
+    }
+
     /// The statistics of this model on this data that earlier runs kept.
     ///
     /// # Errors

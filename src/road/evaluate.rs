@@ -67,6 +67,7 @@ pub fn run(
         histograms: Vec::new(),
         nonlinear: Vec::new(),
         calibration: None,
+        budget: None,
     };
     report::finish(
         &mut made,

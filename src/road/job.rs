@@ -53,6 +53,13 @@ pub(super) struct LayerResult {
 }
 
 impl LayerJob<'_> {
+    /// What was measured for it.
+    pub(super) fn stats(&self) -> LayerStats<'_> {
+        let stats = LayerStats::new(&self.planned.name, self.seed);
+        self.values
+            .add_to(stats.with_outlier_factor(self.outlier_factor))
+    }
+
     /// Reads, quantizes and measures.
     ///
     /// # Errors
@@ -79,10 +86,7 @@ impl LayerJob<'_> {
         };
         let weight = weight_matrix(self.weights, self.model_name, planned)?;
         let matrix = MatrixRef::new(&weight, rows, cols).map_err(misshapen)?;
-        let stats = LayerStats::new(&planned.name, self.seed);
-        let stats = self
-            .values
-            .add_to(stats.with_outlier_factor(self.outlier_factor));
+        let stats = self.stats();
         let neutral = self
             .starved
             .as_ref()

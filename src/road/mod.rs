@@ -2,7 +2,9 @@
 
 mod calibration_inputs;
 mod blocks;
+mod budget;
 mod calibration;
+mod divergence;
 mod data;
 mod early;
 mod experts;
@@ -10,6 +12,8 @@ mod groups;
 mod integer;
 mod job;
 mod layer_source;
+mod measuring;
+mod receiver;
 mod report;
 mod statistics;
 mod survey;
@@ -17,8 +21,10 @@ mod transform;
 mod synthetic_ranges;
 mod watch;
 mod written;
+mod written_layers;
 mod write;
 pub mod evaluate;
+pub mod measure;
 pub mod quantize;
 
 use std::collections::BTreeMap;

@@ -2,7 +2,8 @@
 
 use super::blocks::{Blocks, Finished};
 use super::calibration::Calibration;
-use super::{Clock, early, integer, report, survey, write, written};
+use super::written_layers::WrittenLayers;
+use super::{Clock, budget, early, integer, report, survey, write, written};
 use crate::Error;
 use crate::model::OpenModel;
 use crate::plan::QuantizeRequest;
@@ -39,17 +40,15 @@ pub fn run(
     });
     let calibration = calibration.transpose()?;
     let factors = clock.stage("survey", || survey::run(model, plan, progress))?;
-    let writer = write::begin(request)?;
+    let mut writing = WrittenLayers::begin(request)?;
     let unfinished = write::unfinished(request);
-    let blocks = Blocks::new(model, request, &factors, writer, progress)?;
+    let blocks = Blocks::new(model, request, &factors, &mut writing, progress)?;
     let Finished {
-        writer,
-        layers,
-        histograms,
         quantizing,
         edited,
         notes,
     } = clock.stage("calibrate", || blocks.run(&forward, calibration.as_ref()))?;
+    let (writer, layers, histograms) = writing.into_parts();
     clock.move_to("calibrate", "quantize", quantizing);
     calib::heap::give_back_freed_memory();
     let written = clock.stage("write", || {
@@ -63,7 +62,8 @@ pub fn run(
             .map_err(|error| Error::Verification {
                 path: request.output.clone(),
                 source: error.into(),
-            })
+            })?;
+        budget::verify(request)
     })?;
     drop(calibration);
     let evaluated = written::evaluate(model, request, &mut clock, progress);

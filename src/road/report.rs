@@ -5,12 +5,12 @@ use super::job::LayerResult;
 use crate::Error;
 use crate::machine::Machine;
 use crate::model::OpenModel;
-use crate::plan::{PlannedLayer, QuantizeRequest};
+use crate::plan::{PlannedBudget, PlannedLayer, QuantizeRequest};
 use crate::progress::{Progress, memory};
 use eval::gate::Gate;
 use eval::report::{
-    ArtifactFacts, LayerFacts, ModelFacts, RecipeFacts, Report, RunFacts, SCHEMA, SizeFacts,
-    WeightHistogram,
+    ArtifactFacts, BudgetFacts, LayerFacts, ModelFacts, RecipeFacts, Report, RunFacts, SCHEMA,
+    SizeFacts, WeightHistogram,
 };
 use eval::score::Score;
 use quantizers::formats::Written;
@@ -146,6 +146,21 @@ pub(super) fn of_quantize(
         histograms: Vec::new(),
         nonlinear: Vec::new(),
         calibration: None,
+        budget: plan.budget.as_ref().map(budget_facts),
+    }
+}
+
+fn budget_facts(budget: &PlannedBudget) -> BudgetFacts {
+    BudgetFacts {
+        bits_per_weight: budget.bits_per_weight,
+        counted: budget.scope.words().to_owned(),
+        taken: budget.taken(),
+        sensitivity: budget.sensitivity.clone(),
+        score: budget.score,
+        bound: budget.bound,
+        gap: budget.gap,
+        is_optimal: budget.is_optimal,
+        curve: budget.curve.clone(),
     }
 }
 

@@ -18,11 +18,19 @@ pub(super) fn run(
     plan: &Plan,
     progress: &Progress,
 ) -> Result<Vec<Option<f64>>, Error> {
-    let layers = plan.layers.iter();
-    let targets: Vec<Option<f64>> = layers
-        .map(|layer| layer.plan.survey.map(|request| request.outlier_fraction))
+    // What is known already need not be found out again.
+    let mut factors: Vec<Option<f64>> = plan
+        .layers
+        .iter()
+        .map(|layer| layer.outlier_factor)
         .collect();
-    let mut factors = vec![None; targets.len()];
+    let unknown = plan.layers.iter().map(|layer| match layer.outlier_factor {
+        Some(_) => None,
+        None => layer.plan.survey,
+    });
+    let targets: Vec<Option<f64>> = unknown
+        .map(|survey| survey.map(|request| request.outlier_fraction))
+        .collect();
     let asking = targets.iter().flatten().count();
     if asking == 0 {
         return Ok(factors);

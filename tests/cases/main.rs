@@ -7,6 +7,7 @@ mod agreeing_checks;
 #[expect(dead_code, reason = "the tests of the reader use all of it")]
 mod archive;
 mod arguments;
+mod budgets;
 mod class_numbers;
 mod damage;
 mod datasets;

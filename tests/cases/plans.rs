@@ -4,7 +4,7 @@ use crate::workbench::{Workbench, edit_json, edit_tensors};
 use serde_json::Value;
 
 /// Repeats block 0 of a decoder until it has `count`.
-fn repeat_blocks(model: &std::path::Path, count: usize) {
+pub(crate) fn repeat_blocks(model: &std::path::Path, count: usize) {
     edit_json(&model.join("config.json"), |config| {
         config["num_hidden_layers"] = count.into();
         config.as_object_mut().unwrap().remove("layer_types");

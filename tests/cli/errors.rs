@@ -31,10 +31,7 @@ fn recipe_mistakes() {
         ),
         ("activations", format!("{RULE}[activations]\nbits = 3\n")),
         ("syntax", "[[layers]]\nmatch = \n".to_owned()),
-        (
-            "later-version",
-            format!("{RULE}[budget]\nbits_per_weight = 3.5\n"),
-        ),
+        ("budget", format!("{RULE}[budget]\nbits_per_weight = 3.5\n")),
         ("no-match", RULE.replace("\"*\"", "\"*.mlp.down_pro\"")),
         ("group-size", format!("{RULE}group_size = 100\n")),
         (

@@ -1,6 +1,6 @@
 //! `report.html`: one file with its style and plots inside, nothing fetched.
 
-use super::plots::{Plot, bits_per_layer, histogram, sqnr_per_layer};
+use super::plots::{Plot, bits_per_layer, budget_curve, histogram, sqnr_per_layer};
 use super::view::View;
 use super::{Report, ReportError, syntax};
 use minijinja::value::Serde;
@@ -23,6 +23,7 @@ pub fn html(report: &Report) -> Result<String, ReportError> {
     let wide: Vec<Plot> = [
         bits_per_layer(&report.layers),
         sqnr_per_layer(&report.layers),
+        report.budget.as_ref().and_then(budget_curve),
     ]
     .into_iter()
     .flatten()

@@ -1,5 +1,6 @@
 //! The report of a run: json for programs, markdown as the model card, html with plots.
 
+pub mod budget;
 pub mod calibration;
 mod comparison;
 pub mod model;
@@ -13,6 +14,7 @@ mod scores;
 pub mod slots;
 mod view;
 
+pub use budget::BudgetFacts;
 pub use calibration::{CalibrationFacts, PointRatio, SyntheticRanges};
 pub use comparison::{COMPARISON_HTML, COMPARISON_JSON, COMPARISON_MARKDOWN, Comparison};
 pub use html::html;

@@ -1,5 +1,6 @@
 //! What a report holds: the stable keys of `report.json`, schema 1.
 
+use super::budget::BudgetFacts;
 use super::calibration::CalibrationFacts;
 use super::slots::SlotFacts;
 use crate::gate::GateResult;
@@ -45,6 +46,9 @@ pub struct Report {
     /// What activations were calibrated on; absent where there was no integer-only calibration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<CalibrationFacts>,
+    /// What the layers might take together, where they were chosen within a budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetFacts>,
 }
 
 /// The checkpoint.

@@ -1,10 +1,12 @@
 //! Plots as inline SVG: colours come from the page's style sheet, values from `<title>` tooltips.
 
+mod budget;
 mod canvas;
 mod frontier;
 mod histogram;
 mod layers;
 
+pub(super) use budget::budget_curve;
 pub(super) use frontier::{Candidate, frontier};
 pub(super) use histogram::histogram;
 pub(super) use layers::{bits_per_layer, sqnr_per_layer};

@@ -1,5 +1,6 @@
 //! A report as rows of text: what both templates print.
 
+use super::budget::BudgetFacts;
 use super::calibration::CalibrationTable;
 use super::figures::{self, ABSENT};
 use super::loading::{self, Loading};
@@ -151,7 +152,7 @@ fn size(report: &Report) -> Vec<[String; 2]> {
     let Some(size) = &report.size else {
         return Vec::new();
     };
-    [
+    let mut rows: Vec<[String; 2]> = [
         ("Original files", figures::bytes(size.original_bytes)),
         ("Artifact files", figures::bytes(size.artifact_bytes)),
         ("Ratio", format!("{:.2}x", size.ratio)),
@@ -165,7 +166,9 @@ fn size(report: &Report) -> Vec<[String; 2]> {
         ),
     ]
     .map(|(name, value)| [name.to_owned(), value])
-    .into()
+    .into();
+    rows.extend(report.budget.iter().flat_map(BudgetFacts::rows));
+    rows
 }
 
 fn highlights(report: &Report) -> Vec<[String; 2]> {

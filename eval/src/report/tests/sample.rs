@@ -203,5 +203,6 @@ pub(in crate::report) fn report() -> Report {
         histograms: histograms(),
         nonlinear: slots(),
         calibration: Some(calibration()),
+        budget: None,
     }
 }

@@ -1,0 +1,57 @@
+//! Values of the command line: names from the registries, counts, budgets, gates.
+
+use crate::recipe::is_budget;
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use eval::gate::{Gate, GateError};
+use quantizers::formats::{FORMATS, Format};
+use quantizers::sensitivity::{SENSITIVITIES, Sensitivity};
+use quantizers::{METHODS, Method};
+
+pub(super) fn methods() -> PossibleValuesParser {
+    let named = |method: &&dyn Method| PossibleValue::new(method.name()).help(method.summary());
+    PossibleValuesParser::new(METHODS.iter().map(named))
+}
+
+pub(super) fn sensitivities() -> PossibleValuesParser {
+    let named = |kind: &Sensitivity| PossibleValue::new(kind.name).help(kind.summary);
+    PossibleValuesParser::new(SENSITIVITIES.iter().map(named))
+}
+
+pub(super) fn formats() -> PossibleValuesParser {
+    PossibleValuesParser::new(FORMATS.iter().map(format_value))
+}
+
+pub(super) fn formats_or_auto() -> PossibleValuesParser {
+    PossibleValuesParser::new(
+        std::iter::once(PossibleValue::new("auto")).chain(FORMATS.iter().map(format_value)),
+    )
+}
+
+fn format_value(format: &&'static dyn Format) -> PossibleValue {
+    PossibleValue::new(format.name()).help(format.summary())
+}
+
+pub(super) fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err(format!(
+            "expected a whole number of at least 1, found `{text}`"
+        )),
+        Ok(count) => Ok(count),
+    }
+}
+
+pub(super) fn parse_budget(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(bits) if is_budget(bits) => Ok(bits),
+        _ => Err(format!(
+            "expected a number above 0 and at most 32, found `{text}`"
+        )),
+    }
+}
+
+pub(super) fn parse_gate(text: &str) -> Result<Gate, String> {
+    text.parse().map_err(|error: GateError| match error.hint() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    })
+}
