@@ -17,8 +17,8 @@ mod scale_search;
 
 use self::feedback::BlockFeedback;
 use self::rotation::Rotation;
-use super::kmeans::index_bits;
 use super::parameters::Parameters;
+use super::table_parameters::index_bits;
 use super::{
     LayerPlan, Method, ParamError, QuantizeError, Quantized, Quantizer, Sequential, require_finite,
 };
@@ -26,7 +26,7 @@ use crate::linalg::hadamard;
 use crate::statistics::{HESSIAN, LayerStats, Stat};
 use crate::tensor::{Encoding, QuantizedTensor, Scheme, SchemeKind, Trellis};
 use crate::trellis::{CODES, Code, Encoder, Geometry, STATE_BITS, tile};
-use crate::{FloatType, Granularity, MatrixRef};
+use crate::{FloatType, MatrixRef};
 use half::f16;
 
 /// Ways from state to state that a thread compares in a second.
