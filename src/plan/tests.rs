@@ -4,10 +4,10 @@ mod models;
 
 pub(crate) use models::{decoder, encoder};
 
-use super::{ModelKind, Plan, PlanError};
+use super::{BlockOrder, ModelKind, Plan, PlanError};
 use crate::recipe::{Origin, Overrides, Recipe};
 use models::model;
-use quantizers::Granularity;
+use quantizers::{Granularity, Sequential};
 
 fn plan(text: &str) -> Result<Plan, PlanError> {
     plan_for(text, ModelKind::Decoder)
@@ -87,6 +87,19 @@ fn a_plan_survives_json() {
     );
     assert_eq!(calibration.statistics, ["fisher"]);
     assert_eq!(plan.format, "quench");
+}
+
+#[test]
+fn compensation_that_reads_gradients_finds_them_stored_and_goes_first_to_last() {
+    let rule = "method = \"gptq\"\ngrid = \"codebook\"\nweights = \"fisher\"\nbits = 3\n";
+    let plan = plan(&format!(
+        "[[layers]]\nmatch = \"*\"\n{rule}group_size = 32\n"
+    ))
+    .unwrap();
+    let calibration = plan.calibration.unwrap();
+    assert_eq!(calibration.statistics, ["fisher", "hessian"]);
+    assert_eq!(calibration.order, BlockOrder::FirstToLast);
+    assert_eq!(calibration.sequential, Sequential::Blocks);
 }
 
 #[test]

@@ -93,12 +93,11 @@ impl TableParameters {
         let rows = parameters.integer_or_text("table", TABLE)?;
         let (sharing, table) = match rows {
             None if group_size.is_some() => (Sharing::Tensor, TableChoice::Learned),
-            None => (Sharing::Row, TableChoice::Learned),
+            None | Some(Err("row")) => (Sharing::Row, TableChoice::Learned),
             Some(Ok(rows)) => match usize::try_from(rows) {
                 Ok(rows @ 1..) => (Sharing::Rows(rows), TableChoice::Learned),
                 _ => return Err(parameters.refuse("table", TABLE)),
             },
-            Some(Err("row")) => (Sharing::Row, TableChoice::Learned),
             Some(Err("tensor")) => (Sharing::Tensor, TableChoice::Learned),
             Some(Err("auto")) => (Sharing::Auto, TableChoice::Learned),
             Some(Err("iq4_nl")) => (Sharing::Tensor, TableChoice::Iq4Nl),

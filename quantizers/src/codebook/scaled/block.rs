@@ -115,7 +115,9 @@ impl Fitted {
             })
             .collect();
         let mut sums = TableSums::new(levels.entries.len());
-        tasks.iter().for_each(|task| sums.add(task));
+        for task in &tasks {
+            sums.add(task);
+        }
         self.history.push(sums.error);
         if !fixed {
             for (entry, (cross, curvature)) in self

@@ -105,7 +105,7 @@ impl Method for Gptq {
     }
 
     fn summary(&self) -> &'static str {
-        "uniform grid, rounded column by column; later columns make up for the errors of earlier ones (Hessian)"
+        "uniform grid or codebook, rounded column by column; later columns make up for the errors of earlier ones (Hessian)"
     }
 
     fn parameters(&self) -> &'static [(&'static str, &'static str)] {

@@ -71,7 +71,9 @@ impl Normal {
         let every = tables.together.div_ceil(SAMPLED_ROWS).max(1);
         let share = f64::from(u32::try_from(every).unwrap_or(u32::MAX));
         let mut products = vec![0.0f32; entries * cols];
-        for row in (0..rows).filter(|row| (strip.first + row) % tables.together % every == 0) {
+        for row in
+            (0..rows).filter(|row| ((strip.first + row) % tables.together).is_multiple_of(every))
+        {
             products.fill(0.0);
             let column = |col: usize| {
                 (
