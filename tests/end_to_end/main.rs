@@ -17,6 +17,7 @@ mod squeezellm;
 mod statistics;
 mod torch_files;
 mod transforms;
+mod trellis;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -88,6 +88,7 @@ pub fn signs(seed: u64, purpose: &str, count: usize) -> Vec<bool> {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "sums of small whole numbers are exact")]
 mod tests {
     use super::*;
 

@@ -124,6 +124,7 @@ impl<'de> Deserialize<'de> for Code {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the arithmetic is specified bit for bit")]
 mod tests {
     use super::*;
 

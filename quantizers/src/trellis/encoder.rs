@@ -6,10 +6,6 @@ use super::{Code, Geometry};
 use rayon::prelude::*;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Weights on each side of the seam of a ring from which its bits there are found. Their choice does not depend on
-/// weights further away than a few windows.
-const SEAM: usize = 64;
-
 /// Finds streams for sequences of one length.
 pub struct Encoder {
     geometry: Geometry,
@@ -46,7 +42,7 @@ impl Encoder {
         );
         let state = |at: usize| {
             let high = at % geometry.branches();
-            high << geometry.overlap_bits() | at / geometry.branches()
+            (high << geometry.overlap_bits()) | (at / geometry.branches())
         };
         Self {
             geometry,
@@ -68,8 +64,8 @@ impl Encoder {
     }
 
     /// States of the nearest rings found for sequences of weights, both `[sequences, length]`. A ring is searched for
-    /// in two passes: the bits at its seam are those of the best path through the weights around it, then the whole
-    /// ring is the best one with those bits.
+    /// in two passes: the bits at its seam are those of the best path through the second half and then the first one,
+    /// and the ring is the best one with those bits.
     ///
     /// # Panics
     /// When the two are not equally long, in whole sequences.
@@ -129,7 +125,7 @@ impl Encoder {
         let mut search = |weights: &[[f32; LANES]], ends, found: &mut [[u16; LANES]]| {
             scratch.search(self.geometry, &self.table, weights, &ends, found);
         };
-        let reach = SEAM.min(self.length / 2);
+        let reach = self.length / 2;
         let around = [&lanes[self.length - reach..], &lanes[..reach]].concat();
         search(&around, Ends::Free, &mut found[..2 * reach]);
         let common = u32::MAX >> (u32::BITS - u32::from(self.geometry.overlap_bits()));

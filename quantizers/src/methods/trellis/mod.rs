@@ -7,7 +7,7 @@
 //!   (`feedback.rs`), in the metric of the rotated Hessian with `damping` times its mean diagonal added.
 //! * The scales are fitted to the outputs of the layer once the streams are known (`refit.rs`).
 //!
-//! Tseng et al. 2024, QTIP, arXiv 2406.11235; Chee et al. 2023, QuIP, arXiv 2307.13304 (feedback in blocks).
+//! Tseng et al. 2024, QTIP, arXiv 2406.11235; Chee et al. 2023, `QuIP`, arXiv 2307.13304 (feedback in blocks).
 
 mod feedback;
 mod refit;
@@ -31,8 +31,8 @@ use half::f16;
 
 /// Ways from state to state that a thread compares in a second.
 const WAYS_PER_SECOND: f64 = 9e9;
-/// Passes over the weights for each ring: one whole, and half of one for its seam.
-const PASSES: f64 = 1.5;
+/// Passes over the weights for each ring.
+const PASSES: f64 = 2.0;
 
 /// The registry entry.
 pub(super) struct TrellisMethod;
@@ -231,3 +231,6 @@ fn require_possible(hessian: MatrixRef<'_>) -> Result<(), QuantizeError> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,25 +31,29 @@ pub(super) fn take<const LANES: usize, const BRANCHES: usize>(step: Step<'_, LAN
 
 #[target_feature(enable = "avx2,fma")]
 fn vectors<const LANES: usize, const BRANCHES: usize>(step: Step<'_, LANES>) {
-    let (bits, overlaps) = (BRANCHES.trailing_zeros(), step.after.len());
+    let Step {
+        table,
+        weight: weights,
+        before,
+        after,
+        choices,
+    } = step;
+    let (bits, overlaps) = (BRANCHES.trailing_zeros(), after.len());
     let (block, per_word) = (BRANCHES.min(overlaps), per_word(bits));
-    let (table, _) = step.table.as_chunks::<BRANCHES>();
+    let (table, _) = table.as_chunks::<BRANCHES>();
     assert!(
-        table.len() == overlaps && step.before.len() == overlaps,
+        table.len() == overlaps && before.len() == overlaps,
         "costs of all shared bits"
     );
     let mut ways = [[0.0; LANES]; BRANCHES];
-    let blocks = step
-        .after
-        .chunks_exact_mut(block)
-        .zip(table.chunks_exact(block));
+    let blocks = after.chunks_exact_mut(block).zip(table.chunks_exact(block));
     for (first, (after, table)) in (0..overlaps).step_by(block).zip(blocks) {
-        ways_into(first, step.before, &mut ways);
+        ways_into(first, before, &mut ways);
         for (overlap, (after, values)) in (first..).zip(after.iter_mut().zip(table)) {
-            let word = &mut step.choices[overlap / per_word];
+            let word = &mut choices[overlap / per_word];
             let place = overlap % per_word;
             for from in (0..LANES).step_by(WIDTH) {
-                let weight = load(step.weight, from);
+                let weight = load(weights, from);
                 let mut best = _mm256_set1_ps(f32::INFINITY);
                 let mut chosen = _mm256_setzero_si256();
                 let mut high = _mm256_setzero_si256();
@@ -107,6 +111,7 @@ fn put<const LANES: usize>(
     let shift = _mm_cvtsi32_si128((place as u32 * bits).cast_signed());
     let moved = _mm256_sll_epi32(chosen, shift);
     #[expect(unsafe_code, reason = "loads and stores take pointers")]
+    #[expect(clippy::cast_ptr_alignment, reason = "they need not be aligned")]
     // SAFETY: eight words were borrowed.
     unsafe {
         let at = words.as_mut_ptr().cast::<__m256i>();

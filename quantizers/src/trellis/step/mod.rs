@@ -79,14 +79,16 @@ fn ways_into<const LANES: usize, const BRANCHES: usize>(
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
+    type Take<const LANES: usize> = fn(Step<'_, LANES>);
+
     /// Every implementation that runs here, with its name.
-    pub(in crate::trellis) fn implementations<const LANES: usize, const BRANCHES: usize>()
-    -> Vec<(&'static str, fn(Step<'_, LANES>))> {
-        let mut all: Vec<(&str, fn(Step<'_, LANES>))> =
-            vec![("portable", portable::take::<LANES, BRANCHES>)];
+    fn implementations<const LANES: usize, const BRANCHES: usize>()
+    -> Vec<(&'static str, Take<LANES>)> {
+        let portable: Take<LANES> = portable::take::<LANES, BRANCHES>;
+        let mut all = vec![("portable", portable)];
         #[cfg(target_arch = "x86_64")]
         {
             if avx2::is_available() {

@@ -8,6 +8,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Independent standard normal values (Box and Muller).
+#[expect(clippy::cast_possible_truncation, reason = "weights are f32")]
 fn gaussians(count: usize, seed: u64) -> Vec<f32> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut uniform = || 1.0 - random.random::<f64>();
