@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod budget;
 mod compensation;
 mod encoders;
 mod inputs;
