@@ -169,7 +169,8 @@ impl Resolved {
     ) -> Result<Plan, Error> {
         match plan(&self.recipe) {
             Ok(mut plan) => {
-                if self.calibrates && plan.calibration.is_none() {
+                // Scores are measured on the data too.
+                if self.calibrates && plan.calibration.is_none() && plan.budget.is_none() {
                     plan.notes.push(
                         "calibration flags change nothing: no method of the recipe needs data"
                             .to_owned(),

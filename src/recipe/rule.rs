@@ -28,11 +28,10 @@ impl Rule {
             message,
         })?;
         let method = section.require_string("method")?;
-        let rule = |method, parameters, mut lines: Vec<(String, usize)>| {
-            lines.extend([
-                ("match".to_owned(), pattern_line),
-                ("method".to_owned(), method_line),
-            ]);
+        let rule = |method: Option<String>, parameters, mut lines: Vec<(String, usize)>| {
+            lines.push(("match".to_owned(), pattern_line));
+            // A rule that keeps its layers is to blame as a whole.
+            lines.extend(method.iter().map(|_| ("method".to_owned(), method_line)));
             Self {
                 pattern,
                 line,

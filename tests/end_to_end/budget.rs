@@ -1,0 +1,73 @@
+//! Budgets on a real decoder: against one width for all layers, and predictions against what single layers cost.
+
+#![expect(clippy::print_stdout, reason = "figures for a reader of the test log")]
+
+use crate::reference::{Damage, WIKI, found};
+use crate::{assets, quench};
+use serde_json::Value;
+
+/// Calibration sequences.
+const SAMPLES: usize = 32;
+
+/// KL divergence of one width for all layers at `bits`, between two widths as the logarithm of the divergence goes.
+fn at_one_width(widths: &[Damage], bits: f64) -> f64 {
+    let pair = widths.windows(2).find(|pair| bits <= pair[1].bits).unwrap();
+    let share = (bits - pair[0].bits) / (pair[1].bits - pair[0].bits);
+    let [low, high] = [pair[0], pair[1]].map(|damage| damage.divergence.ln());
+    (low + share * (high - low)).exp()
+}
+
+#[test]
+#[ignore = "needs QUENCH_ASSETS"]
+fn a_budget_loses_less_than_one_width_for_all_layers_at_the_same_size() {
+    let home = tempfile::tempdir().unwrap();
+    let layers = "[[layers]]\nmatch = '*'\nmethod = 'squeezellm'\n";
+    let widths = [2, 3, 4].map(|bits| {
+        let rule = format!("{layers}bits = {bits}\n");
+        found(home.path(), &WIKI, SAMPLES, &rule)
+    });
+    for budget in [2.5, 3.0, 3.5, 4.0] {
+        let rules = format!(
+            "{layers}bits = 'auto'\n[budget]\nbits_per_weight = {budget}\nchoices = [2, 3, 4, 5]\n"
+        );
+        let found = found(home.path(), &WIKI, SAMPLES, &rules);
+        let uniform = at_one_width(&widths, found.bits);
+        println!("budget {budget}: {found:?}, one width {uniform}");
+        assert!(found.bits <= budget);
+        assert!(found.divergence < 0.92 * uniform, "{budget}");
+    }
+}
+
+#[test]
+#[ignore = "needs QUENCH_ASSETS"]
+fn predictions_rank_layers_as_their_divergences_do() {
+    let home = tempfile::tempdir().unwrap();
+    let data = assets().join("data/wikitext2/valid.txt");
+    let recipe = format!(
+        "[calibration]\ndata = '{}'\nsamples = 8\nsequence_length = 256\n\
+         [[layers]]\nmatch = '*'\nmethod = 'squeezellm'\nbits = 'auto'\n[budget]\nchoices = [2, 3, 4]\n",
+        data.display()
+    );
+    std::fs::write(home.path().join("recipe.toml"), recipe).unwrap();
+    let model = assets().join(WIKI.name);
+    let words = [
+        "measure",
+        &model.to_string_lossy(),
+        "-r",
+        "recipe.toml",
+        "-o",
+        "scores.json",
+        "--sensitivity",
+        "fisher,guided,hawq,local,kl",
+        "--json",
+    ];
+    let measured: Value = serde_json::from_str(&quench(home.path(), &words)).unwrap();
+    for correlation in measured["correlations"].as_array().unwrap() {
+        println!("{correlation}");
+        let kind = correlation["sensitivity"].as_str().unwrap();
+        assert!(correlation["spearman"].as_f64().unwrap() >= 0.8, "{kind}");
+        // Local signals know nothing of what a layer is for.
+        let of_layers = correlation["spearman_of_layers"].as_f64().unwrap();
+        assert!(of_layers >= 0.8 || kind == "local", "{kind}");
+    }
+}
