@@ -196,13 +196,13 @@ mod tests {
     use super::*;
 
     /// The score of one row of two weights that is rounded to `approximation`.
-    fn score(name: &str, approximation: &[f32; 2], fisher: &[f32], hessian: &[f32]) -> f64 {
+    fn score(name: &str, approximation: [f32; 2], fisher: &[f32], hessian: &[f32]) -> f64 {
         let stats = LayerStats::new("layer", 0)
             .with(&FISHER, fisher)
             .with(&HESSIAN, hessian);
         let layer = LayerError {
             original: MatrixRef::new(&[1.0, 2.0], 1, 2).unwrap(),
-            approximation: MatrixRef::new(approximation, 1, 2).unwrap(),
+            approximation: MatrixRef::new(&approximation, 1, 2).unwrap(),
             stats: &stats,
             per_token: 10.0,
         };
@@ -223,12 +223,12 @@ mod tests {
     fn one_row_by_hand() {
         // d = (0.5, -0.5), F = (3, 1), H = [[6, 5], [5, 2]].
         let (rounded, fisher, hessian) = ([0.5, 2.5], [3.0, 1.0], [6.0, 5.0, 5.0, 2.0]);
-        let of = |name| score(name, &rounded, &fisher, &hessian);
+        let of = |name| score(name, rounded, &fisher, &hessian);
         close(of("fisher"), 0.5 * 10.0 * (3.0 + 1.0) * 0.25);
         close(of("hawq"), 0.5 * 10.0 * 2.0 * 0.5);
         // d H d^T = 0.25 (6 - 10 + 2) < 0 is no Hessian; with 1 in the corners it is 0.25 (6 - 2 + 2).
         let hessian = [6.0, 1.0, 1.0, 2.0];
-        let of = |name| score(name, &rounded, &fisher, &hessian);
+        let of = |name| score(name, rounded, &fisher, &hessian);
         // The row's gradient is 4 / 8.
         close(of("guided"), 0.5 * 10.0 * 0.5 * 1.5);
         // Weights 0.5 / 5; outputs 1.5 / (6 + 4 + 8).
@@ -240,15 +240,15 @@ mod tests {
         // F_ij = g_i^2 h_j.
         let (rounded, fisher, hessian) = ([0.5, 2.25], [12.0, 4.0], [6.0, 0.0, 0.0, 2.0]);
         close(
-            score("guided", &rounded, &fisher, &hessian),
-            score("fisher", &rounded, &fisher, &hessian),
+            score("guided", rounded, &fisher, &hessian),
+            score("fisher", rounded, &fisher, &hessian),
         );
     }
 
     #[test]
     fn what_is_exact_costs_nothing() {
         for name in ["fisher", "guided", "hawq", "local"] {
-            let found = score(name, &[1.0, 2.0], &[1.0, 1.0], &[1.0, 0.0, 0.0, 1.0]);
+            let found = score(name, [1.0, 2.0], &[1.0, 1.0], &[1.0, 0.0, 0.0, 1.0]);
             assert!(found.abs() <= 0.0, "{name}: {found}");
         }
     }
@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn a_layer_that_nothing_reaches_is_not_sensitive() {
         for name in ["fisher", "guided", "hawq"] {
-            let found = score(name, &[0.0, 0.0], &[0.0, 0.0], &[0.0; 4]);
+            let found = score(name, [0.0, 0.0], &[0.0, 0.0], &[0.0; 4]);
             assert!(found.abs() <= 0.0, "{name}: {found}");
         }
     }

@@ -160,7 +160,7 @@ impl Measuring<'_> {
     ///
     /// # Errors
     /// As [`Self::run`]; a cache folder that cannot be written.
-    pub(super) fn into_cache(
+    pub(super) fn measure_once(
         &self,
         resolved: &Resolved,
         progress: &Progress,

@@ -38,7 +38,7 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
             machine: machine.clone(),
             fetch: &fetch,
         };
-        scores = Some(measuring.into_cache(&resolved, progress)?);
+        scores = Some(measuring.measure_once(&resolved, progress)?);
     }
     let plan = resolved.plan(&facts, machine.threads, scores.as_ref())?;
     let recipe = resolved.recipe;

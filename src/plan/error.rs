@@ -250,14 +250,13 @@ impl PlanError {
                  `quench quantize` measures by itself"
                     .to_owned(),
             ),
-            Self::Measured { hint, .. } => hint.clone(),
             Self::BudgetTooSmall { .. } => {
                 Some("raise the budget, or add options of fewer bits".to_owned())
             }
             Self::NoOption { .. } => {
                 Some("its `[[budget.option]]` tables name other layers in `match`".to_owned())
             }
-            Self::Evaluation { hint, .. } => hint.clone(),
+            Self::Measured { hint, .. } | Self::Evaluation { hint, .. } => hint.clone(),
             Self::Gate { .. } => Some(
                 "name data for it with `--eval-data` or `[[evaluate]]`, an original with `--baseline`, or drop the gate"
                     .to_owned(),

@@ -210,9 +210,10 @@ impl Recipe {
                 option.parameters.insert("bits".to_owned(), width);
                 match option.quantizer() {
                     Ok(_) => options.push(option),
-                    Err(error) if budget.choices.is_some() => return Err(error),
-                    // A width that nobody asked for.
-                    Err(error) if !is_of_bits(&error) => return Err(error),
+                    // A width that the method does not have is none to choose, unless somebody asked for it.
+                    Err(error) if budget.choices.is_some() || !is_of_bits(&error) => {
+                        return Err(error);
+                    }
                     Err(_) => {}
                 }
             }

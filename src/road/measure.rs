@@ -98,13 +98,11 @@ fn measured(
     let mut layers: Vec<MeasuredLayer> = Vec::new();
     for (planned, mut score) in plan.layers.iter().zip(scores) {
         let key = option_key(planned);
-        score.option = match options.iter().position(|known| *known == key) {
-            Some(at) => at,
-            None => {
-                options.push(key);
-                options.len() - 1
-            }
-        };
+        let known = options.iter().position(|known| *known == key);
+        score.option = known.unwrap_or_else(|| {
+            options.push(key);
+            options.len() - 1
+        });
         match layers.last_mut() {
             Some(layer) if layer.name == planned.name => layer.options.push(score),
             _ => layers.push(MeasuredLayer {
