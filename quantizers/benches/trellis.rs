@@ -26,7 +26,7 @@ fn one_thread(bencher: Bencher, (bits, state_bits): (u8, u8)) {
     let mut states = vec![0; weights.len()];
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
     let pool = pool.expect("a thread");
-    let ways = 2 * weights.len() << state_bits;
+    let ways = (2 * weights.len()) << state_bits;
     bencher
         .counter(ItemsCount::new(ways))
         .bench_local(|| pool.install(|| encoder.encode(black_box(&weights), &mut states)));

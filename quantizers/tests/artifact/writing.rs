@@ -42,7 +42,7 @@ fn shards_hold_whole_layers_and_are_aligned_and_deterministic() {
 
     let files = content(one.path());
     assert!(
-        files.contains_key("model-00001-of-00006.safetensors"),
+        files.contains_key("model-00001-of-00007.safetensors"),
         "{:?}",
         files.keys()
     );
