@@ -9,10 +9,11 @@ use half::f16;
 use rayon::prelude::*;
 
 /// The scale of an input grows with the root of the mean square of its weights to this power. If nothing made up for
-/// the errors, `sum(s^2) sum(rms^2 / s^2)` would be least at 1/2, which is also what loses least of small models; the
-/// error of the layer alone would have 1 for inputs (exllamav3), where other inputs make up for it.
+/// the errors, `sum(s^2) sum(rms^2 / s^2)` would be least at 1/2; the error of the layer alone would have 1
+/// (exllamav3), where other inputs make up for it. Of five pairs of powers this one lost least on one decoder of 1.4 M
+/// parameters at 2 bits (KL 0.0410, against 0.0454 with 1 and 1/2), judged on the text it was chosen by.
 const INPUT_POWER: f64 = 0.5;
-/// The same for outputs. Outputs of large weights matter more than their number says: 1/4 loses less than 1/2 and 0.
+/// The same for outputs.
 const OUTPUT_POWER: f64 = 0.25;
 
 /// Signed scales of both sides, as they are stored.
