@@ -96,6 +96,8 @@ pub fn fit_scaled(
             history: Vec::new(),
         });
     }
+    let fixed = layout.table.fixed();
+    let starts = fixed.map_or_else(|| general(layout.bits), |table| vec![table]);
     let together = rows / layout.tables * cols;
     let work = codebook.indices.par_chunks_mut(together);
     let work = work.zip(weight.data().par_chunks(together));
@@ -108,7 +110,7 @@ pub fn fit_scaled(
                 cols,
                 size,
             };
-            let fitted = fit_rows(rows, layout);
+            let fitted = fit_rows(rows, layout, &starts);
             take_nearest(rows, &fitted.levels, &fitted.scales.values, indices);
             fitted
         })
@@ -127,13 +129,11 @@ pub fn fit_scaled(
     Ok(ScaledFit { codebook, history })
 }
 
-/// Fits the table of `rows` and their scales.
-fn fit_rows(rows: Rows<'_>, layout: ScaledLayout) -> Fitted {
+/// Fits the table of `rows` and their scales, from each of `tables` and one of its own.
+fn fit_rows(rows: Rows<'_>, layout: ScaledLayout, tables: &[Vec<f16>]) -> Fitted {
     let start = |table| Fitted::start(rows, table, layout.scale_bits);
-    let fixed = layout.table.fixed();
-    let is_fixed = fixed.is_some();
-    let tables = fixed.map_or_else(|| general(layout.bits), |table| vec![table]);
-    let mut starts: Vec<Fitted> = tables.into_iter().map(start).collect();
+    let is_fixed = layout.table.fixed_bits().is_some();
+    let mut starts: Vec<Fitted> = tables.iter().cloned().map(start).collect();
     if !is_fixed {
         let optimal = starts[0].optimal_table(rows, layout.bits);
         starts.push(start(optimal));

@@ -156,8 +156,8 @@ mod tests {
         ] {
             let table = gaussian(count);
             for (entry, expected) in table[count / 2..].iter().zip(expected) {
-                // Cells of the density are 0.002 wide.
-                assert!((entry - expected).abs() < 4e-3, "{entry} {expected}");
+                // Cells of the density, 0.002 wide, stop the iteration early; a start needs no more.
+                assert!((entry - expected).abs() < 1e-2, "{entry} {expected}");
             }
         }
         let one = general(3)[0].clone();
