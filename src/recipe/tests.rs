@@ -226,7 +226,7 @@ fn values_of_the_wrong_kind_say_what_would_do() {
 #[test]
 fn the_command_line_changes_every_rule_and_says_so() {
     let recipe = parse(&format!(
-        "{RULE}group_size = 64\n[[layers]]\nmatch = \"lm_head\"\nmethod = \"keep\"\n"
+        "{RULE}symmetric = true\n[[layers]]\nmatch = \"lm_head\"\nmethod = \"keep\"\n"
     ))
     .unwrap();
     let overrides = Overrides {
@@ -239,12 +239,12 @@ fn the_command_line_changes_every_rule_and_says_so() {
     let changed = recipe.with(&overrides).unwrap();
     assert_eq!(changed.rules[0].method.as_deref(), Some("kmeans"));
     assert_eq!(changed.rules[0].parameters["bits"].as_integer(), Some(3));
-    assert!(!changed.rules[0].parameters.contains_key("group_size"));
+    assert!(!changed.rules[0].parameters.contains_key("symmetric"));
     assert_eq!(
         changed.rules[0].overridden,
         [
             "method = `kmeans` from --method",
-            "`group_size` dropped, `kmeans` has no such parameter",
+            "`symmetric` dropped, `kmeans` has no such parameter",
             "bits = 3 from --bits"
         ]
     );

@@ -128,7 +128,7 @@ fn values_that_cannot_be_name_their_line() {
         ),
         (
             format!("{OPEN}[budget]\n[[budget.option]]\nmethod = \"keep\"\n"),
-            "line 7: `method` in `[[budget.option]]`: expected the name of a method that quantizes, found `\"keep\"`",
+            "line 6: `method` in `[[budget.option]]`: expected the name of a method that quantizes, found `\"keep\"`",
         ),
         (
             format!("{OPEN}[budget]\n[[budget.option]]\nbits = 3\n"),
