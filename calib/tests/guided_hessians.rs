@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::print_stderr,
     reason = "the functions the tests share fail as the tests do, and say how far off they are"
 )]
 

@@ -1,7 +1,7 @@
 //! Times LNQ beside GPTQ on one layer, and prints how much of the layer's output each loses:
 //! `cargo run --release --example lnq_layer -- FILE|ROWSxCOLS [BITS] [ITERATIONS] [CYCLES]`
 //!
-//! FILE is a safetensors file (`weight` f32 `[rows, cols]` and its Hessian `h` f32 `[cols, cols]`); ROWSxCOLS makes
+//! FILE is a safetensors file (`weight` f32 `[rows, cols]` and its Hessian `h` f32 `[cols, cols]`); `ROWSxCOLS` makes
 //! weights and inputs of that size up. Times are of the processor, all threads together, since cores may be shared.
 #![expect(clippy::print_stdout, reason = "printing figures is its purpose")]
 

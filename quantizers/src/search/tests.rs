@@ -98,7 +98,12 @@ fn trees_need_fewer_measurements_than_chance_and_fewer_still_when_taught() {
     let earlier: Earlier = (0..96).map(|at| (at, loss(at, 2.0))).collect();
     let transferred = median(
         (0..20)
-            .map(|seed| needed(Explorer::new(space(), 0, &[earlier.clone()], seed), 1.0))
+            .map(|seed| {
+                needed(
+                    Explorer::new(space(), 0, std::slice::from_ref(&earlier), seed),
+                    1.0,
+                )
+            })
             .collect(),
     );
     assert!(4 * transferred <= random, "{transferred} against {random}");
