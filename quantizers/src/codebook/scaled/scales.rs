@@ -160,9 +160,9 @@ impl ScaleRow<'_> {
             .iter()
             .fold(0.0_f64, |most, scale| most.max(scale.abs()));
         let mut best = (f64::INFINITY, f16::ZERO);
-        let (bits, most) = (self.bits, most(self.bits));
+        let bits = self.bits;
         if bits != HALF_BITS {
-            for code in (1..=most)
+            for code in (1..=most(bits))
                 .rev()
                 .take(usize::from(STEPS_TRIED.unsigned_abs()))
             {
