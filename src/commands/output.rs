@@ -2,6 +2,8 @@
 //! already is only replaced where quench wrote it, or where a person says so in so many words.
 
 use crate::Error;
+use crate::model::OpenModel;
+use crate::plan::Plan;
 use calib::data::DataSpec;
 use quantizers::formats::marker::{self, MARKER_FILE, foreign_model_file, is_marked};
 use std::path::{Path, PathBuf};
@@ -52,6 +54,37 @@ impl Input {
             _ => None,
         }
     }
+}
+
+/// Everything that quantizing `open` as `plan` says reads from this disk, with the recipe of the command line.
+pub(super) fn inputs(recipe: Option<&str>, open: &OpenModel, plan: &Plan) -> Vec<Input> {
+    let calibration = plan.calibration.iter().map(|planned| &planned.data);
+    let evaluation = plan.evaluations.iter().map(|planned| &planned.spec.data);
+    let mut inputs = vec![Input::new("model", &open.folder)];
+    inputs.extend(calibration.filter_map(|data| Input::data("calibration data", data)));
+    inputs.extend(evaluation.filter_map(|data| Input::data("evaluation data", data)));
+    let recipe = recipe.map(Path::new);
+    inputs.extend(
+        recipe
+            .filter(|path| path.is_file())
+            .map(|path| Input::new("recipe", path)),
+    );
+    inputs
+}
+
+/// `quench-out/MODEL-WHAT`, MODEL being the last part of its name.
+pub(super) fn default_folder(model: &str, what: &str) -> PathBuf {
+    let name = Path::new(model)
+        .canonicalize()
+        .ok()
+        .as_deref()
+        .unwrap_or(Path::new(model))
+        .file_name()
+        .map_or_else(
+            || "model".to_owned(),
+            |name| name.to_string_lossy().into_owned(),
+        );
+    Path::new("quench-out").join(format!("{name}-{what}"))
 }
 
 /// Checks the output of a command that reads `inputs`.

@@ -1,15 +1,14 @@
 //! `quench quantize`: the whole road.
 
 use super::measured::{self, Measuring};
-use super::output::{self, Input, Replace};
+use super::output::{self, Replace};
 use super::recipes::Budgeting;
 use super::{fetch_options, print, print_json, recipes, resources, summary};
 use crate::args::QuantizeArgs;
 use crate::model::{DEMO, OpenModel};
-use crate::plan::{Plan, QuantizeRequest, render_all};
+use crate::plan::{QuantizeRequest, render_all};
 use crate::progress::Progress;
 use crate::{Error, road};
-use std::path::{Path, PathBuf};
 
 /// Resolves everything, then travels the road and prints the report.
 ///
@@ -45,9 +44,10 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
     let output = args
         .output
         .clone()
-        .unwrap_or_else(|| default_output(&open.name, &recipe.name));
+        .unwrap_or_else(|| output::default_folder(&open.name, &recipe.name));
     let replace = Replace::of(args.force, args.force_foreign);
-    output::check(&output, replace, &inputs(args, &open, &plan))?;
+    let inputs = output::inputs(args.recipe.recipe.as_deref(), &open, &plan);
+    output::check(&output, replace, &inputs)?;
     resources::check(&plan, &open.folder, &output, progress)?;
     for note in &plan.notes {
         progress.say(note);
@@ -71,35 +71,4 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
         print(&summary::render(&report, Some(&request.output)))?;
     }
     super::check_gates(&report, Some(&request.output))
-}
-
-/// Everything the run reads from this disk.
-fn inputs(args: &QuantizeArgs, open: &OpenModel, plan: &Plan) -> Vec<Input> {
-    let calibration = plan.calibration.iter().map(|planned| &planned.data);
-    let evaluation = plan.evaluations.iter().map(|planned| &planned.spec.data);
-    let mut inputs = vec![Input::new("model", &open.folder)];
-    inputs.extend(calibration.filter_map(|data| Input::data("calibration data", data)));
-    inputs.extend(evaluation.filter_map(|data| Input::data("evaluation data", data)));
-    let recipe = args.recipe.recipe.as_deref().map(Path::new);
-    inputs.extend(
-        recipe
-            .filter(|path| path.is_file())
-            .map(|path| Input::new("recipe", path)),
-    );
-    inputs
-}
-
-/// `quench-out/MODEL-RECIPE`, MODEL being the last part of its name.
-fn default_output(model: &str, recipe: &str) -> PathBuf {
-    let name = Path::new(model)
-        .canonicalize()
-        .ok()
-        .as_deref()
-        .unwrap_or(Path::new(model))
-        .file_name()
-        .map_or_else(
-            || "model".to_owned(),
-            |name| name.to_string_lossy().into_owned(),
-        );
-    Path::new("quench-out").join(format!("{name}-{recipe}"))
 }

@@ -1,6 +1,6 @@
 //! `quench search`: which configuration of a recipe loses least, found with few measurements.
 
-use super::output::{self, Replace};
+use super::output::{self, Input, Replace};
 use super::{fetch_options, print, print_json, recipes, resources};
 use crate::Error;
 use crate::args::{BudgetArgs, SearchArgs};
@@ -28,6 +28,12 @@ const SHOWN: usize = 5;
 /// A space or record that does not fit, a recipe no configuration of which suits the model, anything that keeps the
 /// road from its end.
 pub fn run(args: &SearchArgs, json: bool, progress: &Progress) -> Result<(), Error> {
+    if let Some(gate) = args.evaluation.gate.first() {
+        let message = format!("a search has no gates, found `{gate}`");
+        return Err(
+            Error::usage(message).with_hint("name it when you quantize with the best recipe")
+        );
+    }
     let machine = resources::prepare(&args.machine)?;
     let fetch = fetch_options(&args.source);
     let revision = args.source.revision.as_deref();
@@ -51,7 +57,7 @@ pub fn run(args: &SearchArgs, json: bool, progress: &Progress) -> Result<(), Err
     let output = args
         .output
         .clone()
-        .unwrap_or_else(|| default_output(&open.name, &space.name));
+        .unwrap_or_else(|| output::default_folder(&open.name, &space.name));
     let search = Search {
         model: &open,
         facts: &facts,
@@ -66,7 +72,8 @@ pub fn run(args: &SearchArgs, json: bool, progress: &Progress) -> Result<(), Err
     };
     let record = Record::new(&space, &open.name, &base.sha256, metric.name);
     check(&search, &base)?;
-    let mut record = begun(&search, record)?;
+    let inputs = output::inputs(recipe.recipe.as_deref(), &open, &plan);
+    let mut record = begun(&search, record, &inputs)?;
     let taught = earlier(&search, args, &record)?;
     let count = space.choices().count().unwrap_or(usize::MAX);
     let wanted = args.evaluations.unwrap_or(count.div_ceil(4)).min(count);
@@ -142,12 +149,6 @@ fn metric(args: &SearchArgs, plan: &Plan) -> Result<&'static Metric, Error> {
     })
 }
 
-/// `quench-out/MODEL-SPACE`, MODEL being the last part of its name.
-fn default_output(model: &str, space: &str) -> PathBuf {
-    let name = model.rsplit(['/', '\\']).find(|part| !part.is_empty());
-    Path::new("quench-out").join(format!("{}-{space}", name.unwrap_or("model")))
-}
-
 /// What a search ends with.
 #[derive(Serialize)]
 struct Found {
@@ -182,10 +183,10 @@ fn check(search: &Search<'_>, base: &Recipe) -> Result<(), Error> {
 }
 
 /// `record`, or the one that is there already and was begun with the same.
-fn begun(search: &Search<'_>, record: Record) -> Result<Record, Error> {
+fn begun(search: &Search<'_>, record: Record, inputs: &[Input]) -> Result<Record, Error> {
     let path = search.record_path();
     if !path.is_file() {
-        output::check(&search.output, Replace::Nothing, &[])?;
+        output::check(&search.output, Replace::Nothing, inputs)?;
         fs_err::create_dir_all(&search.output)
             .map(|()| output::mark(&search.output))
             .map_err(|error| {

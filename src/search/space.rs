@@ -48,6 +48,9 @@ pub static BUILTIN_SPACES: &[BuiltinSpace] = &[
     },
 ];
 
+/// Configurations of a space, at most.
+const MOST: usize = 1 << 16;
+
 /// A space that says something quench cannot do.
 #[derive(Debug, Error)]
 pub enum SpaceError {
@@ -64,8 +67,8 @@ pub enum SpaceError {
         /// What is there.
         found: String,
     },
-    /// More configurations than can be numbered.
-    #[error("the space has more configurations than can be numbered")]
+    /// More configurations than are looked through before each measurement.
+    #[error("the space has too many configurations, expected at most {MOST}")]
     TooLarge,
     /// A configuration that is no recipe.
     #[error("with {choices}")]
@@ -143,8 +146,8 @@ impl Space {
             hash: hash.finalize().to_hex().to_string(),
         };
         match space.choices().count() {
-            Some(_) => Ok(space),
-            None => Err(SpaceError::TooLarge),
+            Some(count) if count <= MOST => Ok(space),
+            _ => Err(SpaceError::TooLarge),
         }
     }
 

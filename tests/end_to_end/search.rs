@@ -66,6 +66,11 @@ fn a_search_goes_on_where_it_was_left_and_writes_the_best_recipe() {
         &["search", "demo", "--space", "other.toml", "-o", "found"],
     );
     assert!(refused.contains("holds another search"), "{refused}");
+    let refused = fails(
+        folder.path(),
+        &["search", "demo", "--gate", "perplexity_ratio<=1.1"],
+    );
+    assert!(refused.contains("a search has no gates"), "{refused}");
     let refused = fails(folder.path(), &["search", "demo", "--space", "w5-decoders"]);
     assert!(refused.contains("did you mean `w4-decoders`?"), "{refused}");
 }
