@@ -1,8 +1,10 @@
 //! What was typed. Nothing here is resolved: see [`crate::recipe`] and [`crate::plan`] for meaning.
 
+mod generate;
 mod many;
 mod values;
 
+pub use generate::{GenerateArgs, SamplingArgs};
 pub use many::{MeasureArgs, SearchArgs};
 
 use crate::machine::DeviceChoice;
@@ -76,6 +78,8 @@ pub enum Command {
     Search(SearchArgs),
     /// Evaluate a checkpoint or a quantized folder
     Eval(EvalArgs),
+    /// Continue a text or hold a conversation with a checkpoint or a quantized folder
+    Generate(GenerateArgs),
     /// Write a quantized folder in another format
     Export(ExportArgs),
     /// Show the tensors of a checkpoint or quantized folder, or one of them closely
@@ -175,7 +179,7 @@ pub struct EvaluationArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Without a MODEL the program quantizes the small model it carries, offline, in under a minute
-(recipe squeeze-3-sparse). Without a recipe, decoders take w4 and encoders int8-integer-only,
+(recipe squeeze-3-sparse). Without a recipe, decoders take q4 and encoders int8-integer-only,
 which turns them into programs of integers; name data like the model's own with --calib.
 Without evaluation data, decoders are evaluated on text sampled from the original model; other
 models are not evaluated, and the report says so.")]

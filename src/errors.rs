@@ -103,6 +103,18 @@ pub enum Error {
         /// Free now.
         free_bytes: u64,
     },
+    /// Not enough memory for all weights at once, told beforehand.
+    #[error(
+        "not enough memory: the weights take {}, {} are free",
+        figures::bytes(*needed_bytes),
+        figures::bytes(*free_bytes)
+    )]
+    WeightMemory {
+        /// All weights.
+        needed_bytes: u64,
+        /// Free now.
+        free_bytes: u64,
+    },
     /// Not enough room for the output, told beforehand.
     #[error(
         "not enough room for `{}`: {} are needed while it is written, {} are free",
@@ -219,7 +231,7 @@ impl Error {
             | Self::Plan { .. }
             | Self::Mismatch { .. } => ExitCode::Mismatch,
             Self::NotEvaluated { source, .. } => source.exit_code(),
-            Self::Memory { .. } => ExitCode::Memory,
+            Self::Memory { .. } | Self::WeightMemory { .. } => ExitCode::Memory,
             Self::Gate { .. } => ExitCode::Gate,
             Self::Verification { .. } => ExitCode::Verification,
             Self::Bug { .. } => ExitCode::Bug,
@@ -244,7 +256,7 @@ impl Error {
             Self::Plan { source, .. } => source.hint(),
             Self::OutputExists { .. } => Some(OUTPUT_EXISTS_HINT.to_owned()),
             Self::Device(error) => error.hint(),
-            Self::Memory { .. } => {
+            Self::Memory { .. } | Self::WeightMemory { .. } => {
                 Some("end other programs, or use a machine with more memory".to_owned())
             }
             Self::Disk { is_cache: true, .. } => {

@@ -35,6 +35,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Measure(args) => commands::measure::run(&args, json, &progress),
         Command::Search(args) => commands::search::run(&args, json, &progress),
         Command::Eval(args) => commands::eval::run(&args, json, &progress),
+        Command::Generate(args) => commands::generate::run(&args, json, &progress),
         Command::Export(args) => commands::export::run(&args, json, &progress),
         Command::Inspect(args) => commands::inspect::run(&args, json, &progress),
         Command::Report(args) => commands::report::run(&args, json),

@@ -1,6 +1,7 @@
 //! A quantized folder as a weight source: layers are decoded when a stage asks for them.
 
 use crate::{SourceError, Tensor32, WeightSource};
+use quantizers::QuantizedTensor;
 use quantizers::formats::{ArtifactReader, FormatError};
 use quantizers::grid::InputQuantizer;
 use std::borrow::Cow;
@@ -49,6 +50,20 @@ impl Artifact {
     /// Whether the tensor `name` is stored in another form than its values.
     pub fn decodes(&self, name: &str) -> bool {
         self.layer_of(name).is_some() || self.reader.decoded().contains_key(name)
+    }
+
+    /// The quantized matrix behind the tensor `name`; nothing where it is none, or is stored as `[inputs, outputs]`.
+    ///
+    /// # Errors
+    /// A layer that cannot be decoded.
+    pub fn quantized(&self, name: &str) -> Result<Option<QuantizedTensor>, SourceError> {
+        match self.layer_of(name) {
+            Some(layer) if !self.reader.layers()[layer].scheme.transposed => {
+                let layer = self.reader.layer(layer);
+                layer.map(Some).map_err(|error| self.source_error(error))
+            }
+            _ => Ok(None),
+        }
     }
 
     fn layer_of<'n>(&self, name: &'n str) -> Option<&'n str> {

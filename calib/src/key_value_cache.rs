@@ -20,8 +20,13 @@ impl KeyValueCache {
         self.tokens
     }
 
-    /// Adds the input of the next token and returns the inputs of all tokens.
+    /// Adds the inputs of the next tokens and returns those of all tokens.
     pub fn with_input(&mut self, next: Hidden) -> Hidden {
+        self.tokens += match &next {
+            Hidden::Tokens(ids) => ids.dims()[1],
+            Hidden::States(states) => states.dims()[1],
+            Hidden::Pixels(_) | Hidden::Embedding(_) => 1,
+        };
         let all = match (self.inputs.take(), next) {
             (Some(Hidden::Tokens(past)), Hidden::Tokens(next)) => {
                 Hidden::Tokens(Tensor::cat(vec![past, next], 1))
@@ -32,11 +37,10 @@ impl KeyValueCache {
             (_, next) => next,
         };
         self.inputs = Some(all.clone());
-        self.tokens += 1;
         all
     }
 
-    /// Adds the key and value `[batch, kv_heads, 1, head_dim]` of the next token and returns those of
+    /// Adds the keys and values `[batch, kv_heads, tokens, head_dim]` of the next tokens and returns those of
     /// the last `window` tokens; older ones are dropped.
     pub fn with_key_value(
         &mut self,
@@ -44,6 +48,7 @@ impl KeyValueCache {
         value: Tensor<4>,
         window: usize,
     ) -> [Tensor<4>; 2] {
+        self.tokens += key.dims()[2];
         let joined = match self.keys_values.take() {
             Some([keys, values]) => [
                 Tensor::cat(vec![keys, key], 2),
@@ -56,7 +61,33 @@ impl KeyValueCache {
             all.narrow(2, tokens.saturating_sub(window), tokens.min(window))
         });
         self.keys_values = Some(kept.clone());
-        self.tokens += 1;
         kept
+    }
+
+    /// Forgets all but the first `tokens` tokens. `false`, and nothing is forgotten, where older ones have been dropped
+    /// that a shorter text would need.
+    #[must_use]
+    pub fn truncate(&mut self, tokens: usize) -> bool {
+        if tokens >= self.tokens {
+            return true;
+        }
+        if tokens == 0 {
+            *self = Self::default();
+            return true;
+        }
+        if let Some([keys, values]) = &self.keys_values {
+            if keys.dims()[2] < self.tokens {
+                return false;
+            }
+            let first = [keys, values].map(|all| all.clone().narrow(2, 0, tokens));
+            self.keys_values = Some(first);
+        }
+        self.inputs = self.inputs.take().map(|inputs| match inputs {
+            Hidden::Tokens(ids) => Hidden::Tokens(ids.narrow(1, 0, tokens)),
+            Hidden::States(states) => Hidden::States(states.narrow(1, 0, tokens)),
+            other => other,
+        });
+        self.tokens = tokens;
+        true
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod weight_source;
 pub mod artifact;
+pub mod packed_weights;
 pub mod device;
 pub mod heap;
 pub mod output_error;
@@ -32,6 +33,7 @@ pub mod separator;
 pub mod image_processor;
 pub mod class_names;
 pub mod inputs;
+pub mod generation;
 
 pub use architectures::{
     ARCHITECTURES, Architecture, derived_type, is_tied_by_default, open_model, says_tied,

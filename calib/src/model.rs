@@ -186,6 +186,14 @@ pub trait Stage: Send + Sync {
             other => other,
         })
     }
+    /// Runs the stage on the first tokens of each sequence, `[batch, tokens]` or `[batch, tokens, width]`, as
+    /// [`Stage::forward`] does, and remembers them in `cache`, which is empty, for [`Stage::next`].
+    ///
+    /// # Errors
+    /// As [`Stage::forward`].
+    fn begin(&self, hidden: Hidden, cache: &mut KeyValueCache) -> Result<Hidden, StageError> {
+        self.forward(cache.with_input(hidden), &mut NoTap)
+    }
 }
 
 /// A configuration no architecture here can open.

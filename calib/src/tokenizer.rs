@@ -148,6 +148,11 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
+    /// The id of the token that is written as `token`; nothing where there is none.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
     /// Whether some token has an id from `rows` up.
     pub fn reaches(&self, rows: usize) -> bool {
         self.inner

@@ -1,9 +1,11 @@
 //! "Give me tensor NAME as f32": the only way weights reach a model.
 
 use quantizers::grid::InputQuantizer;
+use quantizers::kernels::PackedMatrix;
 use quantizers::nearest::closest_name;
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// A tensor as f32, row-major, in the checkpoint's own layout.
@@ -36,6 +38,13 @@ pub trait WeightSource: Send + Sync {
     /// # Errors
     /// A stored scale that cannot be read.
     fn input_quantizer(&self, _layer: &str) -> Result<Option<InputQuantizer>, SourceError> {
+        Ok(None)
+    }
+    /// The matrix `name`, where it is to be multiplied in the form it is stored in rather than as values.
+    ///
+    /// # Errors
+    /// A tensor that cannot be read.
+    fn packed(&self, _name: &str) -> Result<Option<Arc<PackedMatrix>>, SourceError> {
         Ok(None)
     }
     /// Says that `name` is not needed for now: a mapped file may give its pages back. Reading it

@@ -23,6 +23,7 @@ pub mod transforms;
 pub mod integer;
 pub mod nonlinear;
 pub mod search;
+pub mod kernels;
 pub mod formats;
 
 pub use matrix::{MatrixRef, ShapeError};

@@ -6,7 +6,7 @@
 
 mod guided;
 
-pub use guided::{GUIDED_GROUPS, guided_hessian, rows_of_group};
+pub use guided::{GUIDED_GROUPS, diagonals, guided_hessian, rows_of_group};
 
 use crate::MatrixRef;
 use crate::methods::QuantizeError;

@@ -45,7 +45,7 @@ measured which one to try next (Quantune). A search that was interrupted goes on
 pub struct SearchArgs {
     /// A folder, `org/name[@revision]` on the Hub, or `demo`
     pub model: String,
-    /// What is chosen among: a file, `w4-decoders` or `int8-encoders` [default: by kind of model]
+    /// What is chosen among: a file, `q4-decoders` or `int8-encoders` [default: by kind of model]
     #[arg(long, value_name = "SPACE")]
     pub space: Option<String>,
     /// Configurations to measure [default: a quarter of the space]

@@ -107,7 +107,7 @@ fn check_has_floats(args: &ExportArgs, reader: &ArtifactReader) -> Result<(), Er
             )
             .into(),
         ),
-        hint: Some("quantize the original with a weight-only recipe such as `w8`".to_owned()),
+        hint: Some("quantize the original with a weight-only recipe such as `q8`".to_owned()),
     })
 }
 

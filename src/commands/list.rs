@@ -135,7 +135,7 @@ fn recipe(name: &str, json: bool) -> Result<(), Error> {
     let Some(found) = builtin::find(name) else {
         return Err(Error::RecipeNotFound {
             name: name.to_owned(),
-            nearest: nearest(name, BUILTIN.iter().map(|recipe| recipe.name)),
+            nearest: nearest(name, builtin::names()),
         });
     };
     if json {
@@ -261,7 +261,7 @@ fn entries(listing: Listing) -> Vec<Entry> {
         Listing::Recipe => Vec::new(),
         Listing::Recipes => BUILTIN
             .iter()
-            .map(|recipe| plain(recipe.name, recipe.summary()))
+            .map(|recipe| plain(recipe.name, &recipe.summary()))
             .collect(),
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod eval;
 pub mod export;
+pub mod generate;
 pub mod inspect;
 pub mod list;
 pub mod measure;

@@ -4,7 +4,7 @@ use crate::Error;
 use crate::args::{BudgetArgs, EvaluationArgs, QuantizeArgs, RecipeArgs};
 use crate::model::DEMO;
 use crate::plan::{ModelFacts, Plan, PlanError, Scores};
-use crate::recipe::{BUILTIN, Origin, Overrides, RECIPE_FILE, Recipe, RecipeError, builtin};
+use crate::recipe::{Origin, Overrides, RECIPE_FILE, Recipe, RecipeError, builtin};
 use quantizers::nearest::nearest;
 use quantizers::sensitivity::Sensitivity;
 use std::path::Path;
@@ -29,10 +29,15 @@ pub(super) fn named(name: &str) -> Result<Recipe, Error> {
         return Err(Error::usage(message).with_hint(hint));
     }
     match builtin::find(name) {
-        Some(builtin) => builtin.recipe().map_err(|source| invalid(name, source)),
+        Some(builtin) => {
+            let mut recipe = builtin.recipe().map_err(|source| invalid(name, source))?;
+            // Folders are called after the name it was asked for by.
+            name.clone_into(&mut recipe.name);
+            Ok(recipe)
+        }
         None => Err(Error::RecipeNotFound {
             name: name.to_owned(),
-            nearest: nearest(name, BUILTIN.iter().map(|recipe| recipe.name)),
+            nearest: nearest(name, builtin::names()),
         }),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::args::MachineArgs;
 use crate::machine::Machine;
+use crate::model::OpenModel;
 use crate::plan::Plan;
 use crate::progress::{Progress, memory};
 use crate::{Error, cache};
@@ -72,6 +73,23 @@ pub(super) fn check_measuring(
         return Ok(());
     }
     check_disk(cache::folder(progress), cached, true)
+}
+
+/// Checks that all weights of `open` find room as they are stored, its token table as f32 besides.
+///
+/// # Errors
+/// Less memory than that.
+pub(super) fn check_weights(open: &OpenModel) -> Result<(), Error> {
+    let folder = open.artifact.reader().folder();
+    let table = open.model.tensors(0).iter().map(|tensor| tensor.shape.iter().product::<usize>());
+    let needed_bytes = folder.file_bytes() + 4 * table.sum::<usize>() as u64;
+    match memory::available_bytes() {
+        Some(free_bytes) if needed_bytes > free_bytes => Err(Error::WeightMemory {
+            needed_bytes,
+            free_bytes,
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn check_memory(plan: &Plan) -> Result<(), Error> {

@@ -27,13 +27,13 @@ const KEPT_INPUT_BYTES: u64 = 64 << 20;
 const TAPE_BYTES: u64 = 1 << 30;
 
 impl Recipe {
-    /// The recipe used where none is named: `int8-integer-only` for encoders, `w4` for decoders, `w8`
+    /// The recipe used where none is named: `int8-integer-only` for encoders, `q4` for decoders, `q8`
     /// for whatever else.
     pub fn default_for(model: &ModelFacts) -> &'static str {
         match (model.kind, Encoder::of(&model.graph)) {
-            (ModelKind::Decoder, _) => "w4",
+            (ModelKind::Decoder, _) => "q4",
             (_, Ok(_)) => "int8-integer-only",
-            (_, Err(_)) => "w8",
+            (_, Err(_)) => "q8",
         }
     }
 

@@ -195,7 +195,7 @@ fn encoders_without_a_graph_default_to_8_bits_and_say_that_nothing_was_measured(
     let facts = model(ModelKind::TextEncoder);
     let recipe = Recipe::for_model(None, &Overrides::default(), &facts).unwrap();
     let plan = recipe.check(&facts, 1).unwrap();
-    assert_eq!(plan.recipe.name, "w8");
+    assert_eq!(plan.recipe.name, "q8");
     assert!(plan.evaluations.is_empty());
     assert!(
         plan.notes

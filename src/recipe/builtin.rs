@@ -7,15 +7,18 @@ use super::{Origin, Recipe, RecipeError};
 pub struct BuiltinRecipe {
     /// Name on the command line.
     pub name: &'static str,
+    /// Names it had before, under which it is still found.
+    pub aliases: &'static [&'static str],
     /// Its text.
     pub text: &'static str,
 }
 
 /// The file `recipes/NAME.toml`.
 macro_rules! recipe {
-    ($name:literal) => {
+    ($name:literal $(, was $alias:literal)*) => {
         BuiltinRecipe {
             name: $name,
+            aliases: &[$($alias),*],
             text: include_str!(concat!("../../recipes/", $name, ".toml")),
         }
     };
@@ -23,8 +26,17 @@ macro_rules! recipe {
 
 /// Every built-in recipe, in the order `quench list recipes` prints them.
 pub static BUILTIN: &[BuiltinRecipe] = &[
-    recipe!("w8"),
-    recipe!("w4"),
+    recipe!("q8", was "w8"),
+    recipe!("q6"),
+    recipe!("q5"),
+    recipe!("q4", was "w4"),
+    recipe!("q3"),
+    recipe!("q2"),
+    recipe!("best-4"),
+    recipe!("best-3"),
+    recipe!("best-2"),
+    recipe!("budget-3.5"),
+    recipe!("budget-2.5"),
     recipe!("w4-awq"),
     recipe!("w3"),
     recipe!("w8a8"),
@@ -37,14 +49,14 @@ pub static BUILTIN: &[BuiltinRecipe] = &[
 ];
 
 impl BuiltinRecipe {
-    /// The first line of the header.
-    pub fn summary(&self) -> &'static str {
-        self.text
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .trim_start_matches('#')
-            .trim()
+    /// The first line of the header, and the names it had before.
+    pub fn summary(&self) -> String {
+        let first = self.text.lines().next().unwrap_or_default();
+        let mut summary = first.trim_start_matches('#').trim().to_owned();
+        for alias in self.aliases {
+            summary = format!("{} (also `{alias}`).", summary.trim_end_matches('.'));
+        }
+        summary
     }
 
     /// Parses it.
@@ -54,9 +66,21 @@ impl BuiltinRecipe {
     pub fn recipe(&self) -> Result<Recipe, RecipeError> {
         Recipe::parse(self.text, Origin::Builtin, None)
     }
+
+    /// Every name it is found under.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        [self.name].into_iter().chain(self.aliases.iter().copied())
+    }
 }
 
-/// The built-in recipe called `name`.
+/// The built-in recipe called `name`, now or before.
 pub fn find(name: &str) -> Option<&'static BuiltinRecipe> {
-    BUILTIN.iter().find(|recipe| recipe.name == name)
+    BUILTIN
+        .iter()
+        .find(|recipe| recipe.names().any(|own| own == name))
+}
+
+/// Every name a built-in recipe is found under.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    BUILTIN.iter().flat_map(BuiltinRecipe::names)
 }

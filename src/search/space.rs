@@ -1,8 +1,8 @@
 //! The file of a space: a recipe, and what may be chosen in it.
 //!
 //! ```toml
-//! name = "w4-decoders"
-//! recipe = "w4"                     # changed by the choices; `-r` names another
+//! name = "q4-decoders"
+//! recipe = "q4"                     # changed by the choices; `-r` names another
 //!
 //! [[dimension]]
 //! name = "samples"
@@ -39,8 +39,8 @@ pub struct BuiltinSpace {
 /// Every built-in space: the first for decoders, the second for encoders.
 pub static BUILTIN_SPACES: &[BuiltinSpace] = &[
     BuiltinSpace {
-        name: "w4-decoders",
-        text: include_str!("../../recipes/spaces/w4-decoders.toml"),
+        name: "q4-decoders",
+        text: include_str!("../../recipes/spaces/q4-decoders.toml"),
     },
     BuiltinSpace {
         name: "int8-encoders",

@@ -24,6 +24,7 @@ mod experts;
 mod foreign_forms;
 mod incomplete_data;
 mod flavours;
+mod generation;
 mod integer_rows;
 mod messages;
 mod mutations;

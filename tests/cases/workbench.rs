@@ -92,6 +92,16 @@ impl Workbench {
         words: &[S],
         variables: &[(&str, &str)],
     ) -> Ended {
+        self.quench_reading(words, variables, "")
+    }
+
+    /// As [`Self::quench_with`] with `input` on stdin.
+    pub(crate) fn quench_reading<S: AsRef<OsStr>>(
+        &self,
+        words: &[S],
+        variables: &[(&str, &str)],
+        input: &str,
+    ) -> Ended {
         // A long run of mutations keeps its program while others are built.
         let program = std::env::var_os("QUENCH_UNDER_TEST");
         let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_quench").into());
@@ -105,6 +115,7 @@ impl Workbench {
             .env_remove("HF_TOKEN")
             .env_remove("RUST_BACKTRACE")
             .envs(variables.iter().copied())
+            .write_stdin(input)
             .output()
             .unwrap();
         let here = self.path().to_string_lossy().into_owned();

@@ -75,9 +75,11 @@ fn names_are_unique_and_summaries_say_something() {
         .map(|a| (a.name(), a.summary()))
         .collect();
     check("architectures", &families);
+    let summaries: Vec<_> = BUILTIN.iter().map(|recipe| recipe.summary()).collect();
     let recipes: Vec<_> = BUILTIN
         .iter()
-        .map(|r| (r.name, r.summary().trim_end_matches('.')))
+        .zip(&summaries)
+        .map(|(recipe, summary)| (recipe.name, summary.trim_end_matches('.')))
         .collect();
     check("recipes", &recipes);
 }

@@ -6,25 +6,49 @@
 use crate::quench;
 use crate::reference::{WIKI, found, reference};
 use serde_json::Value;
+use std::path::Path;
+
+/// The report of the embedded model, quantized with tables of 3 bits and `keys`.
+fn demo(home: &Path, keys: &str) -> Value {
+    let recipe = format!(
+        "name = 'tables'\n[calibration]\nsamples = 6\nsequence_length = 48\n\
+         [[layers]]\nmatch = '*'\nmethod = 'gptq'\ngrid = 'codebook'\nbits = 3\ngroup_size = 32\n\
+         scale_bits = 8\n{keys}[output]\nformat = 'quench'\n"
+    );
+    std::fs::write(home.join("recipe.toml"), recipe).unwrap();
+    let arguments = ["--recipe", "recipe.toml", "--force", "--json", "-o", "out"];
+    let arguments = [&["quantize", "demo"], &arguments[..]].concat();
+    serde_json::from_str(&quench(home, &arguments)).unwrap()
+}
+
+#[test]
+fn a_hessian_for_each_group_of_rows_gives_another_matrix() {
+    let home = tempfile::tempdir().unwrap();
+    let divergence = |keys: &str| -> f64 {
+        let report = demo(home.path(), keys);
+        let scores = report["scores"].as_array().unwrap();
+        let score = |score: &&Value| score["metric"] == "kl_divergence";
+        scores.iter().find(score).unwrap()["quantized"]
+            .as_f64()
+            .unwrap()
+    };
+    let found =
+        [0, 1, 4].map(|guided| divergence(&format!("sequential = false\nguided = {guided}\n")));
+    // Next to no compensation: the damping is as large as the Hessian.
+    let uncompensated = divergence("damping = 1\nsequential = false\npasses = 0\n");
+    for (at, divergence) in found.iter().enumerate() {
+        assert!(*divergence < uncompensated, "{found:?} {uncompensated}");
+        assert!(!found[..at].contains(divergence), "{found:?}");
+    }
+}
 
 #[test]
 fn gradients_hessians_and_outliers_meet_in_one_layer() {
     let home = tempfile::tempdir().unwrap();
-    let recipe = "name = 'all-of-it'\n[calibration]\nsamples = 6\nsequence_length = 48\n\
-                  [[layers]]\nmatch = '*'\nmethod = 'gptq'\ngrid = 'codebook'\nbits = 3\ngroup_size = 32\n\
-                  scale_bits = 8\nweights = 'fisher'\noutlier_fraction = 0.004\nsensitive_fraction = 0.0005\n\
-                  [output]\nformat = 'quench'\n";
-    std::fs::write(home.path().join("recipe.toml"), recipe).unwrap();
-    let arguments = [
-        "--recipe",
-        "recipe.toml",
-        "--no-eval",
-        "--json",
-        "-o",
-        "out",
-    ];
-    let arguments = [&["quantize", "demo"], &arguments[..]].concat();
-    let report: Value = serde_json::from_str(&quench(home.path(), &arguments)).unwrap();
+    let report = demo(
+        home.path(),
+        "weights = 'fisher'\noutlier_fraction = 0.004\nsensitive_fraction = 0.0005\n",
+    );
     for layer in report["layers"].as_array().unwrap() {
         // Both statistics were there, and the result was measured with both.
         assert!(layer["weighted_error"].is_number(), "{layer}");

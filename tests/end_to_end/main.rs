@@ -19,6 +19,7 @@ mod statistics;
 mod torch_files;
 mod transforms;
 mod trellis;
+mod winners;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,9 +1,9 @@
 //! The results table of the README is what the program says, not what somebody typed.
 
 use crate::{assets, quench};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const BEGIN: &str = "<!-- results: begin -->";
 const END: &str = "<!-- results: end -->";
@@ -13,9 +13,9 @@ const INTEGER_RECIPES: [&str; 2] = ["int8-integer-only", "w4a8-integer-only"];
 const SMOLLM2_BEGIN: &str = "<!-- smollm2: begin -->";
 const SMOLLM2_END: &str = "<!-- smollm2: end -->";
 const RECIPES: [&str; 9] = [
-    "w8",
+    "q8",
     "w8a8",
-    "w4",
+    "q4",
     "w4-awq",
     "w3",
     "squeeze-4",
@@ -23,17 +23,28 @@ const RECIPES: [&str; 9] = [
     "squeeze-3-sparse",
     "squeeze-2-sparse",
 ];
-/// The same without the recipe that is for study only: at this size its output is noise.
-const SMOLLM2_RECIPES: [&str; 8] = [
-    "w8",
+/// Those for decoders of a real width; `squeeze-2-sparse` is for study only, and `w3` shows what plain rounding costs.
+const SMOLLM2_RECIPES: [&str; 17] = [
+    "q8",
     "w8a8",
-    "w4",
+    "q6",
+    "q5",
+    "q4",
+    "q3",
+    "q2",
+    "best-4",
+    "best-3",
+    "best-2",
+    "budget-3.5",
+    "budget-2.5",
     "w4-awq",
     "w3",
     "squeeze-4",
     "squeeze-3",
     "squeeze-3-sparse",
 ];
+/// How the line in a recipe's header begins that says what it costs this model.
+const HEADER: &str = "# SmolLM2-135M-Instruct:";
 const LANGUAGE_HEAD: &str = "| recipe | bits per weight | file, MiB | perplexity (original) | ratio, 95 % interval of the difference | KL, nats per token | same top token |\n|---|---|---|---|---|---|---|\n";
 
 /// Quantizes the embedded model with every built-in recipe and writes the table into the README.
@@ -53,27 +64,18 @@ fn readme_table() {
     replace(BEGIN, END, &table);
 }
 
-/// Quantizes SmolLM2-135M-Instruct with the recipes for decoders and writes the table into the README.
+/// Quantizes SmolLM2-135M-Instruct with the recipes for decoders, writes the table into the README and a line into the
+/// header of each recipe.
 ///
-/// Text: the first 400,000 characters of each WikiText-2 file; 32 windows of 512 tokens of each. The line
-/// of each recipe is kept in the folder `QUENCH_TABLES`, where one is named, and not measured again: the whole table
-/// takes an hour.
+/// Text: the first 400,000 characters of each WikiText-2 file; 32 windows of 512 tokens of each. What was found with a
+/// recipe is kept in the folder `QUENCH_TABLES`, where one is named, and not measured again: all of it takes hours.
 #[test]
-#[ignore = "needs QUENCH_ASSETS and QUENCH_SMOLLM2, a folder with the model; rewrites the table in README.md"]
+#[ignore = "needs QUENCH_ASSETS and QUENCH_SMOLLM2, a folder with the model; rewrites README.md and recipes/"]
 fn readme_smollm2_table() {
     let model = std::env::var("QUENCH_SMOLLM2").expect("QUENCH_SMOLLM2 is set");
     let folder = tempfile::tempdir().unwrap();
-    let kept = std::env::var_os("QUENCH_TABLES");
-    let kept = kept.map_or_else(|| folder.path().to_path_buf(), PathBuf::from);
-    for (name, source) in [
-        ("calibration.txt", "valid.txt"),
-        ("held-out.txt", "test-dev.txt"),
-    ] {
-        let text = assets().join("data/wikitext2").join(source);
-        let text = std::fs::read_to_string(text).unwrap();
-        let first: String = text.chars().take(400_000).collect();
-        std::fs::write(folder.path().join(name), first).unwrap();
-    }
+    let kept = kept_folder(folder.path());
+    smollm2_texts(folder.path());
     std::fs::write(
         folder.path().join("judge.toml"),
         "[[evaluate]]\ntask = \"perplexity\"\ndata = \"held-out.txt\"\nsequence_length = 512\nlimit = 32\n",
@@ -83,8 +85,8 @@ fn readme_smollm2_table() {
         |words: &[&str]| -> Value { serde_json::from_str(&quench(folder.path(), words)).unwrap() };
     let mut table = LANGUAGE_HEAD.to_owned();
     for recipe in SMOLLM2_RECIPES {
-        let row = kept.join(format!("{recipe}.md"));
-        if !row.exists() {
+        let file = kept.join(format!("{recipe}.json"));
+        if !file.exists() {
             let written = ask(&[
                 "quantize",
                 &model,
@@ -110,20 +112,47 @@ fn readme_smollm2_table() {
                 "judge.toml",
                 "--json",
             ]);
-            std::fs::write(&row, language_row(recipe, &written["size"], &judged)).unwrap();
+            let found = json!({
+                "size": written["size"], "run": written["run"], "scores": judged["scores"],
+            });
+            std::fs::write(&file, found.to_string()).unwrap();
         }
-        writeln!(table, "{}", std::fs::read_to_string(row).unwrap()).unwrap();
+        let found: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        writeln!(table, "{}", language_row(recipe, &found["size"], &found)).unwrap();
+        write_header(recipe, &found);
     }
     replace(SMOLLM2_BEGIN, SMOLLM2_END, &table);
 }
 
+/// Where what has been measured is kept: the folder `QUENCH_TABLES`, or `otherwise`.
+pub(crate) fn kept_folder(otherwise: &Path) -> PathBuf {
+    let kept = std::env::var_os("QUENCH_TABLES");
+    kept.map_or_else(|| otherwise.to_path_buf(), PathBuf::from)
+}
+
+/// The texts SmolLM2 is calibrated on and judged by, the first 400,000 characters of each file, as `calibration.txt`
+/// and `held-out.txt` in `folder`.
+pub(crate) fn smollm2_texts(folder: &Path) {
+    for (name, source) in [
+        ("calibration.txt", "valid.txt"),
+        ("held-out.txt", "test-dev.txt"),
+    ] {
+        let text = assets().join("data/wikitext2").join(source);
+        let text = std::fs::read_to_string(text).unwrap();
+        let first: String = text.chars().take(400_000).collect();
+        std::fs::write(folder.join(name), first).unwrap();
+    }
+}
+
+/// What `metric` is, of the original and of what was quantized.
+fn score<'a>(report: &'a Value, metric: &str) -> &'a Value {
+    let all = report["scores"].as_array().unwrap();
+    all.iter().find(|score| score["metric"] == metric).unwrap()
+}
+
 /// One line of a table of language models: `size` of what was written, and the scores of `report`.
 fn language_row(recipe: &str, size: &Value, report: &Value) -> String {
-    let score = |metric: &str| {
-        let all = report["scores"].as_array().unwrap();
-        all.iter().find(|score| score["metric"] == metric).unwrap()
-    };
-    let perplexity = score("perplexity");
+    let perplexity = score(report, "perplexity");
     let (original, quantized) = (
         perplexity["original"].as_f64().unwrap(),
         perplexity["quantized"].as_f64().unwrap(),
@@ -135,13 +164,41 @@ fn language_row(recipe: &str, size: &Value, report: &Value) -> String {
         quantized / original,
         perplexity["ci95"][0].as_f64().unwrap(),
         perplexity["ci95"][1].as_f64().unwrap(),
-        score("kl_divergence")["quantized"].as_f64().unwrap(),
-        100.0 * score("top1_agreement")["quantized"].as_f64().unwrap(),
+        score(report, "kl_divergence")["quantized"]
+            .as_f64()
+            .unwrap(),
+        100.0
+            * score(report, "top1_agreement")["quantized"]
+                .as_f64()
+                .unwrap(),
     )
 }
 
+/// Writes what `recipe` costs SmolLM2 into its header, as its last line.
+fn write_header(recipe: &str, found: &Value) {
+    let path = format!("{}/recipes/{recipe}.toml", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    let perplexity = score(found, "perplexity");
+    let line = format!(
+        "{HEADER} {:.3} bits, perplexity {:.3} ({:.3}), KL {:.4} nats a token; {:.0} s on {} threads.",
+        found["size"]["bits_per_weight_linear"].as_f64().unwrap(),
+        perplexity["quantized"].as_f64().unwrap(),
+        perplexity["original"].as_f64().unwrap(),
+        score(found, "kl_divergence")["quantized"].as_f64().unwrap(),
+        found["run"]["seconds"].as_f64().unwrap(),
+        found["run"]["threads"],
+    );
+    let (header, rest) = text.split_at(text.find("\nname = ").unwrap() + 1);
+    let kept: String = header
+        .lines()
+        .filter(|line| !line.starts_with(HEADER))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    std::fs::write(path, format!("{kept}{line}\n{rest}")).unwrap();
+}
+
 /// Puts `table` between the two marks of the README.
-fn replace(begin: &str, end: &str, table: &str) {
+pub(crate) fn replace(begin: &str, end: &str, table: &str) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     let text = std::fs::read_to_string(path).unwrap();
     let (before, rest) = text.split_once(begin).unwrap();

@@ -1,16 +1,17 @@
 //! Real decoders through the whole road, and what independent programs in Python lost on them.
 
 use crate::{assets, quench};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
 
 /// A model, and the data its reference rows were computed with.
 pub(crate) struct Decoder {
     pub(crate) name: &'static str,
-    /// Key of the reference rows.
-    protocol: &'static str,
-    calibration: &'static str,
-    evaluation: &'static str,
+    /// Key of the reference rows; empty where a model has a file of its own for them.
+    pub(crate) protocol: &'static str,
+    pub(crate) calibration: &'static str,
+    pub(crate) evaluation: &'static str,
 }
 
 pub(crate) const WIKI: Decoder = Decoder {
@@ -31,7 +32,7 @@ pub(crate) const STORIES: Decoder = Decoder {
 };
 
 /// Perplexity and KL divergence.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Damage {
     pub(crate) perplexity: f64,
     pub(crate) divergence: f64,
@@ -77,14 +78,35 @@ pub(crate) fn found(home: &Path, decoder: &Decoder, samples: usize, rules: &str)
 
 /// What the reference lost with `row`.
 pub(crate) fn reference(decoder: &Decoder, row: &str) -> Damage {
-    let text = std::fs::read_to_string(assets().join("../reference/quality.json")).unwrap();
-    let reference: Value = serde_json::from_str(&text).unwrap();
-    let row = &reference[decoder.name][decoder.protocol][row];
-    Damage {
-        perplexity: row["ppl"].as_f64().unwrap(),
-        divergence: row["kl"].as_f64().unwrap(),
-        bits: row["bpw"].as_f64().unwrap(),
-    }
+    let mut rows = rows(decoder).into_iter();
+    rows.find(|(name, _)| name == row)
+        .expect("a row of the reference")
+        .1
+}
+
+/// All that independent programs reached, but for the original itself.
+pub(crate) fn rows(decoder: &Decoder) -> Vec<(String, Damage)> {
+    let read = |file: &str| -> Value {
+        let text = std::fs::read_to_string(assets().join("../reference").join(file)).unwrap();
+        serde_json::from_str(&text).unwrap()
+    };
+    let all = if decoder.protocol.is_empty() {
+        read("smollm2.json")
+    } else {
+        read("quality.json")[decoder.name][decoder.protocol].clone()
+    };
+    let all = all.as_object().unwrap().iter();
+    all.filter(|(name, _)| *name != "fp32")
+        .map(|(name, row)| {
+            let figure = |key: &str| row[key].as_f64().unwrap();
+            let damage = Damage {
+                perplexity: figure("ppl"),
+                divergence: figure("kl"),
+                bits: figure("bpw"),
+            };
+            (name.clone(), damage)
+        })
+        .collect()
 }
 
 /// Bits per weight that the two numbers of `weight_shape` cost, and in uniform grids the filled words.

@@ -72,5 +72,5 @@ fn a_search_goes_on_where_it_was_left_and_writes_the_best_recipe() {
     );
     assert!(refused.contains("a search has no gates"), "{refused}");
     let refused = fails(folder.path(), &["search", "demo", "--space", "w5-decoders"]);
-    assert!(refused.contains("did you mean `w4-decoders`?"), "{refused}");
+    assert!(refused.contains("did you mean `q4-decoders`?"), "{refused}");
 }

@@ -163,4 +163,11 @@ impl Stage for Block {
             self.run(x, &mut NoTap, |x, _| self.attention.next(x, cache)),
         ))
     }
+
+    fn begin(&self, hidden: Hidden, cache: &mut KeyValueCache) -> Result<Hidden, StageError> {
+        let x = hidden.into_states(|| format!("block {}", self.index))?;
+        Ok(Hidden::States(
+            self.run(x, &mut NoTap, |x, _| self.attention.begin(x, cache)),
+        ))
+    }
 }

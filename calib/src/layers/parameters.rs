@@ -5,6 +5,8 @@ use crate::{SourceError, WeightSource};
 use burn::tensor::{Device, Tensor, TensorData};
 use quantizers::graph::TensorSpec;
 use quantizers::grid::InputQuantizer;
+use quantizers::kernels::PackedMatrix;
+use std::sync::Arc;
 
 /// Reads the tensors of one stage onto a device.
 #[derive(Clone, Copy)]
@@ -59,6 +61,25 @@ impl<'a> Loader<'a> {
         let result = body(&self.stored(spec)?.data);
         self.source.release(&spec.name);
         Ok(result)
+    }
+
+    /// The matrix `spec`, where it is to be multiplied in the form it is stored in.
+    ///
+    /// # Errors
+    /// As [`Loader::read`].
+    pub fn packed(&self, spec: &TensorSpec) -> Result<Option<Arc<PackedMatrix>>, SourceError> {
+        let Some(packed) = self.source.packed(&spec.name)? else {
+            return Ok(None);
+        };
+        let found = vec![packed.rows(), packed.cols()];
+        if found != spec.shape {
+            return Err(SourceError::Shape {
+                name: spec.name.clone(),
+                expected: spec.shape.clone(),
+                found,
+            });
+        }
+        Ok(Some(packed))
     }
 
     fn stored(&self, spec: &TensorSpec) -> Result<Tensor32<'a>, SourceError> {

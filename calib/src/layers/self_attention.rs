@@ -174,14 +174,30 @@ impl SelfAttention {
             rope.tables(rows, position + 1).narrow(position, 1)
         });
         let (query, key) = self.placed(query, key, tables.as_ref());
-        let window = match self.scores.pattern {
-            Pattern::Full | Pattern::Causal | Pattern::Local { .. } => usize::MAX,
-            Pattern::Sliding { window } => window,
-        };
-        let [keys, values] = cache.with_key_value(key, value, window);
+        let [keys, values] = cache.with_key_value(key, value, self.window());
         // What is remembered is what the token sees.
         let attended = attend(query, keys, values, &self.scores.of_last());
         self.joined(attended, &mut NoTap)
+    }
+
+    /// The first tokens `[batch, tokens, width]`, as [`Self::forward`] has them without distances, remembered in
+    /// `cache`.
+    pub fn begin(&self, input: Tensor<3>, cache: &mut KeyValueCache) -> Tensor<3> {
+        let tokens = input.dims()[1];
+        let [query, key, value] = self.heads(input, &mut NoTap);
+        let tables = self.rope.as_ref().map(|rope| rope.tables(tokens, tokens));
+        let (query, key) = self.placed(query, key, tables.as_ref());
+        let _ = cache.with_key_value(key.clone(), value.clone(), self.window());
+        let attended = attend(query, key, value, &self.scores);
+        self.joined(attended, &mut NoTap)
+    }
+
+    /// How many of the last tokens a token sees.
+    fn window(&self) -> usize {
+        match self.scores.pattern {
+            Pattern::Full | Pattern::Causal | Pattern::Local { .. } => usize::MAX,
+            Pattern::Sliding { window } => window,
+        }
     }
 
     /// Queries, keys and values `[batch, heads, tokens, head_dim]`, not yet normalised or rotated, values clamped.

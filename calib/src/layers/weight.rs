@@ -5,10 +5,21 @@ use super::kernels::transpose::transposed;
 use crate::SourceError;
 use burn::tensor::{Device, Tensor, TensorData};
 use quantizers::graph::TensorSpec;
+use quantizers::kernels::PackedMatrix;
+use std::sync::Arc;
 
 /// A matrix from `inputs` to `outputs`.
 #[derive(Debug, Clone)]
-pub struct Weight {
+pub enum Weight {
+    /// Its values.
+    Dense(DenseWeight),
+    /// As it is stored; no gradient passes it, and inputs are in host memory.
+    Packed(Arc<PackedMatrix>),
+}
+
+/// A matrix of values.
+#[derive(Debug, Clone)]
+pub struct DenseWeight {
     /// `[inputs, outputs]`, contiguous: what a forward pass multiplies with.
     pub columns: Tensor<2>,
     /// `[outputs, inputs]`, contiguous: what a gradient is sent back with; only where tapes are recorded.
@@ -25,23 +36,27 @@ impl Weight {
         spec: &TensorSpec,
         by_input: bool,
     ) -> Result<Self, SourceError> {
-        loader.with_values(spec, |values| {
+        if !by_input && let Some(packed) = loader.packed(spec)? {
+            return Ok(Self::Packed(packed));
+        }
+        let dense = loader.with_values(spec, |values| {
             let [outer, inner] = [spec.shape[0], spec.shape[1]];
             let taped = loader.device().is_autodiff();
             let as_stored = || matrix(values.to_vec(), [outer, inner], loader.device());
             let turned = || matrix(transposed(values, inner), [inner, outer], loader.device());
             if by_input {
-                Self {
+                DenseWeight {
                     columns: as_stored(),
                     rows: taped.then(turned),
                 }
             } else {
-                Self {
+                DenseWeight {
                     columns: turned(),
                     rows: taped.then(as_stored),
                 }
             }
-        })
+        })?;
+        Ok(Self::Dense(dense))
     }
 }
 

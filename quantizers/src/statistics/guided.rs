@@ -45,6 +45,21 @@ pub fn rows_of_group(group: usize, groups: usize, rows: usize) -> Range<usize> {
     group * rows / groups..(group + 1) * rows / groups
 }
 
+/// What the diagonals of `hessians`, each for the rows of its group, say of every weight: `[rows, cols]`. What is below
+/// zero on a diagonal counts as zero; it is refused where the Hessian is used.
+pub fn diagonals(hessians: &[MatrixRef<'_>], rows: usize) -> Vec<f32> {
+    let mut all = Vec::new();
+    for (group, hessian) in hessians.iter().enumerate() {
+        let diagonal: Vec<f32> = (0..hessian.cols())
+            .map(|at| hessian.row(at)[at].max(0.0))
+            .collect();
+        for _ in rows_of_group(group, hessians.len(), rows) {
+            all.extend_from_slice(&diagonal);
+        }
+    }
+    all
+}
+
 impl<'a> LayerStats<'a> {
     /// The quadratic forms of the layer's error, each `[cols, cols]` and for the rows of its group: those of
     /// [`guided_hessian`], or with 0 `groups` the plain Hessian for all rows.

@@ -148,7 +148,7 @@ fn encoders_become_integer_programs_by_default() {
         graph: decoder().graph,
         ..encoder()
     };
-    assert_eq!(Recipe::default_for(&inexpressible), "w8");
+    assert_eq!(Recipe::default_for(&inexpressible), "q8");
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use super::host::{Host, HostOperation, apply, contiguous, shape, tensor, values};
 use super::strided::{matrix, viewable};
-use crate::layers::weight::Weight;
+use crate::hidden::values as host_values;
+use crate::layers::weight::{DenseWeight, Weight};
 use burn::backend::flex::FlexTensor;
-use burn::tensor::{Shape, Tensor, module};
+use burn::tensor::{Shape, Tensor, TensorData, module};
+use quantizers::kernels::PackedMatrix;
 use quantizers::linalg::product::{Strided, add_product, product};
 
 /// `x W + b` for `x` of `[batch, tokens, inputs]`.
@@ -13,10 +15,27 @@ pub(in crate::layers) fn linear(
     weight: &Weight,
     bias: Option<&Tensor<1>>,
 ) -> Tensor<3> {
+    let weight = match weight {
+        Weight::Packed(matrix) => return packed(x, matrix, bias),
+        Weight::Dense(weight) => weight,
+    };
     if let (Some(x), Some(operation)) = (Host::of(&x), Linear::new(weight, bias)) {
         return apply(operation, [x]);
     }
     module::linear(x, weight.columns.clone(), bias.cloned())
+}
+
+/// The same with a matrix that is multiplied as it is stored, by the values of `x` in host memory.
+fn packed(x: Tensor<3>, matrix: &PackedMatrix, bias: Option<&Tensor<1>>) -> Tensor<3> {
+    let [batch, tokens, _] = x.dims();
+    let device = x.device();
+    let out = matrix.multiply(&host_values(x));
+    let data = TensorData::new(out, [batch, tokens, matrix.rows()]);
+    let out = Tensor::from_data(data, &device);
+    match bias {
+        Some(bias) => out + bias.clone().unsqueeze::<3>(),
+        None => out,
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -30,7 +49,7 @@ struct Linear {
 
 impl Linear {
     /// `None` if not all is in host memory and without gradients.
-    fn new(weight: &Weight, bias: Option<&Tensor<1>>) -> Option<Self> {
+    fn new(weight: &DenseWeight, bias: Option<&Tensor<1>>) -> Option<Self> {
         Some(Self {
             columns: viewable(Host::constant(&weight.columns)?),
             rows: match &weight.rows {

@@ -3,7 +3,7 @@
 
 use super::{End, activate, add_squared_products, gate, linear, norm, probe, rotate, round_inputs};
 use crate::layers::attention::{Scores, attend};
-use crate::layers::weight::Weight;
+use crate::layers::weight::{DenseWeight, Weight};
 use burn::tensor::{Device, Tensor, TensorData};
 use quantizers::graph::{Activation, Pattern};
 use quantizers::grid::InputQuantizer;
@@ -81,7 +81,7 @@ fn linear_layers_with_and_without_rows_and_bias() {
             let columns = wave([inputs, outputs], 1.1, device);
             let rows = with_rows.then(|| columns.clone().transpose());
             let bias = wave([outputs], 2.3, device);
-            let weight = Weight { columns, rows };
+            let weight = Weight::Dense(DenseWeight { columns, rows });
             linear(x, &weight, with_bias.then_some(&bias))
         });
     }

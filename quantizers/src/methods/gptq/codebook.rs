@@ -9,6 +9,7 @@ use super::tables::{TableRounding, Tables};
 use crate::MatrixRef;
 use crate::codebook::scaled::Levels;
 use crate::methods::{QuantizeError, require_finite};
+use crate::statistics::rows_of_group;
 use crate::tensor::{Codebook, Csr};
 use half::f16;
 use rayon::prelude::*;
@@ -29,7 +30,7 @@ pub struct CompensatedCodebook {
 impl Compensation {
     /// Rounds `weight` to the entries and scales of `codebook`, whose indices are not read. Each of `hessians`, `X^T X`
     /// `[cols, cols]` up to a factor or another measure of what errors cost, is for as many consecutive rows, nearly:
-    /// number `k` of `n` for those from `k rows / n` to `(k + 1) rows / n`. Weights marked in `removed` `[rows * cols]`
+    /// number `k` of `n` for those of [`rows_of_group`]. Weights marked in `removed` `[rows * cols]`
     /// also have a sparse value.
     ///
     /// After the column loop each of `passes` refits the tables, then visits every index and every scale once more
@@ -74,7 +75,7 @@ impl Compensation {
         for (group, hessian) in hessians.iter().enumerate() {
             let shape = (hessian.rows(), hessian.cols());
             assert_eq!(shape, (cols, cols), "a Hessian of the inputs");
-            let own = group * rows / hessians.len()..(group + 1) * rows / hessians.len();
+            let own = rows_of_group(group, hessians.len(), rows);
             if own.is_empty() {
                 continue;
             }

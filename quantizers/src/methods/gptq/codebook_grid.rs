@@ -10,7 +10,9 @@ use crate::methods::table_parameters::{TABLE_PARAMETERS, TableParameters};
 use crate::methods::{
     LayerPlan, Method, ParamError, QuantizeError, Quantized, Quantizer, Sequential, require_finite,
 };
-use crate::statistics::{FISHER, HESSIAN, LayerStats, Stat};
+use crate::statistics::{
+    FISHER, GUIDED_GROUPS, HESSIAN, LayerStats, Stat, Statistic, diagonals, guided_hessian,
+};
 use crate::tensor::{Encoding, QuantizedTensor};
 use crate::{FloatType, MatrixRef};
 
@@ -18,15 +20,19 @@ use crate::{FloatType, MatrixRef};
 const PASSES: i64 = 4;
 
 /// Keys that only this grid has.
-pub(super) const CODEBOOK_PARAMETERS: [(&str, &str); 6] = {
+pub(super) const CODEBOOK_PARAMETERS: [(&str, &str); 7] = {
     let [_, (_, table), _, (_, scale_bits)] = TABLE_PARAMETERS;
     let [outliers, sensitive] = OUTLIER_PARAMETERS;
     [
         ("table", table),
         ("scale_bits", scale_bits),
         (
+            "guided",
+            "groups of output rows that have a Hessian of their own, weighted with squared loss gradients: 1, 2, 4 or 8, only with `sequential = false`; 0 (default): one plain Hessian",
+        ),
+        (
             "weights",
-            "what the squared errors count by when tables and scales are fitted to the original weights: `fisher`, diagonal Fisher; `inputs` (default), mean squares of the inputs; `none`, all alike",
+            "what the squared errors count by when tables and scales are fitted to the original weights: `fisher`, diagonal Fisher; `inputs` (default), the diagonal of the Hessian; `none`, all alike",
         ),
         (
             "passes",
@@ -74,6 +80,8 @@ pub(super) struct CodebookQuantizer {
     tables: TableParameters,
     outliers: OutlierParameters,
     weights: ErrorWeights,
+    /// 0: the plain Hessian.
+    groups: usize,
     passes: usize,
     compensation: Compensation,
     sequential: Sequential,
@@ -87,15 +95,30 @@ impl CodebookQuantizer {
     ) -> Result<Self, ParamError> {
         let weights = parameters.choice("weights", &ErrorWeights::CHOICES)?;
         let passes = parameters.integer("passes", 0..=64)?.unwrap_or(PASSES);
+        let groups = parameters.integer("guided", 0..=8)?.unwrap_or(0);
+        let groups = usize::try_from(groups)
+            .ok()
+            .filter(|groups| *groups == 0 || GUIDED_GROUPS.contains(groups))
+            .ok_or_else(|| parameters.refuse("guided", "0, 1, 2, 4 or 8"))?;
+        if groups != 0 && sequential != Sequential::No {
+            let expected =
+                "`sequential = false` beside it: gradients are those of the original model";
+            return Err(parameters.refuse("guided", expected));
+        }
         Ok(Self {
             tables: TableParameters::read(parameters)?,
             outliers: OutlierParameters::read(parameters)?,
             weights: weights.unwrap_or(ErrorWeights::Inputs),
+            groups,
             passes: usize::try_from(passes)
                 .map_err(|_| parameters.refuse("passes", "a whole number"))?,
             compensation,
             sequential,
         })
+    }
+
+    fn statistic(&self) -> &'static Statistic {
+        guided_hessian(self.groups).unwrap_or(&HESSIAN)
     }
 
     fn reads_fisher(&self) -> bool {
@@ -112,7 +135,7 @@ impl Quantizer for CodebookQuantizer {
     ) -> Result<LayerPlan, QuantizeError> {
         let mut plan = self.tables.plan(Gptq.name(), (rows, cols), stored);
         self.outliers.add_to(&mut plan, rows * cols);
-        plan.needs = vec![Stat(&HESSIAN)];
+        plan.needs = vec![Stat(self.statistic())];
         if self.reads_fisher() {
             plan.needs.push(Stat(&FISHER));
         }
@@ -136,26 +159,30 @@ impl Quantizer for CodebookQuantizer {
         stats: &LayerStats<'_>,
     ) -> Result<Quantized, QuantizeError> {
         require_finite(weight)?;
-        let hessian = stats.hessian(weight.cols())?;
+        let hessians = stats.hessians(self.groups, weight.cols())?;
         let fisher = if self.reads_fisher() {
             Some(fisher(weight, stats)?)
         } else {
             None
         };
         let mask = self.outliers.mask(weight, fisher, stats)?;
-        let squares: Vec<f32> = (0..weight.cols())
-            .map(|col| hessian.row(col)[col].max(0.0))
-            .collect();
+        // A plain Hessian has one diagonal for all rows.
+        let of_rows = if self.groups == 0 { 1 } else { weight.rows() };
+        let squares = diagonals(&hessians, of_rows);
         let importance = match (self.weights, fisher) {
             (ErrorWeights::Fisher, Some(fisher)) => Importance::PerWeight(fisher),
-            (ErrorWeights::Inputs, _) => Importance::PerInput(&squares),
+            (ErrorWeights::Inputs, _) if self.groups == 0 => Importance::PerInput(&squares),
+            (ErrorWeights::Inputs, _) => {
+                let squares = MatrixRef::new(&squares, weight.rows(), weight.cols());
+                Importance::PerWeight(squares.expect("a diagonal for each row"))
+            }
             (ErrorWeights::Fisher | ErrorWeights::Equal, _) => Importance::Equal,
         };
         let codebook = self.tables.fit(weight, importance, mask.as_deref(), plan)?;
         let found = self.compensation.quantize_codebook(
             &codebook,
             weight,
-            &[hessian],
+            &hessians,
             mask.as_deref(),
             self.passes,
         )?;

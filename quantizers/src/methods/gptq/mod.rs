@@ -56,11 +56,19 @@ pub(super) struct Gptq;
 
 /// The keys of every grid, and how columns are taken.
 static PARAMETERS: [(&str, &str); GRID_PARAMETERS.len() + 8 + CODEBOOK_PARAMETERS.len()] = {
-    let [table, scale_bits, weights, passes, outliers, sensitive] = CODEBOOK_PARAMETERS;
+    let [
+        table,
+        scale_bits,
+        guided,
+        weights,
+        passes,
+        outliers,
+        sensitive,
+    ] = CODEBOOK_PARAMETERS;
     beside_grid(&[
         (
             "grid",
-            "`uniform` (default), or `codebook`: tables and local scales, with `table`, `group_size`, `scale_bits`, `weights`, `passes`, `outlier_fraction` and `sensitive_fraction`",
+            "`uniform` (default), or `codebook`: tables and local scales, with `table`, `group_size`, `scale_bits`, `guided`, `weights`, `passes`, `outlier_fraction` and `sensitive_fraction`",
         ),
         (
             "damping",
@@ -92,6 +100,7 @@ static PARAMETERS: [(&str, &str); GRID_PARAMETERS.len() + 8 + CODEBOOK_PARAMETER
         ),
         table,
         scale_bits,
+        guided,
         weights,
         passes,
         outliers,

@@ -27,7 +27,7 @@ use super::{
 use crate::codebook::fit_rows;
 use crate::outliers::extract;
 use crate::statistics::{
-    FISHER, GUIDED_GROUPS, HESSIAN, LayerStats, Stat, Statistic, guided_hessian, rows_of_group,
+    FISHER, GUIDED_GROUPS, HESSIAN, LayerStats, Stat, Statistic, diagonals, guided_hessian,
 };
 use crate::tensor::{Codebook, Encoding, QuantizedTensor};
 use crate::{FloatType, MatrixRef};
@@ -163,14 +163,7 @@ impl LnqQuantizer {
             return fit_rows(weight, Some(fisher), removed, self.bits);
         }
         let (rows, cols) = (weight.rows(), weight.cols());
-        let mut importance = Vec::with_capacity(rows * cols);
-        for (group, hessian) in hessians.iter().enumerate() {
-            // What is below zero on a diagonal is refused where the Hessian is used.
-            let diagonal: Vec<f32> = (0..cols).map(|at| hessian.row(at)[at].max(0.0)).collect();
-            for _ in rows_of_group(group, hessians.len(), rows) {
-                importance.extend_from_slice(&diagonal);
-            }
-        }
+        let importance = diagonals(hessians, rows);
         let importance = MatrixRef::new(&importance, rows, cols);
         let importance = importance.map_err(|_| QuantizeError::StatShape {
             stat: self.statistic().name,

@@ -1,0 +1,153 @@
+//! A decoder with its weights and what it remembers of a text.
+
+use super::error::GenerationError;
+use crate::hidden::values;
+use crate::{Hidden, KeyValueCache, Model, ModelOutput, Stage, StageError, WeightSource};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+/// Tokens that are worth taking one by one rather than the whole text again.
+const ONE_BY_ONE: usize = 16;
+
+/// A decoder in memory, and the keys and values of the tokens it has seen.
+pub struct Session {
+    stages: Vec<Box<dyn Stage>>,
+    caches: Vec<KeyValueCache>,
+    /// Tokens the caches are of.
+    seen: Vec<u32>,
+    /// Logits after the last of them, where they are known.
+    last: Option<Vec<f32>>,
+    limit: Option<usize>,
+    device: Device,
+}
+
+impl Session {
+    /// Reads all weights of `model` from `source`, in f32; `progress` is told how many of how many stages are there.
+    ///
+    /// # Errors
+    /// A model that does not continue text, weights that cannot be read.
+    pub fn new(
+        model: &dyn Model,
+        source: &dyn WeightSource,
+        device: &Device,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Self, GenerationError> {
+        let found = match model.output() {
+            ModelOutput::TokenLogits => None,
+            ModelOutput::MaskedTokenLogits => Some("predicts tokens from both sides"),
+            ModelOutput::TokenClassLogits | ModelOutput::ClassLogits => Some("predicts classes"),
+            ModelOutput::HiddenStates => Some("returns hidden states"),
+        };
+        if let Some(found) = found {
+            return Err(GenerationError::NotADecoder { found });
+        }
+        let count = model.stages();
+        let mut stages = Vec::with_capacity(count);
+        for stage in 0..count {
+            stages.push(model.build(stage, source, device)?);
+            progress(stage + 1, count);
+        }
+        Ok(Self {
+            caches: stages.iter().map(|_| KeyValueCache::default()).collect(),
+            stages,
+            seen: Vec::new(),
+            last: None,
+            limit: model.max_positions(),
+            device: device.clone(),
+        })
+    }
+
+    /// Most tokens of a text, the new ones included.
+    pub fn limit(&self) -> Option<usize> {
+        self.limit
+    }
+
+    /// Logits `[vocabulary]` of the token after `tokens`. What the session remembers of a text that begins alike is
+    /// not computed again.
+    ///
+    /// # Errors
+    /// No tokens, more than the model takes, a token it does not have.
+    pub fn logits_after(&mut self, tokens: &[u32]) -> Result<&[f32], GenerationError> {
+        if tokens.is_empty() {
+            return Err(GenerationError::NoPrompt);
+        }
+        if let Some(limit) = self.limit.filter(|limit| tokens.len() > *limit) {
+            return Err(GenerationError::TooLong {
+                found: tokens.len(),
+                limit,
+            });
+        }
+        let alike = tokens.iter().zip(&self.seen).take_while(|(a, b)| a == b);
+        let alike = alike.count();
+        if alike < self.seen.len() || alike == tokens.len() && self.last.is_none() {
+            // At least one token is to be run.
+            self.forget_after(alike.min(tokens.len() - 1));
+        }
+        let new = &tokens[self.seen.len()..];
+        if !self.seen.is_empty() && new.len() <= ONE_BY_ONE {
+            for token in new {
+                self.next(*token)?;
+            }
+        } else {
+            self.begin(tokens)?;
+        }
+        self.last.as_deref().ok_or(GenerationError::NoPrompt)
+    }
+
+    /// Keeps what is remembered of the first `count` tokens, or nothing where a window has dropped some of them.
+    fn forget_after(&mut self, count: usize) {
+        self.last = None;
+        self.seen.truncate(count);
+        if !self.caches.iter_mut().all(|cache| cache.truncate(count)) {
+            self.forget();
+        }
+    }
+
+    fn forget(&mut self) {
+        self.last = None;
+        self.seen.clear();
+        for cache in &mut self.caches {
+            *cache = KeyValueCache::default();
+        }
+    }
+
+    /// The whole of `tokens` at once.
+    fn begin(&mut self, tokens: &[u32]) -> Result<(), GenerationError> {
+        self.forget();
+        let (last, blocks) = self.stages.split_last().ok_or(GenerationError::NoPrompt)?;
+        let mut hidden = ids(tokens, &self.device);
+        for (stage, cache) in blocks.iter().zip(&mut self.caches) {
+            hidden = stage.begin(hidden, cache)?;
+        }
+        // Of the other positions nobody asks what follows.
+        if let Hidden::States(states) = hidden {
+            hidden = Hidden::States(states.narrow(1, tokens.len() - 1, 1));
+        }
+        let cache = self.caches.last_mut().ok_or(GenerationError::NoPrompt)?;
+        let logits = logits(last.next(hidden, cache)?)?;
+        self.seen.extend_from_slice(tokens);
+        self.last = Some(logits);
+        Ok(())
+    }
+
+    /// One more token.
+    fn next(&mut self, token: u32) -> Result<(), GenerationError> {
+        let mut hidden = ids(&[token], &self.device);
+        for (stage, cache) in self.stages.iter().zip(&mut self.caches) {
+            hidden = stage.next(hidden, cache)?;
+        }
+        let logits = logits(hidden)?;
+        self.seen.push(token);
+        self.last = Some(logits);
+        Ok(())
+    }
+}
+
+fn ids(tokens: &[u32], device: &Device) -> Hidden {
+    let ids: Vec<i32> = tokens.iter().map(|id| id.cast_signed()).collect();
+    let data = TensorData::new(ids, [1, tokens.len()]);
+    Hidden::Tokens(Tensor::<2, Int>::from_data(data, device))
+}
+
+fn logits(hidden: Hidden) -> Result<Vec<f32>, StageError> {
+    Ok(values(hidden.into_states(|| "logits".to_owned())?))
+}

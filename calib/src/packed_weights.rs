@@ -1,0 +1,56 @@
+//! Weights that are multiplied in the form they are stored in.
+
+use crate::artifact::Artifact;
+use crate::{SourceError, Tensor32, WeightSource};
+use quantizers::grid::InputQuantizer;
+use quantizers::kernels::PackedMatrix;
+use std::sync::Arc;
+
+/// A source whose matrices are packed: codes stay codes, and values that are 16-bit floats stay such. What has no packed
+/// form is given as values.
+pub struct PackedWeights<'a> {
+    source: &'a dyn WeightSource,
+    artifact: &'a Artifact,
+}
+
+impl<'a> PackedWeights<'a> {
+    /// The tensors of `source`, those that `artifact` holds quantized as it has them.
+    pub fn new(source: &'a dyn WeightSource, artifact: &'a Artifact) -> Self {
+        Self { source, artifact }
+    }
+}
+
+impl WeightSource for PackedWeights<'_> {
+    fn tensor(&self, name: &str) -> Result<Tensor32<'_>, SourceError> {
+        self.source.tensor(name)
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.source.shape(name)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.source.names()
+    }
+
+    fn input_quantizer(&self, layer: &str) -> Result<Option<InputQuantizer>, SourceError> {
+        self.source.input_quantizer(layer)
+    }
+
+    fn packed(&self, name: &str) -> Result<Option<Arc<PackedMatrix>>, SourceError> {
+        if let Some(quantized) = self.artifact.quantized(name)? {
+            return Ok(PackedMatrix::of_quantized(&quantized).map(Arc::new));
+        }
+        let tensor = self.source.tensor(name)?;
+        let [_, cols] = tensor.shape[..] else {
+            return Ok(None);
+        };
+        let packed = PackedMatrix::of_values(&tensor.data, cols);
+        self.source.release(name);
+        Ok(packed.map(Arc::new))
+    }
+
+    fn release(&self, name: &str) {
+        self.source.release(name);
+    }
+}

@@ -1,0 +1,175 @@
+//! Text token by token: what a session remembers changes no logit, and pieces of text add up to the text.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "the functions the tests share fail as the tests do"
+)]
+
+#[path = "models/compare.rs"]
+mod compare;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use calib::generation::{GenerationError, Session, TextStream};
+use calib::tokenizer::Tokenizer;
+use calib::{Checkpoint, Hidden, Model, ModelOutput, NoTap};
+use compare::open;
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+
+fn fixtures(kind: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(kind)
+}
+
+/// Logits of every position, from one run over the whole text.
+fn whole(model: &dyn Model, checkpoint: &Checkpoint, tokens: &[u32]) -> Vec<Vec<f32>> {
+    let device = Device::flex();
+    let ids: Vec<i32> = tokens.iter().map(|id| id.cast_signed()).collect();
+    let data = TensorData::new(ids, [1, tokens.len()]);
+    let mut hidden = Hidden::Tokens(Tensor::<2, Int>::from_data(data, &device));
+    for stage in 0..model.stages() {
+        let stage = model.build(stage, checkpoint, &device).unwrap();
+        hidden = stage.forward(hidden, &mut NoTap).unwrap();
+    }
+    let Hidden::States(logits) = hidden else {
+        panic!("a decoder returns logits");
+    };
+    let width = logits.dims()[2];
+    let values = logits.into_data().try_to_vec::<f32>().unwrap();
+    values.chunks(width).map(<[f32]>::to_vec).collect()
+}
+
+/// Largest distance, relative to the largest logit.
+fn distance(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    let largest = expected.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+    let pairs = found.iter().zip(expected);
+    pairs.fold(0.0_f32, |most, (a, b)| most.max((a - b).abs())) / largest
+}
+
+fn session(model: &dyn Model, checkpoint: &Checkpoint) -> Result<Session, GenerationError> {
+    Session::new(model, checkpoint, &Device::flex(), &mut |_, _| {})
+}
+
+#[test]
+fn what_a_session_remembers_changes_no_logit_of_any_decoder() {
+    let mut checked = 0;
+    let folders = fs_err::read_dir(fixtures("models")).unwrap();
+    let mut folders: Vec<PathBuf> = folders.map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    for folder in folders {
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let (checkpoint, model) = open(&folder, None);
+        if model.output() != ModelOutput::TokenLogits {
+            let refused = session(model.as_ref(), &checkpoint);
+            assert!(
+                matches!(refused, Err(GenerationError::NotADecoder { .. })),
+                "{name}"
+            );
+            continue;
+        }
+        let vocabulary = u32::try_from(model.vocabulary().unwrap()).unwrap();
+        let length = model.max_positions().unwrap_or(40).min(40);
+        let text = |step: u32| -> Vec<u32> {
+            (0..u32::try_from(length).unwrap())
+                .map(|at| (at * step + 3) % vocabulary)
+                .collect()
+        };
+        let one = text(37);
+        // The same beginning, another end.
+        let mut other = text(37);
+        for (token, new) in other.iter_mut().zip(text(29)).skip(length / 2) {
+            *token = new;
+        }
+        let [of_one, of_other] =
+            [&one, &other].map(|text| whole(model.as_ref(), &checkpoint, text));
+        let mut session = session(model.as_ref(), &checkpoint).unwrap();
+        let mut steps = vec![
+            (&one, &of_one, length / 3),
+            // One by one, then too many for that, then the same again.
+            (&one, &of_one, length / 3 + 1),
+            (&one, &of_one, length / 3 + 3),
+            (&one, &of_one, length),
+            (&one, &of_one, length),
+            (&other, &of_other, length),
+            (&other, &of_other, length - 2),
+            (&one, &of_one, length / 2 + 2),
+        ];
+        for (text, expected, count) in steps.drain(..) {
+            let found = session.logits_after(&text[..count]).unwrap();
+            let distance = distance(found, &expected[count - 1]);
+            assert!(distance < 1e-5, "{name} after {count}: {distance}");
+        }
+        checked += 1;
+    }
+    assert!(checked > 50, "{checked}");
+}
+
+#[test]
+fn texts_that_are_empty_or_too_long_are_refused() {
+    let (checkpoint, model) = open(&fixtures("models").join("arcee"), None);
+    let mut session = session(model.as_ref(), &checkpoint).unwrap();
+    let refused = session.logits_after(&[]);
+    assert!(matches!(refused, Err(GenerationError::NoPrompt)));
+    let limit = session.limit().unwrap();
+    let refused = session.logits_after(&vec![1; limit + 1]);
+    assert!(matches!(refused, Err(GenerationError::TooLong { .. })));
+    assert!(session.logits_after(&vec![1; limit]).is_ok());
+}
+
+fn json(name: &str) -> Value {
+    serde_json::from_slice(&fs_err::read(fixtures("tokenizers").join(name)).unwrap()).unwrap()
+}
+
+/// The folder of one tokenizer.
+fn folder(entry: &Value) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let map = |key: &str| entry[key].as_object().cloned().unwrap_or_else(Map::new);
+    for (name, parts) in map("files") {
+        let parts = parts.as_array().unwrap().iter();
+        let bytes: Vec<u8> = parts
+            .flat_map(|part| {
+                fs_err::read(fixtures("tokenizers").join(part.as_str().unwrap())).unwrap()
+            })
+            .collect();
+        fs_err::write(folder.path().join(name), bytes).unwrap();
+    }
+    for (name, value) in map("json") {
+        fs_err::write(folder.path().join(name), value.to_string()).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn pieces_of_text_add_up_to_the_text_for_every_tokenizer() {
+    let texts: Vec<String> = serde_json::from_value(json("texts.json")).unwrap();
+    for (name, entry) in json("tokenizers.json").as_object().unwrap() {
+        let folder = folder(entry);
+        let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
+        let texts = texts.iter().step_by(20).filter(|text| !text.is_empty());
+        for text in texts {
+            let ids = tokenizer.encode(text).unwrap();
+            // The middle of a character is as good a place as any.
+            let (prompt, new) = ids.split_at(ids.len() / 3);
+            let mut stream = TextStream::new(&tokenizer, prompt);
+            let mut shown = String::new();
+            for id in new {
+                shown.push_str(&stream.push(*id).unwrap());
+            }
+            shown.push_str(&stream.finish().unwrap());
+            let all = tokenizer.decode(&ids).unwrap();
+            let before = tokenizer.decode(prompt).unwrap();
+            let common = before
+                .bytes()
+                .zip(all.bytes())
+                .take_while(|(a, b)| a == b)
+                .count();
+            let common = (0..=common)
+                .rev()
+                .find(|at| all.is_char_boundary(*at))
+                .unwrap();
+            assert_eq!(shown, all[common..], "{name}: {text:?} after {before:?}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Packed codes with what they mean, and one row of them as kernels see it.
+
+use crate::pack;
+use crate::tensor::{Codebook, Granularity, Uniform};
+
+/// Bytes that may be read behind the last row.
+const SLACK_WORDS: usize = 2;
+
+/// A matrix of codes: `w = scale of the group · (value of the code - zero of the group)`.
+#[derive(Debug, Clone)]
+pub(super) struct PackedCodes {
+    pub(super) bits: u8,
+    /// `[rows, words of a row]` and [`SLACK_WORDS`].
+    words: Vec<u32>,
+    words_per_row: usize,
+    values: CodeValues,
+    /// Consecutive inputs that share a scale.
+    pub(super) group_size: usize,
+    groups_per_row: usize,
+    /// `[rows, groups]`; empty where all are 1.
+    scales: Vec<f32>,
+    /// `[rows, groups]`; empty where all are 0.
+    zeros: Vec<f32>,
+}
+
+/// What a code means before zero and scale.
+#[derive(Debug, Clone)]
+enum CodeValues {
+    /// Tables of `2^bits` values, `rows_per_table` consecutive rows to each.
+    Tables {
+        tables: Vec<f32>,
+        rows_per_table: usize,
+    },
+    /// The code itself.
+    Integers,
+}
+
+/// One row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CodeRow<'a> {
+    /// Its codes, lowest bits first, and at least 8 bytes more.
+    pub(super) bytes: &'a [u8],
+    pub(super) bits: u8,
+    pub(super) cols: usize,
+    /// `[2^bits]`; none where a code is its own value.
+    pub(super) table: Option<&'a [f32]>,
+    pub(super) group_size: usize,
+    /// By group; empty where all are 1.
+    pub(super) scales: &'a [f32],
+    /// By group; empty where all are 0.
+    pub(super) zeros: &'a [f32],
+}
+
+impl PackedCodes {
+    pub(super) fn of_codebook(codebook: &Codebook, rows: usize, cols: usize) -> Self {
+        let scales = codebook.scales.as_ref();
+        let granularity = scales.map_or(Granularity::Channel, |scales| scales.granularity);
+        let groups = granularity.groups_per_row(cols);
+        let scale = |row: usize, group: usize| {
+            scales.map_or(1.0, |scales| scales.scale(row, group, groups))
+        };
+        Self {
+            bits: codebook.bits,
+            words: with_slack(pack::pack(&codebook.indices, cols.max(1), codebook.bits)),
+            words_per_row: pack::words(cols, codebook.bits),
+            values: CodeValues::Tables {
+                tables: codebook.tables.iter().map(|entry| entry.to_f32()).collect(),
+                rows_per_table: (rows / codebook.count().max(1)).max(1),
+            },
+            group_size: codebook.group_size(cols),
+            groups_per_row: groups,
+            scales: if scales.is_some() {
+                let groups = (0..rows).flat_map(|row| (0..groups).map(move |group| (row, group)));
+                groups.map(|(row, group)| scale(row, group)).collect()
+            } else {
+                Vec::new()
+            },
+            zeros: Vec::new(),
+        }
+    }
+
+    /// `None` where the columns of a group are no neighbours.
+    pub(super) fn of_uniform(uniform: &Uniform, rows: usize, cols: usize) -> Option<Self> {
+        if uniform.column_groups.is_some() {
+            return None;
+        }
+        let groups = uniform.granularity.groups_per_row(cols);
+        // Codes are stored as whole numbers from 0 up.
+        let lowest = f32::from(1_u16 << (uniform.bits - 1));
+        let at = |index: usize| match uniform.granularity {
+            Granularity::Tensor => 0,
+            Granularity::Channel | Granularity::Group(_) => index,
+        };
+        let zero = |index: usize| match (&uniform.zero_points, &uniform.float_zero_points) {
+            (_, Some(zeros)) => lowest + zeros[at(index)].to_f32(),
+            (Some(zeros), None) => lowest + f32::from(zeros[at(index)]),
+            (None, None) => lowest,
+        };
+        let all = 0..rows * groups;
+        Some(Self {
+            bits: uniform.bits,
+            words: with_slack(pack::pack_signed(&uniform.codes, cols.max(1), uniform.bits)),
+            words_per_row: pack::words(cols, uniform.bits),
+            values: CodeValues::Integers,
+            group_size: uniform.granularity.group_size(cols).max(1),
+            groups_per_row: groups,
+            scales: all.clone().map(|index| uniform.scales[at(index)]).collect(),
+            zeros: all.map(zero).collect(),
+        })
+    }
+
+    pub(super) fn row(&self, row: usize, cols: usize) -> CodeRow<'_> {
+        let from = row * self.words_per_row;
+        let words = &self.words[from..from + self.words_per_row + SLACK_WORDS];
+        let groups = row * self.groups_per_row..(row + 1) * self.groups_per_row;
+        let of_row = |values: &'_ [f32]| -> std::ops::Range<usize> {
+            if values.is_empty() {
+                0..0
+            } else {
+                groups.clone()
+            }
+        };
+        CodeRow {
+            bytes: bytemuck::cast_slice(words),
+            bits: self.bits,
+            cols,
+            table: match &self.values {
+                CodeValues::Integers => None,
+                CodeValues::Tables {
+                    tables,
+                    rows_per_table,
+                } => {
+                    let entries = 1_usize << self.bits;
+                    Some(&tables[row / rows_per_table * entries..][..entries])
+                }
+            },
+            group_size: self.group_size,
+            scales: &self.scales[of_row(&self.scales)],
+            zeros: &self.zeros[of_row(&self.zeros)],
+        }
+    }
+
+    /// Bytes it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let tables = match &self.values {
+            CodeValues::Tables { tables, .. } => tables.len(),
+            CodeValues::Integers => 0,
+        };
+        4 * (self.words.len() + tables + self.scales.len() + self.zeros.len())
+    }
+}
+
+fn with_slack(mut words: Vec<u32>) -> Vec<u32> {
+    words.extend([0; SLACK_WORDS]);
+    words
+}
+
+impl CodeRow<'_> {
+    /// The code of input `at`.
+    pub(super) fn code(&self, at: usize) -> usize {
+        let bits = usize::from(self.bits);
+        let first = at * bits;
+        let bytes = &self.bytes[first / 8..first / 8 + 2];
+        let pair = u16::from_le_bytes([bytes[0], bytes[1]]) >> (first % 8);
+        usize::from(pair) & ((1 << bits) - 1)
+    }
+
+    /// The value of input `at` before zero and scale.
+    pub(super) fn value(&self, at: usize) -> f32 {
+        let code = self.code(at);
+        match self.table {
+            Some(table) => table[code],
+            #[expect(clippy::cast_precision_loss, reason = "a code has at most 8 bits")]
+            None => code as f32,
+        }
+    }
+
+    /// Scale of `group`.
+    pub(super) fn scale(&self, group: usize) -> f32 {
+        self.scales.get(group).copied().unwrap_or(1.0)
+    }
+
+    /// Zero of `group`.
+    pub(super) fn zero(&self, group: usize) -> f32 {
+        self.zeros.get(group).copied().unwrap_or(0.0)
+    }
+
+    /// The weights, `[cols]`.
+    pub(super) fn decode(&self, out: &mut [f32]) {
+        for (group, out) in out.chunks_mut(self.group_size).enumerate() {
+            let (scale, zero) = (self.scale(group), self.zero(group));
+            for (at, weight) in out.iter_mut().enumerate() {
+                *weight = scale * (self.value(group * self.group_size + at) - zero);
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Rows of 16-bit floats, as checkpoints store them.
+
+use super::kernel::Kernel;
+use half::{bf16, f16};
+
+/// A matrix of 16-bit floats.
+#[derive(Debug, Clone)]
+pub(super) enum Halves {
+    F16(Vec<u16>),
+    Bf16(Vec<u16>),
+}
+
+impl Halves {
+    /// `values` as 16-bit floats, if all of them are such: f16 where that holds them, else bf16.
+    pub(super) fn of(values: &[f32]) -> Option<Self> {
+        let f16_holds = |value: &f32| f16::from_f32(*value).to_f32().to_bits() == value.to_bits();
+        let bf16_holds = |value: &f32| value.to_bits().trailing_zeros() >= 16;
+        if values.iter().all(f16_holds) {
+            let bits = values.iter().map(|value| f16::from_f32(*value).to_bits());
+            Some(Self::F16(bits.collect()))
+        } else if values.iter().all(bf16_holds) {
+            let bits = values.iter().map(|value| bf16::from_f32(*value).to_bits());
+            Some(Self::Bf16(bits.collect()))
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn sums(
+        &self,
+        kernel: &dyn Kernel,
+        row: usize,
+        cols: usize,
+        inputs: &[&[f32]],
+        sums: &mut [f32],
+    ) {
+        let of_row = |all: &'_ [u16]| -> std::ops::Range<usize> {
+            debug_assert!(all.len() >= (row + 1) * cols, "a row of the matrix");
+            row * cols..(row + 1) * cols
+        };
+        match self {
+            Self::F16(all) => kernel.halves(&all[of_row(all)], inputs, sums),
+            Self::Bf16(all) => kernel.brains(&all[of_row(all)], inputs, sums),
+        }
+    }
+
+    pub(super) fn decode(&self, row: usize, out: &mut [f32]) {
+        let columns = row * out.len()..(row + 1) * out.len();
+        match self {
+            Self::F16(all) => {
+                for (value, bits) in out.iter_mut().zip(&all[columns]) {
+                    *value = f16::from_bits(*bits).to_f32();
+                }
+            }
+            Self::Bf16(all) => {
+                for (value, bits) in out.iter_mut().zip(&all[columns]) {
+                    *value = bf16::from_bits(*bits).to_f32();
+                }
+            }
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::F16(all) | Self::Bf16(all) => 2 * all.len(),
+        }
+    }
+}

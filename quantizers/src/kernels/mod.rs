@@ -1,0 +1,15 @@
+//! Products of packed matrices: codes are looked up where they lie, and no matrix is ever held as f32.
+//!
+//! A row is summed by one thread in an order of its own, so that the number of threads changes no bit.
+
+mod avx2;
+mod chosen;
+mod codes;
+mod halves;
+mod kernel;
+mod packed;
+mod scalar;
+#[cfg(test)]
+mod tests;
+
+pub use packed::PackedMatrix;

@@ -1,0 +1,224 @@
+//! A matrix as it is stored, multiplied from where it lies.
+
+use super::chosen::kernel;
+use super::codes::PackedCodes;
+use super::halves::Halves;
+use super::kernel::{Kernel, MOST_INPUTS};
+use crate::linalg::product::{Strided, multiply};
+use crate::tensor::{Csr, Encoding, QuantizedTensor};
+use rayon::prelude::*;
+
+/// Weights that a thread takes at a time, at least: fewer are not worth waking it.
+const TASK_WEIGHTS: usize = 1 << 16;
+/// Inputs from which on rows are decoded and multiplied as a matrix.
+const MANY_INPUTS: usize = 12;
+/// Rows that are decoded at a time.
+const TILE_ROWS: usize = 32;
+
+/// A matrix `[rows, cols]` in its packed form.
+#[derive(Debug, Clone)]
+pub struct PackedMatrix {
+    rows: usize,
+    cols: usize,
+    dense: Dense,
+    outliers: Option<Csr>,
+}
+
+#[derive(Debug, Clone)]
+enum Dense {
+    Codes(PackedCodes),
+    Halves(Halves),
+}
+
+impl PackedMatrix {
+    /// The packed form of `tensor`; `None` for encodings that are not executed packed: trellis codes, and grids whose
+    /// groups are no neighbours.
+    pub fn of_quantized(tensor: &QuantizedTensor) -> Option<Self> {
+        let (rows, cols) = (tensor.rows, tensor.cols);
+        let codes = match &tensor.encoding {
+            Encoding::Codebook(codebook) => PackedCodes::of_codebook(codebook, rows, cols),
+            Encoding::Uniform(uniform) => PackedCodes::of_uniform(uniform, rows, cols)?,
+            Encoding::Trellis(_) => return None,
+        };
+        Some(Self {
+            rows,
+            cols,
+            dense: Dense::Codes(codes),
+            outliers: tensor.outliers.clone(),
+        })
+    }
+
+    /// `values` `[rows, cols]` as 16-bit floats; `None` where some of them are none.
+    ///
+    /// # Panics
+    /// When `cols` does not divide the number of values.
+    pub fn of_values(values: &[f32], cols: usize) -> Option<Self> {
+        assert!(values.len().is_multiple_of(cols.max(1)), "whole rows");
+        Some(Self {
+            rows: values.len() / cols.max(1),
+            cols,
+            dense: Dense::Halves(Halves::of(values)?),
+            outliers: None,
+        })
+    }
+
+    /// Output channels.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Inputs.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Bytes it takes in memory.
+    pub fn bytes(&self) -> usize {
+        let dense = match &self.dense {
+            Dense::Codes(codes) => codes.bytes(),
+            Dense::Halves(halves) => halves.bytes(),
+        };
+        let sparse = self.outliers.as_ref().map_or(0, |outliers| {
+            4 * (outliers.row_pointers.len() + outliers.columns.len()) + 2 * outliers.values.len()
+        });
+        dense + sparse
+    }
+
+    /// `inputs · Wᵀ`: `[n, cols]` to `[n, rows]`, in f32.
+    ///
+    /// # Panics
+    /// When `cols` does not divide the number of values.
+    pub fn multiply(&self, inputs: &[f32]) -> Vec<f32> {
+        let count = inputs.len() / self.cols.max(1);
+        assert_eq!(inputs.len(), count * self.cols, "inputs of {}", self.cols);
+        let mut out = vec![0.0; count * self.rows];
+        if out.is_empty() {
+            return out;
+        }
+        let inputs: Vec<&[f32]> = inputs.chunks_exact(self.cols).collect();
+        let is_many = count >= MANY_INPUTS;
+        let group_sums: Vec<Vec<f32>> = if is_many {
+            Vec::new()
+        } else {
+            inputs.iter().map(|input| self.group_sums(input)).collect()
+        };
+        let rows_at_once = (TASK_WEIGHTS / self.cols)
+            .max(1)
+            .next_multiple_of(TILE_ROWS);
+        let parts: Vec<Vec<f32>> = (0..self.rows.div_ceil(rows_at_once))
+            .into_par_iter()
+            .map(|task| {
+                let rows = task * rows_at_once..((task + 1) * rows_at_once).min(self.rows);
+                if is_many {
+                    self.by_tiles(rows, &inputs)
+                } else {
+                    self.by_rows(rows, &inputs, &group_sums, kernel())
+                }
+            })
+            .collect();
+        for (task, part) in parts.iter().enumerate() {
+            let from = task * rows_at_once;
+            let width = part.len() / count;
+            for (part, out) in part
+                .chunks_exact(width)
+                .zip(out.chunks_exact_mut(self.rows))
+            {
+                out[from..from + width].copy_from_slice(part);
+            }
+        }
+        out
+    }
+
+    /// Sums of the inputs of each group.
+    fn group_sums(&self, input: &[f32]) -> Vec<f32> {
+        match &self.dense {
+            Dense::Codes(codes) => {
+                let groups = input.chunks(codes.group_size);
+                groups.map(|group| group.iter().sum()).collect()
+            }
+            Dense::Halves(_) => Vec::new(),
+        }
+    }
+
+    /// `[n, rows]`, row by row.
+    pub(super) fn by_rows(
+        &self,
+        rows: std::ops::Range<usize>,
+        inputs: &[&[f32]],
+        group_sums: &[Vec<f32>],
+        kernel: &dyn Kernel,
+    ) -> Vec<f32> {
+        let (first, height) = (rows.start, rows.len());
+        let mut out = vec![0.0; inputs.len() * height];
+        let group_sums: Vec<&[f32]> = group_sums.iter().map(Vec::as_slice).collect();
+        for row in rows {
+            let chunks = inputs
+                .chunks(MOST_INPUTS)
+                .zip(group_sums.chunks(MOST_INPUTS));
+            for (chunk, (inputs, group_sums)) in chunks.enumerate() {
+                let mut sums = [0.0; MOST_INPUTS];
+                let sums = &mut sums[..inputs.len()];
+                match &self.dense {
+                    Dense::Codes(codes) => {
+                        kernel.codes(&codes.row(row, self.cols), inputs, group_sums, sums);
+                    }
+                    Dense::Halves(halves) => halves.sums(kernel, row, self.cols, inputs, sums),
+                }
+                for (at, (sum, input)) in sums.iter().zip(inputs).enumerate() {
+                    let input_at = chunk * MOST_INPUTS + at;
+                    out[input_at * height + row - first] = sum + self.sparse(row, input);
+                }
+            }
+        }
+        out
+    }
+
+    /// What the weights that are stored apart add.
+    fn sparse(&self, row: usize, input: &[f32]) -> f32 {
+        let Some(outliers) = &self.outliers else {
+            return 0.0;
+        };
+        let stored = outliers.row_pointers[row] as usize..outliers.row_pointers[row + 1] as usize;
+        let columns = outliers.columns[stored.clone()].iter();
+        let values = outliers.values[stored].iter();
+        columns
+            .zip(values)
+            .map(|(column, value)| value.to_f32() * input[*column as usize])
+            .sum()
+    }
+
+    /// The weights of `row`.
+    fn decode(&self, row: usize, out: &mut [f32]) {
+        match &self.dense {
+            Dense::Codes(codes) => codes.row(row, self.cols).decode(out),
+            Dense::Halves(halves) => halves.decode(row, out),
+        }
+        if let Some(outliers) = &self.outliers {
+            let stored =
+                outliers.row_pointers[row] as usize..outliers.row_pointers[row + 1] as usize;
+            let columns = outliers.columns[stored.clone()].iter();
+            for (column, value) in columns.zip(&outliers.values[stored]) {
+                out[*column as usize] += value.to_f32();
+            }
+        }
+    }
+
+    /// `[n, rows]`, a few decoded rows at a time.
+    fn by_tiles(&self, rows: std::ops::Range<usize>, inputs: &[&[f32]]) -> Vec<f32> {
+        let height = rows.len();
+        let mut out = vec![0.0; inputs.len() * height];
+        let mut tile = vec![0.0; TILE_ROWS * self.cols];
+        // Inputs are the rows of one matrix.
+        let all: Vec<f32> = inputs.concat();
+        let left = Strided::row_major(&all, self.cols);
+        for from in (0..height).step_by(TILE_ROWS) {
+            let count = TILE_ROWS.min(height - from);
+            for (at, values) in tile.chunks_exact_mut(self.cols).take(count).enumerate() {
+                self.decode(rows.start + from + at, values);
+            }
+            let right = Strided::row_major(&tile[..count * self.cols], self.cols).transposed();
+            multiply(left, right, &mut out[from..], height, false);
+        }
+        out
+    }
+}

@@ -1,0 +1,183 @@
+//! Every kernel against f64, on sides of all kinds.
+
+use super::PackedMatrix;
+use super::chosen::KERNELS;
+use crate::MatrixRef;
+use crate::codebook::fit_rows;
+use crate::outliers::extract;
+use crate::tensor::{Encoding, FloatType, Granularity, QuantizedTensor, Uniform};
+use half::{bf16, f16};
+
+/// Numbers that look random.
+fn noise(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12345);
+    (0..count)
+        .map(|_| {
+            let mut sum = 0.0;
+            for _ in 0..4 {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                #[expect(clippy::cast_precision_loss, reason = "made up")]
+                let value = (state >> 8) as f32 / (1 << 24) as f32 - 0.5;
+                sum += value;
+            }
+            sum
+        })
+        .collect()
+}
+
+fn codebook(rows: usize, cols: usize, bits: u8, sparse: bool) -> QuantizedTensor {
+    let weights = noise(rows * cols, u32::from(bits) + 7);
+    let weights = MatrixRef::new(&weights, rows, cols).unwrap();
+    let removed: Vec<bool> = (0..rows * cols).map(|at| sparse && at % 97 == 5).collect();
+    let mut codebook = fit_rows(weights, None, Some(&removed), bits).unwrap();
+    let outliers = sparse.then(|| extract(weights, &removed, &mut codebook).unwrap());
+    QuantizedTensor {
+        rows,
+        cols,
+        encoding: Encoding::Codebook(codebook),
+        outliers,
+    }
+}
+
+fn uniform(rows: usize, cols: usize, bits: u8, group: Option<usize>) -> QuantizedTensor {
+    let granularity = group.map_or(Granularity::Channel, Granularity::Group);
+    let most = f32::from(1_i16 << (bits - 1));
+    let codes = noise(rows * cols, u32::from(bits));
+    #[expect(clippy::cast_possible_truncation, reason = "within the width")]
+    let codes: Vec<i8> = codes
+        .iter()
+        .map(|value| (value * 2.0 * most).floor().clamp(-most, most - 1.0) as i8)
+        .collect();
+    let count = granularity.scale_count(rows, cols);
+    let scales = noise(count, 3)
+        .iter()
+        .map(|value| 0.01 + value.abs())
+        .collect();
+    let least = -(1_i16 << (bits - 1));
+    let zeros = (0..count).map(|at| {
+        let zero = least + i16::try_from(at % (1 << bits)).unwrap();
+        i8::try_from(zero).unwrap()
+    });
+    QuantizedTensor {
+        rows,
+        cols,
+        encoding: Encoding::Uniform(Uniform {
+            bits,
+            granularity,
+            codes,
+            scales,
+            scale_type: FloatType::F32,
+            zero_points: group.is_some().then(|| zeros.collect()),
+            float_zero_points: None,
+            column_groups: None,
+        }),
+        outliers: None,
+    }
+}
+
+/// Holds every way to multiply `packed` against the weights it stands for.
+fn check(packed: &PackedMatrix, weights: &[f32], what: &str) {
+    let (rows, cols) = (packed.rows(), packed.cols());
+    for count in [1, 2, 3, 5, 13] {
+        let inputs = noise(count * cols, 11);
+        let mut found = vec![("multiply".to_owned(), packed.multiply(&inputs))];
+        let inputs: Vec<&[f32]> = inputs.chunks(cols).collect();
+        let sums: Vec<Vec<f32>> = inputs
+            .iter()
+            .map(|input| packed.group_sums(input))
+            .collect();
+        for kernel in KERNELS.iter().filter(|kernel| kernel.is_available()) {
+            let values = packed.by_rows(0..rows, &inputs, &sums, *kernel);
+            found.push((kernel.name().to_owned(), values));
+        }
+        for (name, found) in found {
+            for (n, input) in inputs.iter().enumerate() {
+                for (row, weights) in weights.chunks(cols).enumerate() {
+                    let products = weights.iter().zip(*input);
+                    let products = products.map(|(w, x)| f64::from(*w) * f64::from(*x));
+                    let exact: f64 = products.clone().sum();
+                    let size: f64 = products.map(f64::abs).sum();
+                    let error = (f64::from(found[n * rows + row]) - exact).abs();
+                    // Grids subtract their zero after the sum, which is as large as the codes.
+                    assert!(
+                        error <= 2e-6 * size + 1e-6,
+                        "{what}, {name}, {count} inputs, row {row}: {error} of {size}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn packed_products_are_those_of_the_decoded_matrix() {
+    for cols in [32, 64, 172, 576, 1408] {
+        for rows in [1, 7] {
+            for bits in 1..=8 {
+                for sparse in [false, true] {
+                    let tensor = codebook(rows, cols, bits, sparse);
+                    let packed = PackedMatrix::of_quantized(&tensor).unwrap();
+                    let what = format!("codebook {rows} x {cols}, {bits} bits, sparse {sparse}");
+                    check(&packed, &tensor.dequantize(), &what);
+                }
+            }
+            for bits in 2..=8 {
+                for group in [None, Some(32), Some(12)] {
+                    let tensor = uniform(rows, cols, bits, group);
+                    let packed = PackedMatrix::of_quantized(&tensor).unwrap();
+                    let what = format!("uniform {rows} x {cols}, {bits} bits, group {group:?}");
+                    check(&packed, &tensor.dequantize(), &what);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn halves_are_kept_where_they_hold_the_values() {
+    let values = noise(3 * 75, 1);
+    assert!(PackedMatrix::of_values(&values, 75).is_none());
+    let halves: Vec<f32> = values.iter().map(|x| f16::from_f32(*x).to_f32()).collect();
+    let brains: Vec<f32> = values
+        .iter()
+        .map(|x| bf16::from_f32(*x * 1e9).to_f32())
+        .collect();
+    for (values, name) in [(halves, "f16"), (brains, "bf16")] {
+        let packed = PackedMatrix::of_values(&values, 75).unwrap();
+        assert_eq!(packed.bytes(), 2 * values.len());
+        check(&packed, &values, name);
+    }
+}
+
+#[test]
+fn a_unit_vector_picks_its_column() {
+    for bits in 1..=8 {
+        let tensor = codebook(3, 200, bits, true);
+        let packed = PackedMatrix::of_quantized(&tensor).unwrap();
+        let weights = tensor.dequantize();
+        for col in 0..200 {
+            let mut unit = vec![0.0; 200];
+            unit[col] = 1.0;
+            let expected: Vec<f32> = (0..3).map(|row| weights[row * 200 + col]).collect();
+            assert_eq!(
+                packed.multiply(&unit),
+                expected,
+                "{bits} bits, column {col}"
+            );
+        }
+    }
+}
+
+#[test]
+fn threads_change_no_bit() {
+    let tensor = codebook(300, 576, 3, true);
+    let packed = PackedMatrix::of_quantized(&tensor).unwrap();
+    for count in [1, 20] {
+        let inputs = noise(576 * count, 2);
+        let on = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            pool.build().unwrap().install(|| packed.multiply(&inputs))
+        };
+        assert_eq!(on(1), on(3));
+    }
+}

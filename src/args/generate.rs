@@ -1,0 +1,90 @@
+//! `quench generate`.
+
+use super::values::parse_count;
+use super::{MachineArgs, SourceArgs};
+use clap::Args;
+
+/// `quench generate`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Any decoder that can be evaluated can generate, from a checkpoint or from what quench wrote. Weights
+are multiplied as they are stored, codes as codes, in f32 arithmetic; trellis codes are decoded when
+the model is read. Without sampling flags the model's generation_config.json decides, and where there
+is none the likeliest token is taken. The same seed gives the same text.")]
+pub struct GenerateArgs {
+    /// A checkpoint (folder, `org/name[@revision]`, `demo`) or a quantized folder
+    pub model: String,
+    /// The text to continue; `-` reads it from stdin
+    #[arg(short, long, value_name = "TEXT", conflicts_with = "chat")]
+    pub prompt: Option<String>,
+    /// Talk to the model through its chat template: a line of stdin is a message
+    #[arg(long)]
+    pub chat: bool,
+    /// What the conversation begins with
+    #[arg(long, value_name = "TEXT", requires = "chat")]
+    pub system: Option<String>,
+    /// Most tokens of an answer
+    #[arg(short = 'n', long, value_parser = parse_count, value_name = "N", default_value_t = 256)]
+    pub max_tokens: usize,
+    /// Text at which an answer ends; repeatable
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become help text")]
+    pub sampling: SamplingArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become help text")]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become help text")]
+    pub machine: MachineArgs,
+}
+
+/// How tokens are drawn.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Sampling")]
+pub struct SamplingArgs {
+    /// Divides the logits; 0 takes the likeliest token
+    #[arg(long, value_name = "T", value_parser = at_least_zero)]
+    pub temperature: Option<f64>,
+    /// Draw from so many of the likeliest tokens; 0: from all
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<usize>,
+    /// Draw from the likeliest tokens that together have this probability
+    #[arg(long, value_name = "P", value_parser = share)]
+    pub top_p: Option<f64>,
+    /// Draw from tokens at least so likely as this share of the likeliest
+    #[arg(long, value_name = "P", value_parser = share)]
+    pub min_p: Option<f64>,
+    /// Makes tokens that were there before less likely; 1: no
+    #[arg(long, value_name = "X", value_parser = above_zero)]
+    pub repetition_penalty: Option<f64>,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+fn number(text: &str, expected: &str, holds: fn(f64) -> bool) -> Result<f64, String> {
+    match text.parse() {
+        Ok(value) if holds(value) => Ok(value),
+        _ => Err(format!("expected {expected}, found `{text}`")),
+    }
+}
+
+fn at_least_zero(text: &str) -> Result<f64, String> {
+    number(text, "a number of at least 0", |value| {
+        value.is_finite() && value >= 0.0
+    })
+}
+
+fn above_zero(text: &str) -> Result<f64, String> {
+    number(text, "a number above 0", |value| {
+        value.is_finite() && value > 0.0
+    })
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    number(text, "a number from 0 to 1", |value| {
+        (0.0..=1.0).contains(&value)
+    })
+}
