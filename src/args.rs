@@ -4,7 +4,7 @@ mod generate;
 mod many;
 mod values;
 
-pub use generate::{GenerateArgs, SamplingArgs};
+pub use generate::{GenerateArgs, SamplingArgs, SpeedTest};
 pub use many::{MeasureArgs, SearchArgs};
 
 use crate::machine::DeviceChoice;

@@ -17,6 +17,12 @@ pub struct GenerateArgs {
     /// The text to continue; `-` reads it from stdin
     #[arg(short, long, value_name = "TEXT", conflicts_with = "chat")]
     pub prompt: Option<String>,
+    /// Measure the speed instead: `pp512` runs a prompt of 512 tokens, `tg128` generates 128 one by one
+    #[arg(long, value_name = "TESTS", value_delimiter = ',', value_parser = speed_test, conflicts_with_all = ["prompt", "chat"])]
+    pub bench: Vec<SpeedTest>,
+    /// Runs of each test of `--bench`, after one that does not count
+    #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = parse_count, requires = "bench")]
+    pub repetitions: usize,
     /// Talk to the model through its chat template: a line of stdin is a message
     #[arg(long)]
     pub chat: bool,
@@ -38,6 +44,24 @@ pub struct GenerateArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become help text")]
     pub machine: MachineArgs,
+}
+
+/// What `--bench` measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpeedTest {
+    /// Prompt processing: so many tokens at once.
+    Prompt(usize),
+    /// Token generation: so many one by one.
+    Generation(usize),
+}
+
+fn speed_test(text: &str) -> Result<SpeedTest, String> {
+    let count = |digits: &str| digits.parse().ok().filter(|count| *count > 0);
+    let prompt = text.strip_prefix("pp").and_then(count);
+    let generation = text.strip_prefix("tg").and_then(count);
+    let test = prompt.map(SpeedTest::Prompt);
+    test.or(generation.map(SpeedTest::Generation))
+        .ok_or_else(|| format!("expected `pp` or `tg` and a number of tokens, as in `pp512`, found `{text}`"))
 }
 
 /// How tokens are drawn.

@@ -1,5 +1,7 @@
 //! `quench generate`: text from a decoder, once or in a conversation.
 
+mod bench;
+
 use super::{fetch_options, print, print_json, resources};
 use crate::Error;
 use crate::args::{GenerateArgs, SamplingArgs};
@@ -22,7 +24,7 @@ use std::path::Path;
 /// A model that is no decoder, has no tokenizer or does not fit in memory; a prompt that is empty or too long.
 pub fn run(args: &GenerateArgs, json: bool, progress: &Progress) -> Result<(), Error> {
     let machine = resources::prepare(&args.machine)?;
-    if args.prompt.is_none() && !args.chat {
+    if args.prompt.is_none() && !args.chat && args.bench.is_empty() {
         return Err(Error::usage("there is nothing to continue")
             .with_hint("give a text with `--prompt TEXT`, or talk to the model with `--chat`"));
     }
@@ -60,13 +62,17 @@ pub fn run(args: &GenerateArgs, json: bool, progress: &Progress) -> Result<(), E
         &mut |_, _| loading.advance(1),
     );
     drop(loading);
+    let mut session = session.map_err(|error| failed(error.into()))?;
+    if !args.bench.is_empty() {
+        return bench::run(args, &open, &mut session, machine.threads, json);
+    }
     let mut talk = Talk {
         args,
         json,
         progress,
         tokenizer: &tokenizer,
         sampling: sampling(&args.sampling, &open.folder)?,
-        session: session.map_err(|error| failed(error.into()))?,
+        session,
         failed: &failed,
     };
     match prompt {
@@ -154,16 +160,8 @@ impl Talk<'_> {
         if let Some(system) = &self.args.system {
             messages.push(json!({"role": "system", "content": system}));
         }
-        let is_terminal = std::io::stdin().is_terminal() && !self.json;
-        let mut lines = std::io::stdin().lock().lines();
-        loop {
-            if is_terminal {
-                write("> ")?;
-            }
-            let Some(line) = lines.next() else {
-                break;
-            };
-            let line = line.map_err(|error| Error::io("cannot read a message from stdin", error))?;
+        let is_person = std::io::stdin().is_terminal() && !self.json;
+        while let Some(line) = message(is_person)? {
             if line.trim().is_empty() {
                 continue;
             }
@@ -218,7 +216,9 @@ impl Talk<'_> {
         };
         let made = generate(&mut self.session, self.tokenizer, &asked, &mut show);
         let made = made.map_err(|error| match error {
-            GenerationError::TooLong { .. } => Error::usage(error.to_string()),
+            GenerationError::TooLong { .. } | GenerationError::NoPrompt => {
+                Error::usage(error.to_string())
+            }
             error => (self.failed)(error.into()),
         })?;
         if let Some(error) = broken {
@@ -241,6 +241,19 @@ impl Talk<'_> {
             "seconds": made.speed.seconds,
         })
     }
+}
+
+/// The next line of stdin, which a person is asked for; nothing where there are no more.
+fn message(is_person: bool) -> Result<Option<String>, Error> {
+    if is_person {
+        write("> ")?;
+    }
+    let line = std::io::stdin().lock().lines().next();
+    line.transpose().map_err(unreadable)
+}
+
+fn unreadable(error: impl Into<Cause>) -> Error {
+    Error::io("cannot read a message from stdin", error)
 }
 
 fn speed(made: &Generated, prompt_tokens: usize) -> String {

@@ -106,7 +106,7 @@ fn a_conversation_is_rendered_by_the_template_of_the_model() {
 }
 
 #[test]
-fn what_cannot_be_generated_is_said_at_once() {
+fn speeds_are_measured_and_what_cannot_be_generated_is_said_at_once() {
     let bench = Workbench::new();
     bench
         .quench(&["generate", "demo"])
@@ -130,6 +130,19 @@ fn what_cannot_be_generated_is_said_at_once() {
     bench
         .quench(&["generate", "demo", "-p", "x", "--top-p", "1.5"])
         .says(2, &["expected a number from 0 to 1, found `1.5`"]);
+    let speed = [
+        "generate", "demo", "--bench", "pp8,tg4", "-r", "2", "--json",
+    ];
+    let found = bench.quench(&speed).json();
+    assert_eq!(
+        (found[0]["n_prompt"].as_u64(), found[1]["n_gen"].as_u64()),
+        (Some(8), Some(4))
+    );
+    assert_eq!(found[1]["samples_ns"].as_array().unwrap().len(), 2);
+    bench.quench(&["generate", "demo", "--bench", "tg0"]).says(
+        2,
+        &["expected `pp` or `tg` and a number of tokens, as in `pp512`, found `tg0`"],
+    );
     let long = "word ".repeat(4000);
     bench
         .quench(&["generate", "demo", "-p", &long])

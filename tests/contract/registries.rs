@@ -15,7 +15,7 @@ fn check(registry: &str, entries: &[(&str, &str)]) {
             !name.is_empty()
                 && name
                     .chars()
-                    .all(|c| c.is_ascii_lowercase() || "0123456789-_".contains(c)),
+                    .all(|c| c.is_ascii_lowercase() || "0123456789-_.".contains(c)),
             "{registry}: `{name}`"
         );
         assert!(

@@ -2,7 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "figures for a reader of the test log")]
 
-use crate::reference::{Damage, WIKI, found};
+use crate::reference::{Damage, Decoder, STORIES, WIKI, found};
 use crate::{assets, quench};
 use serde_json::Value;
 
@@ -17,25 +17,43 @@ fn at_one_width(widths: &[Damage], bits: f64) -> f64 {
     (low + share * (high - low)).exp()
 }
 
+/// Budgets from 2.5 to 4 bits, each against one of `widths` for all layers at the size it came to.
+fn against_one_width(decoder: &Decoder, rule: &str, widths: &[u8], budget_keys: &str, most: f64) {
+    let home = tempfile::tempdir().unwrap();
+    let layers = format!("[[layers]]\nmatch = '*'\n{rule}");
+    let choices = format!("choices = {widths:?}\n{budget_keys}");
+    let widths = widths.iter().map(|bits| {
+        let rule = format!("{layers}bits = {bits}\n");
+        found(home.path(), decoder, SAMPLES, &rule)
+    });
+    let widths: Vec<Damage> = widths.collect();
+    for budget in [2.5, 3.0, 3.5, 4.0] {
+        let rules =
+            format!("{layers}bits = 'auto'\n[budget]\nbits_per_weight = {budget}\n{choices}");
+        let found = found(home.path(), decoder, SAMPLES, &rules);
+        let uniform = at_one_width(&widths, found.bits);
+        println!(
+            "{} within {budget}: {found:?}, one width {uniform}",
+            decoder.name
+        );
+        assert!(found.bits <= budget);
+        assert!(found.divergence < most * uniform, "{budget}");
+    }
+}
+
 #[test]
 #[ignore = "needs QUENCH_ASSETS"]
 fn a_budget_loses_less_than_one_width_for_all_layers_at_the_same_size() {
-    let home = tempfile::tempdir().unwrap();
-    let layers = "[[layers]]\nmatch = '*'\nmethod = 'squeezellm'\n";
-    let widths = [2, 3, 4].map(|bits| {
-        let rule = format!("{layers}bits = {bits}\n");
-        found(home.path(), &WIKI, SAMPLES, &rule)
-    });
-    for budget in [2.5, 3.0, 3.5, 4.0] {
-        let rules = format!(
-            "{layers}bits = 'auto'\n[budget]\nbits_per_weight = {budget}\nchoices = [2, 3, 4, 5]\n"
-        );
-        let found = found(home.path(), &WIKI, SAMPLES, &rules);
-        let uniform = at_one_width(&widths, found.bits);
-        println!("budget {budget}: {found:?}, one width {uniform}");
-        assert!(found.bits <= budget);
-        assert!(found.divergence < 0.92 * uniform, "{budget}");
-    }
+    against_one_width(&WIKI, "method = 'squeezellm'\n", &[2, 3, 4, 5], "", 0.92);
+}
+
+#[test]
+#[ignore = "needs QUENCH_ASSETS"]
+fn a_budget_of_compensated_codebooks_loses_less_than_one_width_on_stories() {
+    let rule =
+        "method = 'gptq'\ngrid = 'codebook'\ngroup_size = 32\nscale_bits = 6\nact_order = true\n";
+    let keys = "sensitivity = 'guided'\n";
+    against_one_width(&STORIES, rule, &[2, 3, 4, 5], keys, 1.0);
 }
 
 #[test]

@@ -12,12 +12,15 @@ const ENCODERS_END: &str = "<!-- encoders: end -->";
 const INTEGER_RECIPES: [&str; 2] = ["int8-integer-only", "w4a8-integer-only"];
 const SMOLLM2_BEGIN: &str = "<!-- smollm2: begin -->";
 const SMOLLM2_END: &str = "<!-- smollm2: end -->";
-const RECIPES: [&str; 9] = [
+const RECIPES: [&str; 12] = [
     "q8",
     "w8a8",
     "q4",
     "w4-awq",
     "w3",
+    "best-4",
+    "best-3",
+    "best-2",
     "squeeze-4",
     "squeeze-3",
     "squeeze-3-sparse",

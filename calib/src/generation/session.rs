@@ -102,7 +102,8 @@ impl Session {
         }
     }
 
-    fn forget(&mut self) {
+    /// Starts over, with the weights it has.
+    pub fn forget(&mut self) {
         self.last = None;
         self.seen.clear();
         for cache in &mut self.caches {

@@ -130,7 +130,7 @@ impl PackedMatrix {
     }
 
     /// Sums of the inputs of each group.
-    fn group_sums(&self, input: &[f32]) -> Vec<f32> {
+    pub(super) fn group_sums(&self, input: &[f32]) -> Vec<f32> {
         match &self.dense {
             Dense::Codes(codes) => {
                 let groups = input.chunks(codes.group_size);
