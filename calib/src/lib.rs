@@ -35,7 +35,7 @@ pub mod inputs;
 
 pub use architectures::{
     ARCHITECTURES, Architecture, derived_type, is_tied_by_default, open_model, says_tied,
-    stacked_modules, unknown_model,
+    stacked_modules, unknown_model, untie,
 };
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use hidden::{Hidden, NoTap, Tap};

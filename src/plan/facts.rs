@@ -47,6 +47,19 @@ pub struct ModelFacts {
     pub others: Vec<KeptTensors>,
     /// What was found out about it that its files do not say.
     pub notes: Vec<String>,
+    /// The transform that rewrote its checkpoint, where one did.
+    pub rewrite: Option<RewriteFacts>,
+}
+
+/// A transform that rewrote a checkpoint.
+#[derive(Debug, Clone)]
+pub struct RewriteFacts {
+    /// Registry name.
+    pub method: String,
+    /// Its parameters.
+    pub parameters: toml::Table,
+    /// Values of the largest tensor it rewrites that is no weight of a linear layer, or not in the original.
+    pub largest_kept: u64,
 }
 
 /// Tensors that no method quantizes: one that is worth a name, or all of a kind together.
@@ -161,6 +174,7 @@ impl ModelFacts {
             layers,
             graph,
             notes: Vec::new(),
+            rewrite: None,
         }
     }
 }
