@@ -106,6 +106,16 @@ impl ModelFacts {
             .collect()
     }
 
+    /// Bytes of the weight of `layer` where its values are kept: as stored, or more where that is another form.
+    pub(super) fn kept_layer_bytes(&self, layer: &LayerSpec) -> u64 {
+        let stored = self.layer_bytes.get(&layer.name).copied().unwrap_or(0);
+        let bits = self
+            .float_types
+            .get(&layer.name)
+            .map_or(0, |kind| kind.bits());
+        stored.max((layer.rows * layer.cols) as u64 * bits / 8)
+    }
+
     /// Reads headers only: `weights` for names and shapes, `originals` for what is stored. Tensors in
     /// `second_names` are others under a second name, and are not counted.
     pub fn new(

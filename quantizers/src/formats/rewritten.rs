@@ -5,7 +5,7 @@ use super::floats::float_type_of;
 use super::{
     ArtifactReader, DecodedTensor, Decoder, FormatError, Reading, StoredLayer, TensorFolder,
 };
-use crate::transforms::{CheckpointRewrite, Rewriting};
+use crate::transforms::{CheckpointRewrite, Rewriting, RewrittenTensor};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -31,9 +31,30 @@ struct Rewritten {
     name: String,
     source: Arc<Before>,
     reads: Vec<Arc<Before>>,
-    rewriting: Arc<dyn Rewriting>,
+    /// Absent for a tensor that others are made of and that is as it was.
+    rewriting: Option<Arc<dyn Rewriting>>,
     /// Tensors that are made of the same one.
     sharers: usize,
+}
+
+/// A tensor to be shown.
+struct Made<'a> {
+    name: &'a str,
+    source: &'a str,
+    shape: &'a [usize],
+    /// Absent where it is as it was.
+    rewritten: Option<&'a RewrittenTensor>,
+}
+
+impl<'a> From<&'a RewrittenTensor> for Made<'a> {
+    fn from(tensor: &'a RewrittenTensor) -> Self {
+        Self {
+            name: &tensor.name,
+            source: &tensor.source,
+            shape: &tensor.shape,
+            rewritten: Some(tensor),
+        }
+    }
 }
 
 impl Before {
@@ -78,7 +99,10 @@ impl Reading for Rewritten {
         let reads = self.reads.iter().map(|read| read.values(folder));
         let reads = reads.collect::<Result<Vec<_>, _>>()?;
         let source = self.source.values(folder)?;
-        let values = self.rewriting.values(source, &reads);
+        let Some(rewriting) = &self.rewriting else {
+            return Ok(source);
+        };
+        let values = rewriting.values(source, &reads);
         values.map_err(|error| FormatError::Rewritten {
             name: self.name.clone(),
             source: Box::new(error),
@@ -103,29 +127,41 @@ impl ArtifactReader {
         second_names: &BTreeMap<String, String>,
     ) -> Result<(), FormatError> {
         let originals = self.originals();
-        let sources = rewrite.tensors.iter().map(|tensor| tensor.source.as_str());
-        let read = rewrite.tensors.iter().flat_map(|tensor| &tensor.reads);
-        let all: BTreeSet<&str> = sources.clone().chain(read.map(String::as_str)).collect();
+        let tensors = &rewrite.tensors;
+        let sources = tensors.iter().map(|tensor| tensor.source.as_str());
+        let read = tensors.iter().flat_map(|tensor| &tensor.reads);
+        let all: BTreeSet<&str> = sources.chain(read.map(String::as_str)).collect();
         let mut before = BTreeMap::new();
-        for name in all {
-            before.insert(name, self.take(name)?);
+        for name in &all {
+            before.insert(*name, self.take(name)?);
         }
-        for tensor in &rewrite.tensors {
-            let (was, parts) = &before[tensor.source.as_str()];
-            let reads = tensor.reads.iter().map(|name| &before[name.as_str()].0);
+        let is_rewritten = |name: &str| tensors.iter().any(|tensor| tensor.name == name);
+        let mut made: Vec<Made<'_>> = tensors.iter().map(Made::from).collect();
+        for name in all.into_iter().filter(|name| !is_rewritten(name)) {
+            made.push(Made {
+                name,
+                source: name,
+                shape: originals.get(name).map_or(&[], |found| &found.shape),
+                rewritten: None,
+            });
+        }
+        for tensor in &made {
+            let (was, parts) = &before[tensor.source];
+            let reads = tensor.rewritten.map_or(&[][..], |found| &found.reads);
+            let reads = reads
+                .iter()
+                .map(|name| Arc::clone(&before[name.as_str()].0));
+            let sharers = made.iter().filter(|other| other.source == tensor.source);
             let reading = Rewritten {
-                name: tensor.name.clone(),
+                name: tensor.name.to_owned(),
                 source: Arc::clone(was),
-                reads: reads.map(Arc::clone).collect(),
-                rewriting: Arc::clone(&tensor.rewriting),
-                sharers: sources
-                    .clone()
-                    .filter(|name| *name == tensor.source)
-                    .count(),
+                reads: reads.collect(),
+                rewriting: tensor.rewritten.map(|found| Arc::clone(&found.rewriting)),
+                sharers: sharers.count(),
             };
-            let original = originals.get(&tensor.source);
+            let original = originals.get(tensor.source);
             let decoded = DecodedTensor {
-                shape: tensor.shape.clone(),
+                shape: tensor.shape.to_vec(),
                 stored: "rewritten".to_owned(),
                 quantized: false,
                 rounds_inputs: false,
@@ -133,9 +169,10 @@ impl ArtifactReader {
                 parts: parts.clone(),
                 reading: Box::new(reading),
             };
-            let owned = parts.iter().map(|part| (part.clone(), tensor.name.clone()));
-            self.owners.extend(owned);
-            self.decoded.insert(tensor.name.clone(), decoded);
+            let owned = parts.iter();
+            self.owners
+                .extend(owned.map(|part| (part.clone(), tensor.name.to_owned())));
+            self.decoded.insert(tensor.name.to_owned(), decoded);
         }
         let second = second_names.iter();
         self.owners
