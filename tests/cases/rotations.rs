@@ -75,10 +75,7 @@ fn recipes_that_cannot_be_are_refused_with_the_line() {
             format!("{rotate}rotation = \"none\"\nheads = true\n{RULE}"),
             "`heads` of method `rotate`: expected `false` with `rotation = \"none\"`, found `true`",
         ),
-        (
-            format!("{rotate}{RULE}[nonlinear]\n"),
-            "integer-only programs have their own",
-        ),
+        (),
     ];
     for (recipe, message) in cases {
         bench.write("r.toml", recipe);

@@ -148,7 +148,7 @@ impl<'a> Folding<'a> {
             .map(|(reason, (first, count))| match count {
                 1 => format!("heads in front of `{first}` are not rotated: {reason}"),
                 _ => format!(
-                    "heads in front of `{first}` and of {} more layers are not rotated: {reason}",
+                    "heads in front of `{first}` (and in {} more blocks) are not rotated: {reason}",
                     count - 1
                 ),
             });

@@ -71,3 +71,47 @@ impl<'a> Values<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Graph;
+    use crate::graph::tests::decoder;
+
+    fn with(qkv: impl FnOnce(LinearNode) -> QkvNode) -> Graph {
+        let mut graph = decoder();
+        if let crate::graph::StageNode::Block(block) = &mut graph.stages[0] {
+            let layer = LinearNode::in_block("qkv", 16, 8, "attn_in");
+            block.attention.qkv = qkv(layer);
+        }
+        graph
+    }
+
+    // Four query heads of width 2 over two key-value heads: rows 0..8 queries, 8..12 keys, 12..16 values, or twice two
+    // query heads, a key head and a value head.
+    #[test]
+    fn values_are_found_in_every_layout() {
+        let layout = |layout| with(|layer| QkvNode::Fused { layer, layout });
+        for (graph, expected) in [
+            (decoder(), [0, 2]),
+            (layout(QkvLayout::Concatenated), [12, 14]),
+            (layout(QkvLayout::ByKeyValueHead), [6, 14]),
+        ] {
+            let attention = &graph.block_at(0).unwrap().attention;
+            let values = Values::of(attention).unwrap();
+            assert_eq!(values.made_at, expected);
+            assert_eq!(values.read_at, [0, 2, 4, 6]);
+        }
+    }
+
+    #[test]
+    fn heads_of_a_width_without_a_matrix_stay() {
+        let mut graph = decoder();
+        if let crate::graph::StageNode::Block(block) = &mut graph.stages[0] {
+            block.attention.head_dim = 6;
+        }
+        let attention = &graph.block_at(0).unwrap().attention;
+        let reason = Values::of(attention).unwrap_err();
+        assert_eq!(reason, "no Hadamard matrix has order 6");
+    }
+}
