@@ -75,7 +75,6 @@ fn recipes_that_cannot_be_are_refused_with_the_line() {
             format!("{rotate}rotation = \"none\"\nheads = true\n{RULE}"),
             "`heads` of method `rotate`: expected `false` with `rotation = \"none\"`, found `true`",
         ),
-        (),
     ];
     for (recipe, message) in cases {
         bench.write("r.toml", recipe);
