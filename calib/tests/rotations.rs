@@ -113,9 +113,11 @@ fn logits_stay_what_they_were_on_every_decoder_that_takes_rotations() {
             assert_eq!(read.shape, tensor.shape, "{name}: {}", tensor.name);
             for factors in &tensor.reads {
                 let neutral = artifact.tensor(factors).unwrap().data;
-                let first = neutral[0];
-                assert!(first == 0.0 || first == 1.0, "{name}: {factors}");
-                assert!(neutral.iter().all(|value| *value == first));
+                let is_all = |neutral_value: f32| {
+                    let mut bits = neutral.iter().map(|value| value.to_bits());
+                    bits.all(|bits| bits == neutral_value.to_bits())
+                };
+                assert!(is_all(0.0) || is_all(1.0), "{name}: {factors}");
             }
         }
         if let Ok(none) = rewrite(model.as_ref(), "rotation = \"none\"", 7) {

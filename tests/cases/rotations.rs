@@ -1,6 +1,7 @@
 //! Rotations: which models take them and what the others are told, and recipes that cannot be.
 
-use crate::workbench::{Workbench, edit_json, edit_tensors};
+use crate::foreign_forms::quantize_both;
+use crate::workbench::{Ended, Workbench, edit_json, edit_tensors};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -157,10 +158,7 @@ fn a_head_that_is_stored_and_tied_all_the_same_is_written_apart() {
     ];
     let ended = bench.quench(&words);
     ended.says(0, &[]);
-    let scores = ended.json()["scores"].clone();
-    let scores = scores.as_array().unwrap().iter();
-    let mut divergences = scores.filter(|score| score["metric"] == "kl_divergence");
-    let divergence = divergences.next().unwrap()["quantized"].as_f64().unwrap();
+    let divergence = divergence(&ended);
     assert!(divergence < 0.2, "{divergence}");
 }
 
@@ -193,4 +191,54 @@ fn a_rotated_model_can_be_left_to_a_budget_and_its_scores_are_its_own() {
     let plan = |recipe| bench.quench(&["plan", "m", "-r", recipe, "--measured", "scores.json"]);
     plan("rotated.toml").says(0, &[]);
     plan("plain.toml").says(3, &["found those of another model"]);
+}
+
+#[test]
+fn what_another_program_quantized_is_rotated_as_the_values_it_stands_for() {
+    let bench = Workbench::new();
+    quantize_both(&bench.decoder("gptq"), &bench.decoder("plain"));
+    bench.write(
+        "r.toml",
+        format!("[[transform]]\nmethod = \"rotate\"\n{RULE}"),
+    );
+    let files = ["gptq", "plain"].map(|model| {
+        let out = format!("{model}-out");
+        let words = ["quantize", model, "-r", "r.toml", "-o", &out, "--no-eval"];
+        bench.quench(&words).says(0, &[]);
+        let read = |file| fs_err::read(bench.at(&out).join(file)).unwrap();
+        ["model.safetensors", "config.json"].map(read)
+    });
+    assert!(files[0] == files[1]);
+}
+
+#[test]
+fn layers_of_compressed_tensors_are_rotated_as_they_are_decoded() {
+    let bench = Workbench::new();
+    bench.decoder("m");
+    let words = [
+        "quantize", "m", "--method", "rtn", "--bits", "8", "-o", "theirs",
+    ];
+    bench
+        .quench(&[&words[..], &["--no-eval"]].concat())
+        .says(0, &[]);
+    // As if another program had written it.
+    fs_err::remove_file(bench.at("theirs/.quench-written")).unwrap();
+    let rule = RULE.replace("bits = 4", "bits = 8");
+    bench.write(
+        "r.toml",
+        format!("[[transform]]\nmethod = \"rotate\"\n{rule}"),
+    );
+    bench.text("t.txt");
+    let words = ["quantize", "theirs", "-r", "r.toml", "-o", "out"];
+    let ended = bench.quench(&[&words[..], &["--eval-data", "t.txt", "--json"]].concat());
+    ended.says(0, &["the baseline is itself quantized"]);
+    let divergence = divergence(&ended);
+    assert!(divergence < 2e-3, "{divergence}");
+}
+
+fn divergence(ended: &Ended) -> f64 {
+    let report = ended.json();
+    let mut scores = report["scores"].as_array().unwrap().iter();
+    let found = scores.find(|score| score["metric"] == "kl_divergence");
+    found.unwrap()["quantized"].as_f64().unwrap()
 }

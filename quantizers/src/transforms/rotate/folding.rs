@@ -22,10 +22,17 @@ pub(super) struct Wanted {
 /// What becomes of one linear layer.
 struct Layer<'a> {
     node: &'a LinearNode,
-    /// It reads the stream, behind this norm.
-    norm: Option<Option<&'a NormNode>>,
+    /// How it reads the stream, if it does.
+    reads: Option<Reading<'a>>,
     of_inputs: Option<Turn>,
     of_outputs: Option<Turn>,
+}
+
+/// How a layer reads the stream.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Reading<'a> {
+    /// Behind this norm, where there is one.
+    norm: Option<&'a NormNode>,
 }
 
 /// Everything that changes.
@@ -96,7 +103,7 @@ impl<'a> Folding<'a> {
     fn layer(&mut self, node: &'a LinearNode) -> &mut Layer<'a> {
         self.layers.entry(&node.name).or_insert(Layer {
             node,
-            norm: None,
+            reads: None,
             of_inputs: None,
             of_outputs: None,
         })
@@ -106,7 +113,7 @@ impl<'a> Folding<'a> {
     fn stream(&mut self, stream: &Stream<'a>, rotation: Option<&Turn>) -> Result<(), String> {
         for &(norm, node) in &stream.readers {
             let layer = self.layer(node);
-            set(&mut layer.norm, norm, &node.name)?;
+            set(&mut layer.reads, Reading { norm }, &node.name)?;
             if let Some(turn) = rotation {
                 set(&mut layer.of_inputs, turn.clone(), &node.name)?;
             }
@@ -185,14 +192,14 @@ impl<'a> Folding<'a> {
                 of_inputs: layer.of_inputs,
                 of_outputs: layer.of_outputs.clone(),
             };
-            let source = Source {
+            let draft = Draft {
                 name: name.clone(),
-                source: name,
+                made_of: name,
                 shape,
                 turned,
             };
-            let norm = layer.norm.flatten();
-            self.read_behind(norm.filter(|norm| norm.weight().is_some()), source);
+            let norm = layer.reads.and_then(|reads| reads.norm);
+            self.read_behind(norm.filter(|norm| norm.weight().is_some()), draft);
             let bias = layer.node.bias_tensor();
             if let (Some(turn), Some(TensorSpec { name, shape })) = (layer.of_outputs, bias) {
                 let turned = Turned {
@@ -204,13 +211,13 @@ impl<'a> Folding<'a> {
                     of_inputs: None,
                     of_outputs: Some(turn),
                 };
-                let source = Source {
+                let draft = Draft {
                     name: name.clone(),
-                    source: name,
+                    made_of: name,
                     shape,
                     turned,
                 };
-                self.read_behind(None, source);
+                self.read_behind(None, draft);
             }
         }
         for spec in &stream.tables {
@@ -231,14 +238,14 @@ impl<'a> Folding<'a> {
         }
     }
 
-    /// Adds `source` behind the factors of `norm`, if that changes anything.
-    fn read_behind(&mut self, norm: Option<&NormNode>, source: Source) {
-        let Source {
+    /// Adds `draft` behind the factors of `norm`, if that changes anything.
+    fn read_behind(&mut self, norm: Option<&NormNode>, draft: Draft) {
+        let Draft {
             name,
-            source,
+            made_of: source,
             shape,
             mut turned,
-        } = source;
+        } = draft;
         turned.factors = norm.map(|norm| norm.one_plus);
         let weight = norm.and_then(NormNode::weight);
         if turned.is_unchanged() {
@@ -255,17 +262,17 @@ impl<'a> Folding<'a> {
 }
 
 /// A tensor on its way to become another.
-struct Source {
+struct Draft {
     name: String,
-    source: String,
+    made_of: String,
     shape: Vec<usize>,
     turned: Turned,
 }
 
 /// A table whose rows lie in the stream.
-fn table(spec: &TensorSpec, rotation: Option<&Turn>) -> Source {
+fn table(spec: &TensorSpec, rotation: Option<&Turn>) -> Draft {
     let TensorSpec { name, shape } = spec.clone();
-    Source {
+    Draft {
         turned: Turned {
             name: name.clone(),
             outputs: shape[0],
@@ -276,7 +283,7 @@ fn table(spec: &TensorSpec, rotation: Option<&Turn>) -> Source {
             of_outputs: None,
         },
         name: name.clone(),
-        source: name,
+        made_of: name,
         shape,
     }
 }
