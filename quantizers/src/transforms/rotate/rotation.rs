@@ -57,7 +57,9 @@ mod tests {
             });
             let product = |[a, b]: &[Vec<f64>; 2]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
             let before = product(&vectors);
-            vectors.iter_mut().for_each(|vector| rotation.apply(vector));
+            for vector in &mut vectors {
+                rotation.apply(vector);
+            }
             assert!((product(&vectors) - before).abs() < 1e-12 * width as f64);
             assert_ne!(rotation, Rotation::new(width, 4, "test"));
         }

@@ -250,7 +250,9 @@ mod tests {
         };
         let mut expected = product(&wide(&matrix()), &input);
         // Factors of 1.5 are in the columns, and not in the input.
-        expected.iter_mut().for_each(|value| *value *= 1.5);
+        for value in &mut expected {
+            *value *= 1.5;
+        }
         whole.of_outputs.as_ref().unwrap().apply(&mut expected);
         let mut rotated = input;
         whole.of_inputs.as_ref().unwrap().apply(&mut rotated);
