@@ -35,7 +35,7 @@ pub use eval::kind::ModelKind;
 pub(crate) use evaluations::{check_gates, evaluations};
 pub(crate) use experts::input_bytes;
 pub(crate) use facts::float_type;
-pub use facts::{KeptTensors, ModelFacts, StageFacts, dtype_name};
+pub use facts::{KeptTensors, ModelFacts, RewriteFacts, StageFacts, dtype_name};
 pub use integer::PlannedInteger;
 pub(crate) use integer::SYNTHETIC;
 pub use request::{EvaluateRequest, QuantizeRequest};
@@ -62,6 +62,10 @@ pub struct Plan {
     pub seed: u64,
     /// What is measured before quantizing; absent where no method asks for anything.
     pub calibration: Option<PlannedCalibration>,
+    /// How the whole checkpoint is rewritten before anything is read from it; everything else here is about what comes
+    /// of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewrite: Option<PlannedTransform>,
     /// How blocks are rewritten before their layers are quantized, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub transforms: Vec<PlannedTransform>,

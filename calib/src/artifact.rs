@@ -4,7 +4,9 @@ use crate::{SourceError, Tensor32, WeightSource};
 use quantizers::QuantizedTensor;
 use quantizers::formats::{ArtifactReader, FormatError};
 use quantizers::grid::InputQuantizer;
+use quantizers::transforms::CheckpointRewrite;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A folder written by any format of [`quantizers::formats::FORMATS`], in any form of
@@ -40,6 +42,24 @@ impl Artifact {
     pub fn with_float_inputs(mut self) -> Self {
         self.rounds_inputs = false;
         self
+    }
+
+    /// The checkpoint as `rewrite` makes it, with a config.json that says so. Stored tensors in `second_names` are
+    /// others under a second name, and are not shown any more.
+    ///
+    /// # Errors
+    /// A tensor that is not there.
+    pub fn rewritten(
+        mut self,
+        rewrite: &CheckpointRewrite,
+        second_names: &BTreeMap<String, String>,
+    ) -> Result<Self, FormatError> {
+        let mut config = self.reader.config().clone();
+        if rewrite.separate_head {
+            crate::untie(&mut config);
+        }
+        self.reader.rewrite(rewrite, config, second_names)?;
+        Ok(self)
     }
 
     /// The decoder, for schemes and stored bytes.

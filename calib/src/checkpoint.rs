@@ -129,6 +129,12 @@ impl Checkpoint {
         &self.config
     }
 
+    /// The same tensors with another configuration, which has to be an object.
+    #[must_use]
+    pub fn with_config(self, config: serde_json::Value) -> Self {
+        Self { config, ..self }
+    }
+
     /// Types, shapes and bytes of all tensors.
     pub fn tensors(&self) -> &TensorFolder {
         &self.tensors

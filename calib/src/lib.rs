@@ -37,7 +37,7 @@ pub mod generation;
 
 pub use architectures::{
     ARCHITECTURES, Architecture, derived_type, is_tied_by_default, open_model, says_tied,
-    stacked_modules, unknown_model,
+    stacked_modules, unknown_model, untie,
 };
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use hidden::{Hidden, NoTap, Tap};

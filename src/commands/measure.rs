@@ -13,6 +13,7 @@ use eval::report::figures::significant;
 use quantizers::sensitivity::Sensitivity;
 use std::fmt::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Layers the summary names.
 const NAMED: usize = 5;
@@ -30,16 +31,17 @@ pub fn run(args: &MeasureArgs, json: bool, progress: &Progress) -> Result<(), Er
     let fetch = fetch_options(&args.source);
     let revision = args.source.revision.as_deref();
     let open = OpenModel::open(&args.model, revision, &fetch, progress)?;
-    let open = open.into_original(progress)?;
-    let facts = open.facts();
+    let open = Arc::new(open.into_original(progress)?);
     let demo = args.model == DEMO;
     let resolved = recipes::resolve(
         &args.recipe,
         Budgeting::Measured,
         Evaluating::Nothing,
         demo,
-        &facts,
+        &open.facts(),
     )?;
+    let open = resolved.rewritten(&open)?;
+    let facts = open.facts();
     let named: Vec<&Sensitivity> = args
         .sensitivity
         .iter()

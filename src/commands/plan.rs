@@ -7,6 +7,7 @@ use crate::args::PlanArgs;
 use crate::model::{DEMO, OpenModel};
 use crate::plan::{render, render_all};
 use crate::progress::Progress;
+use std::sync::Arc;
 
 /// Reads headers, decides everything, prints the decisions.
 ///
@@ -19,17 +20,18 @@ pub fn run(args: &PlanArgs, json: bool, progress: &Progress) -> Result<(), Error
         &fetch_options(&args.source),
         progress,
     )?;
-    let open = open.into_original(progress)?;
+    let open = Arc::new(open.into_original(progress)?);
     let demo = args.model == DEMO;
     let threads = args.threads.unwrap_or_else(resources::available_threads);
-    let facts = open.facts();
     let resolved = recipes::resolve(
         &args.recipe,
         Budgeting::With(&args.budget),
         recipes::Evaluating::With(&args.evaluation),
         demo,
-        &facts,
+        &open.facts(),
     )?;
+    let open = resolved.rewritten(&open)?;
+    let facts = open.facts();
     let scores = measured::find(&resolved.recipe, &open, progress)?;
     let plan = resolved.plan(&facts, threads, scores.as_ref())?;
     if json {

@@ -9,6 +9,7 @@ use crate::model::{DEMO, OpenModel};
 use crate::plan::{QuantizeRequest, render_all};
 use crate::progress::Progress;
 use crate::{Error, road};
+use std::sync::Arc;
 
 /// Resolves everything, then travels the road and prints the report.
 ///
@@ -19,16 +20,17 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
     let fetch = fetch_options(&args.source);
     let revision = args.source.revision.as_deref();
     let open = OpenModel::open(&args.model, revision, &fetch, progress)?;
-    let open = open.into_original(progress)?;
+    let open = Arc::new(open.into_original(progress)?);
     let demo = args.model == DEMO;
-    let facts = open.facts();
     let resolved = recipes::resolve(
         &args.recipe,
         Budgeting::With(&args.budget),
         recipes::Evaluating::from(args),
         demo,
-        &facts,
+        &open.facts(),
     )?;
+    let open = resolved.rewritten(&open)?;
+    let facts = open.facts();
     let mut scores = measured::find(&resolved.recipe, &open, progress)?;
     if scores.is_none() && resolved.recipe.is_open() {
         let measuring = Measuring {

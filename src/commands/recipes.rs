@@ -2,12 +2,13 @@
 
 use crate::Error;
 use crate::args::{BudgetArgs, EvaluationArgs, QuantizeArgs, RecipeArgs};
-use crate::model::DEMO;
+use crate::model::{DEMO, OpenModel};
 use crate::plan::{ModelFacts, Plan, PlanError, Scores};
 use crate::recipe::{Origin, Overrides, RECIPE_FILE, Recipe, RecipeError, builtin};
 use quantizers::nearest::nearest;
 use quantizers::sensitivity::Sensitivity;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Reads `-r RECIPE`: an existing file, else a built-in name.
 pub(super) fn named(name: &str) -> Result<Recipe, Error> {
@@ -144,6 +145,11 @@ pub(super) fn resolve(
 }
 
 impl Resolved {
+    /// The model to plan on: `open`, or what a transform of the recipe makes of its whole checkpoint.
+    pub(super) fn rewritten(&self, open: &Arc<OpenModel>) -> Result<Arc<OpenModel>, Error> {
+        open.rewritten(&self.recipe, &self.origin)
+    }
+
     /// The plan, by `scores` where layers are left to the budget.
     pub(super) fn plan(
         &self,

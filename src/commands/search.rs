@@ -18,6 +18,7 @@ use quantizers::search::Earlier;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Configurations in the printed table.
 const SHOWN: usize = 5;
@@ -38,7 +39,7 @@ pub fn run(args: &SearchArgs, json: bool, progress: &Progress) -> Result<(), Err
     let fetch = fetch_options(&args.source);
     let revision = args.source.revision.as_deref();
     let open = OpenModel::open(&args.model, revision, &fetch, progress)?;
-    let open = open.into_original(progress)?;
+    let open = Arc::new(open.into_original(progress)?);
     let facts = open.facts();
     let space = space(args, &facts)?;
     let mut recipe = args.recipe.clone();
@@ -51,7 +52,7 @@ pub fn run(args: &SearchArgs, json: bool, progress: &Progress) -> Result<(), Err
         args.model == DEMO,
         &facts,
     )?;
-    let plan = resolved.plan(&facts, machine.threads, None)?;
+    let plan = resolved.plan(&resolved.rewritten(&open)?.facts(), machine.threads, None)?;
     let base = resolved.recipe;
     let metric = metric(args, &plan)?;
     let output = args
@@ -60,7 +61,6 @@ pub fn run(args: &SearchArgs, json: bool, progress: &Progress) -> Result<(), Err
         .unwrap_or_else(|| output::default_folder(&open.name, &space.name));
     let search = Search {
         model: &open,
-        facts: &facts,
         space: &space,
         base: base.to_toml(),
         metric,
@@ -168,7 +168,7 @@ fn check(search: &Search<'_>, base: &Recipe) -> Result<(), Error> {
     let alone =
         (0..count).filter(|at| choices.of(*at).iter().filter(|choice| **choice > 0).count() <= 1);
     for at in alone.take(1000) {
-        let (recipe, plan) = search.planned(at)?;
+        let (recipe, plan, _) = search.planned(at)?;
         if at == 0 {
             resources::check(&plan, &search.model.folder, &search.output, search.progress)?;
         }
@@ -249,7 +249,7 @@ fn result(
             hint: None,
         });
     };
-    let (recipe, _) = search.planned(best.configuration)?;
+    let (recipe, ..) = search.planned(best.configuration)?;
     let path = search.output.join(RECIPE_FILE);
     fs_err::write(&path, recipe.to_toml())
         .map_err(|error| Error::io("cannot write the best recipe", error))?;

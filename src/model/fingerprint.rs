@@ -15,6 +15,9 @@ impl OpenModel {
             hasher.update(bytes);
         };
         part(self.checkpoint.config().to_string().as_bytes());
+        if let Some(rewrite) = self.rewrite_key() {
+            part(rewrite.as_bytes());
+        }
         let folder = self.checkpoint.tensors();
         let mut names: Vec<&str> = folder.names().collect();
         names.sort_unstable();

@@ -4,6 +4,7 @@ mod demo;
 mod fingerprint;
 mod integer_weights;
 mod reference;
+mod rewritten;
 mod tied_head;
 mod values;
 
@@ -20,6 +21,7 @@ use quantizers::formats::marker::is_marked;
 use quantizers::formats::{ArtifactWriter, FormatError, gguf};
 pub(crate) use reference::DEMO;
 use reference::ModelReference;
+use rewritten::RewrittenModel;
 use std::path::{Path, PathBuf};
 
 /// A checkpoint on this machine, and the model its config.json describes.
@@ -38,6 +40,8 @@ pub struct OpenModel {
     integer: Option<IntegerWeights>,
     /// Stages and layers.
     pub model: Box<dyn Model>,
+    /// How the checkpoint differs from the one that is stored, where a transform rewrites it.
+    rewritten: Option<RewrittenModel>,
     /// Keeps the demo model's folder until the end.
     _demo: Option<demo::DemoFolder>,
 }
@@ -120,6 +124,7 @@ impl OpenModel {
             artifact,
             integer,
             model,
+            rewritten: None,
             _demo: demo,
         })
     }
@@ -218,7 +223,7 @@ impl OpenModel {
         self.integer.is_some()
     }
 
-    /// Where stages take their weights from.
+    /// Where stages take their weights from, which are those a transform makes of the stored ones where there is one.
     pub fn weights(&self) -> &dyn WeightSource {
         match &self.integer {
             Some(integer) => integer,
@@ -255,8 +260,12 @@ impl OpenModel {
                 larger.prefix,
             )
         });
+        let notes = note.into_iter().chain(within);
         ModelFacts {
-            notes: note.into_iter().chain(within).collect(),
+            notes: notes.chain(self.notes_of_rewrite()).collect(),
+            rewrite: self.rewrite(),
+            // A head that has become a tensor of its own is no more of a model than it was.
+            parameters: self.stored_parameters().unwrap_or(facts.parameters),
             ..facts
         }
     }

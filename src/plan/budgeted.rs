@@ -98,8 +98,9 @@ impl Recipe {
         let same = |(rule, planned): (&TransformRule, &PlannedTransform)| {
             rule.method == planned.method && rule.parameters == planned.parameters
         };
-        let mut pairs = self.transforms.iter().zip(&measured.transforms);
-        if self.transforms.len() != measured.transforms.len() || !pairs.all(same) {
+        let transforms = self.block_transforms(model);
+        let mut pairs = transforms.iter().zip(&measured.transforms);
+        if transforms.len() != measured.transforms.len() || !pairs.all(same) {
             return Err(misfit(
                 "expected those of blocks rewritten by the recipe's transforms, found others"
                     .to_owned(),
@@ -151,7 +152,7 @@ impl Recipe {
             kind: kind.name.to_owned(),
             reason: reason.to_owned(),
         };
-        if !self.transforms.is_empty() {
+        if !self.block_transforms(model).is_empty() {
             return Err(refused(
                 "layers of rewritten blocks cannot be put into the original one by one",
             ));

@@ -57,7 +57,7 @@ pub(super) fn choose(
         let keep = |because: String| KeptLayer {
             name: layer.name.clone(),
             shape,
-            bytes: model.layer_bytes.get(&layer.name).copied().unwrap_or(0),
+            bytes: model.kept_layer_bytes(layer),
             because,
         };
         match rule_for(&recipe.rules, layer) {

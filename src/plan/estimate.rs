@@ -101,6 +101,7 @@ impl Subject<'_> {
         let mut phases = vec![self.quantizing()];
         phases.extend(self.sampling());
         phases.extend(self.gradients());
+        phases.extend(self.rewriting());
         let loads = self.loads();
         phases.extend(self.evaluating(&loads));
         let largest = phases.into_iter().max_by_key(Phase::bytes);
@@ -222,6 +223,15 @@ impl Subject<'_> {
                 ("gaps", samples / 6),
             ],
         )
+    }
+
+    /// Writing tensors that a transform of the whole checkpoint rewrites and no method quantizes, one at a time: its
+    /// values, and their bytes.
+    fn rewriting(&self) -> Option<Phase> {
+        let rewrite = self.facts.rewrite.as_ref()?;
+        let tensor = 8 * rewrite.largest_kept;
+        let parts = [("program", self.program()), ("tensor", tensor)];
+        Some(Phase::new("write", &parts))
     }
 
     /// Sending the loss back.

@@ -47,6 +47,19 @@ pub struct ModelFacts {
     pub others: Vec<KeptTensors>,
     /// What was found out about it that its files do not say.
     pub notes: Vec<String>,
+    /// The transform that rewrote its checkpoint, where one did.
+    pub rewrite: Option<RewriteFacts>,
+}
+
+/// A transform that rewrote a checkpoint.
+#[derive(Debug, Clone)]
+pub struct RewriteFacts {
+    /// Registry name.
+    pub method: String,
+    /// Its parameters.
+    pub parameters: toml::Table,
+    /// Values of the largest tensor it rewrites that is no weight of a linear layer, or not in the original.
+    pub largest_kept: u64,
 }
 
 /// Tensors that no method quantizes: one that is worth a name, or all of a kind together.
@@ -91,6 +104,16 @@ impl ModelFacts {
         layers
             .map(|spec| (spec.name.as_str(), spec.input_point.as_str()))
             .collect()
+    }
+
+    /// Bytes of the weight of `layer` where its values are kept: as stored, or more where that is another form.
+    pub(super) fn kept_layer_bytes(&self, layer: &LayerSpec) -> u64 {
+        let stored = self.layer_bytes.get(&layer.name).copied().unwrap_or(0);
+        let bits = self
+            .float_types
+            .get(&layer.name)
+            .map_or(0, |kind| kind.bits());
+        stored.max((layer.rows * layer.cols) as u64 * bits / 8)
     }
 
     /// Reads headers only: `weights` for names and shapes, `originals` for what is stored. Tensors in
@@ -161,6 +184,7 @@ impl ModelFacts {
             layers,
             graph,
             notes: Vec::new(),
+            rewrite: None,
         }
     }
 }

@@ -185,6 +185,7 @@ impl Recipe {
             }
             .estimate(),
             calibration,
+            rewrite: transforms::of_checkpoint(model),
             transforms,
             budget: None,
             layers,

@@ -93,7 +93,7 @@ fn header(text: &mut String, plan: &Plan) {
     if let Some(integer) = &plan.integer {
         text.push_str(&integer.lines());
     }
-    for transform in &plan.transforms {
+    for transform in plan.rewrite.iter().chain(&plan.transforms) {
         let parameters = transform.parameters.to_string().replace('\n', "; ");
         let _ = writeln!(
             text,

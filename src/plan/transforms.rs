@@ -1,7 +1,7 @@
-//! Which transforms rewrite the blocks before their layers are quantized.
+//! Which transforms rewrite the checkpoint, and the blocks before their layers are quantized.
 
 use super::{ModelFacts, PlanError};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, TransformRule};
 use quantizers::ParamError;
 use quantizers::statistics::{Pass, Stat};
 use quantizers::transforms::{ConfiguredTransform, find};
@@ -38,7 +38,25 @@ impl PlannedTransform {
     }
 }
 
-/// The transforms of `recipe`, each asked what it will leave as it is. `needs` is what the layers read.
+impl Recipe {
+    /// The transforms that rewrite single blocks: all but the one that has rewritten the checkpoint of `model`.
+    pub(super) fn block_transforms(&self, model: &ModelFacts) -> &[TransformRule] {
+        let rewriting = usize::from(model.rewrite.is_some());
+        self.transforms.get(rewriting..).unwrap_or_default()
+    }
+}
+
+/// The transform that has rewritten the checkpoint of `model`.
+pub(super) fn of_checkpoint(model: &ModelFacts) -> Option<PlannedTransform> {
+    model.rewrite.as_ref().map(|rewrite| PlannedTransform {
+        method: rewrite.method.clone(),
+        parameters: rewrite.parameters.clone(),
+        needs: Vec::new(),
+    })
+}
+
+/// The transforms of `recipe` that rewrite blocks, each asked what it will leave as it is. `needs` is what the layers
+/// read.
 pub(super) fn plan(
     recipe: &Recipe,
     model: &ModelFacts,
@@ -47,7 +65,7 @@ pub(super) fn plan(
 ) -> Result<Vec<PlannedTransform>, PlanError> {
     let gradients = needs.iter().find(|stat| stat.0.pass == Pass::Backward);
     let mut planned = Vec::new();
-    for rule in &recipe.transforms {
+    for rule in recipe.block_transforms(model) {
         let refused = |reason: String| PlanError::Transform {
             line: rule.line,
             transform: rule.method.clone(),
@@ -64,6 +82,14 @@ pub(super) fn plan(
             )));
         }
         let transform = rule.configured()?;
+        let rewrite = transform.rewrite(&model.graph, recipe.seed);
+        if rewrite
+            .map_err(|error| refused(error.to_string()))?
+            .is_some()
+        {
+            let reason = "it rewrites the whole checkpoint, and that has not been done";
+            return Err(refused(reason.to_owned()));
+        }
         let left = transform.plan(&model.graph);
         let left = left.map_err(|error| refused(error.to_string()))?;
         notes.extend(

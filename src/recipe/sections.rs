@@ -124,7 +124,7 @@ pub(super) static SECTIONS: &[SectionText] = &[
     },
     SectionText {
         name: "`[[transform]]`",
-        summary: "How blocks are rewritten into equivalent ones before their layers are quantized, in this order. Further keys are the transform's own, below.",
+        summary: "How the checkpoint or its blocks are rewritten into equivalent ones before layers are quantized, in this order; `rotate` stands first. Further keys are the transform's own, below.",
         keys: &[(
             "method",
             "the name of a transform",

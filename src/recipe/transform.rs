@@ -1,4 +1,4 @@
-//! `[[transform]]`: how blocks are rewritten before their layers are quantized, in this order.
+//! `[[transform]]`: how the checkpoint or its blocks are rewritten before layers are quantized, in this order.
 
 use super::document::Section;
 use super::{RecipeError, line_of};

@@ -75,6 +75,9 @@ impl Calibration {
             .with("config", model.checkpoint.config().to_string().as_bytes())
             .with("seed", &request.plan.seed.to_le_bytes())
             .with_tokens(&token_sequences(&self.inputs));
+        if let Some(rewrite) = model.rewrite_key() {
+            key = key.with("rewrite", rewrite.as_bytes());
+        }
         let planned = request.plan.calibration.as_ref();
         let experts = planned.and_then(|planned| planned.experts);
         if let Some(experts) = experts.filter(|experts| experts.tokens != ExpertTokens::Routed) {

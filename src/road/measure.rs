@@ -31,7 +31,7 @@ pub fn run(
     let plan = &request.plan;
     let device = request.machine.device.open()?;
     let mut forward = Forward::new(model.model.as_ref(), model.weights(), device);
-    model.check_values(progress)?;
+    model.original().check_values(progress)?;
     let calibration = plan.calibration.as_ref();
     let calibration = calibration
         .map(|planned| Calibration::read(model, &forward, planned, request, progress))

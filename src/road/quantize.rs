@@ -12,7 +12,7 @@ use calib::Forward;
 use eval::report::Report;
 use quantizers::formats::verify;
 
-/// Carries out `request` on `model`.
+/// Carries out `request` on `model`, and compares what comes of it with the original that is stored.
 ///
 /// # Errors
 /// Anything that keeps the road from its end. Failed gates are in the report, not an error here.
@@ -31,7 +31,7 @@ pub fn run(
 
     clock.stage("check", || {
         early::check_request(model, request, progress)?;
-        model.check_values(progress)
+        model.original().check_values(progress)
     })?;
     let calibration = plan.calibration.as_ref().map(|planned| {
         clock.stage("calibrate", || {
@@ -66,7 +66,7 @@ pub fn run(
         budget::verify(request)
     })?;
     drop(calibration);
-    let evaluated = written::evaluate(model, request, &mut clock, progress);
+    let evaluated = written::evaluate(model.original(), request, &mut clock, progress);
     let scores = evaluated.scores();
     let mut made = report::of_quantize(model, request, &written, layers, scores, progress);
     made.histograms = histograms;

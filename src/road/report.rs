@@ -188,11 +188,12 @@ pub(super) fn size_of_folder(model: &OpenModel, baseline: Option<&OpenModel>) ->
         weights += tensor.elements() as u64;
     }
     let original_bytes = baseline.map_or(0, |baseline| baseline.checkpoint.tensors().file_bytes());
+    let parameters = baseline.unwrap_or(model).facts().parameters;
     Some(SizeFacts {
         original_bytes,
         artifact_bytes,
         bits_per_weight_linear: bits as f64 / weights.max(1) as f64,
-        bits_per_weight_file: 8.0 * artifact_bytes as f64 / model.facts().parameters.max(1) as f64,
+        bits_per_weight_file: 8.0 * artifact_bytes as f64 / parameters.max(1) as f64,
         ratio: original_bytes as f64 / artifact_bytes.max(1) as f64,
     })
 }

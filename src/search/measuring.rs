@@ -4,7 +4,7 @@ use super::record::{Measured, RECORD_FILE, Record, RecordError};
 use super::space::{Space, SpaceError};
 use crate::machine::Machine;
 use crate::model::OpenModel;
-use crate::plan::{ModelFacts, Plan, QuantizeRequest};
+use crate::plan::{Plan, QuantizeRequest};
 use crate::progress::Progress;
 use crate::recipe::{Origin, Recipe};
 use crate::{Error, ExitCode, road};
@@ -13,6 +13,7 @@ use eval::report::Report;
 use eval::score::{Better, Metric};
 use quantizers::search::{Earlier, Explorer};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Name of the folder of the configuration that is being measured.
@@ -21,9 +22,7 @@ const MEASURED_FOLDER: &str = "measured";
 /// One search, resolved.
 pub struct Search<'a> {
     /// The original model.
-    pub model: &'a OpenModel,
-    /// What planning knows of it.
-    pub facts: &'a ModelFacts,
+    pub model: &'a Arc<OpenModel>,
     /// What is chosen among.
     pub space: &'a Space,
     /// The recipe that is changed.
@@ -56,11 +55,11 @@ impl Search<'_> {
         self.output.join(RECORD_FILE)
     }
 
-    /// The recipe and plan of configuration `at`.
+    /// The recipe and plan of configuration `at`, and the model as its transforms leave it.
     ///
     /// # Errors
     /// A configuration that is no recipe, or does not suit the model.
-    pub fn planned(&self, at: usize) -> Result<(Recipe, Plan), Error> {
+    pub fn planned(&self, at: usize) -> Result<(Recipe, Plan, Arc<OpenModel>), Error> {
         let failed = |source: SpaceError| {
             Error::mismatch(
                 format!("space `{}` does not fit its recipe", self.space.name),
@@ -74,13 +73,14 @@ impl Search<'_> {
                 source,
             })
         })?;
-        let plan = recipe.check(self.facts, self.machine.threads);
+        let model = self.model.rewritten(&recipe, &self.space.line(at))?;
+        let plan = recipe.check(&model.facts(), self.machine.threads);
         let plan = plan.map_err(|source| Error::Plan {
             recipe: self.space.line(at),
             model: self.model.name.clone(),
             source,
         })?;
-        Ok((recipe, plan))
+        Ok((recipe, plan, model))
     }
 
     /// Measures until `wanted` configurations are.
@@ -150,7 +150,7 @@ impl Search<'_> {
 
     /// Travels the road with configuration `at`; what it wrote is gone afterwards.
     fn report(&self, at: usize) -> Result<Report, Error> {
-        let (recipe, plan) = self.planned(at)?;
+        let (recipe, plan, model) = self.planned(at)?;
         let output = self.output.join(MEASURED_FOLDER);
         let request = QuantizeRequest {
             plan,
@@ -163,7 +163,7 @@ impl Search<'_> {
             machine: self.machine.clone(),
             command: self.command.clone(),
         };
-        let report = road::quantize::run(self.model, &request, &Progress::silent());
+        let report = road::quantize::run(&model, &request, &Progress::silent());
         if output.is_dir() {
             fs_err::remove_dir_all(&output)
                 .map_err(|error| Error::io("cannot remove what was measured", error))?;

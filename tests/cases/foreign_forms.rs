@@ -11,7 +11,7 @@ const GROUP: usize = 32;
 
 /// Rounds every linear layer of `gptq` to 4 bits and stores it as GPTQ does, version 1; `plain` gets the same values as
 /// f16, which holds them exactly because the scales are powers of two.
-fn quantize_both(gptq: &Path, plain: &Path) {
+pub(crate) fn quantize_both(gptq: &Path, plain: &Path) {
     let is_linear = |name: &str| name.ends_with("_proj.weight");
     let mut decoded = Vec::new();
     edit_tensors(gptq, |all| {

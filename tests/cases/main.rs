@@ -34,6 +34,7 @@ mod outputs;
 mod pickle;
 mod plans;
 mod recipe_in_force;
+mod rotations;
 mod tied_heads;
 mod towers;
 mod torch_files;

@@ -13,6 +13,7 @@ mod masked;
 mod readme;
 mod reference;
 mod road;
+mod rotation;
 mod search;
 mod squeezellm;
 mod statistics;

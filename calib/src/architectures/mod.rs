@@ -46,6 +46,11 @@ pub fn is_tied_by_default(name: &str) -> bool {
     families.any(|flavour| flavour.model_type == name && flavour.tied)
 }
 
+/// Makes `config`, that of a decoder, say that its head is no token table.
+pub fn untie(config: &mut serde_json::Map<String, serde_json::Value>) {
+    config.insert("tie_word_embeddings".to_owned(), false.into());
+}
+
 /// Ends of the names of modules that the model of this config.json stores for all experts together.
 pub fn stacked_modules(config: &serde_json::Value) -> &'static [&'static str] {
     let found = config.get("model_type").and_then(serde_json::Value::as_str);

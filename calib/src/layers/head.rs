@@ -47,7 +47,7 @@ impl StageSpec for HeadNode {
                 Some(Projection::Layer(layer)) => {
                     Some(LoadedProjection::Layer(Linear::load(layer, loader)?))
                 }
-                Some(Projection::Tied { table, bias }) => Some(LoadedProjection::Tied(
+                Some(Projection::Tied { table, bias, .. }) => Some(LoadedProjection::Tied(
                     Weight::load(loader, table, false)?,
                     bias.as_ref().map(|bias| loader.read(bias)).transpose()?,
                 )),

@@ -24,14 +24,14 @@ pub type RawTensor<'a> = (Dtype, &'a [usize], Cow<'a, [u8]>);
 /// An opened artifact, or a plain checkpoint (which has no quantized layers).
 pub struct ArtifactReader {
     folder: TensorFolder,
-    config: Map<String, Value>,
+    pub(super) config: Map<String, Value>,
     quant_method: Option<&'static str>,
-    decoder: Option<&'static dyn Decoder>,
-    layers: BTreeMap<String, StoredLayer>,
+    pub(super) decoder: Option<&'static dyn Decoder>,
+    pub(super) layers: BTreeMap<String, StoredLayer>,
     /// Tensors whose values alone are read.
-    decoded: BTreeMap<String, DecodedTensor>,
+    pub(super) decoded: BTreeMap<String, DecodedTensor>,
     /// The decoded tensor that a stored one is a part of.
-    owners: BTreeMap<String, String>,
+    pub(super) owners: BTreeMap<String, String>,
 }
 
 impl ArtifactReader {

@@ -4,6 +4,7 @@ use super::containers::torch::TorchError;
 use crate::integer::ProgramError;
 use crate::nearest::closest_name;
 use crate::tensor::InvalidTensor;
+use crate::transforms::TransformError;
 use safetensors::{Dtype, SafeTensorError};
 use std::io;
 use std::path::PathBuf;
@@ -226,6 +227,15 @@ pub enum FormatError {
         position: usize,
         /// The type.
         stored: Dtype,
+    },
+    /// A tensor that a transform could not rewrite.
+    #[error("cannot rewrite `{name}`")]
+    Rewritten {
+        /// The tensor.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<TransformError>,
     },
     /// A folder that holds an artifact already.
     #[error("`{dir}` already holds a model", dir = dir.display())]

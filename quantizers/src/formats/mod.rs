@@ -28,6 +28,7 @@ mod no_weights;
 mod original;
 pub mod python_json;
 mod quench;
+mod rewritten;
 mod shard;
 mod side_files;
 mod sources;

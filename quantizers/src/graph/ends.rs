@@ -114,6 +114,8 @@ pub enum Projection {
         table: TensorSpec,
         /// `[vocabulary]`, added to the logits.
         bias: Option<TensorSpec>,
+        /// Module name of the layer that a checkpoint with a table of its own has here.
+        layer: String,
     },
     /// A layer for each of the first positions, in order; the mean of their results.
     Averaged(Vec<LinearNode>),

@@ -132,7 +132,7 @@ impl Inventory {
         }
         match &head.projection {
             Some(Projection::Layer(layer)) => self.linear(layer),
-            Some(Projection::Tied { table, bias }) => {
+            Some(Projection::Tied { table, bias, .. }) => {
                 self.tensor(table.clone());
                 self.tensors.extend(bias.clone());
             }

@@ -2,8 +2,10 @@
 //!
 //! `H_1 = 1`, `H_2n = [H_n H_n; H_n -H_n]` is symmetric, and `H_n / sqrt(n)` is its own inverse. With random signs in
 //! front of it, it spreads every value over its whole block: what comes out is close to a Gaussian whatever went in.
-//! Butterflies are taken from neighbours outward, so that sums round alike everywhere.
+//! Butterflies are taken from neighbours outward, so that sums round alike everywhere. A [`Hadamard`] matrix is one of
+//! any order that can be had: a power of two times a matrix that is made of the squares modulo a prime.
 
+use super::paley;
 use super::scalar::Scalar;
 use rayon::prelude::*;
 
@@ -67,6 +69,88 @@ pub fn transform_both<T: Scalar>(matrix: &mut [T], cols: usize, (rows, width): (
     });
 }
 
+/// A Hadamard matrix `H`, of entries 1 and -1 with `H Hᵀ = order I`: `H_n x B` with a power of two `n`, as large as
+/// can be, and a matrix `B` of what is left of the order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hadamard {
+    order: usize,
+    /// Order of `B`.
+    side: usize,
+    /// `B`, row-major; absent where it is 1.
+    base: Option<Vec<f64>>,
+}
+
+impl Hadamard {
+    /// The matrix of `order`; nothing where no such product has that order.
+    pub fn of_order(order: usize) -> Option<Self> {
+        let side = Self::side(order)?;
+        Some(Self {
+            order,
+            side,
+            base: paley::matrix(side),
+        })
+    }
+
+    /// The matrix of the largest order that divides `width`, which is at least 1.
+    ///
+    /// # Panics
+    /// When `width` is 0.
+    pub fn largest_in(width: usize) -> Self {
+        assert!(width > 0, "expected a width, found 0");
+        let mut orders = (1..=width)
+            .rev()
+            .filter(|order| width.is_multiple_of(*order));
+        let found = orders.find_map(Self::of_order);
+        found.unwrap_or(Self {
+            order: 1,
+            side: 1,
+            base: None,
+        })
+    }
+
+    /// Rows, and columns.
+    pub fn order(&self) -> usize {
+        self.order
+    }
+
+    /// Replaces the row vector `values` by `values H / sqrt(order)`, which is as long.
+    ///
+    /// # Panics
+    /// When there are not as many values as the matrix has rows.
+    pub fn rotate(&self, values: &mut [f64]) {
+        assert_eq!(values.len(), self.order, "values of a row");
+        if let Some(base) = &self.base {
+            let mut products = vec![0.0; self.side];
+            for part in values.chunks_exact_mut(self.side) {
+                products.fill(0.0);
+                for (value, row) in part.iter().zip(base.chunks_exact(self.side)) {
+                    for (product, entry) in products.iter_mut().zip(row) {
+                        *product += value * entry;
+                    }
+                }
+                part.copy_from_slice(&products);
+            }
+            transform_columns(values, self.side);
+        } else {
+            transform(values);
+        }
+        let length = (self.order as f64).sqrt().recip();
+        for value in values {
+            *value *= length;
+        }
+    }
+
+    /// The order of `B` for `order`, the smallest there is.
+    fn side(order: usize) -> Option<usize> {
+        if order == 0 {
+            return None;
+        }
+        let powers = (0..=order.trailing_zeros()).rev();
+        let mut sides = powers.map(|power| order >> power);
+        sides.find(|side| *side == 1 || paley::is_order(*side))
+    }
+}
+
 /// `(a + b, a - b)` for every pair.
 fn butterflies<T: Scalar>(low: &mut [T], high: &mut [T]) {
     for (a, b) in low.iter_mut().zip(high) {
@@ -121,6 +205,71 @@ mod tests {
     #[test]
     fn blocks_divide_the_length() {
         assert_eq!([576, 1536, 96, 48, 7].map(block), [64, 128, 32, 16, 1]);
+    }
+
+    fn row(hadamard: &Hadamard, at: usize) -> Vec<f64> {
+        let mut row = vec![0.0; hadamard.order()];
+        row[at] = 1.0;
+        hadamard.rotate(&mut row);
+        row
+    }
+
+    // The rows are what becomes of unit vectors. Other orders up to 200: 52, 92, 100, 116, 156, 172, 184 and 188 need
+    // prime powers or another construction.
+    #[test]
+    fn matrices_of_every_order_up_to_200_are_orthogonal_and_of_signs() {
+        let mut missing = Vec::new();
+        for order in 1..=200 {
+            let Some(hadamard) = Hadamard::of_order(order) else {
+                if order % 4 == 0 {
+                    missing.push(order);
+                }
+                continue;
+            };
+            assert!(order < 3 || order % 4 == 0, "{order}");
+            let rows: Vec<Vec<f64>> = (0..order).map(|at| row(&hadamard, at)).collect();
+            let length = (order as f64).sqrt();
+            for (at, first) in rows.iter().enumerate() {
+                let signs = first.iter().map(|entry| (entry * length).abs());
+                assert!(signs.map(|sign| (sign - 1.0).abs()).all(|off| off < 1e-12));
+                for (other, second) in rows.iter().enumerate() {
+                    let product: f64 = first.iter().zip(second).map(|(a, b)| a * b).sum();
+                    let expected = f64::from(u8::from(at == other));
+                    assert!((product - expected).abs() < 1e-12, "{order}: {at} {other}");
+                }
+            }
+        }
+        assert_eq!(missing, [52, 92, 100, 116, 156, 172, 184, 188]);
+    }
+
+    #[test]
+    fn the_fast_transform_is_the_product_with_the_matrix() {
+        for order in [1, 2, 12, 36, 56, 96, 120] {
+            let hadamard = Hadamard::of_order(order).unwrap();
+            let values: Vec<f64> = (0..order).map(|at| (at as f64 * 0.7).sin()).collect();
+            let mut expected = vec![0.0; order];
+            for (at, value) in values.iter().enumerate() {
+                for (sum, entry) in expected.iter_mut().zip(row(&hadamard, at)) {
+                    *sum += value * entry;
+                }
+            }
+            let mut found = values;
+            hadamard.rotate(&mut found);
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!((found - expected).abs() < 1e-12, "{order}");
+            }
+        }
+    }
+
+    #[test]
+    fn usual_widths_have_a_matrix_and_others_one_of_a_divisor() {
+        for width in [
+            384, 576, 896, 960, 1152, 1536, 2304, 2560, 2880, 3584, 4096, 5120, 5376,
+        ] {
+            assert_eq!(Hadamard::largest_in(width).order(), width);
+        }
+        let largest = [1, 7, 50, 100, 172, 11008].map(|width| Hadamard::largest_in(width).order());
+        assert_eq!(largest, [1, 1, 2, 20, 4, 256]);
     }
 
     #[test]

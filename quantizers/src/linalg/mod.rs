@@ -2,5 +2,6 @@
 
 pub mod factor;
 pub mod hadamard;
+mod paley;
 pub mod product;
 pub mod scalar;

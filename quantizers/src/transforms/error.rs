@@ -42,6 +42,14 @@ pub enum TransformError {
         /// The first layers it could have been, and what is in the way.
         reason: String,
     },
+    /// A model that is wired so that the transform would change what it computes.
+    #[error("`{architecture}` cannot be rewritten: {reason}")]
+    Refused {
+        /// Family of the model.
+        architecture: String,
+        /// What is in the way.
+        reason: String,
+    },
     /// A block that cannot be read or run.
     #[error("cannot run the block with `{name}`")]
     Runner {

@@ -3,6 +3,7 @@
 use super::edit::BlockEdit;
 use super::error::TransformError;
 use super::refusals;
+use super::rewrite::CheckpointRewrite;
 use super::runner::BlockRunner;
 use crate::ParamError;
 use crate::graph::Graph;
@@ -31,6 +32,18 @@ pub trait ConfiguredTransform: Send + Sync {
     /// Whether [`ConfiguredTransform::apply`] runs the block.
     fn runs(&self) -> bool {
         false
+    }
+    /// The checkpoint that stands in the place of the original from now on, for a transform that rewrites more than
+    /// single blocks; asked before anything is planned, and only headers are known. `seed` is the recipe's.
+    ///
+    /// # Errors
+    /// A model that cannot be rewritten.
+    fn rewrite(
+        &self,
+        _graph: &Graph,
+        _seed: u64,
+    ) -> Result<Option<CheckpointRewrite>, TransformError> {
+        Ok(None)
     }
     /// What will be left as it is and why; asked while planning. Unless a transform says otherwise it
     /// scales inputs, and leaves what cannot take a factor.

@@ -69,6 +69,7 @@ pub(in crate::plan) fn model(kind: ModelKind) -> ModelFacts {
         synthetic: kind == ModelKind::Decoder,
         others: Vec::new(),
         notes: Vec::new(),
+        rewrite: None,
         graph: Graph {
             architecture: "llama".into(),
             stages: vec![causal_block()],

@@ -46,6 +46,7 @@ impl Architecture for Echo {
                 Some(Projection::Tied {
                     table: tokens,
                     bias: None,
+                    layer: "head".to_owned(),
                 }),
             )),
         ];

@@ -177,6 +177,7 @@ impl Shape<'_> {
             Head::Tied => Some(Projection::Tied {
                 table: self.token_table(),
                 bias: bias.then(|| TensorSpec::new(format!("{name}.bias"), [self.vocabulary])),
+                layer: name.to_owned(),
             }),
         };
         HeadNode {

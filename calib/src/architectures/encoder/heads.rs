@@ -209,6 +209,7 @@ impl Shape<'_> {
                     TensorSpec::new(decoder, [self.vocabulary, self.table_width])
                 },
                 bias: bias.map(|name| TensorSpec::new(*name, [self.vocabulary])),
+                layer: head.decoder.to_owned(),
             }
         };
         Ok(HeadNode {
