@@ -104,14 +104,10 @@ fn every_kind_of_method_and_transform_works_on_a_rotated_model() {
         ("awq", &awq, "method = \"rtn\"\nbits = 4\ngroup_size = 64"),
     ];
     for (name, transforms, rule) in cases {
-        let report = run(here, name, transforms, rule, name == "awq");
-        for layer in report["layers"].as_array().unwrap() {
-            assert!(layer["sqnr_db"].as_f64().unwrap() > 13.0, "{name}: {layer}");
-        }
+        let report = run(here, name, transforms, rule, true);
         assert_eq!(config(&here.join(name))["tie_word_embeddings"], false);
-        if name == "awq" {
-            let divergence = figure(&report, "kl_divergence");
-            assert!(divergence < 0.05, "{divergence}");
-        }
+        // Round to nearest of whole rows leaves 0.024.
+        let divergence = figure(&report, "kl_divergence");
+        assert!(divergence < 0.05, "{name}: {divergence}");
     }
 }
