@@ -4,6 +4,7 @@ use super::error::GenerationError;
 use crate::hidden::values;
 use crate::{Hidden, KeyValueCache, Model, ModelOutput, Stage, StageError, WeightSource};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use quantizers::graph::RopeScaling;
 
 /// Tokens that are worth taking one by one rather than the whole text again.
 const ONE_BY_ONE: usize = 16;
@@ -17,6 +18,8 @@ pub struct Session {
     /// Logits after the last of them, where they are known.
     last: Option<Vec<f32>>,
     limit: Option<usize>,
+    /// Longer texts turn their keys by other angles, from the first token on.
+    short: Option<usize>,
     device: Device,
 }
 
@@ -52,6 +55,7 @@ impl Session {
             seen: Vec::new(),
             last: None,
             limit: model.max_positions(),
+            short: longest_short_text(model),
             device: device.clone(),
         })
     }
@@ -76,6 +80,9 @@ impl Session {
                 limit,
             });
         }
+        if self.is_long(self.seen.len()) != self.is_long(tokens.len()) {
+            self.forget();
+        }
         let alike = tokens.iter().zip(&self.seen).take_while(|(a, b)| a == b);
         let alike = alike.count();
         if alike < self.seen.len() || alike == tokens.len() && self.last.is_none() {
@@ -91,6 +98,10 @@ impl Session {
             self.begin(tokens)?;
         }
         self.last.as_deref().ok_or(GenerationError::NoPrompt)
+    }
+
+    fn is_long(&self, tokens: usize) -> bool {
+        self.short.is_some_and(|short| tokens > short)
     }
 
     /// Keeps what is remembered of the first `count` tokens, or nothing where a window has dropped some of them.
@@ -141,6 +152,21 @@ impl Session {
         self.last = Some(logits);
         Ok(())
     }
+}
+
+/// The longest text whose rotary frequencies are those of short ones, where a model has two sets of them.
+fn longest_short_text(model: &dyn Model) -> Option<usize> {
+    let ropes = model
+        .graph()
+        .blocks()
+        .filter_map(|block| block.attention.rope.as_ref());
+    let limits = ropes.filter_map(|rope| match rope.scaling {
+        RopeScaling::Long {
+            original_positions, ..
+        } => Some(original_positions),
+        _ => None,
+    });
+    limits.min()
 }
 
 fn ids(tokens: &[u32], device: &Device) -> Hidden {

@@ -57,7 +57,10 @@ impl<'t> TextStream<'t> {
         if is_patient && all.ends_with('\u{fffd}') {
             return Ok(String::new());
         }
-        self.context = self.shown;
+        // What was shown may have ended within a character, of which the next tokens have the rest.
+        if !before.ends_with('\u{fffd}') {
+            self.context = self.shown;
+        }
         self.shown = self.ids.len();
         // A decoder may read the last shown tokens otherwise once more come; what is out stays out.
         let common = before.bytes().zip(all.bytes()).take_while(|(a, b)| a == b);
