@@ -57,17 +57,19 @@ impl<'t> TextStream<'t> {
         if is_patient && all.ends_with('\u{fffd}') {
             return Ok(String::new());
         }
-        // What was shown may have ended within a character, of which the next tokens have the rest.
-        if !before.ends_with('\u{fffd}') {
-            self.context = self.shown;
-        }
-        self.shown = self.ids.len();
         // A decoder may read the last shown tokens otherwise once more come; what is out stays out.
         let common = before.bytes().zip(all.bytes()).take_while(|(a, b)| a == b);
         let mut at = common.count();
         while !all.is_char_boundary(at) {
             at -= 1;
         }
-        Ok(all[at..].to_owned())
+        let piece = all[at..].to_owned();
+        // Tokens without text say nothing of how the next ones read, and what ends within a character is read together
+        // with the rest of it.
+        if !piece.is_empty() && !before.ends_with('\u{fffd}') {
+            self.context = self.shown;
+        }
+        self.shown = self.ids.len();
+        Ok(piece)
     }
 }
