@@ -224,6 +224,10 @@ impl Tokenizer {
     /// # Errors
     /// The decoder refuses them.
     pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {
+        // Some decoders look at a last token that is not there.
+        if ids.is_empty() {
+            return Ok(String::new());
+        }
         guarded(|| self.inner.decode(ids, true))
             .unwrap_or_else(|message| Err(message.into()))
             .map_err(|source| self.refused("decode", source))

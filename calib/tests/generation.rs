@@ -152,7 +152,7 @@ fn pieces_of_text_add_up_to_the_text_for_every_tokenizer() {
             let ids = tokenizer.encode(text).unwrap();
             // The middle of a character is as good a place as any.
             let (prompt, new) = ids.split_at(ids.len() / 3);
-            let mut stream = TextStream::new(&tokenizer, prompt);
+            let mut stream = TextStream::new(&tokenizer, prompt).unwrap();
             let mut shown = String::new();
             for id in new {
                 shown.push_str(&stream.push(*id).unwrap());

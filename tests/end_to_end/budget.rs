@@ -47,9 +47,11 @@ fn a_budget_loses_less_than_one_width_for_all_layers_at_the_same_size() {
     against_one_width(&WIKI, "method = 'squeezellm'\n", &[2, 3, 4, 5], "", 0.92);
 }
 
+/// Missed at 3 bits, by a fifth: scores are quadratic, and a layer of 2 bits costs this model of 64 channels more than
+/// they say.
 #[test]
 #[ignore = "needs QUENCH_ASSETS"]
-fn a_budget_of_compensated_codebooks_loses_less_than_one_width_on_stories() {
+fn a_budget_of_compensated_codebooks_loses_less_than_one_width_on_stories_by_hand() {
     let rule =
         "method = 'gptq'\ngrid = 'codebook'\ngroup_size = 32\nscale_bits = 6\nact_order = true\n";
     let keys = "sensitivity = 'guided'\n";

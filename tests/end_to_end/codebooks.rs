@@ -32,13 +32,14 @@ fn a_hessian_for_each_group_of_rows_gives_another_matrix() {
             .as_f64()
             .unwrap()
     };
-    let found =
-        [0, 1, 4].map(|guided| divergence(&format!("sequential = false\nguided = {guided}\n")));
-    // Next to no compensation: the damping is as large as the Hessian.
-    let uncompensated = divergence("damping = 1\nsequential = false\npasses = 0\n");
-    for (at, divergence) in found.iter().enumerate() {
-        assert!(*divergence < uncompensated, "{found:?} {uncompensated}");
-        assert!(!found[..at].contains(divergence), "{found:?}");
+    let plain = divergence("sequential = false\n");
+    let mut found = vec![plain];
+    for guided in [1, 4] {
+        let divergence = divergence(&format!("sequential = false\nguided = {guided}\n"));
+        // So few samples say little of gradients, but they do say something.
+        assert!(divergence < 1.5 * plain, "{guided}: {divergence} {plain}");
+        assert!(!found.contains(&divergence), "{guided}: {found:?}");
+        found.push(divergence);
     }
 }
 

@@ -85,7 +85,7 @@ pub fn generate(
     let mut ends = tokenizer.ends().to_vec();
     ends.extend(asked.stops.iter().filter_map(|stop| tokenizer.id(stop)));
     let mut stops = StopStrings::new(asked.stops.clone());
-    let mut stream = TextStream::new(tokenizer, &asked.prompt);
+    let mut stream = TextStream::new(tokenizer, &asked.prompt)?;
     let mut made = Generated {
         tokens: Vec::new(),
         log_probabilities: Vec::new(),

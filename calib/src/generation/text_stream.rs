@@ -5,8 +5,10 @@
 
 use crate::tokenizer::{Tokenizer, TokenizerError};
 
-/// Tokens of the prompt that are decoded before the first new one.
+/// Tokens of the prompt that are decoded before the first new one; more, up to [`LONGEST_CONTEXT`], where these begin
+/// within a character.
 const CONTEXT: usize = 8;
+const LONGEST_CONTEXT: usize = 64;
 /// Tokens that may wait for the rest of a character; then it is none.
 const PATIENCE: usize = 4;
 
@@ -23,14 +25,22 @@ pub struct TextStream<'t> {
 
 impl<'t> TextStream<'t> {
     /// Continues `prompt`, of which nothing is shown.
-    pub fn new(tokenizer: &'t Tokenizer, prompt: &[u32]) -> Self {
-        let ids = prompt[prompt.len().saturating_sub(CONTEXT)..].to_vec();
-        Self {
+    ///
+    /// # Errors
+    /// The tokenizer refuses the tokens.
+    pub fn new(tokenizer: &'t Tokenizer, prompt: &[u32]) -> Result<Self, TokenizerError> {
+        let least = prompt.len().saturating_sub(LONGEST_CONTEXT);
+        let mut from = prompt.len().saturating_sub(CONTEXT);
+        while from > least && tokenizer.decode(&prompt[from..])?.starts_with('\u{fffd}') {
+            from -= 1;
+        }
+        let ids = prompt[from..].to_vec();
+        Ok(Self {
             tokenizer,
             context: 0,
             shown: ids.len(),
             ids,
-        }
+        })
     }
 
     /// What can be shown once `token` has come: nothing while a character is not complete.
