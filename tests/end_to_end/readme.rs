@@ -26,26 +26,8 @@ const RECIPES: [&str; 12] = [
     "squeeze-3-sparse",
     "squeeze-2-sparse",
 ];
-/// Those for decoders of a real width; `squeeze-2-sparse` is for study only, and `w3` shows what plain rounding costs.
-const SMOLLM2_RECIPES: [&str; 17] = [
-    "q8",
-    "w8a8",
-    "q6",
-    "q5",
-    "q4",
-    "q3",
-    "q2",
-    "best-4",
-    "best-3",
-    "best-2",
-    "budget-3.5",
-    "budget-2.5",
-    "w4-awq",
-    "w3",
-    "squeeze-4",
-    "squeeze-3",
-    "squeeze-3-sparse",
-];
+/// Those by size for decoders of a real width, as far as they have been measured; the others may be added.
+const SMOLLM2_RECIPES: [&str; 6] = ["q8", "q4", "q3", "best-4", "best-3", "best-2"];
 /// How the line in a recipe's header begins that says what it costs this model.
 const HEADER: &str = "# SmolLM2-135M-Instruct:";
 const LANGUAGE_HEAD: &str = "| recipe | bits per weight | file, MiB | perplexity (original) | ratio, 95 % interval of the difference | KL, nats per token | same top token |\n|---|---|---|---|---|---|---|\n";
