@@ -61,7 +61,9 @@ fn speed_test(text: &str) -> Result<SpeedTest, String> {
     let generation = text.strip_prefix("tg").and_then(count);
     let test = prompt.map(SpeedTest::Prompt);
     test.or(generation.map(SpeedTest::Generation))
-        .ok_or_else(|| format!("expected `pp` or `tg` and a number of tokens, as in `pp512`, found `{text}`"))
+        .ok_or_else(|| {
+            format!("expected `pp` or `tg` and a number of tokens, as in `pp512`, found `{text}`")
+        })
 }
 
 /// How tokens are drawn.

@@ -29,9 +29,17 @@ pub fn run(args: &GenerateArgs, json: bool, progress: &Progress) -> Result<(), E
             .with_hint("give a text with `--prompt TEXT`, or talk to the model with `--chat`"));
     }
     let fetch = fetch_options(&args.source);
-    let open = OpenModel::open(&args.model, args.source.revision.as_deref(), &fetch, progress)?;
+    let open = OpenModel::open(
+        &args.model,
+        args.source.revision.as_deref(),
+        &fetch,
+        progress,
+    )?;
     if open.is_integer_only() {
-        return Err(refused(&args.model, "it is an integer-only encoder".to_owned()));
+        return Err(refused(
+            &args.model,
+            "it is an integer-only encoder".to_owned(),
+        ));
     }
     let failed = |source: Cause| Error::Mismatch {
         message: format!("cannot generate with `{}`", args.model),
@@ -40,10 +48,8 @@ pub fn run(args: &GenerateArgs, json: bool, progress: &Progress) -> Result<(), E
     };
     let tokenizer = Tokenizer::from_folder(&open.folder).map_err(|error| failed(error.into()))?;
     if args.chat && tokenizer.chat_template().is_none() {
-        return Err(
-            refused(&args.model, "it has no chat template".to_owned())
-                .with_hint("continue a text with `--prompt`"),
-        );
+        return Err(refused(&args.model, "it has no chat template".to_owned())
+            .with_hint("continue a text with `--prompt`"));
     }
     // What is asked for is known to be possible before the weights are read.
     let prompt = match args.prompt.as_deref() {
@@ -55,12 +61,9 @@ pub fn run(args: &GenerateArgs, json: bool, progress: &Progress) -> Result<(), E
     let device = machine.device.open()?;
     let weights = PackedWeights::new(open.weights(), &open.artifact);
     let loading = progress.stage("load", open.model.stages());
-    let session = Session::new(
-        open.model.as_ref(),
-        &weights,
-        &device,
-        &mut |_, _| loading.advance(1),
-    );
+    let session = Session::new(open.model.as_ref(), &weights, &device, &mut |_, _| {
+        loading.advance(1)
+    });
     drop(loading);
     let mut session = session.map_err(|error| failed(error.into()))?;
     if !args.bench.is_empty() {
@@ -85,7 +88,8 @@ pub fn run(args: &GenerateArgs, json: bool, progress: &Progress) -> Result<(), E
 fn sampling(args: &SamplingArgs, folder: &Path) -> Result<Sampling, Error> {
     let path = folder.join("generation_config.json");
     let config = if path.is_file() {
-        let unreadable = |error: Cause| Error::io(format!("cannot read `{}`", path.display()), error);
+        let unreadable =
+            |error: Cause| Error::io(format!("cannot read `{}`", path.display()), error);
         let text = fs_err::read_to_string(&path).map_err(|error| unreadable(error.into()))?;
         serde_json::from_str(&text).map_err(|error| unreadable(error.into()))?
     } else {
@@ -144,7 +148,11 @@ impl Talk<'_> {
         let ids = self.tokenizer.encode_special(text, None);
         let mut prompt = ids.map_err(|error| (self.failed)(error.into()))?;
         // A tokenizer made for pairs of texts ends each; a text to be continued has no end.
-        while prompt.len() > 1 && prompt.last().is_some_and(|id| self.tokenizer.ends().contains(id)) {
+        while prompt.len() > 1
+            && prompt
+                .last()
+                .is_some_and(|id| self.tokenizer.ends().contains(id))
+        {
             prompt.pop();
         }
         let made = self.answer(prompt)?;
@@ -183,9 +191,14 @@ impl Talk<'_> {
     fn rendered(&self, messages: &[Value]) -> Result<Vec<u32>, Error> {
         let template = self.tokenizer.chat_template();
         let Some(template) = template else {
-            return Err(refused(&self.args.model, "it has no chat template".to_owned()));
+            return Err(refused(
+                &self.args.model,
+                "it has no chat template".to_owned(),
+            ));
         };
-        let renderer = template.compile().map_err(|error| (self.failed)(error.into()))?;
+        let renderer = template
+            .compile()
+            .map_err(|error| (self.failed)(error.into()))?;
         let text = renderer.render(messages, true);
         let text = text.map_err(|error| (self.failed)(error.into()))?;
         let ids = self.tokenizer.encode(&text);
@@ -276,6 +289,8 @@ fn speed(made: &Generated, prompt_tokens: usize) -> String {
 /// Writes to stdout at once; a reader that went away ends the text.
 fn write(text: &str) -> Result<(), Error> {
     let mut stdout = std::io::stdout().lock();
-    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
     written.map_err(|error| Error::io("cannot write to stdout", error))
 }

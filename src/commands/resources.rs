@@ -81,7 +81,11 @@ pub(super) fn check_measuring(
 /// Less memory than that.
 pub(super) fn check_weights(open: &OpenModel) -> Result<(), Error> {
     let folder = open.artifact.reader().folder();
-    let table = open.model.tensors(0).iter().map(|tensor| tensor.shape.iter().product::<usize>());
+    let table = open
+        .model
+        .tensors(0)
+        .iter()
+        .map(|tensor| tensor.shape.iter().product::<usize>());
     let needed_bytes = folder.file_bytes() + 4 * table.sum::<usize>() as u64;
     match memory::available_bytes() {
         Some(free_bytes) if needed_bytes > free_bytes => Err(Error::WeightMemory {

@@ -32,7 +32,8 @@ impl Kernel for Avx2 {
 mod x86 {
     #![expect(
         unsafe_code,
-        reason = "instructions found at run time, whose loads take pointers"
+        clippy::cast_ptr_alignment,
+        reason = "instructions found at run time, whose loads take pointers of any alignment"
     )]
 
     use super::{Avx2, CodeRow, Kernel};
@@ -205,7 +206,7 @@ mod x86 {
         group_sums: &[&[f32]],
         sums: &mut [f32],
     ) {
-        let bits = BITS as i32;
+        let bits = i32::from(row.bits);
         let shifts = if BITS <= 4 {
             let at = |code: i32| code * bits;
             _mm256_setr_epi32(at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7))
@@ -218,9 +219,7 @@ mod x86 {
         let lookup = Lookup::new::<BITS>(row.table);
         let mut totals = [_mm256_setzero_ps(); N];
         let mut rest = [0.0_f32; N];
-        let groups = row.cols.div_ceil(row.group_size);
-        for group in 0..groups {
-            let from = group * row.group_size;
+        for (group, from) in (0..row.cols).step_by(row.group_size).enumerate() {
             let to = (from + row.group_size).min(row.cols);
             let whole = from + (to - from) / 8 * 8;
             let mut parts = [[_mm256_setzero_ps(); 2]; N];

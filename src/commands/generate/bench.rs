@@ -44,7 +44,10 @@ pub(super) fn run(
             .collect();
         let (mean, deviation) = spread(&speeds);
         let _ = writeln!(table, "| {} | {mean:.2} ± {deviation:.2} |", name(*test));
-        let nanoseconds: Vec<f64> = samples.iter().map(|seconds| (seconds * 1e9).round()).collect();
+        let nanoseconds: Vec<f64> = samples
+            .iter()
+            .map(|seconds| (seconds * 1e9).round())
+            .collect();
         let (mean_ns, deviation_ns) = spread(&nanoseconds);
         results.push(json!({
             "model_filename": args.model,
