@@ -36,10 +36,7 @@ pub fn run(args: &GenerateArgs, json: bool, progress: &Progress) -> Result<(), E
         progress,
     )?;
     if open.is_integer_only() {
-        return Err(refused(
-            &args.model,
-            "it is an integer-only encoder".to_owned(),
-        ));
+        return Err(refused(&args.model, "it is an integer-only encoder"));
     }
     let failed = |source: Cause| Error::Mismatch {
         message: format!("cannot generate with `{}`", args.model),
@@ -48,7 +45,7 @@ pub fn run(args: &GenerateArgs, json: bool, progress: &Progress) -> Result<(), E
     };
     let tokenizer = Tokenizer::from_folder(&open.folder).map_err(|error| failed(error.into()))?;
     if args.chat && tokenizer.chat_template().is_none() {
-        return Err(refused(&args.model, "it has no chat template".to_owned())
+        return Err(refused(&args.model, "it has no chat template")
             .with_hint("continue a text with `--prompt`"));
     }
     // What is asked for is known to be possible before the weights are read.
@@ -62,7 +59,7 @@ pub fn run(args: &GenerateArgs, json: bool, progress: &Progress) -> Result<(), E
     let weights = PackedWeights::new(open.weights(), &open.artifact);
     let loading = progress.stage("load", open.model.stages());
     let session = Session::new(open.model.as_ref(), &weights, &device, &mut |_, _| {
-        loading.advance(1)
+        loading.advance(1);
     });
     drop(loading);
     let mut session = session.map_err(|error| failed(error.into()))?;
@@ -117,7 +114,7 @@ fn sampling(args: &SamplingArgs, folder: &Path) -> Result<Sampling, Error> {
     Ok(sampling)
 }
 
-fn refused(model: &str, why: String) -> Error {
+fn refused(model: &str, why: &str) -> Error {
     Error::Mismatch {
         message: format!("cannot generate with `{model}`: {why}"),
         source: None,
@@ -191,10 +188,7 @@ impl Talk<'_> {
     fn rendered(&self, messages: &[Value]) -> Result<Vec<u32>, Error> {
         let template = self.tokenizer.chat_template();
         let Some(template) = template else {
-            return Err(refused(
-                &self.args.model,
-                "it has no chat template".to_owned(),
-            ));
+            return Err(refused(&self.args.model, "it has no chat template"));
         };
         let renderer = template
             .compile()

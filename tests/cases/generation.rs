@@ -83,7 +83,7 @@ fn a_conversation_is_rendered_by_the_template_of_the_model() {
     );
     let template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}";
     edit_json(&model.join("tokenizer_config.json"), |config| {
-        config["chat_template"] = json!(template)
+        config["chat_template"] = json!(template);
     });
     let talk = |lines: &str| {
         let words = [

@@ -6,7 +6,7 @@ use eval::tasks::TASKS;
 use quantizers::METHODS;
 use quantizers::formats::{self, FORMATS};
 use quantizers::nonlinear::{APPROXIMATIONS, Nonlinearity};
-use quench::recipe::BUILTIN;
+use quench::recipe::{BUILTIN, BuiltinRecipe};
 
 fn check(registry: &str, entries: &[(&str, &str)]) {
     assert!(!entries.is_empty(), "{registry} is empty");
@@ -75,7 +75,7 @@ fn names_are_unique_and_summaries_say_something() {
         .map(|a| (a.name(), a.summary()))
         .collect();
     check("architectures", &families);
-    let summaries: Vec<_> = BUILTIN.iter().map(|recipe| recipe.summary()).collect();
+    let summaries: Vec<_> = BUILTIN.iter().map(BuiltinRecipe::summary).collect();
     let recipes: Vec<_> = BUILTIN
         .iter()
         .zip(&summaries)

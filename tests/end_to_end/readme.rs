@@ -115,7 +115,7 @@ pub(crate) fn kept_folder(otherwise: &Path) -> PathBuf {
     kept.map_or_else(|| otherwise.to_path_buf(), PathBuf::from)
 }
 
-/// The texts SmolLM2 is calibrated on and judged by, the first 400,000 characters of each file, as `calibration.txt`
+/// The texts `SmolLM2` is calibrated on and judged by, the first 400,000 characters of each file, as `calibration.txt`
 /// and `held-out.txt` in `folder`.
 pub(crate) fn smollm2_texts(folder: &Path) {
     for (name, source) in [
@@ -159,7 +159,7 @@ fn language_row(recipe: &str, size: &Value, report: &Value) -> String {
     )
 }
 
-/// Writes what `recipe` costs SmolLM2 into its header, as its last line.
+/// Writes what `recipe` costs `SmolLM2` into its header, as its last line.
 fn write_header(recipe: &str, found: &Value) {
     let path = format!("{}/recipes/{recipe}.toml", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).unwrap();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub enum Weight {
     /// Its values.
-    Dense(DenseWeight),
+    Dense(Box<DenseWeight>),
     /// As it is stored; no gradient passes it, and inputs are in host memory.
     Packed(Arc<PackedMatrix>),
 }
@@ -56,7 +56,7 @@ impl Weight {
                 }
             }
         })?;
-        Ok(Self::Dense(dense))
+        Ok(Self::Dense(Box::new(dense)))
     }
 }
 
