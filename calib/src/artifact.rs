@@ -1,10 +1,10 @@
 //! A quantized folder as a weight source: layers are decoded when a stage asks for them.
 
 use crate::{SourceError, Tensor32, WeightSource};
-use quantizers::QuantizedTensor;
 use quantizers::formats::{ArtifactReader, FormatError};
 use quantizers::grid::InputQuantizer;
 use quantizers::transforms::CheckpointRewrite;
+use quantizers::{QuantizedTensor, Scheme};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -70,6 +70,12 @@ impl Artifact {
     /// Whether the tensor `name` is stored in another form than its values.
     pub fn decodes(&self, name: &str) -> bool {
         self.layer_of(name).is_some() || self.reader.decoded().contains_key(name)
+    }
+
+    /// How the quantized matrix behind the tensor `name` is stored; nothing where it is none.
+    pub fn scheme(&self, name: &str) -> Option<&Scheme> {
+        let layer = self.layer_of(name)?;
+        Some(&self.reader.layers()[layer].scheme)
     }
 
     /// The quantized matrix behind the tensor `name`; nothing where it is none, or is stored as `[inputs, outputs]`.

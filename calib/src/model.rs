@@ -67,6 +67,18 @@ pub enum ModelOutput {
     HiddenStates,
 }
 
+impl ModelOutput {
+    /// What a model does instead of predicting the next token; nothing where it does that.
+    pub fn instead_of_next_token(self) -> Option<&'static str> {
+        match self {
+            Self::TokenLogits => None,
+            Self::MaskedTokenLogits => Some("predicts tokens from both sides"),
+            Self::TokenClassLogits | Self::ClassLogits => Some("predicts classes"),
+            Self::HiddenStates => Some("returns hidden states"),
+        }
+    }
+}
+
 /// How a model of two towers, one of images and one of texts, compares what they return. Each tower turns one
 /// kind of input into an embedding `[batch, 1, width]`; the stages of the other let it pass.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use crate::data::{DataError, TokenSampler};
 use crate::key_value_cache::KeyValueCache;
 use crate::sampling::{generator, unit};
-use crate::{Hidden, Model, ModelOutput, Stage, StageError, WeightSource};
+use crate::{Hidden, Model, Stage, StageError, WeightSource};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
@@ -48,13 +48,7 @@ impl<'a> ModelSampler<'a> {
 
     /// Size of the vocabulary, for models that predict tokens and have room for `length` of them.
     fn check(&self, length: usize) -> Result<u32, DataError> {
-        let found = match self.model.output() {
-            ModelOutput::TokenLogits => None,
-            ModelOutput::MaskedTokenLogits => Some("predicts tokens from both sides"),
-            ModelOutput::TokenClassLogits | ModelOutput::ClassLogits => Some("predicts classes"),
-            ModelOutput::HiddenStates => Some("returns hidden states"),
-        };
-        if let Some(found) = found {
+        if let Some(found) = self.model.output().instead_of_next_token() {
             return Err(DataError::NotADecoder { found });
         }
         if let Some(limit) = self.model.max_positions().filter(|&limit| length > limit) {

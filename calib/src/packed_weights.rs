@@ -38,6 +38,11 @@ impl WeightSource for PackedWeights<'_> {
     }
 
     fn packed(&self, name: &str) -> Result<Option<Arc<PackedMatrix>>, SourceError> {
+        // What would only be decoded is left to whoever asks for its values.
+        let scheme = self.artifact.scheme(name);
+        if scheme.is_some_and(|scheme| !PackedMatrix::executes(scheme)) {
+            return Ok(None);
+        }
         if let Some(quantized) = self.artifact.quantized(name)? {
             return Ok(PackedMatrix::of_quantized(&quantized).map(Arc::new));
         }

@@ -2,7 +2,7 @@
 
 use super::error::GenerationError;
 use crate::hidden::values;
-use crate::{Hidden, KeyValueCache, Model, ModelOutput, Stage, StageError, WeightSource};
+use crate::{Hidden, KeyValueCache, Model, Stage, StageError, WeightSource};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use quantizers::graph::RopeScaling;
 
@@ -34,13 +34,7 @@ impl Session {
         device: &Device,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Self, GenerationError> {
-        let found = match model.output() {
-            ModelOutput::TokenLogits => None,
-            ModelOutput::MaskedTokenLogits => Some("predicts tokens from both sides"),
-            ModelOutput::TokenClassLogits | ModelOutput::ClassLogits => Some("predicts classes"),
-            ModelOutput::HiddenStates => Some("returns hidden states"),
-        };
-        if let Some(found) = found {
+        if let Some(found) = model.output().instead_of_next_token() {
             return Err(GenerationError::NotADecoder { found });
         }
         let count = model.stages();

@@ -5,6 +5,7 @@ use super::floats::float_type_of;
 use super::{
     ArtifactReader, DecodedTensor, Decoder, FormatError, Reading, StoredLayer, TensorFolder,
 };
+use crate::pack::transpose;
 use crate::transforms::{CheckpointRewrite, Rewriting, RewrittenTensor};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,19 +70,13 @@ impl Before {
             } => {
                 let values = decoder.decode(folder, name, stored)?.dequantize();
                 if stored.scheme.transposed {
-                    turned(&values, stored.cols)
+                    transpose(&values, stored.rows, stored.cols)
                 } else {
                     values
                 }
             }
         })
     }
-}
-
-/// `[rows, cols]` as `[cols, rows]`.
-fn turned(values: &[f32], cols: usize) -> Vec<f32> {
-    let column = |col| values.iter().skip(col).step_by(cols).copied();
-    (0..cols).flat_map(column).collect()
 }
 
 impl fmt::Debug for Before {

@@ -5,7 +5,7 @@ use super::codes::PackedCodes;
 use super::halves::Halves;
 use super::kernel::{Kernel, MOST_INPUTS};
 use crate::linalg::product::{Strided, multiply};
-use crate::tensor::{Csr, Encoding, QuantizedTensor};
+use crate::tensor::{Csr, Encoding, QuantizedTensor, Scheme, SchemeKind};
 use rayon::prelude::*;
 
 /// Weights that a thread takes at a time, at least: fewer are not worth waking it.
@@ -46,6 +46,11 @@ impl PackedMatrix {
             dense: Dense::Codes(codes),
             outliers: tensor.outliers.clone(),
         })
+    }
+
+    /// Whether [`Self::of_quantized`] has a packed form for matrices of `scheme`.
+    pub fn executes(scheme: &Scheme) -> bool {
+        !matches!(scheme.kind, SchemeKind::Trellis { .. }) && !scheme.column_groups
     }
 
     /// `values` `[rows, cols]` as 16-bit floats; `None` where some of them are none.
@@ -95,13 +100,12 @@ impl PackedMatrix {
         if out.is_empty() {
             return out;
         }
-        let inputs: Vec<&[f32]> = inputs.chunks_exact(self.cols).collect();
         let is_many = count >= MANY_INPUTS;
-        let group_sums: Vec<Vec<f32>> = if is_many {
-            Vec::new()
-        } else {
-            inputs.iter().map(|input| self.group_sums(input)).collect()
-        };
+        let (mut each, mut group_sums) = (Vec::new(), Vec::new());
+        if !is_many {
+            each.extend(inputs.chunks_exact(self.cols));
+            group_sums.extend(each.iter().map(|input| self.group_sums(input)));
+        }
         let rows_at_once = (TASK_WEIGHTS / self.cols)
             .max(1)
             .next_multiple_of(TILE_ROWS);
@@ -110,9 +114,9 @@ impl PackedMatrix {
             .map(|task| {
                 let rows = task * rows_at_once..((task + 1) * rows_at_once).min(self.rows);
                 if is_many {
-                    self.by_tiles(rows, &inputs)
+                    self.by_tiles(rows, inputs)
                 } else {
-                    self.by_rows(rows, &inputs, &group_sums, kernel())
+                    self.by_rows(rows, &each, &group_sums, kernel())
                 }
             })
             .collect();
@@ -204,13 +208,11 @@ impl PackedMatrix {
     }
 
     /// `[n, rows]`, a few decoded rows at a time.
-    fn by_tiles(&self, rows: std::ops::Range<usize>, inputs: &[&[f32]]) -> Vec<f32> {
+    fn by_tiles(&self, rows: std::ops::Range<usize>, inputs: &[f32]) -> Vec<f32> {
         let height = rows.len();
-        let mut out = vec![0.0; inputs.len() * height];
+        let left = Strided::row_major(inputs, self.cols);
+        let mut out = vec![0.0; left.rows() * height];
         let mut tile = vec![0.0; TILE_ROWS * self.cols];
-        // Inputs are the rows of one matrix.
-        let all: Vec<f32> = inputs.concat();
-        let left = Strided::row_major(&all, self.cols);
         for from in (0..height).step_by(TILE_ROWS) {
             let count = TILE_ROWS.min(height - from);
             for (at, values) in tile.chunks_exact_mut(self.cols).take(count).enumerate() {
