@@ -1,9 +1,11 @@
 //! What was typed. Nothing here is resolved: see [`crate::recipe`] and [`crate::plan`] for meaning.
 
+mod cache;
 mod generate;
 mod many;
 mod values;
 
+pub use cache::CacheArgs;
 pub use generate::{GenerateArgs, SamplingArgs, SpeedTest};
 pub use many::{MeasureArgs, SearchArgs};
 
@@ -76,6 +78,8 @@ pub enum Command {
     Measure(MeasureArgs),
     /// Find the configuration of a recipe that loses least, with few measurements
     Search(SearchArgs),
+    /// Show what each way of shrinking the cache of keys and values costs a model
+    Cache(CacheArgs),
     /// Evaluate a checkpoint or a quantized folder
     Eval(EvalArgs),
     /// Continue a text or hold a conversation with a checkpoint or a quantized folder
@@ -356,6 +360,10 @@ pub enum Listing {
     Methods,
     /// Transforms of a block before it is quantized, and their parameters
     Transforms,
+    /// Ways of keeping keys and values in fewer bits, and their parameters
+    Caches,
+    /// Ways of attending to fewer keys, and their parameters
+    Attentions,
     /// Integer approximations of nonlinear functions
     Approximations,
     /// Model families

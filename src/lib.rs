@@ -34,6 +34,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Plan(args) => commands::plan::run(&args, json, &progress),
         Command::Measure(args) => commands::measure::run(&args, json, &progress),
         Command::Search(args) => commands::search::run(&args, json, &progress),
+        Command::Cache(args) => commands::cache::run(&args, json, &progress),
         Command::Eval(args) => commands::eval::run(&args, json, &progress),
         Command::Generate(args) => commands::generate::run(&args, json, &progress),
         Command::Export(args) => commands::export::run(&args, json, &progress),

@@ -18,6 +18,7 @@ mod request;
 mod resolve;
 mod size;
 mod table;
+mod cache;
 mod transforms;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -41,6 +42,7 @@ pub(crate) use integer::SYNTHETIC;
 pub use request::{EvaluateRequest, QuantizeRequest};
 pub use size::PredictedSize;
 pub use table::{render, render_all};
+pub use cache::{FITTED_TOKENS, PlannedCache};
 pub use transforms::PlannedTransform;
 
 use calib::running::expert_calibration::ExpertCalibration;
@@ -69,6 +71,9 @@ pub struct Plan {
     /// How blocks are rewritten before their layers are quantized, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub transforms: Vec<PlannedTransform>,
+    /// How the cache of keys and values is kept when the model runs; absent where it stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<PlannedCache>,
     /// What the layers may take together, and what they were given; absent where rules say it all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<PlannedBudget>,

@@ -16,6 +16,7 @@ mod quantity;
 pub mod reference;
 mod rule;
 mod sections;
+mod cache;
 mod transform;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub use integer::Integer;
 pub use overrides::Overrides;
 pub use pattern::Pattern;
 pub use quantity::parse_bytes;
+pub use cache::CacheRule;
 pub use transform::TransformRule;
 
 use calib::running::expert_calibration::ExpertCalibration;
@@ -54,6 +56,8 @@ pub struct Recipe {
     pub calibration: Calibration,
     /// Applied to each block in this order, before its layers are quantized.
     pub transforms: Vec<TransformRule>,
+    /// How the cache of keys and values is kept.
+    pub cache: Option<CacheRule>,
     /// First match wins.
     pub rules: Vec<Rule>,
     /// What the layers of rules that leave it open may take; absent where there are none.

@@ -2,22 +2,70 @@
 
 use crate::Hidden;
 use burn::tensor::Tensor;
+use std::fmt::Debug;
+
+/// Keys and values of the next tokens, `[batch, kv_heads, tokens, dim]` each.
+#[derive(Debug, Clone)]
+pub struct NewTokens {
+    /// Keys before the rotary embedding, normalised where the model does that first.
+    pub unrotated: Tensor<4>,
+    /// Keys as queries meet them.
+    pub key: Tensor<4>,
+    /// Values.
+    pub value: Tensor<4>,
+}
+
+/// Rotates keys `[batch, kv_heads, tokens, head_dim]` of the first tokens of a text to their positions.
+pub type RotateAll<'a> = &'a dyn Fn(Tensor<4>) -> Tensor<4>;
+
+/// Where keys and values are kept.
+pub trait KeyValueStore: Debug + Send {
+    /// Adds the next tokens.
+    fn append(&mut self, new: NewTokens);
+    /// Keys, rotated, and values of the last `window` tokens, or of all there are.
+    fn last(&mut self, window: usize, rotate: RotateAll<'_>) -> [Tensor<4>; 2];
+    /// Forgets all but the first `tokens` tokens; `false`, and nothing is forgotten, where that cannot be done.
+    #[must_use]
+    fn truncate(&mut self, tokens: usize) -> bool;
+    /// Bytes in use.
+    fn bytes(&self) -> usize;
+}
 
 /// The tokens of one batch of sequences that one stage has seen.
 ///
 /// A stage keeps one of two things: the keys and values of attention (all that a block needs), or its
 /// inputs, from which any stage can start over.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct KeyValueCache {
     inputs: Option<Hidden>,
-    keys_values: Option<[Tensor<4>; 2]>,
+    store: Box<dyn KeyValueStore>,
     tokens: usize,
 }
 
+impl Default for KeyValueCache {
+    fn default() -> Self {
+        Self::of(Box::new(Exact::default()))
+    }
+}
+
 impl KeyValueCache {
+    /// An empty one whose keys and values are kept in `store`, which is empty.
+    pub fn of(store: Box<dyn KeyValueStore>) -> Self {
+        Self {
+            inputs: None,
+            store,
+            tokens: 0,
+        }
+    }
+
     /// Tokens seen so far.
     pub fn tokens(&self) -> usize {
         self.tokens
+    }
+
+    /// Bytes of keys and values.
+    pub fn bytes(&self) -> usize {
+        self.store.bytes()
     }
 
     /// Adds the inputs of the next tokens and returns those of all tokens.
@@ -40,28 +88,21 @@ impl KeyValueCache {
         all
     }
 
-    /// Adds the keys and values `[batch, kv_heads, tokens, head_dim]` of the next tokens and returns those of
-    /// the last `window` tokens; older ones are dropped.
+    /// Adds the keys and values of the next tokens.
+    pub fn add(&mut self, new: NewTokens) {
+        self.tokens += new.key.dims()[2];
+        self.store.append(new);
+    }
+
+    /// Adds the keys and values of the next tokens and returns those of the last `window` tokens.
     pub fn with_key_value(
         &mut self,
-        key: Tensor<4>,
-        value: Tensor<4>,
+        new: NewTokens,
         window: usize,
+        rotate: RotateAll<'_>,
     ) -> [Tensor<4>; 2] {
-        self.tokens += key.dims()[2];
-        let joined = match self.keys_values.take() {
-            Some([keys, values]) => [
-                Tensor::cat(vec![keys, key], 2),
-                Tensor::cat(vec![values, value], 2),
-            ],
-            None => [key, value],
-        };
-        let kept = joined.map(|all| {
-            let tokens = all.dims()[2];
-            all.narrow(2, tokens.saturating_sub(window), tokens.min(window))
-        });
-        self.keys_values = Some(kept.clone());
-        kept
+        self.add(new);
+        self.store.last(window, rotate)
     }
 
     /// Forgets all but the first `tokens` tokens. `false`, and nothing is forgotten, where older ones have been dropped
@@ -71,23 +112,74 @@ impl KeyValueCache {
         if tokens >= self.tokens {
             return true;
         }
-        if tokens == 0 {
-            *self = Self::default();
-            return true;
+        if !self.store.truncate(tokens) {
+            return false;
         }
-        if let Some([keys, values]) = &self.keys_values {
-            if keys.dims()[2] < self.tokens {
-                return false;
-            }
-            let first = [keys, values].map(|all| all.clone().narrow(2, 0, tokens));
-            self.keys_values = Some(first);
-        }
-        self.inputs = self.inputs.take().map(|inputs| match inputs {
+        self.inputs = self.inputs.take().filter(|_| tokens > 0).map(|inputs| match inputs {
             Hidden::Tokens(ids) => Hidden::Tokens(ids.narrow(1, 0, tokens)),
             Hidden::States(states) => Hidden::States(states.narrow(1, 0, tokens)),
             other => other,
         });
         self.tokens = tokens;
         true
+    }
+}
+
+/// Keys, rotated, and values as they are; those that a window has passed are dropped.
+#[derive(Debug, Default)]
+struct Exact {
+    keys_values: Option<[Tensor<4>; 2]>,
+    /// Tokens dropped.
+    passed: usize,
+}
+
+impl Exact {
+    fn held(&self) -> usize {
+        self.keys_values.as_ref().map_or(0, |[keys, _]| keys.dims()[2])
+    }
+}
+
+impl KeyValueStore for Exact {
+    fn append(&mut self, new: NewTokens) {
+        let NewTokens { key, value, .. } = new;
+        self.keys_values = Some(match self.keys_values.take() {
+            Some([keys, values]) => [
+                Tensor::cat(vec![keys, key], 2),
+                Tensor::cat(vec![values, value], 2),
+            ],
+            None => [key, value],
+        });
+    }
+
+    fn last(&mut self, window: usize, _rotate: RotateAll<'_>) -> [Tensor<4>; 2] {
+        let held = self.held();
+        self.passed += held.saturating_sub(window);
+        let all = self.keys_values.take().expect("tokens were added before");
+        let kept = all.map(|all| {
+            let tokens = all.dims()[2];
+            all.narrow(2, tokens.saturating_sub(window), tokens.min(window))
+        });
+        self.keys_values = Some(kept.clone());
+        kept
+    }
+
+    fn truncate(&mut self, tokens: usize) -> bool {
+        if tokens == 0 {
+            *self = Self::default();
+            return true;
+        }
+        if self.passed > 0 {
+            return false;
+        }
+        if let Some([keys, values]) = &self.keys_values {
+            let first = [keys, values].map(|all| all.clone().narrow(2, 0, tokens));
+            self.keys_values = Some(first);
+        }
+        true
+    }
+
+    fn bytes(&self) -> usize {
+        let tensors = self.keys_values.iter().flatten();
+        tensors.map(|x| 4 * x.dims().iter().product::<usize>()).sum()
     }
 }

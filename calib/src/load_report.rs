@@ -5,12 +5,15 @@ use quantizers::nearest::nearest;
 use std::collections::BTreeSet;
 
 /// Ends of the names of buffers that old checkpoints carry and every implementation computes itself:
-/// causal masks, position counters, rotary frequencies.
+/// causal masks, position counters, rotary frequencies; and what is for engines alone.
 const BUFFERS: &[&str] = &[
     ".attn.bias",
     ".attn.masked_bias",
     "embeddings.position_ids",
     ".rotary_emb.inv_freq",
+    // Scales of a cache, for engines that keep one.
+    ".k_scale",
+    ".v_scale",
 ];
 
 /// The tensors of a checkpoint against those of a model.

@@ -1,9 +1,11 @@
 //! A model is a list of stages: embedding, block 0 .. block L-1, head.
 
+use crate::attention_policy::AttentionPolicy;
 use crate::{Hidden, KeyValueCache, NoTap, SourceError, StageError, Tap, WeightSource};
 use burn::tensor::Device;
 use quantizers::graph::{Graph, LinearNode, TensorSpec, output_point};
 use quantizers::nearest::closest_name;
+use std::sync::Arc;
 use thiserror::Error;
 
 pub use quantizers::graph::Point;
@@ -181,6 +183,8 @@ pub trait Stage: Send + Sync {
     /// # Errors
     /// An input of the wrong kind.
     fn forward(&self, hidden: Hidden, tap: &mut dyn Tap) -> Result<Hidden, StageError>;
+    /// Attends by `policy` in [`Stage::forward`] from now on; a stage without attention has no use for one.
+    fn attend_by(&mut self, _policy: Arc<dyn AttentionPolicy>) {}
     /// Runs the stage on the next token of each sequence, `[batch, 1]` or `[batch, 1, width]`, after
     /// those in `cache`, which it joins; only for stages that never look ahead (decoders).
     ///
@@ -197,6 +201,13 @@ pub trait Stage: Send + Sync {
             }
             other => other,
         })
+    }
+    /// An empty cache for [`Stage::begin`] and [`Stage::next`].
+    ///
+    /// # Errors
+    /// A policy of attention that cannot continue a sequence.
+    fn cache(&self) -> Result<KeyValueCache, StageError> {
+        Ok(KeyValueCache::default())
     }
     /// Runs the stage on the first tokens of each sequence, `[batch, tokens]` or `[batch, tokens, width]`, as
     /// [`Stage::forward`] does, and remembers them in `cache`, which is empty, for [`Stage::next`].

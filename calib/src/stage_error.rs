@@ -1,6 +1,7 @@
 //! Why a stage cannot be built or run.
 
 use crate::SourceError;
+use crate::attention_policy::PolicyError;
 use thiserror::Error;
 
 /// A stage that cannot be built or run.
@@ -9,6 +10,9 @@ pub enum StageError {
     /// A tensor could not be read.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// A policy that cannot attend.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// The wrong kind of input.
     #[error("stage `{stage}` expects {expected}, found {found}")]
     Input {

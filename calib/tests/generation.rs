@@ -51,7 +51,7 @@ fn distance(found: &[f32], expected: &[f32]) -> f32 {
 }
 
 fn session(model: &dyn Model, checkpoint: &Checkpoint) -> Result<Session, GenerationError> {
-    Session::new(model, checkpoint, &Device::flex(), &mut |_, _| {})
+    Session::new(model, checkpoint, &Device::flex(), None, &mut |_, _| {})
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Values of the command line: names from the registries, counts, budgets, gates.
 
-use crate::recipe::is_budget;
+use crate::recipe::{is_budget, parse_bytes};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use eval::gate::{Gate, GateError};
 use quantizers::formats::{FORMATS, Format};
@@ -38,6 +38,10 @@ pub(super) fn parse_count(text: &str) -> Result<usize, String> {
         )),
         Ok(count) => Ok(count),
     }
+}
+
+pub(super) fn parse_memory(text: &str) -> Result<u64, String> {
+    parse_bytes(text).ok_or_else(|| format!("expected a size such as 24GiB, found `{text}`"))
 }
 
 pub(super) fn parse_budget(text: &str) -> Result<f64, String> {

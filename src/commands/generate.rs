@@ -11,8 +11,10 @@ use crate::progress::Progress;
 use calib::generation::{
     Continuation, FinishReason, Generated, GenerationError, Sampling, Session, generate,
 };
+use calib::cache_policy::Protocol;
 use calib::packed_weights::PackedWeights;
 use calib::tokenizer::Tokenizer;
+use quantizers::kernels::check_kernel;
 use serde_json::{Value, json};
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::ops::ControlFlow;
@@ -24,6 +26,7 @@ use std::path::Path;
 /// A model that is no decoder, has no tokenizer or does not fit in memory; a prompt that is empty or too long.
 pub fn run(args: &GenerateArgs, json: bool, progress: &Progress) -> Result<(), Error> {
     let machine = resources::prepare(&args.machine)?;
+    check_kernel().map_err(|error| Error::usage(error.to_string()))?;
     if args.prompt.is_none() && !args.chat && args.bench.is_empty() {
         return Err(Error::usage("there is nothing to continue")
             .with_hint("give a text with `--prompt TEXT`, or talk to the model with `--chat`"));
@@ -57,10 +60,15 @@ pub fn run(args: &GenerateArgs, json: bool, progress: &Progress) -> Result<(), E
     resources::check_weights(&open)?;
     let device = machine.device.open()?;
     let weights = PackedWeights::new(open.weights(), &open.artifact);
+    let policy = open.cache_policy(Protocol::Runtime)?;
     let loading = progress.stage("load", open.model.stages());
-    let session = Session::new(open.model.as_ref(), &weights, &device, &mut |_, _| {
-        loading.advance(1);
-    });
+    let session = Session::new(
+        open.model.as_ref(),
+        &weights,
+        &device,
+        policy.as_ref(),
+        &mut |_, _| loading.advance(1),
+    );
     drop(loading);
     let mut session = session.map_err(|error| failed(error.into()))?;
     if !args.bench.is_empty() {

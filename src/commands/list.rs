@@ -11,6 +11,8 @@ use clap::ValueEnum;
 use eval::kind::ModelKind;
 use eval::tasks::{TASKS, Task};
 use quantizers::METHODS;
+use quantizers::attentions::ATTENTIONS;
+use quantizers::caches::CACHES;
 use quantizers::formats::FORMATS;
 use quantizers::nearest::nearest;
 use quantizers::nonlinear::APPROXIMATIONS;
@@ -225,6 +227,14 @@ fn entries(listing: Listing) -> Vec<Entry> {
                     transform.parameters(),
                 )
             })
+            .collect(),
+        Listing::Caches => CACHES
+            .iter()
+            .map(|cache| with_parameters(cache.name(), cache.summary(), cache.parameters()))
+            .collect(),
+        Listing::Attentions => ATTENTIONS
+            .iter()
+            .map(|entry| with_parameters(entry.name(), entry.summary(), entry.parameters()))
             .collect(),
         Listing::Approximations => APPROXIMATIONS
             .iter()

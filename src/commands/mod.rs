@@ -1,5 +1,6 @@
 //! One file per subcommand.
 
+pub mod cache;
 pub mod eval;
 pub mod export;
 pub mod generate;

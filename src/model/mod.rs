@@ -3,6 +3,7 @@
 mod demo;
 mod fingerprint;
 mod integer_weights;
+mod kept_cache;
 mod reference;
 mod rewritten;
 mod tied_head;

@@ -43,6 +43,16 @@ pub enum PlanError {
         /// Why.
         source: QuantizeError,
     },
+    /// A cache that the model cannot have.
+    #[error("cannot keep keys and values with `{method}` (`[cache]` at line {line}): {reason}")]
+    Cache {
+        /// Line of the table.
+        line: usize,
+        /// Method name.
+        method: String,
+        /// Why not.
+        reason: String,
+    },
     /// A format that cannot hold a layer.
     #[error("format `{format}` cannot hold `{layer}`: {reason}")]
     Format {

@@ -4,11 +4,12 @@
 //! by the same constants and the same decisions (tapes kept, inputs kept, models held) that the road reads.
 
 mod evaluation;
+mod on_the_side;
 mod sampling;
 mod statistics;
 
 use super::{
-    BlockOrder, ModelFacts, PlannedCalibration, PlannedEvaluation, PlannedLayer, SYNTHETIC,
+    BlockOrder, ModelFacts, PlannedCache, PlannedCalibration, PlannedEvaluation, PlannedLayer, SYNTHETIC,
 };
 use calib::running::fisher::{StageSize, TapedStages};
 use calib::running::walk::SAMPLE_VALUES;
@@ -66,6 +67,8 @@ pub(super) struct Subject<'a> {
     pub(super) facts: &'a ModelFacts,
     pub(super) layers: &'a [PlannedLayer],
     pub(super) calibration: Option<&'a PlannedCalibration>,
+    /// The cache that is fitted.
+    pub(super) cache: Option<&'a PlannedCache>,
     /// What will run on the result.
     pub(super) evaluations: &'a [PlannedEvaluation],
     /// Bytes of the artifact.
@@ -102,6 +105,7 @@ impl Subject<'_> {
         phases.extend(self.sampling());
         phases.extend(self.gradients());
         phases.extend(self.rewriting());
+        phases.extend(self.caching());
         let loads = self.loads();
         phases.extend(self.evaluating(&loads));
         let largest = phases.into_iter().max_by_key(Phase::bytes);
@@ -223,15 +227,6 @@ impl Subject<'_> {
                 ("gaps", samples / 6),
             ],
         )
-    }
-
-    /// Writing tensors that a transform of the whole checkpoint rewrites and no method quantizes, one at a time: its
-    /// values, and their bytes.
-    fn rewriting(&self) -> Option<Phase> {
-        let rewrite = self.facts.rewrite.as_ref()?;
-        let tensor = 8 * rewrite.largest_kept;
-        let parts = [("program", self.program()), ("tensor", tensor)];
-        Some(Phase::new("write", &parts))
     }
 
     /// Sending the loss back.

@@ -7,7 +7,7 @@ use super::formats::FormatChoice;
 use super::integer::{self, PlannedInteger};
 use super::{
     BlockOrder, ModelFacts, ModelKind, Plan, PlanError, PlannedCalibration, PlannedLayer,
-    PlannedModel, PlannedRecipe, data, estimate, evaluations, formats, size, transforms,
+    PlannedModel, PlannedRecipe, cache, data, estimate, evaluations, formats, size, transforms,
 };
 use crate::recipe::{Evaluation, Overrides, Recipe, builtin};
 use eval::tasks::{TASKS, TaskSpec, fitting};
@@ -134,7 +134,11 @@ impl Recipe {
                 .flat_map(|planned| planned.needs.iter().copied()),
         );
         let rewritten = !transforms.is_empty();
-        let runs = runs.or(rewritten.then_some("a transform"));
+        let cache = cache::plan(self, model, &mut notes)?;
+        let fitted = cache.as_ref().is_some_and(|cache| cache.needs_samples);
+        let runs = runs
+            .or(rewritten.then_some("a transform"))
+            .or(fitted.then_some("a cache"));
         let calibration = self.calibration_plan(model, &layers, &measured, runs)?;
         notes.extend(
             calibration
@@ -179,6 +183,7 @@ impl Recipe {
                 facts: model,
                 layers: &layers,
                 calibration: calibration.as_ref(),
+                cache: cache.as_ref(),
                 evaluations: &evaluations,
                 artifact_bytes: size.artifact_bytes,
                 threads,
@@ -187,6 +192,7 @@ impl Recipe {
             calibration,
             rewrite: transforms::of_checkpoint(model),
             transforms,
+            cache,
             budget: None,
             layers,
             kept,

@@ -102,6 +102,18 @@ fn header(text: &mut String, plan: &Plan) {
             parameters.trim_end_matches("; ")
         );
     }
+    if let Some(cache) = &plan.cache {
+        let parameters = cache.parameters.to_string().replace('\n', "; ");
+        let _ = writeln!(
+            text,
+            "cache        {} {}: {:.3} bits a key, {:.3} a value, {:.0} bytes a token",
+            cache.method,
+            parameters.trim_end_matches("; "),
+            cache.key_bits,
+            cache.value_bits,
+            cache.bytes_per_token,
+        );
+    }
     if let Some(calibration) = &plan.calibration {
         let _ = write!(
             text,

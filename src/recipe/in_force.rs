@@ -33,6 +33,9 @@ impl Recipe {
         tables("transform", self.transform_tables());
         tables("layers", self.rules.iter().map(rule_table).collect());
         tables("evaluate", self.evaluate_tables());
+        if let Some(cache) = &self.cache {
+            root.insert("cache".to_owned(), cache_table(cache).into());
+        }
         if let Some(budget) = &self.budget {
             root.insert("budget".to_owned(), budget_table(budget).into());
         }
@@ -136,6 +139,17 @@ impl Recipe {
         };
         self.evaluations.iter().map(of_task).collect()
     }
+}
+
+fn cache_table(cache: &super::CacheRule) -> Table {
+    let mut table = Table::new();
+    table.insert("method".to_owned(), cache.method.clone().into());
+    if !cache.kept.is_empty() {
+        let kept = cache.kept.iter().map(|block| whole(*block as u64));
+        table.insert("skip_layers".to_owned(), Value::Array(kept.collect()));
+    }
+    table.extend(cache.parameters.clone());
+    table
 }
 
 fn rule_table(rule: &Rule) -> Table {

@@ -2,7 +2,7 @@
 
 use super::document::Section;
 use super::{
-    Budget, Calibration, Evaluation, Integer, Origin, Output, Recipe, RecipeError, ReportOptions,
+    Budget, CacheRule, Calibration, Evaluation, Integer, Origin, Output, Recipe, RecipeError, ReportOptions,
     Rule, TransformRule, parse_bytes, resolve_data,
 };
 use calib::running::expert_calibration::{ExpertCalibration, ExpertTokens};
@@ -50,6 +50,8 @@ impl Recipe {
             .into_iter()
             .map(TransformRule::read)
             .collect::<Result<_, _>>()?;
+        let cache = top.take_table("cache")?;
+        let cache = cache.map(CacheRule::read).transpose()?;
         let integer = Integer::read(top.take_table("nonlinear")?, top.take_table("activations")?)?;
         let output = output(top.take_table("output")?)?;
         let report = report(top.take_table("report")?)?;
@@ -71,6 +73,7 @@ impl Recipe {
             seed: seed.unwrap_or(0),
             calibration,
             transforms,
+            cache,
             rules,
             budget,
             integer,

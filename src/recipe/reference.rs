@@ -10,6 +10,7 @@ use quantizers::METHODS;
 use quantizers::formats::FORMATS;
 use quantizers::nonlinear::{APPROXIMATIONS, Nonlinearity};
 use quantizers::sensitivity::SENSITIVITIES;
+use quantizers::caches::CACHES;
 use quantizers::transforms::TRANSFORMS;
 use std::fmt::Write as _;
 
@@ -32,6 +33,7 @@ pub fn page() -> String {
         match section.name {
             "`[[layers]]`" => methods(&mut text),
             "`[[transform]]`" => transforms(&mut text),
+            "`[cache]`" => caches(&mut text),
             "`[budget]`" => sensitivities(&mut text),
             "`[nonlinear]`" => approximations(&mut text),
             "`[output]`" => formats(&mut text),
@@ -90,6 +92,12 @@ fn transforms(text: &mut String) {
             transform.summary(),
             transform.parameters(),
         );
+    }
+}
+
+fn caches(text: &mut String) {
+    for cache in CACHES {
+        own_keys(text, cache.name(), cache.summary(), cache.parameters());
     }
 }
 
@@ -198,7 +206,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     const EVERY_SECTION: &str = "\
-        [calibration]\nmode = \"documents\"\n[calibration.experts]\n[[transform]]\nmethod = \"awq\"\n\
+        [calibration]\nmode = \"documents\"\n[calibration.experts]\n[[transform]]\nmethod = \"awq\"\n[cache]\nmethod = \"fp8\"\n\
         [[layers]]\nmatch = \"*\"\nmethod = \"rtn\"\nbits = 4\n\
         [budget]\n[[budget.option]]\nmethod = \"rtn\"\nbits = 4\n[nonlinear]\n[activations]\n[output]\n[report]\n";
 

@@ -133,6 +133,24 @@ pub(super) static SECTIONS: &[SectionText] = &[
         )],
     },
     SectionText {
+        name: "`[cache]`",
+        summary: "How the cache of keys and values is kept when the model runs. Weights stay as the rules say; `kv_quant.json` and `kv_quant.safetensors` in the artifact hold what was decided and fitted. Further keys are the method's own, below.",
+        keys: &[
+            (
+                "method",
+                "the name of a cache",
+                "must be there",
+                "which",
+            ),
+            (
+                "skip_layers",
+                "a list of whole numbers",
+                "`[]`",
+                "blocks whose cache stays as it is",
+            ),
+        ],
+    },
+    SectionText {
         name: "`[[layers]]`",
         summary: "Rules for linear layers; the first that matches a layer decides it. Further keys are the method's own, below.",
         keys: &[

@@ -10,6 +10,7 @@ use crate::plan::{
 };
 use crate::progress::Progress;
 use calib::Forward;
+use calib::cache_policy::Protocol;
 use calib::hub::FetchOptions;
 use eval::integer_model::IntegerModel;
 use eval::report::{ArtifactFacts, Report, RunFacts, SCHEMA};
@@ -173,6 +174,9 @@ impl Run<'_> {
             model.weights(),
             self.machine.device.open()?,
         );
+        if let Some(policy) = model.cache_policy(Protocol::Strict)? {
+            forward = forward.attending_by(policy);
+        }
         if 4 * model.facts().parameters <= RESIDENT_BYTES {
             forward.keep_resident().map_err(|error| {
                 Error::mismatch(

@@ -3,7 +3,7 @@
 use super::blocks::{Blocks, Finished};
 use super::calibration::Calibration;
 use super::written_layers::WrittenLayers;
-use super::{Clock, budget, early, integer, report, survey, write, written};
+use super::{Clock, budget, early, integer, kept_cache, report, survey, write, written};
 use crate::Error;
 use crate::model::OpenModel;
 use crate::plan::QuantizeRequest;
@@ -48,9 +48,16 @@ pub fn run(
         edited,
         notes,
     } = clock.stage("calibrate", || blocks.run(&forward, calibration.as_ref()))?;
-    let (writer, layers, histograms) = writing.into_parts();
+    let (mut writer, layers, histograms) = writing.into_parts();
     clock.move_to("calibrate", "quantize", quantizing);
     calib::heap::give_back_freed_memory();
+    if let Some(planned) = &plan.cache {
+        clock.stage("cache", || {
+            let calibration = calibration.as_ref();
+            let writing = (request, &mut writer);
+            kept_cache::write(model, &forward, planned, calibration, writing, progress)
+        })?;
+    }
     let written = clock.stage("write", || {
         write::finish(writer, model, request, &edited, progress)
     })?;

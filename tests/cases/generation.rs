@@ -148,3 +148,12 @@ fn speeds_are_measured_and_what_cannot_be_generated_is_said_at_once() {
         .quench(&["generate", "demo", "-p", &long])
         .says(2, &["expected a prompt of at most"]);
 }
+
+#[test]
+fn a_kernel_that_this_machine_lacks_is_said_before_the_weights_are_read() {
+    let bench = Workbench::new();
+    let words = ["generate", "demo", "-p", PROMPT, "-n", "5"];
+    let run = |name| bench.quench_with(&words, &[("QUENCH_KERNEL", name)]);
+    run("avx1024").says(2, &["QUENCH_KERNEL", "`avx1024`", "scalar"]);
+    run("scalar").says(0, &[]);
+}

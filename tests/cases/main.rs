@@ -8,6 +8,7 @@ mod agreeing_checks;
 mod archive;
 mod arguments;
 mod budgets;
+mod caches;
 mod class_numbers;
 mod damage;
 mod datasets;

@@ -1,10 +1,12 @@
 //! A decoder with its weights and what it remembers of a text.
 
 use super::error::GenerationError;
+use crate::attention_policy::AttentionPolicy;
 use crate::hidden::values;
 use crate::{Hidden, KeyValueCache, Model, Stage, StageError, WeightSource};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use quantizers::graph::RopeScaling;
+use std::sync::Arc;
 
 /// Tokens that are worth taking one by one rather than the whole text again.
 const ONE_BY_ONE: usize = 16;
@@ -24,7 +26,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Reads all weights of `model` from `source`, in f32; `progress` is told how many of how many stages are there.
+    /// Reads all weights of `model` from `source`; keys and values are kept as `policy` says. `progress` is told how many of how many stages are there.
     ///
     /// # Errors
     /// A model that does not continue text, weights that cannot be read.
@@ -32,6 +34,7 @@ impl Session {
         model: &dyn Model,
         source: &dyn WeightSource,
         device: &Device,
+        policy: Option<&Arc<dyn AttentionPolicy>>,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Self, GenerationError> {
         if let Some(found) = model.output().instead_of_next_token() {
@@ -40,11 +43,15 @@ impl Session {
         let count = model.stages();
         let mut stages = Vec::with_capacity(count);
         for stage in 0..count {
-            stages.push(model.build(stage, source, device)?);
+            let mut built = model.build(stage, source, device)?;
+            if let Some(policy) = policy {
+                built.attend_by(Arc::clone(policy));
+            }
+            stages.push(built);
             progress(stage + 1, count);
         }
         Ok(Self {
-            caches: stages.iter().map(|_| KeyValueCache::default()).collect(),
+            caches: empty(&stages)?,
             stages,
             seen: Vec::new(),
             last: None,
@@ -75,13 +82,13 @@ impl Session {
             });
         }
         if self.is_long(self.seen.len()) != self.is_long(tokens.len()) {
-            self.forget();
+            self.forget()?;
         }
         let alike = tokens.iter().zip(&self.seen).take_while(|(a, b)| a == b);
         let alike = alike.count();
         if alike < self.seen.len() || alike == tokens.len() && self.last.is_none() {
             // At least one token is to be run.
-            self.forget_after(alike.min(tokens.len() - 1));
+            self.forget_after(alike.min(tokens.len() - 1))?;
         }
         let new = &tokens[self.seen.len()..];
         if !self.seen.is_empty() && new.len() <= ONE_BY_ONE {
@@ -99,26 +106,34 @@ impl Session {
     }
 
     /// Keeps what is remembered of the first `count` tokens, or nothing where a window has dropped some of them.
-    fn forget_after(&mut self, count: usize) {
+    fn forget_after(&mut self, count: usize) -> Result<(), StageError> {
         self.last = None;
         self.seen.truncate(count);
         if !self.caches.iter_mut().all(|cache| cache.truncate(count)) {
-            self.forget();
+            self.forget()?;
         }
+        Ok(())
     }
 
     /// Starts over, with the weights it has.
-    pub fn forget(&mut self) {
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn forget(&mut self) -> Result<(), StageError> {
         self.last = None;
         self.seen.clear();
-        for cache in &mut self.caches {
-            *cache = KeyValueCache::default();
-        }
+        self.caches = empty(&self.stages)?;
+        Ok(())
+    }
+
+    /// Bytes of the keys and values of the text it remembers.
+    pub fn cache_bytes(&self) -> usize {
+        self.caches.iter().map(KeyValueCache::bytes).sum()
     }
 
     /// The whole of `tokens` at once.
     fn begin(&mut self, tokens: &[u32]) -> Result<(), GenerationError> {
-        self.forget();
+        self.forget()?;
         let (last, blocks) = self.stages.split_last().ok_or(GenerationError::NoPrompt)?;
         let mut hidden = ids(tokens, &self.device);
         for (stage, cache) in blocks.iter().zip(&mut self.caches) {
@@ -146,6 +161,10 @@ impl Session {
         self.last = Some(logits);
         Ok(())
     }
+}
+
+fn empty(stages: &[Box<dyn Stage>]) -> Result<Vec<KeyValueCache>, StageError> {
+    stages.iter().map(|stage| stage.cache()).collect()
 }
 
 /// The longest text whose rotary frequencies are those of short ones, where a model has two sets of them.

@@ -70,7 +70,7 @@ pub fn attend_with(
 ) -> Tensor<4> {
     let Scores { pattern, scale, .. } = *scores;
     if !scores.is_plain() || added.is_some() {
-        return composed(query, key, value, scores, added);
+        return composed(query, key, value, scores, added, 0);
     }
     if let Some(attended) = fused::attend([&query, &key, &value], pattern, scale) {
         return attended;
@@ -81,9 +81,9 @@ pub fn attend_with(
     let (is_causal, mask) = match pattern {
         Pattern::Full => (false, None),
         Pattern::Sliding { window } if window < tokens => {
-            (false, Some(hidden(pattern, tokens, tokens, &device)))
+            (false, Some(hidden(pattern, 0, [tokens, tokens], &device)))
         }
-        Pattern::Local { .. } => (false, Some(hidden(pattern, tokens, tokens, &device))),
+        Pattern::Local { .. } => (false, Some(hidden(pattern, 0, [tokens, tokens], &device))),
         Pattern::Causal | Pattern::Sliding { .. } => (true, None),
     };
     module::attention(
@@ -100,13 +100,48 @@ pub fn attend_with(
     )
 }
 
-/// Attention in single steps, for scores that are more than a product.
+/// Attention of queries at positions `start` and after to all keys up to the last of them.
+pub fn attend_from(
+    start: usize,
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    scores: &Scores,
+) -> Tensor<4> {
+    composed(query, key, value, scores, None, start)
+}
+
+/// What share of its attention each query at position `start` and after gives to each key,
+/// `[batch, heads, tokens, keys]`.
+pub fn shares_from(start: usize, query: Tensor<4>, key: Tensor<4>, scores: &Scores) -> Tensor<4> {
+    shares(query, key, scores, None, start)
+}
+
+/// Attention in single steps, for scores that are more than a product; the first query is at position `start`.
 fn composed(
     query: Tensor<4>,
     key: Tensor<4>,
     value: Tensor<4>,
     how: &Scores,
     added: Option<Tensor<4>>,
+    start: usize,
+) -> Tensor<4> {
+    let shares = shares(query, key, how, added, start);
+    attended(shares, value)
+}
+
+/// Values summed by `shares` of them.
+pub fn attended(shares: Tensor<4>, value: Tensor<4>) -> Tensor<4> {
+    let groups = shares.dims()[1] / value.dims()[1];
+    shares.matmul(repeat_heads(value, groups))
+}
+
+fn shares(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    how: &Scores,
+    added: Option<Tensor<4>>,
+    start: usize,
 ) -> Tensor<4> {
     let [batch, heads, tokens, _] = query.dims();
     let groups = heads / key.dims()[1];
@@ -131,7 +166,7 @@ fn composed(
     }
     if how.pattern != Pattern::Full {
         scores = scores.mask_fill(
-            hidden(how.pattern, tokens, keys, &device),
+            hidden(how.pattern, start, [tokens, keys], &device),
             f32::NEG_INFINITY,
         );
     }
@@ -139,15 +174,19 @@ fn composed(
         let sinks = sinks.clone().reshape([1, heads, 1, 1]);
         scores = Tensor::cat(vec![scores, sinks.expand([batch, heads, tokens, 1])], 3);
     }
-    let shares = activation::softmax(scores, 3).narrow(3, 0, keys);
-    shares.matmul(repeat_heads(value, groups))
+    activation::softmax(scores, 3).narrow(3, 0, keys)
 }
 
-/// `[1, 1, tokens, keys]`, true where `pattern` lets the query not see the key.
-fn hidden(pattern: Pattern, tokens: usize, keys: usize, device: &Device) -> Tensor<4, Bool> {
+/// `[1, 1, tokens, keys]`, true where `pattern` lets the query not see the key; the first query is at `start`.
+fn hidden(
+    pattern: Pattern,
+    start: usize,
+    [tokens, keys]: [usize; 2],
+    device: &Device,
+) -> Tensor<4, Bool> {
     let mut hidden = vec![true; tokens * keys];
     for (query, row) in hidden.chunks_exact_mut(keys).enumerate() {
-        row[pattern.visible(query, keys)].fill(false);
+        row[pattern.visible(start + query, keys)].fill(false);
     }
     let data = burn::tensor::TensorData::new(hidden, [1, 1, tokens, keys]);
     Tensor::from_data(data, device)

@@ -6,9 +6,11 @@ use super::mlp::Mlp;
 use super::norm::Norm;
 use super::self_attention::SelfAttention;
 use crate::architectures::StageSpec;
+use crate::attention_policy::AttentionPolicy;
 use crate::{Hidden, KeyValueCache, NoTap, Stage, StageError, Tap};
 use burn::tensor::Tensor;
 use quantizers::graph::{BlockNode, MlpNode, NormNode, NormPlacement, StageNode, TensorSpec};
+use std::sync::Arc;
 
 impl StageSpec for BlockNode {
     fn node(&self) -> StageNode {
@@ -27,7 +29,7 @@ impl StageSpec for BlockNode {
         Ok(Box::new(Block {
             index: self.index,
             attention_norm: norm(&self.attention_norm)?,
-            attention: SelfAttention::load(&self.attention, loader)?,
+            attention: SelfAttention::load(&self.attention, self.index, loader)?,
             attention_output_norm: norm(&self.attention_output_norm)?,
             attention_scale: scale(&self.attention_scale)?,
             mlp_norm: norm(&self.mlp_norm)?,
@@ -94,42 +96,51 @@ impl Block {
         &self,
         x: Tensor<3>,
         tap: &mut dyn Tap,
-        attend: impl FnOnce(Tensor<3>, &mut dyn Tap) -> Tensor<3>,
-    ) -> Tensor<3> {
-        match self.placement {
+        attend: impl FnOnce(Tensor<3>, &mut dyn Tap) -> Result<Tensor<3>, StageError>,
+    ) -> Result<Hidden, StageError> {
+        self.around(x, tap, attend).map(Hidden::States)
+    }
+
+    fn around(
+        &self,
+        x: Tensor<3>,
+        tap: &mut dyn Tap,
+        attend: impl FnOnce(Tensor<3>, &mut dyn Tap) -> Result<Tensor<3>, StageError>,
+    ) -> Result<Tensor<3>, StageError> {
+        Ok(match self.placement {
             NormPlacement::Before => {
                 let input = normed(self.attention_norm.as_ref(), x.clone(), tap);
-                let attended = attend(input.clone(), tap);
+                let attended = attend(input.clone(), tap)?;
                 let attended = normed(self.attention_output_norm.as_ref(), attended, tap);
                 let attended = self.scaled(by_channel(self.attention_scale.as_ref(), attended));
                 if self.parallel {
                     if tap.done() {
-                        return x + attended;
+                        return Ok(x + attended);
                     }
                     let input = match &self.mlp_norm {
                         Some(norm) => norm.seen(x.clone(), tap),
                         None => input,
                     };
-                    return x + attended + self.fed(input, tap);
+                    return Ok(x + attended + self.fed(input, tap));
                 }
                 let x = x + attended;
                 if tap.done() {
-                    return x;
+                    return Ok(x);
                 }
                 let input = normed(self.mlp_norm.as_ref(), x.clone(), tap);
                 x + self.fed(input, tap)
             }
             NormPlacement::AfterResidual => {
-                let attended = by_channel(self.attention_scale.as_ref(), attend(x.clone(), tap));
+                let attended = by_channel(self.attention_scale.as_ref(), attend(x.clone(), tap)?);
                 let x = x + self.scaled(attended);
                 if tap.done() {
-                    return x;
+                    return Ok(x);
                 }
                 let x = normed(self.attention_norm.as_ref(), x, tap);
                 let x = x.clone() + self.fed(x, tap);
                 normed(self.mlp_norm.as_ref(), x, tap)
             }
-        }
+        })
     }
 
     /// What the feed-forward half adds to the residual.
@@ -152,22 +163,24 @@ impl Block {
 impl Stage for Block {
     fn forward(&self, hidden: Hidden, tap: &mut dyn Tap) -> Result<Hidden, StageError> {
         let x = hidden.into_states(|| format!("block {}", self.index))?;
-        Ok(Hidden::States(
-            self.run(x, tap, |x, tap| self.attention.forward(x, tap)),
-        ))
+        self.run(x, tap, |x, tap| self.attention.forward(x, tap))
+    }
+
+    fn attend_by(&mut self, policy: Arc<dyn AttentionPolicy>) {
+        self.attention.attend_by(policy);
     }
 
     fn next(&self, hidden: Hidden, cache: &mut KeyValueCache) -> Result<Hidden, StageError> {
         let x = hidden.into_states(|| format!("block {}", self.index))?;
-        Ok(Hidden::States(
-            self.run(x, &mut NoTap, |x, _| self.attention.next(x, cache)),
-        ))
+        self.run(x, &mut NoTap, |x, _| Ok(self.attention.next(x, cache)))
     }
 
     fn begin(&self, hidden: Hidden, cache: &mut KeyValueCache) -> Result<Hidden, StageError> {
         let x = hidden.into_states(|| format!("block {}", self.index))?;
-        Ok(Hidden::States(
-            self.run(x, &mut NoTap, |x, _| self.attention.begin(x, cache)),
-        ))
+        self.run(x, &mut NoTap, |x, _| self.attention.begin(x, cache))
+    }
+
+    fn cache(&self) -> Result<KeyValueCache, StageError> {
+        self.attention.cache()
     }
 }

@@ -17,6 +17,7 @@ pub mod disentangled;
 pub mod query_key_norm;
 pub mod latent;
 pub mod windows;
+pub mod heads;
 pub mod attention;
 pub mod self_attention;
 pub mod mlp;

@@ -2,6 +2,7 @@
 
 use super::fused;
 use burn::tensor::{Device, Tensor, TensorData};
+use quantizers::attentions::Rotary;
 use quantizers::graph::{RopeNode, RopeScaling};
 use std::f32::consts::TAU;
 use std::sync::{Mutex, PoisonError};
@@ -50,10 +51,7 @@ impl Rope {
 
     /// Cosines and sines for positions `0..tokens` of a sequence of `length` tokens.
     pub fn tables(&self, tokens: usize, length: usize, device: &Device) -> RopeTables {
-        let frequencies = match &self.long {
-            Some((short, long)) if length > *short => long,
-            _ => &self.frequencies,
-        };
+        let frequencies = self.frequencies_of(length);
         let channels = 2 * frequencies.len();
         let table = |function: fn(f32) -> f32| {
             let mut values = Vec::with_capacity(tokens * channels);
@@ -69,6 +67,22 @@ impl Rope {
             cos: table(f32::cos),
             sin: table(f32::sin),
             interleaved: self.interleaved,
+        }
+    }
+
+    /// The rotation of single rows, for a sequence of `length` tokens.
+    pub fn of_rows(&self, length: usize) -> RowRotary {
+        RowRotary {
+            frequencies: self.frequencies_of(length).to_vec(),
+            magnitude: self.magnitude,
+            interleaved: self.interleaved,
+        }
+    }
+
+    fn frequencies_of(&self, length: usize) -> &[f32] {
+        match &self.long {
+            Some((short, long)) if length > *short => long,
+            _ => &self.frequencies,
         }
     }
 
@@ -128,6 +142,41 @@ fn scale(frequency: f32, pair: usize, node: &RopeNode, scaling: &RopeScaling) ->
             let ramp = ((pair as f64 - low) / (high - low)).clamp(0.0, 1.0) as f32;
             frequency / factor * ramp + frequency * (1.0 - ramp)
         }
+    }
+}
+
+/// Rotates queries or keys `[head_dim]` one at a time, for methods that move them to other positions.
+#[derive(Debug, Clone)]
+pub struct RowRotary {
+    frequencies: Vec<f32>,
+    magnitude: f32,
+    interleaved: bool,
+}
+
+impl RowRotary {
+    /// Turns each pair of channels by `position` times its frequency, forwards or back, times `factor`.
+    fn turn(&self, position: usize, row: &mut [f32], direction: f32, factor: f32) {
+        let half = self.frequencies.len();
+        for (pair, frequency) in self.frequencies.iter().enumerate() {
+            let (a, b) = if self.interleaved {
+                (2 * pair, 2 * pair + 1)
+            } else {
+                (pair, pair + half)
+            };
+            let angle = position as f32 * frequency;
+            let (sin, cos) = (direction * angle.sin() * factor, angle.cos() * factor);
+            (row[a], row[b]) = (row[a] * cos - row[b] * sin, row[b] * cos + row[a] * sin);
+        }
+    }
+}
+
+impl Rotary for RowRotary {
+    fn rotate(&self, position: usize, row: &mut [f32]) {
+        self.turn(position, row, 1.0, self.magnitude);
+    }
+
+    fn unrotate(&self, position: usize, row: &mut [f32]) {
+        self.turn(position, row, -1.0, 1.0 / self.magnitude);
     }
 }
 

@@ -4,13 +4,16 @@ use super::alibi::Alibi;
 use super::attention::{Scores, attend, attend_with};
 use super::disentangled::Disentangled;
 use super::distance::Bias;
+use super::heads::Heads;
 use super::latent::Latent;
 use super::linear::Linear;
 use super::query_key_norm::QueryKeyNorm;
 use super::rope::{CachedRope, RopeTables};
 use super::windows::{self, Windows};
 use super::{Loader, Rope};
-use crate::{KeyValueCache, NoTap, SourceError, Tap};
+use crate::attention_policy::{Attending, AttentionPolicy};
+use crate::key_value_cache::NewTokens;
+use crate::{KeyValueCache, NoTap, SourceError, StageError, Tap};
 use burn::tensor::Tensor;
 use quantizers::graph::{AttentionNode, DistanceNode, Pattern, QkvLayout, QkvNode};
 use std::sync::Arc;
@@ -40,21 +43,26 @@ pub struct SelfAttention {
     key_norm: Option<QueryKeyNorm>,
     norm_after_rope: bool,
     rope: Option<Arc<CachedRope>>,
-    heads: usize,
-    kv_heads: usize,
-    head_dim: usize,
+    heads: Heads,
     clip: Option<f64>,
     windows: Option<Windows>,
     scores: Scores,
     distance: Distance,
+    /// Number of the block, for the policy.
+    block: usize,
+    policy: Option<Arc<dyn AttentionPolicy>>,
 }
 
 impl SelfAttention {
-    /// Reads the layers of `node`.
+    /// Reads the layers of `node` in block `block`.
     ///
     /// # Errors
     /// A missing tensor or one of another shape.
-    pub fn load(node: &AttentionNode, loader: &Loader<'_>) -> Result<Self, SourceError> {
+    pub fn load(
+        node: &AttentionNode,
+        block: usize,
+        loader: &Loader<'_>,
+    ) -> Result<Self, SourceError> {
         let norm = |node: &Option<quantizers::graph::QueryKeyNorm>| {
             let node = node.as_ref();
             node.map(|node| QueryKeyNorm::load(node, loader))
@@ -75,6 +83,8 @@ impl SelfAttention {
             (bias, mask) => bias.or(mask),
         };
         Ok(Self {
+            block,
+            policy: None,
             qkv: match &node.qkv {
                 QkvNode::Separate { query, key, value } => Qkv::Separate(Box::new([
                     Linear::load(query, loader)?,
@@ -92,9 +102,11 @@ impl SelfAttention {
             query_norm: norm(&node.query_norm)?,
             key_norm: norm(&node.key_norm)?,
             rope,
-            heads: node.heads,
-            kv_heads: node.kv_heads,
-            head_dim: node.head_dim,
+            heads: Heads {
+                query: node.heads,
+                key_value: node.kv_heads,
+                dim: node.head_dim,
+            },
             norm_after_rope: node.norm_after_rope,
             clip: node.clip,
             distance: match &node.distance {
@@ -121,19 +133,40 @@ impl SelfAttention {
         })
     }
 
+    /// Attends by `policy` in [`Self::forward`] from now on.
+    pub fn attend_by(&mut self, policy: Arc<dyn AttentionPolicy>) {
+        self.policy = Some(policy);
+    }
+
     /// `[batch, tokens, width]` to the same shape, before the residual is added.
-    pub fn forward(&self, input: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
+    ///
+    /// # Errors
+    /// Those of the policy, where there is one.
+    pub fn forward(
+        &self,
+        input: Tensor<3>,
+        tap: &mut dyn Tap,
+    ) -> Result<Tensor<3>, StageError> {
         let tokens = input.dims()[1];
         let (distance, [query, key, value]) = match &self.distance {
-            Distance::None => (None, self.heads(input, tap)),
-            Distance::Bias(bias) => (Some(bias.scores(tokens)), self.heads(input, tap)),
+            Distance::None => (None, self.projected(input, tap)),
+            Distance::Bias(bias) => (Some(bias.scores(tokens)), self.projected(input, tap)),
             Distance::Disentangled(vectors) => {
                 let (distance, heads) = self.disentangled(vectors, input, tap);
                 (Some(distance), heads)
             }
         };
         let tables = self.rope.as_ref().map(|rope| rope.tables(tokens, tokens));
-        let (query, key) = self.placed(query, key, tables.as_ref());
+        let query = self.placed(query, self.query_norm.as_ref(), tables.as_ref());
+        let new = self.new_tokens([key, value], tables.as_ref());
+        if let Some(policy) = &self.policy
+            && distance.is_none()
+            && self.windows.is_none()
+        {
+            let attended = policy.attend(self.attending(query, new, tables))?;
+            return Ok(self.joined(attended, tap));
+        }
+        let NewTokens { key, value, .. } = new;
         let attended = match &self.windows {
             Some(windows) => {
                 let [query, key, value] = [query, key, value].map(|x| windows.cut(x));
@@ -141,7 +174,7 @@ impl SelfAttention {
             }
             None => attend_with(query, key, value, &self.scores, distance),
         };
-        self.joined(attended, tap)
+        Ok(self.joined(attended, tap))
     }
 
     /// What distances add to scores, and queries, keys and values of the tokens.
@@ -156,25 +189,34 @@ impl SelfAttention {
         };
         let tokens = input.dims()[1];
         let projected = vectors.project(layers, input, tap);
-        let heads = projected.tokens.map(|x| self.split_heads(x, self.heads));
+        let heads = projected
+            .tokens
+            .map(|x| self.heads.split(x, self.heads.query));
         let [key, query] = projected
             .distances
-            .map(|x| x.map(|x| self.split_heads(x, self.heads)));
+            .map(|x| x.map(|x| self.heads.split(x, self.heads.query)));
         let scores = vectors.scores([&heads[0], &heads[1]], key, query, tokens);
         (scores * self.scores.scale, heads)
     }
 
     /// The next token `[batch, 1, width]` after those in `cache`, which it joins.
     pub fn next(&self, input: Tensor<3>, cache: &mut KeyValueCache) -> Tensor<3> {
-        let [query, key, value] = self.heads(input, &mut NoTap);
+        let [query, key, value] = self.projected(input, &mut NoTap);
         let position = cache.tokens();
-        let tables = self.rope.as_ref().map(|rope| {
+        let all = self.rope.as_ref().map(|rope| {
             // Tables of a power of two: made anew a few times, not for every token.
             let rows = (position + 1).next_power_of_two();
-            rope.tables(rows, position + 1).narrow(position, 1)
+            rope.tables(rows, position + 1)
         });
-        let (query, key) = self.placed(query, key, tables.as_ref());
-        let [keys, values] = cache.with_key_value(key, value, self.window());
+        let tables = all.as_ref().map(|tables| tables.narrow(position, 1));
+        let (query_norm, key_norm) = (self.query_norm.as_ref(), self.key_norm.as_ref());
+        let query = self.placed(query, query_norm, tables.as_ref());
+        let new = self.new_tokens([key, value], tables.as_ref());
+        let rotate = |keys: Tensor<4>| {
+            let tables = all.as_ref().map(|all| all.narrow(0, keys.dims()[2]));
+            rotated(keys, tables.as_ref(), self.norm_after(key_norm))
+        };
+        let [keys, values] = cache.with_key_value(new, self.window(), &rotate);
         // What is remembered is what the token sees.
         let attended = attend(query, keys, values, &self.scores.of_last());
         self.joined(attended, &mut NoTap)
@@ -182,14 +224,67 @@ impl SelfAttention {
 
     /// The first tokens `[batch, tokens, width]`, as [`Self::forward`] has them without distances, remembered in
     /// `cache`.
-    pub fn begin(&self, input: Tensor<3>, cache: &mut KeyValueCache) -> Tensor<3> {
+    ///
+    /// # Errors
+    /// Those of the policy, where there is one.
+    pub fn begin(
+        &self,
+        input: Tensor<3>,
+        cache: &mut KeyValueCache,
+    ) -> Result<Tensor<3>, StageError> {
         let tokens = input.dims()[1];
-        let [query, key, value] = self.heads(input, &mut NoTap);
+        let [query, key, value] = self.projected(input, &mut NoTap);
         let tables = self.rope.as_ref().map(|rope| rope.tables(tokens, tokens));
-        let (query, key) = self.placed(query, key, tables.as_ref());
-        let _ = cache.with_key_value(key.clone(), value.clone(), self.window());
-        let attended = attend(query, key, value, &self.scores);
-        self.joined(attended, &mut NoTap)
+        let query = self.placed(query, self.query_norm.as_ref(), tables.as_ref());
+        let new = self.new_tokens([key, value], tables.as_ref());
+        cache.add(new.clone());
+        let attended = match &self.policy {
+            Some(policy) => policy.attend(self.attending(query, new, tables))?,
+            None => attend(query, new.key, new.value, &self.scores),
+        };
+        Ok(self.joined(attended, &mut NoTap))
+    }
+
+    /// An empty cache of the kind the policy wants.
+    ///
+    /// # Errors
+    /// A policy that sees whole sequences only.
+    pub fn cache(&self) -> Result<KeyValueCache, StageError> {
+        let store = match &self.policy {
+            Some(policy) => policy.store(self.block)?,
+            None => None,
+        };
+        Ok(store.map_or_else(KeyValueCache::default, KeyValueCache::of))
+    }
+
+    /// Keys and values of the next tokens.
+    fn new_tokens(&self, [key, value]: [Tensor<4>; 2], tables: Option<&RopeTables>) -> NewTokens {
+        let norm = self.key_norm.as_ref();
+        let unrotated = self.before_rotation(key, norm);
+        NewTokens {
+            key: rotated(unrotated.clone(), tables, self.norm_after(norm)),
+            unrotated,
+            value,
+        }
+    }
+
+    /// What a policy is given of whole sequences, queries rotated.
+    fn attending(
+        &self,
+        query: Tensor<4>,
+        new: NewTokens,
+        tables: Option<RopeTables>,
+    ) -> Attending {
+        let norm = self.norm_after(self.key_norm.as_ref()).cloned();
+        Attending {
+            block: self.block,
+            query,
+            key: new.key,
+            unrotated: new.unrotated,
+            rotate: Arc::new(move |x| rotated(x, tables.as_ref(), norm.as_ref())),
+            value: new.value,
+            scores: self.scores.clone(),
+        }
     }
 
     /// How many of the last tokens a token sees.
@@ -201,7 +296,7 @@ impl SelfAttention {
     }
 
     /// Queries, keys and values `[batch, heads, tokens, head_dim]`, not yet normalised or rotated, values clamped.
-    fn heads(&self, input: Tensor<3>, tap: &mut dyn Tap) -> [Tensor<4>; 3] {
+    fn projected(&self, input: Tensor<3>, tap: &mut dyn Tap) -> [Tensor<4>; 3] {
         let [query, key, value] = match &self.qkv {
             Qkv::Latent(latent) => return latent.forward(input, tap),
             Qkv::Separate(layers) => {
@@ -216,16 +311,13 @@ impl SelfAttention {
             Qkv::Fused(layer, layout) => {
                 layer.observe(&input, tap);
                 let all = layer.forward(input, tap);
-                match layout {
-                    QkvLayout::Concatenated => self.concatenated(all),
-                    QkvLayout::ByKeyValueHead => self.by_key_value_head(all),
-                }
+                self.heads.apart(all, *layout)
             }
         };
         [
-            self.split_heads(query, self.heads),
-            self.split_heads(key, self.kv_heads),
-            self.clipped(self.split_heads(value, self.kv_heads)),
+            self.heads.split(query, self.heads.query),
+            self.heads.split(key, self.heads.key_value),
+            self.clipped(self.heads.split(value, self.heads.key_value)),
         ]
     }
 
@@ -236,31 +328,27 @@ impl SelfAttention {
         }
     }
 
-    /// Queries and keys normalised, clamped and rotated.
+    /// Queries or keys normalised, clamped and rotated.
     fn placed(
         &self,
-        query: Tensor<4>,
-        key: Tensor<4>,
+        x: Tensor<4>,
+        norm: Option<&QueryKeyNorm>,
         tables: Option<&RopeTables>,
-    ) -> (Tensor<4>, Tensor<4>) {
-        let norm = |x: Tensor<4>, norm: &Option<QueryKeyNorm>| match norm {
-            Some(norm) => norm.forward(x),
-            None => x,
-        };
-        let rotate = |x: Tensor<4>| match tables {
-            Some(tables) => tables.rotate(x),
-            None => x,
-        };
-        if self.norm_after_rope {
-            (
-                norm(rotate(self.clipped(query)), &self.query_norm),
-                norm(rotate(self.clipped(key)), &self.key_norm),
-            )
-        } else {
-            (
-                rotate(self.clipped(norm(query, &self.query_norm))),
-                rotate(self.clipped(norm(key, &self.key_norm))),
-            )
+    ) -> Tensor<4> {
+        let x = self.before_rotation(x, norm);
+        rotated(x, tables, self.norm_after(norm))
+    }
+
+    /// The norm that comes after the rotation, if it does.
+    fn norm_after<'n>(&self, norm: Option<&'n QueryKeyNorm>) -> Option<&'n QueryKeyNorm> {
+        norm.filter(|_| self.norm_after_rope)
+    }
+
+    /// What happens to queries or keys before they are rotated.
+    fn before_rotation(&self, x: Tensor<4>, norm: Option<&QueryKeyNorm>) -> Tensor<4> {
+        match norm {
+            Some(norm) if !self.norm_after_rope => self.clipped(norm.forward(x)),
+            _ => self.clipped(x),
         }
     }
 
@@ -273,35 +361,20 @@ impl SelfAttention {
         self.output.observe(&attended, tap);
         self.output.forward(attended, tap)
     }
+}
 
-    /// Takes `[batch, tokens, (heads + 2 kv_heads) · head_dim]` apart.
-    fn concatenated(&self, all: Tensor<3>) -> [Tensor<3>; 3] {
-        let (queries, keys) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
-        [
-            all.clone().narrow(2, 0, queries),
-            all.clone().narrow(2, queries, keys),
-            all.narrow(2, queries + keys, keys),
-        ]
-    }
-
-    /// Takes `[batch, tokens, kv_heads · (heads / kv_heads + 2) · head_dim]` apart.
-    fn by_key_value_head(&self, all: Tensor<3>) -> [Tensor<3>; 3] {
-        let [batch, tokens, _] = all.dims();
-        let (kv_heads, width) = (self.kv_heads, self.head_dim);
-        let queries = self.heads / kv_heads;
-        let all = all.reshape([batch, tokens, kv_heads, queries + 2, width]);
-        let part = |from: usize, count: usize| {
-            all.clone()
-                .narrow(3, from, count)
-                .reshape([batch, tokens, kv_heads * count * width])
-        };
-        [part(0, queries), part(queries, 1), part(queries + 1, 1)]
-    }
-
-    /// `[batch, tokens, heads · head_dim]` to `[batch, heads, tokens, head_dim]`.
-    fn split_heads(&self, x: Tensor<3>, heads: usize) -> Tensor<4> {
-        let [batch, tokens, _] = x.dims();
-        x.reshape([batch, tokens, heads, self.head_dim])
-            .swap_dims(1, 2)
+/// Queries or keys at their positions, normalised by `norm` after that.
+fn rotated(
+    x: Tensor<4>,
+    tables: Option<&RopeTables>,
+    norm: Option<&QueryKeyNorm>,
+) -> Tensor<4> {
+    let x = match tables {
+        Some(tables) => tables.rotate(x),
+        None => x,
+    };
+    match norm {
+        Some(norm) => norm.forward(x),
+        None => x,
     }
 }

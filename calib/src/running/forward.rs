@@ -1,7 +1,9 @@
 //! Running the stages of a model over many batches, with one block in memory or all of them.
 
+use crate::attention_policy::AttentionPolicy;
 use crate::{Model, Stage, StageError, WeightSource};
 use burn::tensor::Device;
+use std::sync::Arc;
 
 /// A model, the source of its weights and the device they run on.
 ///
@@ -12,6 +14,7 @@ pub struct Forward<'a> {
     source: &'a dyn WeightSource,
     device: Device,
     resident: Vec<Box<dyn Stage>>,
+    policy: Option<Arc<dyn AttentionPolicy>>,
 }
 
 impl<'a> Forward<'a> {
@@ -22,7 +25,26 @@ impl<'a> Forward<'a> {
             source,
             device,
             resident: Vec::new(),
+            policy: None,
         }
+    }
+
+    /// The same with attention by `policy` in every block; nothing is resident yet.
+    #[must_use]
+    pub fn attending_by(self, policy: Arc<dyn AttentionPolicy>) -> Self {
+        Self {
+            policy: Some(policy),
+            resident: Vec::new(),
+            ..self
+        }
+    }
+
+    fn build(&self, stage: usize) -> Result<Box<dyn Stage>, StageError> {
+        let mut built = self.model.build(stage, self.source, &self.device)?;
+        if let Some(policy) = &self.policy {
+            built.attend_by(Arc::clone(policy));
+        }
+        Ok(built)
     }
 
     /// Builds every stage once and keeps it.
@@ -31,7 +53,7 @@ impl<'a> Forward<'a> {
     /// A tensor that is missing or has another shape.
     pub fn keep_resident(&mut self) -> Result<(), StageError> {
         self.resident = (0..self.model.stages())
-            .map(|stage| self.model.build(stage, self.source, &self.device))
+            .map(|stage| self.build(stage))
             .collect::<Result<_, _>>()?;
         Ok(())
     }
@@ -63,7 +85,7 @@ impl<'a> Forward<'a> {
         if let Some(built) = self.resident.get(stage) {
             return Ok(body(built.as_ref()));
         }
-        let built = self.model.build(stage, self.source, &self.device)?;
+        let built = self.build(stage)?;
         Ok(body(built.as_ref()))
     }
 }

@@ -290,6 +290,11 @@ impl ArtifactWriter {
         Ok(())
     }
 
+    /// Tells engines how the cache of keys and values is kept: `kv_cache_scheme` of compressed-tensors.
+    pub fn cache_scheme(&mut self, scheme: Value) {
+        self.additions.insert("kv_cache_scheme".to_owned(), scheme);
+    }
+
     /// Adds `keys` to the `quantization_config` that [`ArtifactWriter::finish`] writes.
     pub(super) fn configure_with(&mut self, keys: Map<String, Value>) {
         self.additions.extend(keys);

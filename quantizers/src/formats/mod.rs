@@ -20,6 +20,7 @@ mod floats;
 mod gather;
 pub mod gguf;
 pub mod integer_program;
+pub mod kv_quant;
 mod layer_files;
 pub mod marker;
 mod minifloat;

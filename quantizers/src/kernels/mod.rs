@@ -12,4 +12,5 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+pub use chosen::{KernelError, check_kernel};
 pub use packed::PackedMatrix;

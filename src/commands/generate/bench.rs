@@ -79,7 +79,7 @@ fn name(test: SpeedTest) -> String {
 
 /// Seconds of one run from an empty memory, on tokens that are as good as any.
 fn time(session: &mut Session, test: SpeedTest) -> Result<f64, GenerationError> {
-    session.forget();
+    session.forget()?;
     let token = |at: usize| u32::try_from(at * 31 % 47 + 1).unwrap_or(1);
     match test {
         SpeedTest::Prompt(count) => {

@@ -1,6 +1,6 @@
 //! Sixteen sequences in a vector: AVX-512.
 
-use super::{Step, per_word, ways_into};
+use super::{Place, Step, walk};
 use std::arch::x86_64::{
     __m512, __m512i, _CMP_LT_OQ, _mm_cvtsi32_si128, _mm512_add_epi32, _mm512_cmp_ps_mask,
     _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_mov_epi32, _mm512_min_ps,
@@ -31,45 +31,24 @@ pub(super) fn take<const LANES: usize, const BRANCHES: usize>(step: Step<'_, LAN
 
 #[target_feature(enable = "avx512f")]
 fn vectors<const LANES: usize, const BRANCHES: usize>(step: Step<'_, LANES>) {
-    let Step {
-        table,
-        weight: weights,
-        before,
-        after,
-        choices,
-    } = step;
-    let (bits, overlaps) = (BRANCHES.trailing_zeros(), after.len());
-    let (block, per_word) = (BRANCHES.min(overlaps), per_word(bits));
-    let (table, _) = table.as_chunks::<BRANCHES>();
-    assert!(
-        table.len() == overlaps && before.len() == overlaps,
-        "costs of all shared bits"
-    );
-    let mut ways = [[0.0; LANES]; BRANCHES];
-    let blocks = after.chunks_exact_mut(block).zip(table.chunks_exact(block));
-    for (first, (after, table)) in (0..overlaps).step_by(block).zip(blocks) {
-        ways_into(first, before, &mut ways);
-        for (overlap, (after, values)) in (first..).zip(after.iter_mut().zip(table)) {
-            let word = &mut choices[overlap / per_word];
-            let place = overlap % per_word;
-            for from in (0..LANES).step_by(WIDTH) {
-                let weight = load(weights, from);
-                let mut best = _mm512_set1_ps(f32::INFINITY);
-                let mut chosen = _mm512_setzero_si512();
-                let mut high = _mm512_setzero_si512();
-                for (way, value) in ways.iter().zip(values) {
-                    let error = _mm512_sub_ps(weight, _mm512_set1_ps(*value));
-                    let cost = _mm512_fmadd_ps(error, error, load(way, from));
-                    let better = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(cost, best);
-                    best = _mm512_min_ps(cost, best);
-                    chosen = _mm512_mask_mov_epi32(chosen, better, high);
-                    high = _mm512_add_epi32(high, _mm512_set1_epi32(1));
-                }
-                store(after, from, best);
-                put(word, from, (place, bits), chosen);
+    walk::<LANES, BRANCHES>(step, |weights, ways, values, after, (word, place)| {
+        for from in (0..LANES).step_by(WIDTH) {
+            let weight = load(weights, from);
+            let mut best = _mm512_set1_ps(f32::INFINITY);
+            let mut chosen = _mm512_setzero_si512();
+            let mut high = _mm512_setzero_si512();
+            for (way, value) in ways.iter().zip(values) {
+                let error = _mm512_sub_ps(weight, _mm512_set1_ps(*value));
+                let cost = _mm512_fmadd_ps(error, error, load(way, from));
+                let better = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(cost, best);
+                best = _mm512_min_ps(cost, best);
+                chosen = _mm512_mask_mov_epi32(chosen, better, high);
+                high = _mm512_add_epi32(high, _mm512_set1_epi32(1));
             }
+            store(after, from, best);
+            put(word, from, place, chosen);
         }
-    }
+    });
 }
 
 /// The sixteen values from `from` on.
@@ -99,7 +78,7 @@ fn store<const LANES: usize>(values: &mut [f32; LANES], from: usize, vector: __m
 fn put<const LANES: usize>(
     words: &mut [u32; LANES],
     from: usize,
-    (place, bits): (usize, u32),
+    (place, bits): Place,
     chosen: __m512i,
 ) {
     let words = &mut words[from..from + WIDTH];

@@ -65,6 +65,53 @@ fn take_of<const LANES: usize, const BRANCHES: usize>(step: Step<'_, LANES>) {
     portable::take::<LANES, BRANCHES>(step);
 }
 
+/// The place of the choice of one `o`: which of the choices in its word it is, and the bits of one.
+type Place = (usize, u32);
+
+/// Calls `best` for every `o`, which finds the best of the ways into it: given the weights, the costs of the ways, the
+/// value of each, it writes the least costs and their choices.
+#[inline]
+fn walk<const LANES: usize, const BRANCHES: usize>(
+    step: Step<'_, LANES>,
+    mut best: impl FnMut(
+        &[f32; LANES],
+        &[[f32; LANES]; BRANCHES],
+        &[f32; BRANCHES],
+        &mut [f32; LANES],
+        (&mut [u32; LANES], Place),
+    ),
+) {
+    let Step {
+        table,
+        weight,
+        before,
+        after,
+        choices,
+    } = step;
+    let (bits, overlaps) = (BRANCHES.trailing_zeros(), after.len());
+    let (block, per_word) = (BRANCHES.min(overlaps), per_word(bits));
+    let (table, _) = table.as_chunks::<BRANCHES>();
+    assert!(
+        table.len() == overlaps && before.len() == overlaps,
+        "costs of all shared bits"
+    );
+    let mut ways = [[0.0; LANES]; BRANCHES];
+    let blocks = after.chunks_exact_mut(block).zip(table.chunks_exact(block));
+    for (first, (after, table)) in (0..overlaps).step_by(block).zip(blocks) {
+        ways_into(first, before, &mut ways);
+        for (overlap, (after, values)) in (first..).zip(after.iter_mut().zip(table)) {
+            let words = &mut choices[overlap / per_word];
+            best(
+                weight,
+                &ways,
+                values,
+                after,
+                (words, (overlap % per_word, bits)),
+            );
+        }
+    }
+}
+
 /// The costs of the ways into a block of shared bits that begins with `first`: states that differ in their last bits
 /// alone have the same ways in.
 #[inline]

@@ -1,0 +1,16 @@
+//! What each way of shrinking the cache of keys and values, or of attending to fewer of them, costs a model.
+
+pub mod recorder;
+pub mod samples;
+pub mod rows;
+pub mod next_token;
+pub mod size;
+pub mod candidate;
+pub mod settings;
+pub mod fit;
+pub mod walk;
+
+pub use candidate::{Candidate, Refused};
+pub use next_token::TokenCost;
+pub use rows::BlockCost;
+pub use walk::{Outcome, Windows, measure};

@@ -1,0 +1,128 @@
+//! Ways of keeping keys and values, and of attending to them, with their parameters, as a person writes them on one line.
+
+use super::candidate::{Candidate, Way};
+use quantizers::attentions::ATTENTIONS;
+use quantizers::caches::CACHES;
+use quantizers::methods::ParamError;
+use quantizers::nearest::{did_you_mean, nearest};
+use thiserror::Error;
+
+/// Usual settings beside the defaults of every method.
+const MORE: &[&str] = &[
+    "kvquant bits=3",
+    "kvquant bits=2",
+    "kivi bits=2",
+    "turbo bits=3",
+];
+
+/// A line that names no way of keeping keys and values.
+#[derive(Debug, Error)]
+pub enum SettingError {
+    /// No method of this name.
+    #[error("unknown cache or attention `{found}`")]
+    Unknown {
+        /// As written.
+        found: String,
+        /// The nearest known one.
+        nearest: Option<String>,
+    },
+    /// A word that is no parameter.
+    #[error("`{line}`: expected KEY=VALUE after the name, found `{found}`")]
+    Word {
+        /// The line.
+        line: String,
+        /// The word.
+        found: String,
+    },
+    /// A parameter the method does not take.
+    #[error("`{line}`")]
+    Parameter {
+        /// The line.
+        line: String,
+        /// Why not.
+        source: ParamError,
+    },
+}
+
+impl SettingError {
+    /// What the user could do about it, in one line.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unknown { nearest, .. } => match nearest {
+                Some(nearest) => Some(did_you_mean(nearest)),
+                None => Some("`quench list caches` and `quench list attentions` show them".to_owned()),
+            },
+            Self::Word { .. } => Some("such as `kivi bits=2 group=32`".to_owned()),
+            Self::Parameter { source, .. } => source.hint(),
+        }
+    }
+}
+
+/// The lines of every method with its usual settings.
+pub fn usual() -> Vec<String> {
+    let mut lines: Vec<String> = names().map(str::to_owned).collect();
+    for line in MORE {
+        let name = line.split(' ').next().unwrap_or_default();
+        let after = lines
+            .iter()
+            .rposition(|known| known.split(' ').next() == Some(name));
+        let at = after.map_or(lines.len(), |at| at + 1);
+        lines.insert(at, (*line).to_owned());
+    }
+    lines
+}
+
+/// Configures what `line` says; blocks in `kept` keep their cache as it is.
+///
+/// # Errors
+/// A name or parameter that is not known.
+pub fn candidate(line: &str, kept: &[usize]) -> Result<Candidate, SettingError> {
+    let mut words = line.split_whitespace();
+    let name = words.next().unwrap_or_default();
+    let mut table = toml::Table::new();
+    for word in words {
+        let wrong = || SettingError::Word {
+            line: line.to_owned(),
+            found: word.to_owned(),
+        };
+        let (key, value) = word.split_once('=').ok_or_else(wrong)?;
+        // Words need no quotes here.
+        let value = value
+            .parse::<toml::Value>()
+            .unwrap_or_else(|_| toml::Value::String(value.to_owned()));
+        table.insert(key.to_owned(), value);
+    }
+    let wrong = |source| SettingError::Parameter {
+        line: line.to_owned(),
+        source,
+    };
+    let label = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let kept = kept.to_vec();
+    if let Some(cache) = CACHES.iter().find(|cache| cache.name() == name) {
+        return Ok(Candidate {
+            method: cache.name(),
+            label,
+            engines: cache.engines(),
+            way: Way::Cache(cache.configure(&table).map_err(wrong)?),
+            kept,
+        });
+    }
+    if let Some(attention) = ATTENTIONS.iter().find(|entry| entry.name() == name) {
+        return Ok(Candidate {
+            method: attention.name(),
+            label,
+            engines: None,
+            way: Way::Attention(attention.configure(&table).map_err(wrong)?.into()),
+            kept,
+        });
+    }
+    Err(SettingError::Unknown {
+        found: name.to_owned(),
+        nearest: nearest(name, names()),
+    })
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    let caches = CACHES.iter().map(|cache| cache.name());
+    caches.chain(ATTENTIONS.iter().map(|attention| attention.name()))
+}

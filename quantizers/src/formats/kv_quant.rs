@@ -1,0 +1,270 @@
+//! How the cache of keys and values is kept: `kv_quant.json` and, where a method was fitted, `kv_quant.safetensors`.
+//!
+//! The weights stay what they are; whoever runs the model packs keys and values as it says. Tensors are named
+//! `layers.{i}.{name}`, in the order of the blocks; the names behind that are the method's own.
+
+use super::{ArtifactWriter, FormatError};
+use crate::caches::{CacheTensor, CacheValues};
+use half::f16;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// The version written.
+const VERSION: u32 = 1;
+const HEADER: &str = "kv_quant.json";
+const TENSORS: &str = "kv_quant.safetensors";
+
+/// The cache of a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KvQuant {
+    /// What stands in the JSON file.
+    pub header: KvQuantHeader,
+    /// What was fitted to each block; empty for blocks that stay as they are, and where the header says it all.
+    pub tensors: BTreeMap<usize, Vec<CacheTensor>>,
+}
+
+/// The JSON file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KvQuantHeader {
+    /// Version of the two files.
+    pub kv_quant_version: u32,
+    /// Name of the method.
+    pub method: String,
+    /// Its parameters.
+    pub parameters: Map<String, Value>,
+    /// Where keys are taken: `pre_rope` or `post_rope`.
+    pub hook: String,
+    /// The model the method was fitted to.
+    pub model: String,
+    /// What it was fitted on; absent where it needs no data.
+    pub calib: Option<KvQuantCalibration>,
+    /// Bits of one value of a key, over the blocks that are packed.
+    pub bits_k: f64,
+    /// Bits of one value of a value.
+    pub bits_v: f64,
+    /// Bytes of one more token, over all blocks.
+    pub bytes_per_token: f64,
+    /// Newest tokens that stay 16-bit floats.
+    pub residual_tokens: usize,
+    /// First tokens that stay 16-bit floats.
+    pub sink_tokens: usize,
+    /// The blocks, in order.
+    pub layers: Vec<KvQuantLayer>,
+}
+
+/// What a method was fitted on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KvQuantCalibration {
+    /// Where the text came from.
+    pub dataset: String,
+    /// Sequences.
+    pub samples: usize,
+    /// Tokens of each.
+    pub seqlen: usize,
+    /// Seed of the choice.
+    pub seed: u64,
+}
+
+/// One block.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KvQuantLayer {
+    /// Its number.
+    pub layer: usize,
+    /// Its cache stays 16-bit floats.
+    pub kept: bool,
+    /// What the method decided for it.
+    pub settings: Value,
+}
+
+/// Files that do not say how a cache is kept.
+#[derive(Debug, Error)]
+pub enum KvQuantError {
+    /// A file that cannot be read.
+    #[error("cannot read `{file}`", file = file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A JSON file of another form.
+    #[error("`{file}` is not valid", file = file.display())]
+    Json {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        source: serde_json::Error,
+    },
+    /// A file of tensors that is none.
+    #[error("`{file}` is not a valid safetensors file", file = file.display())]
+    Tensors {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        source: safetensors::SafeTensorError,
+    },
+    /// Something in them that cannot be.
+    #[error("`{file}`: {place}: expected {expected}, found {found}", file = file.display())]
+    Content {
+        /// The file.
+        file: PathBuf,
+        /// Where.
+        place: String,
+        /// What would do.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+}
+
+impl KvQuantHeader {
+    /// The version this program writes.
+    pub const VERSION: u32 = VERSION;
+}
+
+impl KvQuant {
+    /// Adds the files to an artifact.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn write(&self, writer: &mut ArtifactWriter) -> Result<(), FormatError> {
+        let json = serde_json::to_string_pretty(&self.header).map_err(|source| {
+            FormatError::Json {
+                file: PathBuf::from(HEADER),
+                source,
+            }
+        })?;
+        writer.file(HEADER, (json + "\n").as_bytes())?;
+        let stored: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = self
+            .tensors
+            .iter()
+            .flat_map(|(layer, tensors)| tensors.iter().map(move |tensor| stored(*layer, tensor)))
+            .collect();
+        if stored.is_empty() {
+            return Ok(());
+        }
+        let failed = |source| FormatError::Header {
+            file: PathBuf::from(TENSORS),
+            source,
+        };
+        let views = stored.iter().map(|(name, dtype, shape, bytes)| {
+            let view = TensorView::new(*dtype, shape.clone(), bytes).map_err(failed)?;
+            Ok((name.clone(), view))
+        });
+        let views: Vec<_> = views.collect::<Result<_, FormatError>>()?;
+        let bytes = safetensors::serialize(views, None).map_err(failed)?;
+        writer.file(TENSORS, &bytes)
+    }
+
+    /// What `folder` says; nothing where it says nothing.
+    ///
+    /// # Errors
+    /// Files that cannot be read or do not say how the caches of `layers` blocks are kept.
+    pub fn read(folder: &Path, layers: usize) -> Result<Option<Self>, KvQuantError> {
+        let file = folder.join(HEADER);
+        let text = match fs_err::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(KvQuantError::Io { file, source }),
+        };
+        // A later version may have keys this one does not know.
+        let wrong = |place: &str, expected: String, found: String| KvQuantError::Content {
+            file: file.clone(),
+            place: place.to_owned(),
+            expected,
+            found,
+        };
+        let json = |source| KvQuantError::Json {
+            file: file.clone(),
+            source,
+        };
+        let value: Value = serde_json::from_str(&text).map_err(json)?;
+        let version = &value["kv_quant_version"];
+        if version.as_u64() != Some(VERSION.into()) {
+            let found = version.to_string();
+            return Err(wrong("kv_quant_version", VERSION.to_string(), found));
+        }
+        let header: KvQuantHeader = serde_json::from_value(value).map_err(json)?;
+        let numbers = header.layers.iter().map(|layer| layer.layer);
+        if !numbers.clone().eq(0..layers) {
+            let found = format!("{:?}", numbers.collect::<Vec<_>>());
+            return Err(wrong("layers", format!("blocks 0 to {}", layers - 1), found));
+        }
+        if !["pre_rope", "post_rope"].contains(&header.hook.as_str()) {
+            let found = format!("`{}`", header.hook);
+            return Err(wrong("hook", "`pre_rope` or `post_rope`".to_owned(), found));
+        }
+        let tensors = read_tensors(folder, layers)?;
+        Ok(Some(Self { header, tensors }))
+    }
+}
+
+/// Name, type, shape and bytes of a tensor in the file.
+fn stored(layer: usize, tensor: &CacheTensor) -> (String, Dtype, Vec<usize>, Vec<u8>) {
+    let (dtype, bytes) = match &tensor.values {
+        CacheValues::F16(values) => (
+            Dtype::F16,
+            values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        ),
+        CacheValues::F32(values) => (
+            Dtype::F32,
+            values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        ),
+    };
+    let name = format!("layers.{layer}.{}", tensor.name);
+    (name, dtype, tensor.shape.clone(), bytes)
+}
+
+fn read_tensors(
+    folder: &Path,
+    layers: usize,
+) -> Result<BTreeMap<usize, Vec<CacheTensor>>, KvQuantError> {
+    let file = folder.join(TENSORS);
+    let bytes = match fs_err::read(&file) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(source) => return Err(KvQuantError::Io { file, source }),
+    };
+    let parsed = SafeTensors::deserialize(&bytes).map_err(|source| KvQuantError::Tensors {
+        file: file.clone(),
+        source,
+    })?;
+    let mut found: BTreeMap<usize, Vec<CacheTensor>> = BTreeMap::new();
+    for (name, view) in parsed.iter() {
+        let wrong = |expected: &str, found: String| KvQuantError::Content {
+            file: file.clone(),
+            place: format!("tensor `{name}`"),
+            expected: expected.to_owned(),
+            found,
+        };
+        let parts = name.strip_prefix("layers.").and_then(|rest| rest.split_once('.'));
+        let layer = parts.and_then(|(layer, part)| Some((layer.parse::<usize>().ok()?, part)));
+        let Some((layer, part)) = layer.filter(|(layer, _)| *layer < layers) else {
+            return Err(wrong("a name `layers.{block}.{part}`", "another".to_owned()));
+        };
+        let values = match view.dtype() {
+            Dtype::F16 => {
+                let (pairs, _) = view.data().as_chunks::<2>();
+                CacheValues::F16(pairs.iter().map(|pair| f16::from_le_bytes(*pair)).collect())
+            }
+            Dtype::F32 => {
+                let (words, _) = view.data().as_chunks::<4>();
+                CacheValues::F32(words.iter().map(|word| f32::from_le_bytes(*word)).collect())
+            }
+            other => return Err(wrong("F16 or F32", format!("{other:?}"))),
+        };
+        found.entry(layer).or_default().push(CacheTensor {
+            name: part.to_owned(),
+            shape: view.shape().to_vec(),
+            values,
+        });
+    }
+    Ok(found)
+}

@@ -1,0 +1,134 @@
+//! How the cache of keys and values will be kept, decided from headers.
+
+use super::{ModelFacts, PlanError};
+use crate::recipe::{CacheRule, Recipe};
+use eval::attention::candidate::{BlockPlan, BlockShape, Candidate, Way, shapes_of};
+use eval::attention::size::CacheSize;
+use quantizers::ParamError;
+use quantizers::caches::{CACHES, CacheQuantizer};
+use serde::{Deserialize, Serialize};
+
+/// Most tokens a cache is fitted to, as published for calibrated ones: 16 sequences of 2048.
+pub const FITTED_TOKENS: usize = 32_768;
+
+/// The cache of a [`Plan`](super::Plan).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedCache {
+    /// Registry name.
+    pub method: String,
+    /// Its parameters.
+    pub parameters: toml::Table,
+    /// Blocks whose cache stays as it is.
+    pub kept: Vec<usize>,
+    /// Bits of one value of a key, averaged over blocks.
+    pub key_bits: f64,
+    /// Bits of one value of a value.
+    pub value_bits: f64,
+    /// Bytes of one more token over all blocks.
+    pub bytes_per_token: f64,
+    /// Values of the key and the value of one token in the block where they are most.
+    pub values_per_token: usize,
+    /// It is fitted to keys and values of calibration data.
+    pub needs_samples: bool,
+}
+
+impl PlannedCache {
+    /// The configured method.
+    ///
+    /// # Errors
+    /// Parameters it cannot take; never for a plan made by this version.
+    pub fn configured(&self) -> Result<Box<dyn CacheQuantizer>, ParamError> {
+        match CACHES.iter().find(|cache| cache.name() == self.method) {
+            Some(cache) => cache.configure(&self.parameters),
+            None => Err(ParamError::BadValue {
+                method: "plan",
+                key: "method".to_owned(),
+                expected: "a cache of this version".to_owned(),
+                found: format!("`{}`", self.method),
+            }),
+        }
+    }
+}
+
+/// The cache `recipe` asks for, checked against every block of `model`.
+pub(super) fn plan(
+    recipe: &Recipe,
+    model: &ModelFacts,
+    notes: &mut Vec<String>,
+) -> Result<Option<PlannedCache>, PlanError> {
+    let Some(rule) = &recipe.cache else {
+        return Ok(None);
+    };
+    if recipe.integer.is_some() {
+        return Err(refused(rule, "integer-only programs keep no cache".to_owned()));
+    }
+    let shapes = shapes_of(&model.graph, 1);
+    let shapes = shapes.map_err(|error| refused(rule, error.to_string()))?;
+    if shapes.is_empty() {
+        return Err(refused(rule, "the model has no blocks".to_owned()));
+    }
+    if let Some(far) = rule.kept.iter().find(|block| **block >= shapes.len()) {
+        let blocks = shapes.len();
+        let reason = format!("`skip_layers`: expected blocks 0 to {}, found {far}", blocks - 1);
+        return Err(refused(rule, reason));
+    }
+    let candidate = Candidate {
+        method: "cache",
+        label: rule.method.clone(),
+        engines: None,
+        way: Way::Cache(rule.configured()?),
+        kept: rule.kept.clone(),
+    };
+    let plans = candidate.plans(&shapes);
+    let plans = plans.map_err(|error| refused(rule, whole(&error)))?;
+    Ok(Some(planned(rule, &shapes, &plans, notes)))
+}
+
+fn planned(
+    rule: &CacheRule,
+    shapes: &[BlockShape],
+    plans: &[BlockPlan],
+    notes: &mut Vec<String>,
+) -> PlannedCache {
+    for note in plans.iter().flat_map(BlockPlan::notes) {
+        let note = format!("{}: {note}", rule.method);
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    let packed = plans.iter().filter_map(|plan| match plan {
+        BlockPlan::Cache(plan) => Some(plan),
+        BlockPlan::Kept | BlockPlan::Attention { .. } => None,
+    });
+    let needs_samples = packed.clone().any(|plan| plan.needs_samples);
+    let values = shapes.iter().map(|shape| {
+        let shape = &shape.cache;
+        shape.kv_heads * (shape.key_dim + shape.value_dim)
+    });
+    let size = CacheSize::of(&Candidate::planned_caches(shapes, plans));
+    PlannedCache {
+        method: rule.method.clone(),
+        parameters: rule.parameters.clone(),
+        kept: rule.kept.clone(),
+        key_bits: size.key_bits,
+        value_bits: size.value_bits,
+        bytes_per_token: size.bytes_per_token,
+        values_per_token: values.max().unwrap_or(0),
+        needs_samples,
+    }
+}
+
+fn refused(rule: &CacheRule, reason: String) -> PlanError {
+    PlanError::Cache {
+        line: rule.line,
+        method: rule.method.clone(),
+        reason,
+    }
+}
+
+/// An error with its causes on one line.
+fn whole(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

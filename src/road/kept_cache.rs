@@ -1,0 +1,192 @@
+//! The cache of keys and values that a recipe asks for: fitted to calibration data, written beside the weights.
+
+use super::calibration::Calibration;
+use super::write;
+use crate::Error;
+use crate::model::OpenModel;
+use crate::plan::{FITTED_TOKENS, PlannedCache, QuantizeRequest};
+use crate::progress::Progress;
+use calib::{Forward, Hidden};
+use eval::attention::Refused;
+use eval::attention::candidate::{BlockPlan, BlockShape, Candidate, Way, shapes};
+use eval::attention::fit::fit;
+use quantizers::caches::{CacheCodec, CachePlan, CacheTensor, CacheValues, KeyHook};
+use quantizers::formats::{ArtifactWriter, FormatError};
+use quantizers::graph::QkvNode;
+use quantizers::formats::kv_quant::{
+    KvQuant, KvQuantCalibration, KvQuantHeader, KvQuantLayer,
+};
+use serde_json::{Map, Value};
+
+/// Fits the cache of `planned` and adds its files to the artifact.
+///
+/// # Errors
+/// A model that cannot be run, keys and values the method cannot be fitted to, a full disk.
+pub(super) fn write(
+    model: &OpenModel,
+    forward: &Forward<'_>,
+    planned: &PlannedCache,
+    calibration: Option<&Calibration>,
+    (request, writer): (&QuantizeRequest, &mut ArtifactWriter),
+    progress: &Progress,
+) -> Result<(), Error> {
+    let candidate = Candidate {
+        method: "cache",
+        label: planned.method.clone(),
+        engines: None,
+        way: Way::Cache(planned.configured().map_err(|error| Error::Bug {
+            message: "the plan does not configure its own cache".to_owned(),
+            source: Some(error.into()),
+        })?),
+        kept: planned.kept.clone(),
+    };
+    let refused = |error: Refused| Error::Bug {
+        message: "the plan has a cache that the model cannot have".to_owned(),
+        source: Some(error.into()),
+    };
+    let shapes = shapes(model.model.as_ref(), 1).map_err(refused)?;
+    let plans = candidate.plans(&shapes).map_err(refused)?;
+    let Way::Cache(quantizer) = &candidate.way else {
+        unreachable!("it was made one above");
+    };
+    let batches = calibration.filter(|_| planned.needs_samples);
+    let batches = batches.map_or_else(Vec::new, first_batches);
+    let track = progress.stage("cache", model.model.stages() - 1);
+    let fitted = fit(
+        forward,
+        quantizer.as_ref(),
+        (&shapes, &plans),
+        batches,
+        &|| track.advance(1),
+    );
+    let fitted = fitted.map_err(|error| {
+        let hint = error.hint();
+        let message = format!("cannot fit the cache `{}` to `{}`", planned.method, model.name);
+        Error::mismatch(message, error).hinted(hint)
+    })?;
+    let files = files(planned, request, &model.name, (&shapes, &plans), &fitted);
+    let failed = |error| write::failed(request, error);
+    files.write(writer).map_err(failed)?;
+    if let Some(scheme) = quantizer.engine_scheme() {
+        for (block, tensors) in &files.tensors {
+            engine_scales(model, *block, tensors, writer).map_err(failed)?;
+        }
+        writer.cache_scheme(scheme);
+    }
+    Ok(())
+}
+
+/// The scales of one block as engines look for them: beside the projections, in the type of the model.
+fn engine_scales(
+    model: &OpenModel,
+    block: usize,
+    tensors: &[CacheTensor],
+    writer: &mut ArtifactWriter,
+) -> Result<(), FormatError> {
+    let blocks = model.model.graph().blocks();
+    let node = blocks.filter(|node| node.index == block).map(|node| &node.attention.qkv);
+    let layer = node.last().map(|qkv| match qkv {
+        QkvNode::Separate { key, .. } => key.name.as_str(),
+        QkvNode::Fused { layer, .. } => layer.name.as_str(),
+        QkvNode::Latent(_) => unreachable!("planning refuses latent attention"),
+    });
+    let layer = layer.unwrap_or_default();
+    let module = layer.rsplit_once('.').map_or("", |(module, _)| module);
+    let originals = model.artifact.reader().originals();
+    let weight = format!("{layer}.weight");
+    let stored = originals
+        .get(&weight)
+        .ok_or_else(|| FormatError::MissingTensor {
+            origin: model.folder.clone(),
+            name: weight.clone(),
+            nearest: None,
+        })?;
+    for tensor in tensors {
+        let values: Vec<f32> = match &tensor.values {
+            CacheValues::F16(values) => values.iter().map(|value| value.to_f32()).collect(),
+            CacheValues::F32(values) => values.clone(),
+        };
+        let name = format!("{module}.{}", tensor.name);
+        writer.changed(&name, stored.dtype, &tensor.shape, &values)?;
+    }
+    Ok(())
+}
+
+/// The first sequences, as many as a cache is fitted to.
+fn first_batches(calibration: &Calibration) -> Vec<Hidden> {
+    let mut tokens = 0;
+    let batches = calibration.batches().into_iter().zip(calibration.lengths());
+    batches
+        .take_while(|(_, length)| {
+            let first = tokens == 0;
+            tokens += length;
+            first || tokens <= FITTED_TOKENS
+        })
+        .map(|(batch, _)| batch)
+        .collect()
+}
+
+fn files(
+    planned: &PlannedCache,
+    request: &QuantizeRequest,
+    model: &str,
+    (shapes, plans): (&[BlockShape], &[BlockPlan]),
+    fitted: &[Option<Box<dyn CacheCodec>>],
+) -> KvQuant {
+    let packed: Vec<&CachePlan> = plans
+        .iter()
+        .filter_map(|plan| match plan {
+            BlockPlan::Cache(plan) => Some(plan),
+            BlockPlan::Kept | BlockPlan::Attention { .. } => None,
+        })
+        .collect();
+    let first = packed.first();
+    let most = |count: fn(&CachePlan) -> usize| packed.iter().map(|plan| count(plan)).max();
+    let hook = match first.map(|plan| plan.hook) {
+        Some(KeyHook::BeforeRotary) => "pre_rope",
+        Some(KeyHook::AfterRotary) | None => "post_rope",
+    };
+    let calibration = request.plan.calibration.as_ref();
+    let layers = shapes.iter().zip(fitted).map(|(shape, codec)| KvQuantLayer {
+        layer: shape.cache.layer,
+        kept: codec.is_none(),
+        settings: codec.as_ref().map_or(Value::Null, |codec| codec.settings()),
+    });
+    let tensors = shapes.iter().zip(fitted).filter_map(|(shape, codec)| {
+        let tensors = codec.as_ref()?.tensors();
+        (!tensors.is_empty()).then_some((shape.cache.layer, tensors))
+    });
+    KvQuant {
+        header: KvQuantHeader {
+            kv_quant_version: KvQuantHeader::VERSION,
+            method: planned.method.clone(),
+            parameters: json_table(&planned.parameters),
+            hook: hook.to_owned(),
+            model: model.to_owned(),
+            calib: calibration
+                .filter(|_| planned.needs_samples)
+                .map(|found| KvQuantCalibration {
+                    dataset: found.data.clone(),
+                    samples: found.samples,
+                    seqlen: found.sequence_length,
+                    seed: request.plan.seed,
+                }),
+            bits_k: first.map_or(16.0, |plan| plan.key_bits),
+            bits_v: first.map_or(16.0, |plan| plan.value_bits),
+            bytes_per_token: planned.bytes_per_token,
+            residual_tokens: most(|plan| plan.recent_keys.max(plan.recent_values)).unwrap_or(0),
+            sink_tokens: most(|plan| plan.first).unwrap_or(0),
+            layers: layers.collect(),
+        },
+        tensors: tensors.collect(),
+    }
+}
+
+/// Parameters of a recipe as JSON.
+fn json_table(table: &toml::Table) -> Map<String, Value> {
+    let json = serde_json::to_value(table).unwrap_or_default();
+    match json {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
