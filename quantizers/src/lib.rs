@@ -19,6 +19,7 @@ pub mod grid;
 pub mod pack;
 pub mod graph;
 pub mod methods;
+pub mod caches;
 pub mod transforms;
 pub mod integer;
 pub mod nonlinear;

@@ -4,6 +4,7 @@ use calib::ARCHITECTURES;
 use calib::data::SOURCES;
 use eval::tasks::TASKS;
 use quantizers::METHODS;
+use quantizers::caches::CACHES;
 use quantizers::formats::{self, FORMATS};
 use quantizers::nonlinear::{APPROXIMATIONS, Nonlinearity};
 use quench::recipe::{BUILTIN, BuiltinRecipe};
@@ -40,6 +41,13 @@ fn names_are_unique_and_summaries_say_something() {
         &METHODS
             .iter()
             .map(|m| (m.name(), m.summary()))
+            .collect::<Vec<_>>(),
+    );
+    check(
+        "caches",
+        &CACHES
+            .iter()
+            .map(|c| (c.name(), c.summary()))
             .collect::<Vec<_>>(),
     );
     check(

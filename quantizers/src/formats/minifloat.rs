@@ -13,7 +13,7 @@ pub(super) const E2M1: [f32; 16] = [
 ];
 
 /// Sign, 4 bits of exponent (bias 7), 3 of mantissa; no infinities, and one NaN for each sign.
-pub(super) fn e4m3(byte: u8) -> f32 {
+pub(crate) fn e4m3(byte: u8) -> f32 {
     let (exponent, mantissa) = (i32::from(byte >> 3 & 15), f32::from(byte & 7));
     let magnitude = match (exponent, byte & 7) {
         (15, 7) => f32::NAN,

@@ -47,6 +47,7 @@ pub use decoded::{DecodedTensor, Reading};
 pub use entry::Entry;
 pub use error::{FormatError, OUTPUT_EXISTS_HINT, Unsupported};
 pub use floats::is_float;
+pub(crate) use minifloat::e4m3;
 pub use no_weights::{LFS_HINT, is_lfs_pointer};
 pub use original::Original;
 pub use safetensors::Dtype;
