@@ -4,6 +4,7 @@ use calib::ARCHITECTURES;
 use calib::data::SOURCES;
 use eval::tasks::TASKS;
 use quantizers::METHODS;
+use quantizers::attentions::ATTENTIONS;
 use quantizers::formats::{self, FORMATS};
 use quantizers::nonlinear::{APPROXIMATIONS, Nonlinearity};
 use quench::recipe::{BUILTIN, BuiltinRecipe};
@@ -40,6 +41,13 @@ fn names_are_unique_and_summaries_say_something() {
         &METHODS
             .iter()
             .map(|m| (m.name(), m.summary()))
+            .collect::<Vec<_>>(),
+    );
+    check(
+        "attentions",
+        &ATTENTIONS
+            .iter()
+            .map(|a| (a.name(), a.summary()))
             .collect::<Vec<_>>(),
     );
     check(

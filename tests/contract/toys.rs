@@ -4,6 +4,7 @@
 //! public interface. What would need another file to know of it does not compile here.
 
 mod architecture;
+mod attention;
 mod format;
 mod method;
 mod source;
