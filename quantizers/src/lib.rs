@@ -25,9 +25,10 @@ pub mod integer;
 pub mod nonlinear;
 pub mod search;
 pub mod kernels;
+pub mod attentions;
 pub mod formats;
 
-pub use matrix::{MatrixRef, ShapeError};
+pub use matrix::{Matrix, MatrixRef, ShapeError};
 pub use methods::{
     LayerPlan, METHODS, Method, ParamError, QuantizeError, Quantized, Quantizer, Sequential,
 };

@@ -69,6 +69,55 @@ impl<'a> MatrixRef<'a> {
     }
 }
 
+/// An owned `[rows, cols]` matrix, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Matrix {
+    data: Vec<f32>,
+    rows: usize,
+    cols: usize,
+}
+
+impl Matrix {
+    /// A matrix of zeros.
+    pub fn zeros(rows: usize, cols: usize) -> Self {
+        Self {
+            data: vec![0.0; rows * cols],
+            rows,
+            cols,
+        }
+    }
+
+    /// Views it.
+    pub fn view(&self) -> MatrixRef<'_> {
+        MatrixRef {
+            data: &self.data,
+            rows: self.rows,
+            cols: self.cols,
+        }
+    }
+
+    /// Row `index`.
+    ///
+    /// # Panics
+    /// When `index >= rows`.
+    pub fn row(&self, index: usize) -> &[f32] {
+        self.view().row(index)
+    }
+
+    /// Row `index`, to be written.
+    ///
+    /// # Panics
+    /// When `index >= rows`.
+    pub fn row_mut(&mut self, index: usize) -> &mut [f32] {
+        &mut self.data[index * self.cols..(index + 1) * self.cols]
+    }
+
+    /// All values, row after row.
+    pub fn into_data(self) -> Vec<f32> {
+        self.data
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@ use calib::data::SOURCES;
 use eval::tasks::TASKS;
 use quantizers::METHODS;
 use quantizers::caches::CACHES;
+use quantizers::attentions::ATTENTIONS;
 use quantizers::formats::{self, FORMATS};
 use quantizers::nonlinear::{APPROXIMATIONS, Nonlinearity};
 use quench::recipe::{BUILTIN, BuiltinRecipe};
@@ -48,6 +49,10 @@ fn names_are_unique_and_summaries_say_something() {
         &CACHES
             .iter()
             .map(|c| (c.name(), c.summary()))
+        "attentions",
+        &ATTENTIONS
+            .iter()
+            .map(|a| (a.name(), a.summary()))
             .collect::<Vec<_>>(),
     );
     check(

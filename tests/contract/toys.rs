@@ -5,6 +5,7 @@
 
 mod architecture;
 mod cache;
+mod attention;
 mod format;
 mod method;
 mod source;
