@@ -49,6 +49,9 @@ fn names_are_unique_and_summaries_say_something() {
         &CACHES
             .iter()
             .map(|c| (c.name(), c.summary()))
+            .collect::<Vec<_>>(),
+    );
+    check(
         "attentions",
         &ATTENTIONS
             .iter()
