@@ -146,7 +146,7 @@ impl AttentionPolicy for SparsePolicy {
                 kept_keys: attended.kept_keys_max,
             });
             for output in &attended.outputs {
-                rows.extend_from_slice(output.data());
+                rows.extend_from_slice(output.view().data());
             }
         }
         let data = TensorData::new(rows, [batch, heads, tokens, value_dim]);

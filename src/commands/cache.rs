@@ -4,14 +4,14 @@ use super::summary::table;
 use super::{command_line, fetch_options, print, print_json, resources};
 use crate::Error;
 use crate::args::CacheArgs;
-use crate::errors::Cause;
 use crate::model::OpenModel;
 use crate::progress::Progress;
 use crate::road::cache::{self, CacheRequest};
 use eval::attention::settings::{candidate, usual};
 use eval::attention::{BlockCost, Candidate, Outcome};
 use eval::report::figures::{bytes, significant};
-use serde_json::{Value, json};
+use eval::report::{CACHES_HTML, caches_html};
+use serde_json::json;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -80,7 +80,15 @@ pub fn run(args: &CacheArgs, json: bool, progress: &Progress) -> Result<(), Erro
         "methods": outcomes,
     });
     if let Some(folder) = &args.output {
-        write(&found, folder)?;
+        let subtitle = format!("Caches of keys and values, {sequence_length} tokens a window");
+        let rows = rows(&outcomes, args.memory);
+        let page = caches_html(&open.name, &subtitle, rows, &outcomes);
+        let page = page.map_err(|error| Error::Bug {
+            message: "cannot render the page of caches".to_owned(),
+            source: Some(error.into()),
+        })?;
+        let text = serde_json::to_string_pretty(&found).unwrap_or_default() + "\n";
+        write(folder, &[(FILE, &text), (CACHES_HTML, &page)])?;
     }
     if json {
         return print_json(&found);
@@ -88,19 +96,20 @@ pub fn run(args: &CacheArgs, json: bool, progress: &Progress) -> Result<(), Erro
     print(&render(&outcomes, args.memory, args.output.as_deref()))
 }
 
-fn write(found: &Value, folder: &Path) -> Result<(), Error> {
-    let path = folder.join(FILE);
-    let failed = |error: Cause| Error::io(format!("cannot write `{}`", path.display()), error);
-    let text = serde_json::to_string_pretty(found).map_err(|error| failed(error.into()))?;
-    let partial = folder.join(format!("{FILE}.partial"));
-    fs_err::create_dir_all(folder)
-        .and_then(|()| fs_err::write(&partial, text + "\n"))
-        .and_then(|()| fs_err::rename(&partial, &path))
-        .map_err(|error| failed(error.into()))
+fn write(folder: &Path, files: &[(&str, &str)]) -> Result<(), Error> {
+    for (name, text) in files {
+        let path = folder.join(name);
+        let partial = folder.join(format!("{name}.partial"));
+        fs_err::create_dir_all(folder)
+            .and_then(|()| fs_err::write(&partial, text))
+            .and_then(|()| fs_err::rename(&partial, &path))
+            .map_err(|error| Error::io(format!("cannot write `{}`", path.display()), error))?;
+    }
+    Ok(())
 }
 
-/// A line for each method, the cheapest cache last, and what stands out.
-fn render(outcomes: &[Outcome], memory: Option<u64>, written: Option<&Path>) -> String {
+/// Headings, and a line for each method.
+fn rows(outcomes: &[Outcome], memory: Option<u64>) -> Vec<Vec<String>> {
     let mut head = vec![
         "cache".to_owned(),
         "bits".to_owned(),
@@ -127,7 +136,12 @@ fn render(outcomes: &[Outcome], memory: Option<u64>, written: Option<&Path>) -> 
     );
     let mut rows = vec![head];
     rows.extend(outcomes.iter().map(|outcome| row(outcome, memory)));
-    let mut text = table(&rows, 1);
+    rows
+}
+
+/// The table, and what stands out.
+fn render(outcomes: &[Outcome], memory: Option<u64>, written: Option<&Path>) -> String {
+    let mut text = table(&rows(outcomes, memory), 1);
     if let Some(first) = outcomes.first() {
         let _ = writeln!(
             text,
@@ -156,6 +170,7 @@ fn render(outcomes: &[Outcome], memory: Option<u64>, written: Option<&Path>) -> 
     }
     if let Some(folder) = written {
         let _ = writeln!(text, "written  {}", folder.join(FILE).display());
+        let _ = writeln!(text, "page     {}", folder.join(CACHES_HTML).display());
     }
     text
 }

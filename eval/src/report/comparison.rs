@@ -1,13 +1,11 @@
 //! Several artifacts of one model side by side.
 
 use super::figures::{self, ABSENT};
-use super::html::STYLE;
 use super::plots::{Candidate, Plot, frontier};
 use super::scores::{ratio, unit_of};
-use super::{Report, ReportError, syntax};
+use super::table_page::table_page;
+use super::{Report, ReportError};
 use crate::score::{Better, Score};
-use minijinja::value::Serde;
-use minijinja::{Environment, context};
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -207,7 +205,8 @@ impl Comparison {
                 })
             })
             .collect();
-        frontier(&points, known.label, known.better == Better::Lower)
+        let axes = ["bits per weight, whole file", known.label];
+        frontier(&points, axes, known.better == Better::Lower)
     }
 
     /// As indented JSON.
@@ -240,18 +239,9 @@ impl Comparison {
             template: COMPARISON_HTML,
             source: Box::new(source),
         };
-        let mut rows = self.table();
-        let head = rows.remove(0);
-        let mut environment = Environment::new();
-        environment.set_syntax(syntax().map_err(error)?);
-        environment
-            .add_template(COMPARISON_HTML, include_str!("comparison.html.j2"))
-            .map_err(error)?;
-        let template = environment.get_template(COMPARISON_HTML).map_err(error)?;
-        let context = context! {
-            style => STYLE, model => figures::short_path(&self.model), head, rows, plot => Serde(self.plot())
-        };
-        template.render(context).map_err(error)
+        let subtitle = format!("Comparison of {} artifacts", self.artifacts.len());
+        let plots = self.plot().into_iter().collect();
+        table_page(&self.model, &subtitle, self.table(), plots).map_err(error)
     }
 }
 

@@ -2,6 +2,8 @@
 
 pub mod budget;
 pub mod calibration;
+mod caches;
+mod table_page;
 mod comparison;
 pub mod model;
 pub mod figures;
@@ -15,6 +17,7 @@ pub mod slots;
 mod view;
 
 pub use budget::BudgetFacts;
+pub use caches::{CACHES_HTML, caches_html};
 pub use calibration::{CalibrationFacts, PointRatio, SyntheticRanges};
 pub use comparison::{COMPARISON_HTML, COMPARISON_JSON, COMPARISON_MARKDOWN, Comparison};
 pub use html::html;

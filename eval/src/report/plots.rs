@@ -1,11 +1,13 @@
 //! Plots as inline SVG: colours come from the page's style sheet, values from `<title>` tooltips.
 
+mod blocks;
 mod budget;
 mod canvas;
 mod frontier;
 mod histogram;
 mod layers;
 
+pub(super) use blocks::{Series, by_block};
 pub(super) use budget::budget_curve;
 pub(super) use frontier::{Candidate, frontier};
 pub(super) use histogram::histogram;

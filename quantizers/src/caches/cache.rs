@@ -50,6 +50,11 @@ pub trait CacheQuantizer: Send + Sync {
         shape: CacheShape,
         tensors: &[CacheTensor],
     ) -> Result<Box<dyn CacheCodec>, CacheError>;
+    /// The `kv_cache_scheme` of compressed-tensors, where engines can keep the cache with the tensors of
+    /// [`CacheCodec::tensors`] beside the projections.
+    fn engine_scheme(&self) -> Option<serde_json::Value> {
+        None
+    }
 }
 
 /// Where keys are taken from and given back.

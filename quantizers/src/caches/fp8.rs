@@ -9,6 +9,7 @@ use super::shape::CacheShape;
 use super::static_scale::{self, GRANULARITY, Granularity, StaticScaleCodec};
 use crate::methods::ParamError;
 use crate::methods::parameters::Parameters;
+use serde_json::{Value, json};
 
 /// The registry entry.
 pub(super) struct Fp8;
@@ -67,5 +68,16 @@ impl CacheQuantizer for Fp8Quantizer {
     ) -> Result<Box<dyn CacheCodec>, CacheError> {
         let codec = StaticScaleCodec::restore(shape, tensors, self.granularity, &E4M3)?;
         Ok(Box::new(codec))
+    }
+
+    fn engine_scheme(&self) -> Option<Value> {
+        Some(json!({
+            "num_bits": 8,
+            "type": "float",
+            "symmetric": true,
+            "strategy": self.granularity.strategy(),
+            "dynamic": false,
+            "group_size": null,
+        }))
     }
 }

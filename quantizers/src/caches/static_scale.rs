@@ -37,6 +37,14 @@ impl Granularity {
         }
     }
 
+    /// Name in compressed-tensors.
+    pub(super) fn strategy(self) -> &'static str {
+        match self {
+            Self::Tensor => "tensor",
+            Self::Head => "attn_head",
+        }
+    }
+
     fn shape(self, shape: CacheShape) -> Vec<usize> {
         match self {
             Self::Tensor => vec![1],

@@ -3,10 +3,10 @@
 use super::Plot;
 use super::canvas::Canvas;
 
-/// One artifact.
+/// One artifact, or one way of doing something.
 pub(in crate::report) struct Candidate {
     pub name: String,
-    /// Per weight, over the whole file.
+    /// Per weight or token, as the axis says.
     pub bits: f64,
     pub figure: f64,
 }
@@ -14,7 +14,7 @@ pub(in crate::report) struct Candidate {
 /// The plot; nothing for fewer than two artifacts or figures that are not finite.
 pub(in crate::report) fn frontier(
     candidates: &[Candidate],
-    label: &str,
+    [size, label]: [&str; 2],
     lower_is_better: bool,
 ) -> Option<Plot> {
     let finite = |one: &&Candidate| one.figure.is_finite() && one.bits.is_finite();
@@ -38,7 +38,7 @@ pub(in crate::report) fn frontier(
         range(|one| one.figure, 0.08),
     );
     canvas.y_axis(label);
-    canvas.x_base("bits per weight, whole file");
+    canvas.x_base(size);
     canvas.x_ticks(8);
     let best = unbeaten(&candidates, lower_is_better);
     for pair in best.windows(2) {
@@ -48,7 +48,7 @@ pub(in crate::report) fn frontier(
     for one in &candidates {
         let on_it = best.iter().any(|other| std::ptr::eq(*other, *one));
         let class = if on_it { "s0" } else { "s7" };
-        let tooltip = format!("{}: {:.3} bits, {label} {}", one.name, one.bits, one.figure);
+        let tooltip = format!("{}: {size} {:.3}, {label} {}", one.name, one.bits, one.figure);
         canvas.dot(class, one.bits, one.figure, 5.0, &tooltip);
         canvas.label(one.bits, one.figure, &one.name);
     }
@@ -56,7 +56,7 @@ pub(in crate::report) fn frontier(
     Some(Plot {
         title: "Size against accuracy".into(),
         caption: format!(
-            "{label}: {better} is better. The line joins the artifacts that no other beats in both."
+            "{label}: {better} is better. The line joins those that no other beats in both."
         ),
         svg: canvas.finish("size against accuracy"),
         legend: Vec::new(),
@@ -115,10 +115,10 @@ mod tests {
 
     #[test]
     fn every_artifact_is_a_dot_with_its_name_and_one_alone_no_plot() {
-        let plot = frontier(&candidates(), "KL divergence", true).unwrap();
+        let plot = frontier(&candidates(), ["bits", "KL divergence"], true).unwrap();
         assert_eq!(plot.svg.matches("<circle").count(), 4);
         assert_eq!(plot.svg.matches(r#"class="interval""#).count(), 2);
         assert!(plot.svg.contains(">c</text>"));
-        assert!(frontier(&candidates()[..1], "KL divergence", true).is_none());
+        assert!(frontier(&candidates()[..1], ["bits", "KL divergence"], true).is_none());
     }
 }
