@@ -2,10 +2,10 @@
 
 use crate::key_value_cache::KeyValueStore;
 use crate::layers::attention::{Scores, attend};
+use crate::policy_error::PolicyError;
 use burn::tensor::Tensor;
 use std::fmt::Debug;
 use std::sync::Arc;
-use thiserror::Error;
 
 /// Rotates keys `[batch, kv_heads, tokens, head_dim]` of a whole sequence to their positions, normalisations that come
 /// after it included.
@@ -39,16 +39,6 @@ impl Debug for Attending {
             .field("value", &self.value.dims())
             .finish_non_exhaustive()
     }
-}
-
-/// A policy that cannot attend.
-#[derive(Debug, Error)]
-#[error("block {block}: {source}")]
-pub struct PolicyError {
-    /// Number of the block.
-    pub block: usize,
-    /// Why.
-    pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 /// Attention as a cache of fewer bits or a sparse method would do it.

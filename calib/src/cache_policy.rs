@@ -1,6 +1,7 @@
 //! Attention over keys and values as a cache of fewer bits would return them.
 
-use crate::attention_policy::{Attending, AttentionPolicy, PolicyError};
+use crate::attention_policy::{Attending, AttentionPolicy};
+use crate::policy_error::PolicyError;
 use crate::hidden::values;
 use crate::key_value_cache::KeyValueStore;
 use crate::packed_cache::PackedCache;
@@ -74,6 +75,12 @@ impl CachePolicy {
         Tensor::<4>::from_data(data, &device).swap_dims(1, 2)
     }
 
+    /// Whether new tokens wait before they are quantized.
+    fn waits(&self) -> bool {
+        let plan = &self.plan;
+        plan.recent_keys.max(plan.recent_values) > 0 || plan.chunk.max(plan.value_chunk) > 1
+    }
+
     /// Tokens, from the first on, that the cache has quantized or keeps as first ones when the query at `position`
     /// comes.
     fn settled(&self, position: usize, part: Part) -> usize {
@@ -90,7 +97,7 @@ impl CachePolicy {
 impl AttentionPolicy for CachePolicy {
     fn attend(&self, input: Attending) -> Result<Tensor<4>, PolicyError> {
         let [keys, values] = self.restored(&input);
-        if self.protocol == Protocol::Strict {
+        if self.protocol == Protocol::Strict || !self.waits() {
             return Ok(attend(input.query, keys, values, &input.scores));
         }
         let [_, _, tokens, _] = input.query.dims();

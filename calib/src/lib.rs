@@ -9,6 +9,7 @@ pub mod packed_weights;
 pub mod device;
 pub mod heap;
 pub mod output_error;
+pub mod policy_error;
 pub mod stage_error;
 pub mod hidden;
 pub mod attention_policy;

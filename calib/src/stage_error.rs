@@ -1,7 +1,7 @@
 //! Why a stage cannot be built or run.
 
 use crate::SourceError;
-use crate::attention_policy::PolicyError;
+use crate::policy_error::PolicyError;
 use thiserror::Error;
 
 /// A stage that cannot be built or run.

@@ -38,7 +38,10 @@ pub struct CacheArgs {
     /// Blocks that keep their cache as it is, with commas between their numbers
     #[arg(long, value_name = "BLOCKS", value_delimiter = ',')]
     pub skip_layers: Vec<usize>,
-    /// Seed of everything random
+    /// Seeds that methods which draw are tried with, each a line of its own
+    #[arg(long, value_parser = parse_count, value_name = "N", default_value = "1")]
+    pub seeds: usize,
+    /// Seed of everything else that is random
     #[arg(long, default_value = "0")]
     pub seed: u64,
     /// Folder for the figures by block, as JSON

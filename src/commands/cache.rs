@@ -7,7 +7,7 @@ use crate::args::CacheArgs;
 use crate::model::OpenModel;
 use crate::progress::Progress;
 use crate::road::cache::{self, CacheRequest};
-use eval::attention::settings::{candidate, usual};
+use eval::attention::settings::{candidate, usual, with_seeds, without_seed};
 use eval::attention::{BlockCost, Candidate, Outcome};
 use eval::report::figures::{bytes, significant};
 use eval::report::{CACHES_HTML, caches_html};
@@ -33,6 +33,8 @@ pub fn run(args: &CacheArgs, json: bool, progress: &Progress) -> Result<(), Erro
     } else {
         args.methods.clone()
     };
+    let lines = lines.iter().flat_map(|line| with_seeds(line, args.seeds));
+    let lines: Vec<String> = lines.collect();
     let candidates = lines
         .iter()
         .map(|line| {
@@ -149,6 +151,7 @@ fn render(outcomes: &[Outcome], memory: Option<u64>, written: Option<&Path>) -> 
             first.strict.original, first.strict.tokens
         );
     }
+    text.push_str(&spreads(outcomes));
     for outcome in outcomes {
         if let Some(engines) = outcome.engines {
             let _ = writeln!(text, "{:<24} {engines}", outcome.label);
@@ -171,6 +174,31 @@ fn render(outcomes: &[Outcome], memory: Option<u64>, written: Option<&Path>) -> 
     if let Some(folder) = written {
         let _ = writeln!(text, "written  {}", folder.join(FILE).display());
         let _ = writeln!(text, "page     {}", folder.join(CACHES_HTML).display());
+    }
+    text
+}
+
+/// How far the seeds of methods that draw lie apart.
+fn spreads(outcomes: &[Outcome]) -> String {
+    let mut text = String::new();
+    let groups = outcomes.chunk_by(|a, b| without_seed(&a.label) == without_seed(&b.label));
+    for group in groups.filter(|group| group.len() > 1) {
+        let over = |figure: fn(&Outcome) -> f64| {
+            let values: Vec<f64> = group.iter().map(figure).collect();
+            let mean = eval::metrics::mean(&values);
+            let squares = values.iter().map(|value| (value - mean).powi(2));
+            (mean, (squares.sum::<f64>() / (values.len() - 1) as f64).sqrt())
+        };
+        let (divergence, apart) = over(|outcome| outcome.strict.divergence);
+        let (delta, delta_apart) = over(|outcome| 100.0 * outcome.strict.delta);
+        let _ = writeln!(
+            text,
+            "seeds    {}: KL {} with a standard deviation of {}, perplexity {delta:+.3} of {delta_apart:.3}, {} seeds",
+            without_seed(&group[0].label),
+            significant(divergence, 3),
+            significant(apart, 2),
+            group.len(),
+        );
     }
     text
 }

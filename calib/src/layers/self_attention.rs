@@ -158,15 +158,15 @@ impl SelfAttention {
         };
         let tables = self.rope.as_ref().map(|rope| rope.tables(tokens, tokens));
         let query = self.placed(query, self.query_norm.as_ref(), tables.as_ref());
-        let new = self.new_tokens([key, value], tables.as_ref());
         if let Some(policy) = &self.policy
             && distance.is_none()
             && self.windows.is_none()
         {
+            let new = self.new_tokens([key, value], tables.as_ref());
             let attended = policy.attend(self.attending(query, new, tables))?;
             return Ok(self.joined(attended, tap));
         }
-        let NewTokens { key, value, .. } = new;
+        let key = self.placed(key, self.key_norm.as_ref(), tables.as_ref());
         let attended = match &self.windows {
             Some(windows) => {
                 let [query, key, value] = [query, key, value].map(|x| windows.cut(x));

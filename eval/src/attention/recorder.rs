@@ -1,7 +1,8 @@
 //! Queries, keys and values of a block as exact attention meets them.
 
 use burn::tensor::Tensor;
-use calib::attention_policy::{Attending, AttentionPolicy, PolicyError};
+use calib::attention_policy::{Attending, AttentionPolicy};
+use calib::policy_error::PolicyError;
 use calib::layers::attention::attend;
 use std::sync::{Mutex, PoisonError};
 

@@ -15,6 +15,9 @@ const MORE: &[&str] = &[
     "turbo bits=3",
 ];
 
+/// The parameter of methods that draw.
+const SEED: &str = "seed";
+
 /// A line that names no way of keeping keys and values.
 #[derive(Debug, Error)]
 pub enum SettingError {
@@ -60,7 +63,9 @@ impl SettingError {
 
 /// The lines of every method with its usual settings.
 pub fn usual() -> Vec<String> {
-    let mut lines: Vec<String> = names().map(str::to_owned).collect();
+    // Methods that need to be told something are tried where a person tells them.
+    let plain = names().filter(|name| candidate(name, &[]).is_ok());
+    let mut lines: Vec<String> = plain.map(str::to_owned).collect();
     for line in MORE {
         let name = line.split(' ').next().unwrap_or_default();
         let after = lines
@@ -120,6 +125,26 @@ pub fn candidate(line: &str, kept: &[usize]) -> Result<Candidate, SettingError> 
         found: name.to_owned(),
         nearest: nearest(name, names()),
     })
+}
+
+/// `line` once for each of `seeds` seeds, where its method draws and it names no seed itself.
+pub fn with_seeds(line: &str, seeds: usize) -> Vec<String> {
+    let name = line.split_whitespace().next().unwrap_or_default();
+    let caches = CACHES.iter().map(|cache| (cache.name(), cache.parameters()));
+    let attentions = ATTENTIONS.iter().map(|entry| (entry.name(), entry.parameters()));
+    let parameters = caches.chain(attentions).find(|(found, _)| *found == name);
+    let draws = parameters.is_some_and(|(_, keys)| keys.iter().any(|(key, _)| *key == SEED));
+    if seeds < 2 || !draws || line.contains(&format!(" {SEED}=")) {
+        return vec![line.to_owned()];
+    }
+    (0..seeds).map(|seed| format!("{line} {SEED}={seed}")).collect()
+}
+
+/// What `label` is called without its seed.
+pub fn without_seed(label: &str) -> &str {
+    label
+        .rsplit_once(&format!(" {SEED}="))
+        .map_or(label, |(line, _)| line)
 }
 
 fn names() -> impl Iterator<Item = &'static str> {

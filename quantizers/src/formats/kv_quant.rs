@@ -169,9 +169,12 @@ impl KvQuant {
     /// Files that cannot be read or do not say how the caches of `layers` blocks are kept.
     pub fn read(folder: &Path, layers: usize) -> Result<Option<Self>, KvQuantError> {
         let file = folder.join(HEADER);
+        // A model may also be a single file.
+        if !file.is_file() {
+            return Ok(None);
+        }
         let text = match fs_err::read_to_string(&file) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(KvQuantError::Io { file, source }),
         };
         // A later version may have keys this one does not know.
