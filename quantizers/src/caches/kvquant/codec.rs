@@ -12,7 +12,7 @@ use crate::caches::artifact::{CacheTensor, Reader};
 use crate::caches::cache::{CacheCodec, Encoded};
 use crate::caches::error::CacheError;
 use crate::caches::shape::{CacheShape, Part};
-use crate::caches::table::Table;
+use crate::caches::table::{self, Table};
 use crate::caches::{codes, halves};
 use half::f16;
 use multiversion::multiversion;
@@ -194,12 +194,8 @@ impl PartCodec {
                 range[..2].copy_from_slice(&ends.low.to_le_bytes());
                 range[2..].copy_from_slice(&ends.high.to_le_bytes());
             }
-            self.table.nearest(&scaled, &mut room);
-            codes::pack(
-                &room,
-                self.settings.bits,
-                &mut packed[row * dense..][..dense],
-            );
+            let packed = &mut packed[row * dense..][..dense];
+            self.table.pack(&scaled, self.settings.bits, &mut room, packed);
             if self.settings.outlier_fraction > 0.0 {
                 put_outliers(&outliers, &mut sparse);
                 let count = u32::try_from(sparse.len() / 4).unwrap_or(u32::MAX);
@@ -222,30 +218,25 @@ impl PartCodec {
         let (packed, rest) = bytes.split_at(rows * dense);
         let ranges = if self.channels.is_none() { 4 * rows } else { 0 };
         let (ranges, pointers) = rest.split_at(ranges);
-        let entries = Table::new(self.decoded_entries());
+        let entries = self.decoded_entries();
         let mut room = vec![0; width];
-        let mut scaled = vec![0.0; entries.entries().len()];
+        let mut scaled = vec![0.0; entries.len()];
         let (mut outliers, _) = sparse.as_chunks::<4>();
         let mut before = 0;
         for (row, out) in out.chunks_mut(width).enumerate() {
-            codes::unpack(
-                &packed[row * dense..][..dense],
-                self.settings.bits,
-                &mut room,
-            );
+            let packed = &packed[row * dense..][..dense];
+            let bits = self.settings.bits;
             if let Some(channels) = &self.channels {
-                entries.look_up(&room, out);
+                table::unpack(&entries, packed, bits, &mut room, out);
                 restore_channels(out, &channels.zero, &channels.range);
             } else {
                 let [low, high] = [0, 2]
                     .map(|at| f16::from_le_bytes([ranges[4 * row + at], ranges[4 * row + at + 1]]));
                 let Range { zero, range, .. } = Ends { low, high }.range();
-                for (scaled, entry) in scaled.iter_mut().zip(entries.entries()) {
+                for (scaled, entry) in scaled.iter_mut().zip(&entries) {
                     *scaled = entry * range + zero;
                 }
-                for (out, code) in out.iter_mut().zip(&room) {
-                    *out = scaled[usize::from(*code)];
-                }
+                table::unpack(&scaled, packed, bits, &mut room, out);
             }
             if let Some(pointer) = pointers.as_chunks::<4>().0.get(row) {
                 let after = u32::from_le_bytes(*pointer);

@@ -4,7 +4,7 @@ use super::settings::Settings;
 use crate::MatrixRef;
 use crate::caches::tests::data::{fitted, normal, quantizer, relative_error, round_trip, shape};
 use crate::caches::{
-    CacheCodec, CacheError, CacheQuantizer, CacheSamples, CacheTensor, CacheValues, Encoded, Part,
+    CacheCodec, CacheError, CacheSamples, CacheTensor, CacheValues, Encoded, Part,
 };
 use crate::codebook::{Row, Solver};
 

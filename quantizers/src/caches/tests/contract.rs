@@ -3,7 +3,7 @@
 use super::data::{configurations, fitted, normal, quantizer, relative_error, round_trip, shape};
 use crate::MatrixRef;
 use crate::caches::{
-    CACHES, Cache, CacheCodec, CacheError, CacheQuantizer, CacheSamples, CacheValues, Part,
+    CACHES, CacheError, CacheSamples, CacheValues, Part,
 };
 use proptest::prelude::*;
 

@@ -3,7 +3,7 @@
 use crate::MatrixRef;
 use crate::caches::random::{Gaussian, Purpose};
 use crate::caches::{
-    CACHES, Cache, CacheCodec, CacheError, CachePlan, CacheQuantizer, CacheSamples, CacheShape,
+    CACHES, CacheCodec, CacheError, CachePlan, CacheQuantizer, CacheSamples, CacheShape,
     Part, find,
 };
 

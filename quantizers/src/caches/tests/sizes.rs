@@ -1,7 +1,7 @@
 //! Bytes per token of whole models.
 
 use super::data::quantizer;
-use crate::caches::{CacheQuantizer, CacheShape};
+use crate::caches::CacheShape;
 
 /// Bytes per token of all layers of a model with heads of 128.
 fn bytes_per_token(name: &str, rule: &str, kv_heads: usize) -> f64 {

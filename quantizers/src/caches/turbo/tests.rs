@@ -1,7 +1,7 @@
 //! Distortions on random unit vectors, and what the parts of the method are for.
 
 use crate::caches::tests::data::{fitted, normal, quantizer, relative_error, round_trip, shape};
-use crate::caches::{CacheCodec, CacheQuantizer, Part};
+use crate::caches::Part;
 use std::f64::consts::FRAC_PI_2;
 
 const DIM: usize = 128;
