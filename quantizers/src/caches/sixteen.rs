@@ -32,7 +32,7 @@ mod x86 {
         _CMP_GT_OQ, _mm256_add_epi32, _mm256_blendv_ps, _mm256_castps_si256, _mm256_castsi256_ps,
         _mm256_cmp_ps, _mm256_extract_epi16, _mm256_loadu_ps, _mm256_or_si256,
         _mm256_permutevar8x32_ps, _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_set1_ps,
-        _mm256_setr_ps, _mm256_setzero_si256, _mm256_setr_epi32, _mm256_shuffle_epi8,
+        _mm256_setr_epi32, _mm256_setr_ps, _mm256_setzero_si256, _mm256_shuffle_epi8,
         _mm256_slli_epi32, _mm256_srli_epi64, _mm256_srlv_epi32, _mm256_storeu_ps,
         _mm256_sub_epi32,
     };
@@ -84,7 +84,10 @@ mod x86 {
             // The odd code of each pair comes to stand above the even one.
             let pairs = _mm256_or_si256(code, _mm256_srli_epi64::<28>(code));
             let pairs = _mm256_shuffle_epi8(pairs, gather);
-            let (low, high) = (_mm256_extract_epi16::<0>(pairs), _mm256_extract_epi16::<8>(pairs));
+            let (low, high) = (
+                _mm256_extract_epi16::<0>(pairs),
+                _mm256_extract_epi16::<8>(pairs),
+            );
             *out = (low | high << 16).to_le_bytes();
         }
     }

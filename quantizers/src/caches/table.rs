@@ -59,13 +59,7 @@ impl Table {
 }
 
 /// The `entries` of packed codes of `bits` bits; `room` is as long as `out`.
-pub(super) fn unpack(
-    entries: &[f32],
-    packed: &[u8],
-    bits: u8,
-    room: &mut [u8],
-    out: &mut [f32],
-) {
+pub(super) fn unpack(entries: &[f32], packed: &[u8], bits: u8, room: &mut [u8], out: &mut [f32]) {
     let done = match entries.as_array::<16>() {
         Some(entries) if bits == 4 => sixteen::unpack(entries, packed, out),
         _ => 0,

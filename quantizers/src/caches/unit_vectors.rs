@@ -1,6 +1,6 @@
 //! A vector as its length and the nearest table entries of its rotated coordinates.
 //!
-//! Source: "TurboQuant: Online Vector Quantization with Near-optimal Distortion Rate" (Zandieh et al., ICLR 2026). The
+//! Source: "`TurboQuant`: Online Vector Quantization with Near-optimal Distortion Rate" (Zandieh et al., ICLR 2026). The
 //! coordinates of a randomly rotated unit vector all follow one law, for which the best table is known beforehand.
 //! What is stored: the length as f16, and the codes in whole bytes. `prod` spends one bit of each code on the signs
 //! of projections of what is left (see [`super::sketch`]), and stores its length too: inner products are then
