@@ -126,11 +126,6 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Whether there is a tensor of this name.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.tensors.iter().any(|tensor| tensor.name == name)
-    }
-
     /// Refuses tensors that nobody asked for.
     pub(super) fn finish(self) -> Result<(), CacheError> {
         match self.tensors.first() {

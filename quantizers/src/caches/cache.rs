@@ -77,6 +77,10 @@ impl KeyHook {
 }
 
 /// What will be done to the cache of one layer.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not depend on each other"
+)]
 #[derive(Debug, Clone, PartialEq)]
 pub struct CachePlan {
     /// Where keys are taken from.

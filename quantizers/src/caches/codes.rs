@@ -13,11 +13,15 @@ pub(super) fn bytes(count: usize, bits: u8) -> usize {
 pub(super) fn pack(codes: &[u8], bits: u8, out: &mut [u8]) {
     debug_assert_eq!(out.len(), bytes(codes.len(), bits));
     match bits {
-        1 => pack_narrow::<1>(codes, out),
-        2 => pack_narrow::<2>(codes, out),
+        1 => pack_eights::<1>(codes, out),
+        2 => pack_eights::<2>(codes, out),
+        3 => pack_eights::<3>(codes, out),
         4 => pack_nibbles(codes, out),
+        5 => pack_eights::<5>(codes, out),
+        6 => pack_eights::<6>(codes, out),
+        7 => pack_eights::<7>(codes, out),
         8 => out.copy_from_slice(codes),
-        _ => pack_any(codes, bits, out),
+        other => panic!("codes have 1 to 8 bits, not {other}"),
     }
 }
 
@@ -25,11 +29,15 @@ pub(super) fn pack(codes: &[u8], bits: u8, out: &mut [u8]) {
 pub(super) fn unpack(packed: &[u8], bits: u8, codes: &mut [u8]) {
     debug_assert_eq!(packed.len(), bytes(codes.len(), bits));
     match bits {
-        1 => unpack_narrow::<1>(packed, codes),
-        2 => unpack_narrow::<2>(packed, codes),
+        1 => unpack_eights::<1>(packed, codes),
+        2 => unpack_eights::<2>(packed, codes),
+        3 => unpack_eights::<3>(packed, codes),
         4 => unpack_nibbles(packed, codes),
+        5 => unpack_eights::<5>(packed, codes),
+        6 => unpack_eights::<6>(packed, codes),
+        7 => unpack_eights::<7>(packed, codes),
         8 => codes.copy_from_slice(packed),
-        _ => unpack_any(packed, bits, codes),
+        other => panic!("codes have 1 to 8 bits, not {other}"),
     }
 }
 
@@ -56,46 +64,44 @@ fn unpack_nibbles(packed: &[u8], codes: &mut [u8]) {
     }
 }
 
-fn pack_narrow<const BITS: usize>(codes: &[u8], out: &mut [u8]) {
-    for (byte, codes) in out.iter_mut().zip(codes.chunks(8 / BITS)) {
-        *byte = 0;
-        for (at, code) in codes.iter().enumerate() {
-            *byte |= code << (at * BITS);
-        }
+/// Eight codes are `BITS` bytes; every shift is known when compiling.
+fn pack_eights<const BITS: usize>(codes: &[u8], out: &mut [u8]) {
+    let (eights, rest) = codes.as_chunks::<8>();
+    let (out, last) = out.split_at_mut(eights.len() * BITS);
+    for (out, codes) in out.chunks_exact_mut(BITS).zip(eights) {
+        out.copy_from_slice(&word_of::<BITS>(*codes).to_le_bytes()[..BITS]);
     }
+    let mut codes = [0; 8];
+    codes[..rest.len()].copy_from_slice(rest);
+    last.copy_from_slice(&word_of::<BITS>(codes).to_le_bytes()[..last.len()]);
 }
 
-fn unpack_narrow<const BITS: usize>(packed: &[u8], codes: &mut [u8]) {
-    for (byte, codes) in packed.iter().zip(codes.chunks_mut(8 / BITS)) {
-        for (at, code) in codes.iter_mut().enumerate() {
-            *code = byte >> (at * BITS) & ((1 << BITS) - 1);
-        }
+fn unpack_eights<const BITS: usize>(packed: &[u8], codes: &mut [u8]) {
+    let (eights, rest) = codes.as_chunks_mut::<8>();
+    let (packed, last) = packed.split_at(eights.len() * BITS);
+    for (packed, codes) in packed.chunks_exact(BITS).zip(eights) {
+        *codes = codes_of::<BITS>(packed);
     }
+    rest.copy_from_slice(&codes_of::<BITS>(last)[..rest.len()]);
 }
 
-/// Eight codes are `bits` bytes.
-fn pack_any(codes: &[u8], bits: u8, out: &mut [u8]) {
-    for (out, codes) in out.chunks_mut(usize::from(bits)).zip(codes.chunks(8)) {
-        let mut word = 0u64;
-        for (at, code) in codes.iter().enumerate() {
-            word |= u64::from(*code) << (at * usize::from(bits));
-        }
-        out.copy_from_slice(&word.to_le_bytes()[..out.len()]);
+fn word_of<const BITS: usize>(codes: [u8; 8]) -> u64 {
+    let mut word = 0;
+    for (at, code) in codes.iter().enumerate() {
+        word |= u64::from(*code) << (at * BITS);
     }
+    word
 }
 
-fn unpack_any(packed: &[u8], bits: u8, codes: &mut [u8]) {
-    let mask = (1u64 << bits) - 1;
-    for (packed, codes) in packed.chunks(usize::from(bits)).zip(codes.chunks_mut(8)) {
-        let mut word = [0; 8];
-        word[..packed.len()].copy_from_slice(packed);
-        let word = u64::from_le_bytes(word);
-        for (at, code) in codes.iter_mut().enumerate() {
-            #[expect(clippy::cast_possible_truncation, reason = "masked to at most 8 bits")]
-            let narrow = (word >> (at * usize::from(bits)) & mask) as u8;
-            *code = narrow;
-        }
-    }
+fn codes_of<const BITS: usize>(packed: &[u8]) -> [u8; 8] {
+    let mut bytes = [0; 8];
+    bytes[..packed.len()].copy_from_slice(packed);
+    let word = u64::from_le_bytes(bytes);
+    std::array::from_fn(|at| {
+        #[expect(clippy::cast_possible_truncation, reason = "masked to at most 8 bits")]
+        let code = (word >> (at * BITS) & ((1 << BITS) - 1)) as u8;
+        code
+    })
 }
 
 #[cfg(test)]

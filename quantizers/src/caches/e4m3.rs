@@ -37,6 +37,7 @@ pub(super) fn nearest(value: f32) -> u8 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "values of codes are exact")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

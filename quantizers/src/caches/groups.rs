@@ -61,6 +61,7 @@ fn round(values: &[f32], most: f32, codes: &mut [u8]) -> (f32, f32) {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "values that f16 holds come back exactly")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

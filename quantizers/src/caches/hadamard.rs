@@ -8,6 +8,13 @@ use multiversion::multiversion;
 /// Values of one vector register of AVX2.
 const LANES: usize = 8;
 
+/// Distances of partners within a register, and which of the two is subtracted.
+const STEPS: [(usize, [f32; LANES]); 3] = [
+    (1, [1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0]),
+    (2, [1.0, 1.0, -1.0, -1.0, 1.0, 1.0, -1.0, -1.0]),
+    (4, [1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, -1.0]),
+];
+
 /// Replaces `values`, a power of two of them, by `H values / sqrt(n)`, which is its own inverse.
 ///
 /// # Panics
@@ -34,32 +41,23 @@ pub(super) fn transform(values: &mut [f32]) {
         }
         return;
     }
-    // Steps within eight values: each is the value plus its partner, or the partner minus it.
-    for v in eights.iter_mut() {
-        let p = [v[1], v[0], v[3], v[2], v[5], v[4], v[7], v[6]];
-        let s = [1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0];
-        for lane in 0..LANES {
-            v[lane] = v[lane] * s[lane] + p[lane];
+    for own in eights.iter_mut() {
+        let mut values = *own;
+        // Steps within eight values: each becomes its partner plus it, or minus it.
+        for (step, signs) in STEPS {
+            let partners: [f32; LANES] = std::array::from_fn(|lane| values[lane ^ step]);
+            values = std::array::from_fn(|lane| values[lane] * signs[lane] + partners[lane]);
         }
-        let p = [v[2], v[3], v[0], v[1], v[6], v[7], v[4], v[5]];
-        let s = [1.0, 1.0, -1.0, -1.0, 1.0, 1.0, -1.0, -1.0];
-        for lane in 0..LANES {
-            v[lane] = v[lane] * s[lane] + p[lane];
-        }
-        let p = [v[4], v[5], v[6], v[7], v[0], v[1], v[2], v[3]];
-        let s = [1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, -1.0];
-        for lane in 0..LANES {
-            v[lane] = (v[lane] * s[lane] + p[lane]) * length;
-        }
+        *own = values.map(|value| value * length);
     }
     let mut half = 1;
     while half < eights.len() {
         for pair in eights.chunks_exact_mut(2 * half) {
             let (low, high) = pair.split_at_mut(half);
             for (a, b) in low.iter_mut().zip(high) {
-                for lane in 0..LANES {
-                    (a[lane], b[lane]) = (a[lane] + b[lane], a[lane] - b[lane]);
-                }
+                let (x, y) = (*a, *b);
+                *a = std::array::from_fn(|lane| x[lane] + y[lane]);
+                *b = std::array::from_fn(|lane| x[lane] - y[lane]);
             }
         }
         half *= 2;

@@ -58,7 +58,7 @@ impl Density {
     }
 
     /// A coordinate of a uniform unit vector of `dim` coordinates, at least 3, times `sqrt(dim)`:
-    /// `(1 - x^2 / dim)^((dim - 3) / 2)`. TurboQuant (Zandieh et al., 2025), lemma 1.
+    /// `(1 - x^2 / dim)^((dim - 3) / 2)`. `TurboQuant` (Zandieh et al., 2025), lemma 1.
     pub(super) fn coordinate(dim: usize) -> Self {
         let dim = dim as f64;
         // Beyond ten standard deviations there is nothing to speak of.
@@ -69,7 +69,7 @@ impl Density {
     }
 
     /// The angle of two radii of `2^(level - 1)` coordinates each, `level` at least 2:
-    /// `sin(2 x)^(2^(level - 1) - 1)` from 0 to half pi. PolarQuant (Han et al., 2025), lemma 2.
+    /// `sin(2 x)^(2^(level - 1) - 1)` from 0 to half pi. `PolarQuant` (Han et al., 2025), lemma 2.
     pub(super) fn angle(level: u32) -> Self {
         let power = f64::from((1_u32 << (level - 1)) - 1);
         Self::new(0.0, std::f64::consts::FRAC_PI_2, |x| {
@@ -148,27 +148,34 @@ mod tests {
         (values[values.len() / 2..].to_vec(), error)
     }
 
-    fn assert_near(found: &[f64], expected: &[f64]) {
+    fn assert_near(found: &[f64], expected: &[f64], tolerance: f64) {
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(expected) {
-            assert!((found - expected).abs() < 1e-4, "{found} {expected}");
+            assert!((found - expected).abs() < tolerance, "{found} {expected}");
         }
     }
 
-    // Lloyd and Max's table of the normal distribution, and the same for unit vectors of 128 coordinates.
+    // The normal distribution: Max (1960). Unit vectors of 128 coordinates: Simpson's rule and the antiderivative of `x`
+    // times the density, in another program. Published tables for 128 that are off in the fourth digit have a larger
+    // error for this density.
     #[test]
     fn tables_of_coordinates_are_the_known_ones() {
         // 2^24 coordinates are as good as infinitely many.
         let normal = Density::coordinate(1 << 24);
         let sphere = Density::coordinate(128);
         let tables: [(&[f64], f64, &[f64], f64); 4] = [
-            (&[0.79788], 0.3634, &[0.79948], 0.3609),
-            (&[0.45278, 1.51042], 0.1175, &[0.45254, 1.50530], 0.1160),
+            (&[0.79788], 0.3634, &[0.799_444], 0.360_889),
+            (
+                &[0.45278, 1.51042],
+                0.1175,
+                &[0.452_453, 1.505_193],
+                0.116_000,
+            ),
             (
                 &[0.24509, 0.75601, 1.34391, 2.15195],
                 0.03455,
-                &[0.24459, 0.75368, 1.33704, 2.13189],
-                0.03397,
+                &[0.244_425, 0.753_330, 1.336_599, 2.131_471],
+                0.033_966,
             ),
             (
                 &[
@@ -176,18 +183,19 @@ mod tests {
                 ],
                 0.0095,
                 &[
-                    0.12821, 0.38723, 0.65485, 0.93857, 1.24935, 1.60589, 2.04733, 2.69003,
+                    0.127_873, 0.386_381, 0.653_619, 0.937_097, 1.247_770, 1.604_342, 2.045_924,
+                    2.688_857,
                 ],
-                0.00931,
+                0.009_315,
             ),
         ];
         for (bits, (limit, limit_error, exact, exact_error)) in (1..).zip(tables) {
             let (values, error) = upper(&normal, bits, 0.0);
-            assert_near(&values, limit);
-            assert_near(&[error], &[limit_error]);
+            assert_near(&values, limit, 1e-4);
+            assert_near(&[error], &[limit_error], 1e-4);
             let (values, error) = upper(&sphere, bits, 0.0);
-            assert_near(&values, exact);
-            assert_near(&[error], &[exact_error]);
+            assert_near(&values, exact, 2e-6);
+            assert_near(&[error], &[exact_error], 2e-6);
         }
     }
 
@@ -200,9 +208,9 @@ mod tests {
         ];
         for (level, values, rms) in known {
             let density = Density::angle(level);
-            assert_near(&density.table(4).values, &values);
+            assert_near(&density.table(4).values, &values, 1e-4);
             let (_, error) = upper(&density, 2, std::f64::consts::FRAC_PI_4);
-            assert_near(&[error.sqrt()], &[rms]);
+            assert_near(&[error.sqrt()], &[rms], 1e-4);
         }
     }
 }

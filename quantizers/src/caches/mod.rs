@@ -14,6 +14,7 @@ mod cache;
 mod halves;
 mod codes;
 mod groups;
+mod sixteen;
 mod table;
 mod hadamard;
 mod random;

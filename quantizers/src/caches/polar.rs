@@ -1,6 +1,6 @@
 //! `polar`: rotated heads in polar coordinates, sixteen at a time.
 //!
-//! Source: "PolarQuant: Quantizing KV Caches with Polar Transformation" (Han, Kacham, Karbasi, Mirrokni, Zandieh,
+//! Source: "`PolarQuant`: Quantizing KV Caches with Polar Transformation" (Han, Kacham, Karbasi, Mirrokni, Zandieh,
 //! 2025); not the method of Wu et al. that has the same name. Pairs of coordinates become a radius and an angle, pairs
 //! of radii again, four times: of sixteen coordinates one radius is left, stored as f16, and 15 angles, 8 of 4 bits
 //! and 7 of 2. After a random rotation the angles follow known laws, whose best tables are used (the paper's
@@ -14,7 +14,6 @@ use super::lloyd::Density;
 use super::rotation::{ROTATION, Rotation, RotationKind, SEED};
 use super::samples::CacheSamples;
 use super::shape::{CacheShape, Part};
-use super::table::Table;
 use crate::MatrixRef;
 use crate::methods::ParamError;
 use crate::methods::parameters::Parameters;
@@ -134,8 +133,12 @@ impl CacheQuantizer for PolarQuantizer {
 /// The table of a level, and the directions of its entries.
 #[derive(Debug, Clone)]
 struct Level {
-    table: Table,
+    angles: Vec<f32>,
+    /// Cosine and sine of each angle.
     directions: Vec<(f32, f32)>,
+    /// Cosine and sine of the borders between neighbours; of those of the first quadrant where the table is a circle.
+    borders: [(f32, f32); 3],
+    is_circle: bool,
 }
 
 impl Level {
@@ -143,22 +146,40 @@ impl Level {
     fn first() -> Self {
         let sectors = 1_u8 << BITS[0];
         let middle = |at| (f32::from(at) + 0.5) * TAU / f32::from(sectors);
-        Self::new((0..sectors).map(middle).collect())
+        Self::new((0..sectors).map(middle).collect(), true)
     }
 
     fn later(level: u32, bits: u8) -> Self {
         let found = Density::angle(level).table(1 << bits).values;
         #[expect(clippy::cast_possible_truncation, reason = "tables are held as f32")]
         let entries = found.into_iter().map(|angle| angle as f32).collect();
-        Self::new(entries)
+        Self::new(entries, false)
     }
 
-    fn new(entries: Vec<f32>) -> Self {
-        let directions = entries.iter().map(|angle| (angle.cos(), angle.sin()));
+    fn new(angles: Vec<f32>, is_circle: bool) -> Self {
+        let direction = |angle: f32| (angle.cos(), angle.sin());
+        let border = |at: usize| direction(0.5 * (angles[at] + angles[at + 1]));
         Self {
-            directions: directions.collect(),
-            table: Table::new(entries),
+            directions: angles.iter().map(|angle| direction(*angle)).collect(),
+            borders: [border(0), border(1), border(2)],
+            angles,
+            is_circle,
         }
+    }
+
+    /// The entry nearest the direction of `(x, y)`: the number of borders it is beyond, counted within its quadrant.
+    fn nearest(&self, x: f32, y: f32) -> u8 {
+        let (quadrant, x, y) = match (x < 0.0, y < 0.0) {
+            _ if !self.is_circle => (0, x, y),
+            (false, false) => (0, x, y),
+            (true, false) => (1, y, -x),
+            (true, true) => (2, -x, -y),
+            (false, true) => (3, -y, x),
+        };
+        let beyond = self
+            .borders
+            .map(|(cosine, sine)| u8::from(y * cosine > x * sine));
+        4 * quadrant + beyond.iter().sum::<u8>()
     }
 }
 
@@ -182,23 +203,15 @@ impl PolarCodec {
     fn encode_block(&self, values: &[f32], codes: &mut [u8; ANGLES]) -> f32 {
         let mut radii = [0.0; BLOCK];
         radii.copy_from_slice(values);
-        let mut angles = [0.0; BLOCK / 2];
         let mut rest = &mut codes[..];
         let mut count = BLOCK / 2;
-        for (at, level) in self.levels.iter().enumerate() {
-            for pair in 0..count {
-                let (x, y) = (radii[2 * pair], radii[2 * pair + 1]);
-                let angle = y.atan2(x);
-                // Radii are not negative; coordinates have all directions.
-                angles[pair] = if at == 0 && angle < 0.0 {
-                    angle + TAU
-                } else {
-                    angle
-                };
-                radii[pair] = x.hypot(y);
-            }
+        for level in &self.levels {
             let (own, later) = rest.split_at_mut(count);
-            level.table.nearest(&angles[..count], own);
+            for (pair, code) in own.iter_mut().enumerate() {
+                let (x, y) = (radii[2 * pair], radii[2 * pair + 1]);
+                *code = level.nearest(x, y);
+                radii[pair] = (x * x + y * y).sqrt();
+            }
             rest = later;
             count /= 2;
         }
@@ -308,11 +321,7 @@ impl CacheCodec for PolarCodec {
     }
 
     fn settings(&self) -> serde_json::Value {
-        let codebooks: Vec<&[f32]> = self
-            .levels
-            .iter()
-            .map(|level| level.table.entries())
-            .collect();
+        let codebooks: Vec<&[f32]> = self.levels.iter().map(|level| &level.angles[..]).collect();
         serde_json::json!({
             "bits": BITS,
             "block": BLOCK,
@@ -364,19 +373,19 @@ mod tests {
     }
 
     #[test]
-    fn the_four_quadrants_are_told_apart() {
-        let level = Level::first();
-        let mut code = [0];
-        for (x, y, expected) in [
-            (1.0, 0.1, 0),
-            (-0.1, 1.0, 4),
-            (-1.0, -0.1, 8),
-            (0.1, -1.0, 12),
-        ] {
-            let angle = f32::atan2(y, x);
-            let angle = if angle < 0.0 { angle + TAU } else { angle };
-            level.table.nearest(&[angle], &mut code);
-            assert_eq!(code[0], expected);
+    fn a_direction_takes_the_nearest_angle_all_around() {
+        for level in [Level::first(), Level::later(2, 2), Level::later(4, 2)] {
+            let end = if level.is_circle { TAU } else { TAU / 4.0 };
+            for step in 0..1000 {
+                let angle = end * (step as f32 + 0.5) / 1000.0;
+                let found = level.nearest(3.0 * angle.cos(), 3.0 * angle.sin());
+                let off = |entry: &f32| (entry - angle).abs();
+                let best = level.angles.iter().map(off).fold(f32::MAX, f32::min);
+                assert!(
+                    off(&level.angles[usize::from(found)]) <= best + 1e-6,
+                    "{angle}"
+                );
+            }
         }
     }
 }

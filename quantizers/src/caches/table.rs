@@ -1,5 +1,6 @@
 //! Ascending tables of up to 256 values: the nearest of them, and back.
 
+use super::{codes, sixteen};
 use multiversion::multiversion;
 
 /// Values that are looked at together.
@@ -33,11 +34,46 @@ impl Table {
         nearest(&self.middles, values, codes);
     }
 
+    /// Packs [`Self::nearest`] in codes of `bits` bits; `room` is as long as `values`.
+    pub(super) fn pack(&self, values: &[f32], bits: u8, room: &mut [u8], out: &mut [u8]) {
+        let done = match self.middles.as_array::<15>() {
+            Some(middles) if bits == 4 => sixteen::pack(middles, values, out),
+            _ => 0,
+        };
+        if done < values.len() {
+            let room = &mut room[done..values.len()];
+            self.nearest(&values[done..], room);
+            codes::pack(room, bits, &mut out[done * usize::from(bits) / 8..]);
+        }
+    }
+
     /// The entries of `codes`.
     pub(super) fn look_up(&self, codes: &[u8], out: &mut [f32]) {
-        for (out, code) in out.iter_mut().zip(codes) {
-            *out = self.entries[usize::from(*code)];
-        }
+        look_up(&self.entries, codes, out);
+    }
+
+    /// The entries of packed codes of `bits` bits; `room` is as long as `out`.
+    pub(super) fn unpack(&self, packed: &[u8], bits: u8, room: &mut [u8], out: &mut [f32]) {
+        unpack(&self.entries, packed, bits, room, out);
+    }
+}
+
+/// The `entries` of packed codes of `bits` bits; `room` is as long as `out`.
+pub(super) fn unpack(entries: &[f32], packed: &[u8], bits: u8, room: &mut [u8], out: &mut [f32]) {
+    let done = match entries.as_array::<16>() {
+        Some(entries) if bits == 4 => sixteen::unpack(entries, packed, out),
+        _ => 0,
+    };
+    if done < out.len() {
+        let (room, out) = (&mut room[done..out.len()], &mut out[done..]);
+        codes::unpack(&packed[done * usize::from(bits) / 8..], bits, room);
+        look_up(entries, room, out);
+    }
+}
+
+fn look_up(entries: &[f32], codes: &[u8], out: &mut [f32]) {
+    for (out, code) in out.iter_mut().zip(codes) {
+        *out = entries[usize::from(*code)];
     }
 }
 
@@ -94,6 +130,27 @@ mod tests {
                 // The middle of two entries is rounded.
                 prop_assert!((found - value).abs() <= best + 1e-6);
             }
+        }
+
+        #[test]
+        fn packed_codes_are_those_of_the_nearest_entries(
+            mut entries in proptest::collection::vec(-2.0f32..2.0, 16),
+            values in proptest::collection::vec(-3.0f32..3.0, 0..100),
+        ) {
+            entries.sort_by(f32::total_cmp);
+            let table = Table::new(entries);
+            let mut room = vec![0; values.len()];
+            table.nearest(&values, &mut room);
+            let mut expected = vec![0; values.len().div_ceil(2)];
+            codes::pack(&room, 4, &mut expected);
+            let mut found = vec![0; expected.len()];
+            let mut other = vec![0; values.len()];
+            table.pack(&values, 4, &mut other, &mut found);
+            prop_assert_eq!(&found, &expected);
+            let (mut entries, mut back) = (vec![0.0; values.len()], vec![0.0; values.len()]);
+            table.look_up(&room, &mut entries);
+            table.unpack(&found, 4, &mut other, &mut back);
+            prop_assert_eq!(back, entries);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A vector as its length and the nearest table entries of its rotated coordinates.
 //!
-//! Source: "TurboQuant: Online Vector Quantization with Near-optimal Distortion Rate" (Zandieh et al., ICLR 2026). The
+//! Source: "`TurboQuant`: Online Vector Quantization with Near-optimal Distortion Rate" (Zandieh et al., ICLR 2026). The
 //! coordinates of a randomly rotated unit vector all follow one law, for which the best table is known beforehand.
 //! What is stored: the length as f16, and the codes in whole bytes. `prod` spends one bit of each code on the signs
 //! of projections of what is left (see [`super::sketch`]), and stores its length too: inner products are then
@@ -134,12 +134,12 @@ impl UnitCode {
         let inverse = if length > 0.0 { unit / length } else { 0.0 };
         scale(values, inverse);
         let room_codes = &mut room.codes[..self.dim];
-        self.table.nearest(values, room_codes);
         let (packed, rest) = out[2..].split_at_mut(self.code_bytes());
         if self.bits > 0 {
-            codes::pack(room_codes, self.bits, packed);
+            self.table.pack(values, self.bits, room_codes, packed);
         }
         if let Some(sketch) = &self.sketch {
+            self.table.nearest(values, room_codes);
             for (value, code) in values.iter_mut().zip(&*room_codes) {
                 *value -= self.table.entries()[usize::from(*code)];
             }
@@ -156,8 +156,7 @@ impl UnitCode {
             out.fill(0.0);
         } else {
             let room_codes = &mut room.codes[..self.dim];
-            codes::unpack(packed, self.bits, room_codes);
-            self.table.look_up(room_codes, out);
+            self.table.unpack(packed, self.bits, room_codes, out);
         }
         let unit = match self.kind {
             UnitKind::Mse { is_normed: true } => squares(out).sqrt(),

@@ -5,14 +5,14 @@
 //! outliers, a 16-bit channel and an f16 each.
 
 use super::extremes::Extremes;
-use super::ranges::{Ends, Range, of_token};
+use super::ranges::{Ends, Scaling, of_token};
 use super::settings::Settings;
 use crate::MatrixRef;
 use crate::caches::artifact::{CacheTensor, Reader};
 use crate::caches::cache::{CacheCodec, Encoded};
 use crate::caches::error::CacheError;
 use crate::caches::shape::{CacheShape, Part};
-use crate::caches::table::Table;
+use crate::caches::table::{self, Table};
 use crate::caches::{codes, halves};
 use half::f16;
 use multiversion::multiversion;
@@ -37,9 +37,9 @@ impl Channels {
         Self {
             low: of(|ends| ends.low.to_f32()),
             high: of(|ends| ends.high.to_f32()),
-            zero: of(|ends| ends.range().zero),
-            range: of(|ends| ends.range().range),
-            inverse: of(|ends| ends.range().inverse),
+            zero: of(|ends| ends.scaling().zero),
+            range: of(|ends| ends.scaling().range),
+            inverse: of(|ends| ends.scaling().inverse),
             ends,
         }
     }
@@ -83,12 +83,11 @@ impl PartCodec {
     ) -> Result<Self, CacheError> {
         let (letter, width) = (part.letter(), shape.channels(part));
         let entries = reader.table(&format!("{letter}_lut"), 1 << settings.bits)?;
-        let q_norm = match settings.q_norm {
-            false => None,
-            true => {
-                let found = reader.f32(&format!("{letter}_qnorm"), &[2])?;
-                Some([found[0], found[1]])
-            }
+        let q_norm = if settings.q_norm {
+            let found = reader.f32(&format!("{letter}_qnorm"), &[2])?;
+            Some([found[0], found[1]])
+        } else {
+            None
         };
         let channels = if settings.is_per_token(part) {
             None
@@ -173,6 +172,7 @@ impl PartCodec {
         let per_tail = self.settings.per_tail(width);
         let mut scaled = vec![0.0; width];
         let mut room = vec![0; width];
+        let mut blocks = vec![false; width.div_ceil(LANES)];
         let mut extremes = Extremes::default();
         let mut outliers = Vec::new();
         let mut sparse = Vec::new();
@@ -181,25 +181,22 @@ impl PartCodec {
             if let Some(channels) = &self.channels {
                 normalise_channels(values, &channels.zero, &channels.inverse, &mut scaled);
                 if self.settings.outlier_fraction > 0.0 {
-                    outside(values, channels, &mut outliers);
+                    outside(values, channels, &mut blocks, &mut outliers);
                     if self.settings.caps {
                         cap(&mut outliers, &scaled, per_tail);
                     }
                 }
             } else {
                 let ends = of_token(values, per_tail, &mut extremes, &mut outliers);
-                let Range { zero, inverse, .. } = ends.range();
+                let Scaling { zero, inverse, .. } = ends.scaling();
                 normalise(values, zero, inverse, &mut scaled);
                 let range = &mut ranges[4 * row..][..4];
                 range[..2].copy_from_slice(&ends.low.to_le_bytes());
                 range[2..].copy_from_slice(&ends.high.to_le_bytes());
             }
-            self.table.nearest(&scaled, &mut room);
-            codes::pack(
-                &room,
-                self.settings.bits,
-                &mut packed[row * dense..][..dense],
-            );
+            let packed = &mut packed[row * dense..][..dense];
+            self.table
+                .pack(&scaled, self.settings.bits, &mut room, packed);
             if self.settings.outlier_fraction > 0.0 {
                 put_outliers(&outliers, &mut sparse);
                 let count = u32::try_from(sparse.len() / 4).unwrap_or(u32::MAX);
@@ -222,30 +219,25 @@ impl PartCodec {
         let (packed, rest) = bytes.split_at(rows * dense);
         let ranges = if self.channels.is_none() { 4 * rows } else { 0 };
         let (ranges, pointers) = rest.split_at(ranges);
-        let entries = Table::new(self.decoded_entries());
+        let entries = self.decoded_entries();
         let mut room = vec![0; width];
-        let mut scaled = vec![0.0; entries.entries().len()];
+        let mut scaled = vec![0.0; entries.len()];
         let (mut outliers, _) = sparse.as_chunks::<4>();
         let mut before = 0;
         for (row, out) in out.chunks_mut(width).enumerate() {
-            codes::unpack(
-                &packed[row * dense..][..dense],
-                self.settings.bits,
-                &mut room,
-            );
+            let packed = &packed[row * dense..][..dense];
+            let bits = self.settings.bits;
             if let Some(channels) = &self.channels {
-                entries.look_up(&room, out);
+                table::unpack(&entries, packed, bits, &mut room, out);
                 restore_channels(out, &channels.zero, &channels.range);
             } else {
                 let [low, high] = [0, 2]
                     .map(|at| f16::from_le_bytes([ranges[4 * row + at], ranges[4 * row + at + 1]]));
-                let Range { zero, range, .. } = Ends { low, high }.range();
-                for (scaled, entry) in scaled.iter_mut().zip(entries.entries()) {
+                let Scaling { zero, range, .. } = Ends { low, high }.scaling();
+                for (scaled, entry) in scaled.iter_mut().zip(&entries) {
                     *scaled = entry * range + zero;
                 }
-                for (out, code) in out.iter_mut().zip(&room) {
-                    *out = scaled[usize::from(*code)];
-                }
+                table::unpack(&scaled, packed, bits, &mut room, out);
             }
             if let Some(pointer) = pointers.as_chunks::<4>().0.get(row) {
                 let after = u32::from_le_bytes(*pointer);
@@ -278,28 +270,35 @@ fn cap(outliers: &mut Vec<(f32, usize)>, scaled: &[f32], per_tail: usize) {
 }
 
 /// Outliers of a token, by channel.
-fn outside(values: &[f32], channels: &Channels, outliers: &mut Vec<(f32, usize)>) {
+fn outside(
+    values: &[f32],
+    channels: &Channels,
+    blocks: &mut [bool],
+    outliers: &mut Vec<(f32, usize)>,
+) {
     outliers.clear();
-    let blocks = values.chunks(LANES).zip(channels.low.chunks(LANES));
-    for (block, ((values, low), high)) in blocks.zip(channels.high.chunks(LANES)).enumerate() {
-        if !any_outside(values, low, high) {
-            continue;
-        }
-        for (at, (value, (low, high))) in values.iter().zip(low.iter().zip(high)).enumerate() {
-            if value < low || value > high {
-                outliers.push((*value, block * LANES + at));
-            }
-        }
+    mark_outside(values, &channels.low, &channels.high, blocks);
+    for (block, _) in blocks.iter().enumerate().filter(|(_, any)| **any) {
+        let from = block * LANES;
+        let own = values.iter().enumerate().skip(from).take(LANES);
+        let found =
+            own.filter(|(at, value)| **value < channels.low[*at] || **value > channels.high[*at]);
+        outliers.extend(found.map(|(at, value)| (*value, at)));
     }
 }
 
+/// Whether any value of each block is outside.
 #[multiversion(targets("x86_64+avx2"))]
-fn any_outside(values: &[f32], low: &[f32], high: &[f32]) -> bool {
-    let mut any = false;
-    for (value, (low, high)) in values.iter().zip(low.iter().zip(high)) {
-        any |= (value < low) | (value > high);
+fn mark_outside(values: &[f32], low: &[f32], high: &[f32], blocks: &mut [bool]) {
+    let ends = low.chunks(LANES).zip(high.chunks(LANES));
+    for ((values, (low, high)), block) in values.chunks(LANES).zip(ends).zip(blocks) {
+        let mut any = false;
+        for (value, (low, high)) in values.iter().zip(low.iter().zip(high)) {
+            any |= value < low;
+            any |= value > high;
+        }
+        *block = any;
     }
-    any
 }
 
 #[multiversion(targets("x86_64+avx2"))]

@@ -9,6 +9,7 @@ const LANES: usize = 32;
 #[derive(Debug, Default)]
 pub(super) struct Extremes {
     folded: Vec<f32>,
+    reaches: Vec<bool>,
     candidates: Vec<(f32, usize)>,
 }
 
@@ -43,13 +44,14 @@ impl Extremes {
         } else {
             f32::NEG_INFINITY
         };
-        for (block, values) in values.chunks(LANES).enumerate() {
-            if reaches(values, sign, bound) {
-                let all = values.iter().map(|value| sign * value).enumerate();
-                let found = all.filter(|(_, value)| *value >= bound);
-                self.candidates
-                    .extend(found.map(|(at, value)| (value, block * LANES + at)));
-            }
+        self.reaches.resize(values.len().div_ceil(LANES), false);
+        mark(values, sign, bound, &mut self.reaches);
+        let blocks = values.chunks(LANES).zip(&self.reaches).enumerate();
+        for (block, (values, _)) in blocks.filter(|(_, (_, reaches))| **reaches) {
+            let all = values.iter().map(|value| sign * value).enumerate();
+            let found = all.filter(|(_, value)| *value >= bound);
+            self.candidates
+                .extend(found.map(|(at, value)| (value, block * LANES + at)));
         }
         self.candidates
             .sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
@@ -69,16 +71,20 @@ fn fold(values: &[f32], sign: f32, largest: &mut [f32]) {
     }
 }
 
+/// Whether any value of each block reaches the bound.
 #[multiversion(targets("x86_64+avx2"))]
-fn reaches(values: &[f32], sign: f32, bound: f32) -> bool {
-    let mut any = false;
-    for value in values {
-        any |= sign * value >= bound;
+fn mark(values: &[f32], sign: f32, bound: f32, reaches: &mut [bool]) {
+    for (values, reaches) in values.chunks(LANES).zip(reaches) {
+        let mut any = false;
+        for value in values {
+            any |= sign * value >= bound;
+        }
+        *reaches = any;
     }
-    any
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "values are found, not computed")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -2,7 +2,7 @@
 
 use super::codec::{Channels, PartCodec};
 use super::extremes::Extremes;
-use super::ranges::{Ends, Range, of_token, quantiles};
+use super::ranges::{Ends, Scaling, of_token, quantiles};
 use super::settings::{ErrorWeights, Settings};
 use crate::MatrixRef;
 use crate::caches::samples::CacheSamples;
@@ -103,7 +103,7 @@ impl<'a> Fit<'a> {
             return Channels::new(quantiles);
         }
         let per_tail = self.settings.per_tail(self.width);
-        let ranges: Vec<Range> = quantiles.iter().map(|ends| ends.range()).collect();
+        let ranges: Vec<Scaling> = quantiles.iter().map(|ends| ends.scaling()).collect();
         let mut left = vec![(f32::INFINITY, f32::NEG_INFINITY); self.width];
         let mut extremes = Extremes::default();
         let mut taken = Vec::new();
@@ -138,8 +138,8 @@ impl<'a> Fit<'a> {
         let mut extremes = Extremes::default();
         let mut outliers = Vec::new();
         let mut is_outlier = vec![false; self.width];
-        let ranges: Vec<Range> = match &self.channels {
-            Some(channels) => channels.ends().iter().map(|ends| ends.range()).collect(),
+        let ranges: Vec<Scaling> = match &self.channels {
+            Some(channels) => channels.ends().iter().map(|ends| ends.scaling()).collect(),
             None => Vec::new(),
         };
         for (token, gradient) in self.tokens() {
@@ -156,10 +156,10 @@ impl<'a> Fit<'a> {
                 for (_, at) in &outliers {
                     is_outlier[*at] = true;
                 }
-                Some(ends.range())
+                Some(ends.scaling())
             };
             for (at, value) in token.iter().enumerate().filter(|(at, _)| !is_outlier[*at]) {
-                let Range {
+                let Scaling {
                     zero,
                     range,
                     inverse,

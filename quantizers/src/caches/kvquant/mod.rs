@@ -1,7 +1,7 @@
 //! `kvquant`: keys per channel before the rotary embedding, values per token, both over one table of a layer, and
 //! outliers apart.
 //!
-//! Source: "KVQuant: Towards 10 Million Context Length LLM Inference with KV Cache Quantization" (Hooper et al.,
+//! Source: "`KVQuant`: Towards 10 Million Context Length LLM Inference with KV Cache Quantization" (Hooper et al.,
 //! `NeurIPS` 2024). A vector (a channel of the keys, a token of the values) is brought to -1..1 by its zero
 //! `z = (high + low) / 2` and range `r = (high - low) / 2`; `x = (a - z) / r` takes the nearest entry of the table,
 //! and `a` beyond the ends is an outlier that is kept as f16 with a 16-bit index.

@@ -13,7 +13,7 @@ pub(super) struct Ends {
 
 /// What brings a vector to -1..1 and back.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Range {
+pub(super) struct Scaling {
     pub(super) zero: f32,
     pub(super) range: f32,
     pub(super) inverse: f32,
@@ -30,10 +30,10 @@ impl Ends {
         Self { low, high }
     }
 
-    pub(super) fn range(self) -> Range {
+    pub(super) fn scaling(self) -> Scaling {
         let (low, high) = (self.low.to_f32(), self.high.to_f32());
         let range = 0.5 * (high - low);
-        Range {
+        Scaling {
             zero: low + range,
             range,
             inverse: range.recip(),

@@ -78,6 +78,10 @@ impl ErrorWeights {
 }
 
 /// A configured `kvquant`.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "parameters that do not depend on each other"
+)]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Settings {
     pub(super) bits: u8,

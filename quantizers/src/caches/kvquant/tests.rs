@@ -4,7 +4,7 @@ use super::settings::Settings;
 use crate::MatrixRef;
 use crate::caches::tests::data::{fitted, normal, quantizer, relative_error, round_trip, shape};
 use crate::caches::{
-    CacheCodec, CacheError, CacheQuantizer, CacheSamples, CacheTensor, CacheValues, Encoded, Part,
+    CacheCodec, CacheError, CacheSamples, CacheTensor, CacheValues, Encoded, Part,
 };
 use crate::codebook::{Row, Solver};
 
@@ -70,6 +70,7 @@ fn one_percent_of_the_calibration_data_are_outliers() {
 }
 
 #[test]
+#[expect(clippy::float_cmp, reason = "f16 values come back exactly")]
 fn outliers_come_back_as_f16_and_the_others_within_the_range_of_their_vector() {
     let data = normal(2000 * WIDTH, 12);
     let codec = codec("", &data);
@@ -243,7 +244,7 @@ fn channels_of_one_sign_are_better_served_per_channel() {
             .sum::<f64>()
     };
     let (channel, token) = (error("bits = 3"), error("bits = 3\nkeys = \"token\""));
-    assert!(4.0 * channel < token, "{channel} {token}");
+    assert!(2.0 * channel < token, "{channel} {token}");
 }
 
 #[test]
@@ -327,7 +328,7 @@ fn tables_out_of_order_and_ends_the_wrong_way_round_are_refused() {
     };
     let error = restore(&|tensor| match &mut tensor.values {
         CacheValues::F32(values) if tensor.name == "v_lut" => {
-            values.copy_from_slice(&[0.0, 0.5, 0.25, 1.0])
+            values.copy_from_slice(&[0.0, 0.5, 0.25, 1.0]);
         }
         _ => {}
     });

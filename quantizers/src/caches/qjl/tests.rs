@@ -1,7 +1,7 @@
 //! Inner products of whole keys, outlier channels, and parameters.
 
 use crate::caches::tests::data::{fitted, normal, quantizer, round_trip, shape};
-use crate::caches::{CacheQuantizer, CacheShape, Part, find};
+use crate::caches::{CacheShape, Part, find};
 
 const DIM: usize = 128;
 

@@ -2,9 +2,7 @@
 
 use super::data::{configurations, fitted, normal, quantizer, relative_error, round_trip, shape};
 use crate::MatrixRef;
-use crate::caches::{
-    CACHES, Cache, CacheCodec, CacheError, CacheQuantizer, CacheSamples, CacheValues, Part,
-};
+use crate::caches::{CACHES, CacheError, CacheSamples, CacheValues, Part};
 use proptest::prelude::*;
 
 #[test]
@@ -227,10 +225,9 @@ fn limit(name: &str, rule: &str) -> f64 {
         ("fp8" | "int8", _) => 2e-3,
         ("int8-token-head" | "q8_0", _) => 3e-4,
         ("int4-token-head", _) => 0.04,
-        ("q4_0", _) => 0.02,
         ("kivi", "") => 0.35,
         ("kivi", "bits = 3") => 0.08,
-        ("kivi", _) => 0.02,
+        ("q4_0" | "kivi", _) => 0.02,
         ("kvquant", "bits = 2") => 0.15,
         ("kvquant", rule) if rule.contains("bits = 3") => 0.05,
         ("kvquant", _) => 0.03,

@@ -3,8 +3,7 @@
 use crate::MatrixRef;
 use crate::caches::random::{Gaussian, Purpose};
 use crate::caches::{
-    CACHES, Cache, CacheCodec, CacheError, CachePlan, CacheQuantizer, CacheSamples, CacheShape,
-    Part, find,
+    CACHES, CacheCodec, CacheError, CachePlan, CacheQuantizer, CacheSamples, CacheShape, Part, find,
 };
 
 /// A shape with heads of `dim`.

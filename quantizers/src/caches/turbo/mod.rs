@@ -1,6 +1,6 @@
 //! `turbo`: heads as their length and codes of their rotated coordinates, without calibration.
 //!
-//! Source: "TurboQuant" (Zandieh et al., ICLR 2026), see [`super::unit_vectors`], and the types of that name in vLLM,
+//! Source: "`TurboQuant`" (Zandieh et al., ICLR 2026), see [`super::unit_vectors`], and the types of that name in vLLM,
 //! which code keys so and values by the minimum and maximum of each head, and leave the first and last two layers as
 //! they are. Its presets are
 //!

@@ -166,7 +166,7 @@ impl Settings {
                 return Err(parameters.refuse(named, "a multiple of 0.25"));
             }
             let whole = u8::try_from(quarters / 4).unwrap_or(8);
-            if code == Code::Uniform && (quarters % 4 > 0 || whole < 2) {
+            if code == Code::Uniform && (!quarters.is_multiple_of(4) || whole < 2) {
                 return Err(parameters.refuse(
                     named,
                     "a whole number of at least 2 beside `values = \"uniform\"`",

@@ -68,7 +68,8 @@ impl Split {
         for (head, channels) in stored.chunks(wide).enumerate() {
             let mut own: Vec<usize> = Vec::new();
             for (at, value) in channels.iter().enumerate() {
-                let channel = (0..dim).find(|channel| *channel as f32 == *value);
+                let channel =
+                    (0..dim).find(|channel| (*channel as f32).to_bits() == value.to_bits());
                 match channel {
                     Some(channel) if own.last().is_none_or(|last| *last < channel) => {
                         own.push(channel);

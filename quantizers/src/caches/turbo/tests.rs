@@ -1,7 +1,7 @@
 //! Distortions on random unit vectors, and what the parts of the method are for.
 
+use crate::caches::Part;
 use crate::caches::tests::data::{fitted, normal, quantizer, relative_error, round_trip, shape};
-use crate::caches::{CacheCodec, CacheQuantizer, Part};
 use std::f64::consts::FRAC_PI_2;
 
 const DIM: usize = 128;
@@ -11,7 +11,9 @@ fn unit_vectors(seed: u64) -> Vec<f32> {
     let mut data = normal(VECTORS * DIM, seed);
     for vector in data.chunks_mut(DIM) {
         let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
-        vector.iter_mut().for_each(|x| *x /= length);
+        for x in vector {
+            *x /= length;
+        }
     }
     data
 }
@@ -50,8 +52,9 @@ fn prod_estimates_inner_products_without_bias_and_with_the_known_variance() {
             .sum()
     };
     for (bits, below) in [(1, 1.0), (2, 0.3609), (3, 0.1160), (4, 0.03397)] {
-        let rule =
-            format!("bits = {bits}\nkeys = \"prod\"\nsketch = \"gaussian\"\nrotation = \"qr\"");
+        let rule = format!(
+            "bits = {bits}\nkeys = \"prod\"\nvalues = \"mse\"\nsketch = \"gaussian\"\nrotation = \"qr\""
+        );
         let (mut sum, mut squares) = (0.0, 0.0);
         let mut count = 0.0;
         // The matrices are drawn anew, as they are what the expectation is over.
@@ -94,6 +97,7 @@ fn norm_correction_gives_vectors_their_length_again() {
 }
 
 #[test]
+#[expect(clippy::float_cmp, reason = "channel numbers are exact")]
 fn channels_with_a_bit_more_are_the_largest_ones() {
     let mut data = unit_vectors(35);
     for vector in data.chunks_mut(DIM) {
