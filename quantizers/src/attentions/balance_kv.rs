@@ -180,16 +180,15 @@ impl Halving {
     fn signs(&mut self, group: &HeadGroup<'_>, block: &[Survivor], out: &mut Vec<bool>) -> usize {
         let dim = group.keys.cols();
         let mut keys: Vec<f32> = Vec::with_capacity(block.len() * dim);
-        block
-            .iter()
-            .for_each(|survivor| keys.extend_from_slice(group.keys.row(survivor.token)));
+        for survivor in block {
+            keys.extend_from_slice(group.keys.row(survivor.token));
+        }
         for channel in 0..dim {
             let column = keys.iter().skip(channel).step_by(dim);
             let mean = column.sum::<f32>() / block.len() as f32;
-            keys.iter_mut()
-                .skip(channel)
-                .step_by(dim)
-                .for_each(|value| *value -= mean);
+            for value in keys.iter_mut().skip(channel).step_by(dim) {
+                *value -= mean;
+            }
         }
         let key = |at: usize| &keys[at * dim..][..dim];
         let value = |at: usize| group.values.row(block[at].token);
@@ -296,7 +295,7 @@ mod tests {
         assert_eq!((kept.len(), products), (3, 0));
         assert!(
             kept.iter()
-                .all(|kept| kept.factor == 1.0 && kept.log_weight == 0.0)
+                .all(|kept| (kept.factor, kept.log_weight) == (1.0, 0.0))
         );
     }
 }

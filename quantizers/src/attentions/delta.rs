@@ -90,10 +90,7 @@ impl Attention for Delta {
                 settings.count("block_size_k", 1, HipSearch::BLOCK)?,
             ))
         };
-        let tail = match table.contains_key("tail") {
-            true => Some(settings.count("tail", 0, 0)?),
-            false => None,
-        };
+        let tail = settings.maybe_count("tail")?;
         Ok(Box::new(DeltaAttention {
             gamma: settings.count("gamma", 1, 64)?,
             corrects: settings.choice("mode", &[("delta", true), ("recompute", false)])?,

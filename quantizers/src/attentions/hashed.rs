@@ -54,7 +54,7 @@ impl Sums {
         self.partials[token].merge(&self.row.partial);
     }
 
-    /// Adds the keys `from..` up to each query's own, or all of `keys` where `causal` is false.
+    /// Adds `keys` to the sums of every query of `queries`: up to its own, or all where `causal` is false.
     pub(super) fn add_range(
         &mut self,
         run: &mut Run<'_, '_>,

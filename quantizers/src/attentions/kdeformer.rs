@@ -123,9 +123,9 @@ fn operator_norm(matrix: MatrixRef<'_>, random: &mut Random) -> f64 {
         if length_before <= 0.0 {
             return 0.0;
         }
-        direction
-            .iter_mut()
-            .for_each(|value| *value /= length_before);
+        for value in &mut direction {
+            *value /= length_before;
+        }
         let mut next = vec![0.0; matrix.cols()];
         for row in 0..matrix.rows() {
             let row = matrix.row(row);

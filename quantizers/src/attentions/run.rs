@@ -107,7 +107,7 @@ impl<'g, 's> Run<'g, 's> {
         }
     }
 
-    /// Attention of one query over listed keys of the group; returns the weights relative to the largest.
+    /// Attention of one query over listed keys of the group.
     pub(super) fn listed(&mut self, head: usize, token: usize, listed: Listed<'_>) {
         let matrices = (self.group.keys, self.group.values);
         let query = self.group.queries[head].row(token);

@@ -39,9 +39,12 @@ impl<'t> Settings<'t> {
         default: usize,
     ) -> Result<usize, ParamError> {
         let number = self.0.integer(key, least..=most)?;
-        Ok(number.map_or(default, |number| {
-            usize::try_from(number).unwrap_or(usize::MAX)
-        }))
+        Ok(number.map_or(default, whole))
+    }
+
+    /// A whole number, or nothing.
+    pub(super) fn maybe_count(&self, key: &str) -> Result<Option<usize>, ParamError> {
+        Ok(self.0.integer(key, 0..=MOST)?.map(whole))
     }
 
     /// A number in `range`.
@@ -87,4 +90,9 @@ impl<'t> Settings<'t> {
     pub(super) fn refuse(&self, key: &str, expected: &str) -> ParamError {
         self.0.refuse(key, expected)
     }
+}
+
+/// A number that has been found not to be negative.
+fn whole(number: i64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -1,9 +1,10 @@
 //! What holds for every method.
 
 use super::super::measure::compare;
-use super::super::{ATTENTIONS, Attended, AttentionError, find};
+use super::super::{ATTENTIONS, Attended, AttentionError, Seen, find};
 use super::made::{Made, SPARSE, SPARSE_ENCODERS, method};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 #[test]
 fn names_are_unique_and_every_parameter_has_help() {
@@ -157,6 +158,62 @@ fn query_heads_of_a_group_share_keys_and_what_is_chosen_from_them() {
     }
 }
 
+/// Adds up what a method tells: values of `made` by their shares.
+struct AddedUp<'a> {
+    made: &'a Made,
+    /// Of query head and token.
+    outputs: BTreeMap<(usize, usize), Vec<f32>>,
+}
+
+impl Seen for AddedUp<'_> {
+    fn wants(&self, token: usize) -> bool {
+        token.is_multiple_of(3)
+    }
+
+    fn saw(&mut self, head: usize, token: usize, positions: &[u32], shares: &[f32]) {
+        assert_eq!(positions.len(), shares.len());
+        let dim = self.made.value_dim;
+        let mut output = vec![0.0; dim];
+        for (position, share) in positions.iter().zip(shares) {
+            let value = &self.made.values[*position as usize * dim..][..dim];
+            for (output, value) in output.iter_mut().zip(value) {
+                *output += share * value;
+            }
+        }
+        self.outputs.insert((head, token), output);
+    }
+}
+
+#[test]
+fn values_by_the_shares_a_method_tells_are_its_output() {
+    let decoder = Made::noise(96, 2, (8, 4), 10);
+    let mut encoder = decoder.clone();
+    encoder.causal = false;
+    // Delta adds a difference that is nobody's share.
+    let causal = SPARSE.iter().filter(|(name, _)| *name != "delta");
+    let all = causal.map(|rule| (&decoder, rule));
+    for (made, (name, rule)) in all.chain(SPARSE_ENCODERS.iter().map(|rule| (&encoder, rule))) {
+        let mut told = AddedUp {
+            made,
+            outputs: BTreeMap::new(),
+        };
+        let attended = made.with(|group| {
+            let method = method(name, rule);
+            method.attend(group, Some(&mut told)).unwrap()
+        });
+        assert_eq!(told.outputs.len(), 2 * 32, "{name}\n{rule}");
+        for ((head, token), told) in told.outputs {
+            for (told, output) in told.iter().zip(attended.outputs[head].row(token)) {
+                // Estimates may cancel: shares of the sampled numerator sum to more than 1.
+                assert!(
+                    (told - output).abs() < 1e-4,
+                    "{name} {told} {output}\n{rule}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn a_seed_gives_one_result_and_another_seed_another() {
     let mut encoder = Made::noise(96, 1, (8, 4), 7);
@@ -241,6 +298,20 @@ fn values_that_are_not_finite_and_shapes_that_do_not_fit_are_errors() {
         error.to_string(),
         "values: expected [8, value_dim], found [7, 4]"
     );
+}
+
+#[test]
+fn no_tokens_give_no_outputs() {
+    let mut made = Made::noise(0, 2, (4, 3), 1);
+    for (rules, causal) in [(SPARSE, true), (SPARSE_ENCODERS, false)] {
+        made.causal = causal;
+        for (name, rule) in rules {
+            let attended = made.attend(name, rule);
+            assert_eq!(attended.score_evaluations, 0, "{name}\n{rule}");
+            assert_eq!(attended.outputs.len(), 2);
+            assert!(attended.outputs[1].view().data().is_empty());
+        }
+    }
 }
 
 proptest! {

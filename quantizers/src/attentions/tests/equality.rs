@@ -108,8 +108,6 @@ fn parts_merged_by_log_sum_exp_are_exact_attention_up_to_rounding() {
 
 #[test]
 fn a_key_that_is_moved_scores_as_the_distance_says() {
-    // The cache holds everything up to token 69; 70 tokens with one sink fewer make positions move by nothing, and keys
-    // that are moved by the same distance as the query score the same.
     let made = Made::noise(90, 2, (16, 4), 3);
     let rule = "k = 8\nthird_k = 8\nsecond_k = 8\nsink = 0\nwindow = 6\nblock_size_q = 4\ndense_below = 0\ndense_layers = 0";
     let original = made.attend("infinite-hip", rule);
@@ -122,7 +120,7 @@ fn a_key_that_is_moved_scores_as_the_distance_says() {
         assert_eq!(moved.outputs[0].row(token), original.outputs[0].row(token));
     }
     assert!(difference(&moved, &original) > 1e-3);
-    // With all keys of one block moved together only rounding differs.
+    // A cache that is a window moves queries and keys by the same distance: only rounding differs.
     let rule = "sink = 0\nwindow = 8\ncascades = 1\nstride = 1";
     let moved = made.attend("cascade", rule);
     let original = made.attend("cascade", &format!("{rule}\npositions = \"original\""));

@@ -64,14 +64,20 @@ impl Made {
         let length = (dim as f32).sqrt();
         for (token, rank) in ranks.into_iter().enumerate() {
             let key = &mut made.keys[token * dim..][..dim];
-            key.iter_mut().for_each(|value| *value *= 0.5);
+            for value in &mut *key {
+                *value *= 0.5;
+            }
             key[0] = -exponent * (rank as f32).ln();
             let query = &mut made.queries[0][token * dim..][..dim];
-            query.iter_mut().for_each(|value| *value *= 0.3);
+            for value in &mut *query {
+                *value *= 0.3;
+            }
             query[0] = length;
         }
         // Values with a mean, so that outputs do not vanish.
-        made.values.iter_mut().for_each(|value| *value += 0.5);
+        for value in &mut made.values {
+            *value += 0.5;
+        }
         made
     }
 
