@@ -9,6 +9,9 @@ use quantizers::graph::{AttentionNode, Graph, Pattern, QkvNode};
 use std::sync::Arc;
 use thiserror::Error;
 
+/// What is said of methods that would weigh errors by gradients of the loss.
+const WITHOUT_GRADIENTS: &str = "fitted without gradients of the loss: squared errors count by the squared range of their channel or token alone";
+
 /// What changes.
 pub enum Way {
     /// How keys and values are kept.
@@ -214,7 +217,12 @@ impl Candidate {
         let method = || self.label.clone();
         match &self.way {
             Way::Cache(quantizer) => {
-                let plan = quantizer.plan(shape.cache);
+                let plan = quantizer.plan(shape.cache).map(|mut plan| {
+                    if plan.wants_gradients {
+                        plan.notes.push(WITHOUT_GRADIENTS.to_owned());
+                    }
+                    plan
+                });
                 plan.map(BlockPlan::Cache).map_err(|source| Refused::Cache {
                     method: method(),
                     block,

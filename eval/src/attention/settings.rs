@@ -11,7 +11,7 @@ use thiserror::Error;
 const MORE: &[&str] = &[
     "kvquant bits=3",
     "kvquant bits=2",
-    "kivi bits=2",
+    "kivi bits=4",
     "turbo bits=3",
 ];
 

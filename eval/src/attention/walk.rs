@@ -92,9 +92,10 @@ pub fn measure(
         built.attend_by(recorder.clone());
         let of_fitting = recorded(built.as_ref(), &recorder, &mut fitting)?;
         let of_judged = recorded(built.as_ref(), &recorder, &mut judged)?;
-        let shape = match of_judged.is_empty() {
-            true => None,
-            false => shapes_left.next(),
+        let shape = if of_judged.is_empty() {
+            None
+        } else {
+            shapes_left.next()
         };
         for run in &mut runs {
             match shape {

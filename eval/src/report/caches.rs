@@ -7,7 +7,7 @@ use crate::attention::Outcome;
 
 /// File name of the page.
 pub const CACHES_HTML: &str = "cache.html";
-/// The smallest divergence that has a place on a logarithmic axis, nats.
+/// Divergences up to this are rounding, nats.
 const SMALLEST: f64 = 1e-9;
 
 /// The page of `outcomes` on `model`, with `rows` as its table, the first of which are the headings.
@@ -20,11 +20,13 @@ pub fn caches_html(
     rows: Vec<Vec<String>>,
     outcomes: &[Outcome],
 ) -> Result<String, ReportError> {
-    let caches = outcomes.iter().filter_map(|outcome| {
+    // What changes nothing has no logarithm, and lies far from all others.
+    let changing = outcomes.iter().filter(|outcome| outcome.strict.divergence > SMALLEST);
+    let caches = changing.filter_map(|outcome| {
         Some(Candidate {
             name: outcome.label.clone(),
             bits: outcome.size?.bytes_per_token,
-            figure: outcome.strict.divergence.max(SMALLEST).log10(),
+            figure: outcome.strict.divergence.log10(),
         })
     });
     let caches: Vec<Candidate> = caches.collect();
