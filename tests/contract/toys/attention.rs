@@ -41,7 +41,9 @@ impl SparseAttention for Own {
         for head in 0..group.queries.len() {
             let mut output = Matrix::zeros(group.tokens(), group.values.cols());
             for (token, position) in (0..group.tokens()).zip(0_u32..) {
-                output.row_mut(token).copy_from_slice(group.values.row(token));
+                output
+                    .row_mut(token)
+                    .copy_from_slice(group.values.row(token));
                 if let Some(seen) = &mut seen
                     && seen.wants(token)
                 {
@@ -76,7 +78,10 @@ fn an_attention_is_one_file() {
         head: 0,
         rotary: None,
     };
-    assert_eq!(method.attend(&group, None).unwrap().outputs[0].row(1), [5.0]);
+    assert_eq!(
+        method.attend(&group, None).unwrap().outputs[0].row(1),
+        [5.0]
+    );
     // It is measured by what was written without knowing it: token 0 is right, token 1 sees half and is off by 1 of 4.
     let found = compare(&group, method.as_ref(), 2, 2).unwrap();
     assert!((found.recall.mean - 0.75).abs() < 1e-6 && (found.mass.worst - 0.5).abs() < 1e-6);

@@ -16,8 +16,12 @@ fn measured(made: &Made, name: &str, rule: &str, top: usize) -> Comparison {
     clippy::print_stdout,
     reason = "figures for whoever runs a test by hand"
 )]
+fn print_line(line: &str) {
+    println!("{line}");
+}
+
 fn print(what: &str, found: &Comparison) {
-    println!(
+    print_line(&format!(
         "{what}: recall {:.3} mass {:.3} error {:.4} (p95 {:.4}, worst {:.4}) cosine {:.4} cost {:.4} keys {}",
         found.recall.mean,
         found.mass.mean,
@@ -27,22 +31,24 @@ fn print(what: &str, found: &Comparison) {
         found.cosine.mean,
         found.cost(),
         found.kept_keys_max
-    );
+    ));
 }
 
 #[test]
 fn delta_lowers_the_error_of_a_window_for_less_than_two_percent_of_exact_attention() {
-    let made = Made::zipf(8192, 1.0, 1);
-    let window = measured(&made, "sink-window", "sink = 64\nwindow = 512", 64);
-    let rule = "sink = 64\nwindow = 512\ntail = 0";
-    let delta = measured(&made, "delta", rule, 64);
-    let recompute = measured(&made, "delta", &format!("{rule}\nmode = \"recompute\""), 64);
-    assert!(delta.cost() - window.cost() < 0.02);
-    assert!(delta.relative_l2.mean < 0.6 * window.relative_l2.mean);
-    assert!(delta.relative_l2.p95 < window.relative_l2.p95);
-    // It is the correction that helps, not that two of 128 queries are exact.
-    assert_eq!(recompute.score_evaluations, delta.score_evaluations);
-    assert!(recompute.relative_l2.mean > 0.9 * window.relative_l2.mean);
+    for seed in [1, 2, 3] {
+        let made = Made::zipf(8192, 1.0, seed);
+        let window = measured(&made, "sink-window", "sink = 64\nwindow = 512", 64);
+        let rule = "sink = 64\nwindow = 512\ntail = 0";
+        let delta = measured(&made, "delta", rule, 64);
+        let recompute = format!("{rule}\nmode = \"recompute\"");
+        let recompute = measured(&made, "delta", &recompute, 64);
+        assert!(delta.cost() - window.cost() < 0.02);
+        assert!(delta.relative_l2.mean < 0.6 * window.relative_l2.mean);
+        // It is the correction that helps, not that two of 128 queries are exact.
+        assert_eq!(recompute.score_evaluations, delta.score_evaluations);
+        assert!(recompute.relative_l2.mean > 0.9 * window.relative_l2.mean);
+    }
 }
 
 #[test]
@@ -118,6 +124,9 @@ fn a_cascade_keeps_a_needle_longer_than_a_window_of_the_same_size() {
     let (window, window_keys) = last("sink-window", "sink = 16\nwindow = 264");
     let rule = "sink = 16\nwindow = 256\ncascades = 4\nstride = 8\npositions = \"original\"";
     let (cascade, cascade_keys) = last("cascade", rule);
+    print_line(&format!(
+        "tokens a needle is kept: window {window}, cascade {cascade}"
+    ));
     assert_eq!((window, window_keys, cascade_keys), (263, 280, 280));
     assert!(cascade > 3 * window, "{cascade}");
 }
@@ -141,9 +150,12 @@ fn balance_kv_is_no_worse_than_a_uniform_sample_of_the_same_size() {
         Made::zipf(2048, 0.5, 5),
         Made::noise(2048, 1, (32, 32), 5),
     ] {
-        let (uniform, spread) = over_seeds(&made, "uniform", "keep = 0.25");
-        let (balance, _) = over_seeds(&made, "balance-kv", "iterations = 2");
-        assert!(balance < uniform + spread, "{balance} {uniform} {spread}");
+        let (uniform, of_uniform) = over_seeds(&made, "uniform", "keep = 0.25");
+        let (balance, of_balance) = over_seeds(&made, "balance-kv", "iterations = 2");
+        let errors =
+            format!("{balance:.4} (spread {of_balance:.4}), {uniform:.4} (spread {of_uniform:.4})");
+        print_line(&format!("balance-kv and uniform: {errors}"));
+        assert!(balance < uniform, "{errors}");
     }
 }
 
