@@ -28,22 +28,7 @@ const FILE: &str = "cache.json";
 /// A method that is not known or cannot keep the cache of the model, data that cannot be read, a model that cannot be
 /// run.
 pub fn run(args: &CacheArgs, json: bool, progress: &Progress) -> Result<(), Error> {
-    let lines = if args.methods.is_empty() {
-        usual()
-    } else {
-        args.methods.clone()
-    };
-    let lines = lines.iter().flat_map(|line| with_seeds(line, args.seeds));
-    let lines: Vec<String> = lines.collect();
-    let candidates = lines
-        .iter()
-        .map(|line| {
-            candidate(line, &args.skip_layers).map_err(|error| {
-                let hint = error.hint();
-                Error::mismatch("cannot try a cache", error).hinted(hint)
-            })
-        })
-        .collect::<Result<Vec<Candidate>, Error>>()?;
+    let named = candidates(&args.methods, args)?;
     let machine = resources::prepare(&args.machine)?;
     let fetch = fetch_options(&args.source);
     let revision = args.source.revision.as_deref();
@@ -58,6 +43,11 @@ pub fn run(args: &CacheArgs, json: bool, progress: &Progress) -> Result<(), Erro
         }
         (Some(asked), _) => asked,
         (None, most) => most.unwrap_or(TOKENS).min(TOKENS),
+    };
+    let candidates = if args.methods.is_empty() {
+        candidates(&usual(sequence_length), args)?
+    } else {
+        named
     };
     let request = CacheRequest {
         data: args.calibration.clone(),
@@ -96,6 +86,19 @@ pub fn run(args: &CacheArgs, json: bool, progress: &Progress) -> Result<(), Erro
         return print_json(&found);
     }
     print(&render(&outcomes, args.memory, args.output.as_deref()))
+}
+
+/// What `lines` say, with as many seeds as are asked for.
+fn candidates(lines: &[String], args: &CacheArgs) -> Result<Vec<Candidate>, Error> {
+    let lines = lines.iter().flat_map(|line| with_seeds(line, args.seeds));
+    lines
+        .map(|line| {
+            candidate(&line, &args.skip_layers).map_err(|error| {
+                let hint = error.hint();
+                Error::mismatch("cannot try a cache", error).hinted(hint)
+            })
+        })
+        .collect()
 }
 
 fn write(folder: &Path, files: &[(&str, &str)]) -> Result<(), Error> {

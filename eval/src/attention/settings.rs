@@ -61,11 +61,17 @@ impl SettingError {
     }
 }
 
-/// The lines of every method with its usual settings.
-pub fn usual() -> Vec<String> {
+/// The lines of every method with its usual settings, those of attention with a quarter of the keys of a text of `tokens`:
+/// their defaults are made for texts of tens of thousands.
+pub fn usual(tokens: usize) -> Vec<String> {
     // Methods that need to be told something are tried where a person tells them.
-    let plain = names().filter(|name| candidate(name, &[]).is_ok());
-    let mut lines: Vec<String> = plain.map(str::to_owned).collect();
+    let caches = CACHES.iter().map(|cache| cache.name().to_owned());
+    let attentions = ATTENTIONS.iter().map(|entry| {
+        let line = format!("{} {}", entry.name(), entry.usual(tokens));
+        line.trim_end().to_owned()
+    });
+    let known = caches.chain(attentions);
+    let mut lines: Vec<String> = known.filter(|line| candidate(line, &[]).is_ok()).collect();
     for line in MORE {
         let name = line.split(' ').next().unwrap_or_default();
         let after = lines

@@ -12,6 +12,11 @@ pub trait Attention: Sync {
     fn summary(&self) -> &'static str;
     /// Parameter names accepted by [`Attention::configure`], with one line of help each.
     fn parameters(&self) -> &'static [(&'static str, &'static str)];
+    /// Parameters worth trying on texts of `tokens`, as `key=value` with spaces between, where the defaults are made for
+    /// longer ones; none by default.
+    fn usual(&self, _tokens: usize) -> String {
+        String::new()
+    }
     /// Turns a recipe table (without `method`) into a method.
     ///
     /// # Errors

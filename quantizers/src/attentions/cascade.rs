@@ -51,6 +51,11 @@ impl Attention for Cascade {
         ]
     }
 
+    fn usual(&self, tokens: usize) -> String {
+        let quarter = (tokens / 4).max(4);
+        format!("sink=16 window={quarter} stride={}", quarter / 2)
+    }
+
     fn configure(&self, table: &toml::Table) -> Result<Box<dyn SparseAttention>, ParamError> {
         let settings = Settings::new(self.name(), self.parameters(), table)?;
         let window = settings.count("window", 1, WINDOW)?;

@@ -47,6 +47,10 @@ impl Attention for Hip {
         ]
     }
 
+    fn usual(&self, tokens: usize) -> String {
+        format!("k={} dense_layers=0", (tokens / 4).max(2))
+    }
+
     fn configure(&self, table: &toml::Table) -> Result<Box<dyn SparseAttention>, ParamError> {
         let settings = Settings::new(self.name(), self.parameters(), table)?;
         let search = HipSearch::new(

@@ -59,6 +59,11 @@ impl Attention for Hyper {
         ]
     }
 
+    fn usual(&self, tokens: usize) -> String {
+        let part = (tokens / 8).max(1);
+        format!("min_seq_len={} block_size={part} sample_size={part}", 2 * part)
+    }
+
     fn configure(&self, table: &toml::Table) -> Result<Box<dyn SparseAttention>, ParamError> {
         let settings = Settings::new(self.name(), self.parameters(), table)?;
         let shipped = settings.choice("variant", &[("theory", false), ("shipped", true)])?;

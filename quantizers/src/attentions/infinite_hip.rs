@@ -63,6 +63,14 @@ impl Attention for InfiniteHip {
         ]
     }
 
+    fn usual(&self, tokens: usize) -> String {
+        let part = (tokens / 8).max(1);
+        let (quarter, half) = (2 * part, 4 * part);
+        format!(
+            "k={quarter} second_k={half} third_k={half} sink=16 window={part} dense_below=0 dense_layers=0"
+        )
+    }
+
     fn configure(&self, table: &toml::Table) -> Result<Box<dyn SparseAttention>, ParamError> {
         let settings = Settings::new(self.name(), self.parameters(), table)?;
         let keeps = [

@@ -30,6 +30,10 @@ impl Attention for SinkWindow {
         ]
     }
 
+    fn usual(&self, tokens: usize) -> String {
+        format!("sink=16 window={}", tokens / 4)
+    }
+
     fn configure(&self, table: &toml::Table) -> Result<Box<dyn SparseAttention>, ParamError> {
         let settings = Settings::new(self.name(), self.parameters(), table)?;
         Ok(Box::new(SinkWindowAttention {
