@@ -33,7 +33,8 @@ impl Cache for Sign {
 
 impl CacheQuantizer for Sign {
     fn plan(&self, shape: CacheShape) -> Result<CachePlan, CacheError> {
-        let bits = |part| (32 + shape.dim(part).next_multiple_of(8)) as f64 / shape.dim(part) as f64;
+        let bits =
+            |part| (32 + shape.dim(part).next_multiple_of(8)) as f64 / shape.dim(part) as f64;
         Ok(CachePlan::new(bits(Part::Keys), bits(Part::Values)))
     }
 
@@ -112,7 +113,7 @@ fn a_cache_is_one_file() {
     let encoded = codec.encode(Part::Keys, tokens);
     let claimed = quantizer.plan(shape).unwrap().key_bits;
     assert!((encoded.bits_per_element(8) - claimed).abs() < 1e-12);
-    let mut back = [0.0; 8];
+    let mut back = vec![0.0; 8];
     codec.decode(Part::Keys, &encoded, &mut back);
     assert_eq!(back, [2.0, -2.0, 2.0, -2.0, 0.5, 0.5, 0.5, -0.5]);
 }
