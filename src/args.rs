@@ -5,7 +5,7 @@ mod generate;
 mod many;
 mod values;
 
-pub use cache::CacheArgs;
+pub use cache::{ALL, CacheArgs};
 pub use generate::{GenerateArgs, SamplingArgs, SpeedTest};
 pub use many::{MeasureArgs, SearchArgs};
 

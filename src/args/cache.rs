@@ -5,6 +5,9 @@ use super::{MachineArgs, SourceArgs};
 use clap::Args;
 use std::path::PathBuf;
 
+/// The method that stands for every one.
+pub const ALL: &str = "all";
+
 /// `quench cache`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -17,8 +20,8 @@ pub struct CacheArgs {
     /// A folder, `org/name[@revision]` on the Hub, or `demo`
     #[arg(default_value = "demo")]
     pub model: String,
-    /// A way of keeping keys and values, with its parameters; repeatable [default: all]
-    #[arg(long = "method", value_name = "METHOD")]
+    /// A way of keeping keys and values, or of attending to them, with its parameters; repeatable; `all` is every one
+    #[arg(long = "method", alias = "methods", value_name = "METHOD", default_value = ALL, hide_default_value = true)]
     pub methods: Vec<String>,
     /// Text: a file, `hub:repo/file#column` or `synthetic`
     #[arg(long = "calib", value_name = "SRC", default_value = "synthetic")]

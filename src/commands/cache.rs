@@ -3,7 +3,7 @@
 use super::summary::table;
 use super::{command_line, fetch_options, print, print_json, resources};
 use crate::Error;
-use crate::args::CacheArgs;
+use crate::args::{ALL, CacheArgs};
 use crate::model::OpenModel;
 use crate::progress::Progress;
 use crate::road::cache::{self, CacheRequest};
@@ -28,7 +28,12 @@ const FILE: &str = "cache.json";
 /// A method that is not known or cannot keep the cache of the model, data that cannot be read, a model that cannot be
 /// run.
 pub fn run(args: &CacheArgs, json: bool, progress: &Progress) -> Result<(), Error> {
-    let named = candidates(&args.methods, args)?;
+    let all = args.methods.iter().any(|method| method == ALL);
+    let named = if all {
+        Vec::new()
+    } else {
+        candidates(&args.methods, args)?
+    };
     let machine = resources::prepare(&args.machine)?;
     let fetch = fetch_options(&args.source);
     let revision = args.source.revision.as_deref();
@@ -44,7 +49,7 @@ pub fn run(args: &CacheArgs, json: bool, progress: &Progress) -> Result<(), Erro
         (Some(asked), _) => asked,
         (None, most) => most.unwrap_or(TOKENS).min(TOKENS),
     };
-    let candidates = if args.methods.is_empty() {
+    let candidates = if all {
         candidates(&usual(sequence_length), args)?
     } else {
         named
@@ -54,7 +59,7 @@ pub fn run(args: &CacheArgs, json: bool, progress: &Progress) -> Result<(), Erro
         windows: [args.fitting_samples, args.samples],
         sequence_length,
         candidates,
-        all: args.methods.is_empty(),
+        all,
         seed: args.seed,
         machine,
         fetch,
