@@ -290,14 +290,25 @@ fn outside(
 /// Whether any value of each block is outside.
 #[multiversion(targets("x86_64+avx2"))]
 fn mark_outside(values: &[f32], low: &[f32], high: &[f32], blocks: &mut [bool]) {
-    let ends = low.chunks(LANES).zip(high.chunks(LANES));
-    for ((values, (low, high)), block) in values.chunks(LANES).zip(ends).zip(blocks) {
-        let mut any = false;
-        for (value, (low, high)) in values.iter().zip(low.iter().zip(high)) {
-            any |= value < low;
-            any |= value > high;
+    let (whole, rest) = values.as_chunks::<LANES>();
+    let ends = low
+        .as_chunks::<LANES>()
+        .0
+        .iter()
+        .zip(high.as_chunks::<LANES>().0);
+    for ((values, (low, high)), block) in whole.iter().zip(ends).zip(blocks.iter_mut()) {
+        let mut any = [0; 8];
+        for from in (0..LANES).step_by(8) {
+            any = std::array::from_fn(|lane| {
+                let at = from + lane;
+                any[lane] | i32::from(values[at] < low[at]) | i32::from(values[at] > high[at])
+            });
         }
-        *block = any;
+        *block = any != [0; 8];
+    }
+    if let Some(last) = blocks.get_mut(whole.len()) {
+        // Few enough to be looked at one by one.
+        *last = !rest.is_empty();
     }
 }
 

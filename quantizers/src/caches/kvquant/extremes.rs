@@ -63,23 +63,41 @@ impl Extremes {
 /// The largest value of each residue class of indices.
 #[multiversion(targets("x86_64+avx2"))]
 fn fold(values: &[f32], sign: f32, largest: &mut [f32]) {
-    for values in values.chunks(largest.len()) {
-        for (largest, value) in largest.iter_mut().zip(values) {
-            let value = sign * value;
-            *largest = if value > *largest { value } else { *largest };
+    let (blocks, rest) = values.as_chunks::<LANES>();
+    let (parts, _) = largest.as_chunks_mut::<LANES>();
+    let count = parts.len();
+    for (at, part) in parts.iter_mut().enumerate() {
+        let mut most = *part;
+        for block in blocks.iter().skip(at).step_by(count) {
+            most = std::array::from_fn(|lane| {
+                let value = sign * block[lane];
+                if value > most[lane] {
+                    value
+                } else {
+                    most[lane]
+                }
+            });
         }
+        *part = most;
+    }
+    for (largest, value) in parts[blocks.len() % count].iter_mut().zip(rest) {
+        *largest = largest.max(sign * value);
     }
 }
 
 /// Whether any value of each block reaches the bound.
 #[multiversion(targets("x86_64+avx2"))]
 fn mark(values: &[f32], sign: f32, bound: f32, reaches: &mut [bool]) {
-    for (values, reaches) in values.chunks(LANES).zip(reaches) {
-        let mut any = false;
-        for value in values {
-            any |= sign * value >= bound;
+    let (blocks, rest) = values.as_chunks::<LANES>();
+    for (block, reaches) in blocks.iter().zip(reaches.iter_mut()) {
+        let mut any = [0; 8];
+        for eight in block.as_chunks::<8>().0 {
+            any = std::array::from_fn(|lane| any[lane] | i32::from(sign * eight[lane] >= bound));
         }
-        *reaches = any;
+        *reaches = any != [0; 8];
+    }
+    if let (Some(last), false) = (reaches.get_mut(blocks.len()), rest.is_empty()) {
+        *last = rest.iter().any(|value| sign * value >= bound);
     }
 }
 
