@@ -28,6 +28,7 @@ pub use budget::{
     MeasuredOption, OptionScore, PlannedBudget, Scores,
 };
 pub(crate) use budgeted::option_key;
+pub use cache::{FITTED_TOKENS, PlannedCache};
 pub(crate) use data::{SYNTHETIC_SAMPLES, SYNTHETIC_TOKENS};
 pub use error::PlanError;
 pub use estimate::Estimate;
@@ -42,7 +43,6 @@ pub(crate) use integer::SYNTHETIC;
 pub use request::{EvaluateRequest, QuantizeRequest};
 pub use size::PredictedSize;
 pub use table::{render, render_all};
-pub use cache::{FITTED_TOKENS, PlannedCache};
 pub use transforms::PlannedTransform;
 
 use calib::running::expert_calibration::ExpertCalibration;

@@ -23,13 +23,13 @@ mod tests;
 
 pub use budget::{Budget, Scope, Tie, is_budget};
 pub use builtin::{BUILTIN, BuiltinRecipe};
+pub use cache::CacheRule;
 pub use error::RecipeError;
 pub use in_force::RECIPE_FILE;
 pub use integer::Integer;
 pub use overrides::Overrides;
 pub use pattern::Pattern;
 pub use quantity::parse_bytes;
-pub use cache::CacheRule;
 pub use transform::TransformRule;
 
 use calib::running::expert_calibration::ExpertCalibration;

@@ -1,11 +1,11 @@
 //! Attention over keys and values as a cache of fewer bits would return them.
 
 use crate::attention_policy::{Attending, AttentionPolicy};
-use crate::policy_error::PolicyError;
 use crate::hidden::values;
 use crate::key_value_cache::KeyValueStore;
-use crate::packed_cache::PackedCache;
 use crate::layers::attention::{attend, attend_from};
+use crate::packed_cache::PackedCache;
+use crate::policy_error::PolicyError;
 use burn::tensor::{Tensor, TensorData};
 use quantizers::caches::{CacheCodec, CachePlan, KeyHook, Part};
 use quantizers::matrix::MatrixRef;

@@ -115,11 +115,15 @@ impl KeyValueCache {
         if !self.store.truncate(tokens) {
             return false;
         }
-        self.inputs = self.inputs.take().filter(|_| tokens > 0).map(|inputs| match inputs {
-            Hidden::Tokens(ids) => Hidden::Tokens(ids.narrow(1, 0, tokens)),
-            Hidden::States(states) => Hidden::States(states.narrow(1, 0, tokens)),
-            other => other,
-        });
+        self.inputs = self
+            .inputs
+            .take()
+            .filter(|_| tokens > 0)
+            .map(|inputs| match inputs {
+                Hidden::Tokens(ids) => Hidden::Tokens(ids.narrow(1, 0, tokens)),
+                Hidden::States(states) => Hidden::States(states.narrow(1, 0, tokens)),
+                other => other,
+            });
         self.tokens = tokens;
         true
     }
@@ -135,7 +139,9 @@ struct Exact {
 
 impl Exact {
     fn held(&self) -> usize {
-        self.keys_values.as_ref().map_or(0, |[keys, _]| keys.dims()[2])
+        self.keys_values
+            .as_ref()
+            .map_or(0, |[keys, _]| keys.dims()[2])
     }
 }
 
@@ -180,6 +186,8 @@ impl KeyValueStore for Exact {
 
     fn bytes(&self) -> usize {
         let tensors = self.keys_values.iter().flatten();
-        tensors.map(|x| 4 * x.dims().iter().product::<usize>()).sum()
+        tensors
+            .map(|x| 4 * x.dims().iter().product::<usize>())
+            .sum()
     }
 }

@@ -71,7 +71,7 @@ impl Rows {
         rows = later;
         if recent == 0 && chunk == 1 && !rows.is_empty() {
             // Nothing waits.
-            self.pack(rows.to_vec(), packing);
+            self.pack(rows, packing);
             return;
         }
         self.recent.extend(rows.iter().copied().map(f16::from_f32));
@@ -79,13 +79,13 @@ impl Rows {
         let settled = old / chunk * chunk * self.width;
         if settled > 0 {
             let rows: Vec<f32> = self.recent.drain(..settled).map(f16::to_f32).collect();
-            self.pack(rows, packing);
+            self.pack(&rows, packing);
         }
     }
 
-    fn pack(&mut self, rows: Vec<f32>, packing: &Packing) {
+    fn pack(&mut self, rows: &[f32], packing: &Packing) {
         let tokens = rows.len() / self.width;
-        let matrix = MatrixRef::new(&rows, tokens, self.width).expect("whole rows");
+        let matrix = MatrixRef::new(rows, tokens, self.width).expect("whole rows");
         self.packed.push(packing.codec.encode(self.part, matrix));
     }
 

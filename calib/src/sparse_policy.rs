@@ -1,8 +1,8 @@
 //! Attention to fewer keys, by a method that sees one key-value head at a time.
 
 use crate::attention_policy::{Attending, AttentionPolicy};
-use crate::policy_error::PolicyError;
 use crate::hidden::values;
+use crate::policy_error::PolicyError;
 use burn::tensor::{Tensor, TensorData};
 use quantizers::attentions::measure::{Comparison, compare};
 use quantizers::attentions::{AttentionError, HeadGroup, Rotary, SparseAttention};

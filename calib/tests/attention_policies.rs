@@ -7,10 +7,10 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use calib::attention_policy::{Attending, AttentionPolicy};
-use calib::policy_error::PolicyError;
 use calib::cache_policy::{CachePolicy, Protocol};
 use calib::layers::Rope;
 use calib::layers::attention::{attend, attend_from};
+use calib::policy_error::PolicyError;
 use calib::sparse_policy::SparsePolicy;
 use calib::{Checkpoint, Forward, Hidden, Model, ModelOutput, open_model};
 use quantizers::attentions::ATTENTIONS;
@@ -202,7 +202,9 @@ fn a_cache_of_eight_bits_is_near_and_one_of_four_is_farther() {
 #[test]
 fn a_text_of_newest_tokens_is_exact_in_use() {
     let decoders = decoders();
-    let plain = decoders.iter().find(|decoder| decoder.name == "llama-plain-v4");
+    let plain = decoders
+        .iter()
+        .find(|decoder| decoder.name == "llama-plain-v4");
     let decoder = plain.unwrap_or(&decoders[0]);
     let policy = cache(decoder, "int4-token-head", "", Protocol::Runtime).unwrap();
     let expected = decoder.logits(None);
@@ -212,7 +214,10 @@ fn a_text_of_newest_tokens_is_exact_in_use() {
     let apart = distance(&decoder.logits(Some(Arc::new(kept))), &expected);
     assert!(apart < 1e-4, "{apart}");
     let apart = distance(&decoder.logits(Some(Arc::new(policy))), &expected);
-    assert!(apart > 1e-4, "all are quantized where none is kept: {apart}");
+    assert!(
+        apart > 1e-4,
+        "all are quantized where none is kept: {apart}"
+    );
 }
 
 #[test]
@@ -229,7 +234,10 @@ fn sparse_attention_to_all_keys_changes_rounding_alone() {
         if !blocks.iter().all(plain) {
             continue;
         }
-        let exact = ATTENTIONS.iter().find(|entry| entry.name() == "exact").unwrap();
+        let exact = ATTENTIONS
+            .iter()
+            .find(|entry| entry.name() == "exact")
+            .unwrap();
         let method = exact.configure(&toml::Table::new()).unwrap();
         let policy = SparsePolicy::new(method.into(), blocks.len(), None);
         let policy = Arc::new(policy);
@@ -296,7 +304,13 @@ fn a_packed_cache_continues_a_text_as_whole_runs_over_it_do() {
             .collect();
         let device = Device::flex();
         let model = decoder.model.as_ref();
-        let session = Session::new(model, &decoder.checkpoint, &device, Some(&policy), &mut |_, _| {});
+        let session = Session::new(
+            model,
+            &decoder.checkpoint,
+            &device,
+            Some(&policy),
+            &mut |_, _| {},
+        );
         let mut session = session.unwrap();
         // The first half at once, then one by one.
         for end in decoder.tokens / 2..=decoder.tokens {

@@ -120,12 +120,12 @@ fn write(folder: &Path, files: &[(&str, &str)]) -> Result<(), Error> {
 
 /// Headings, and a line for each method.
 fn rows(outcomes: &[Outcome], memory: Option<u64>) -> Vec<Vec<String>> {
-    let mut head = vec![
-        "cache".to_owned(),
-        "bits".to_owned(),
-        "B/token".to_owned(),
-    ];
-    head.extend(CONTEXTS.iter().map(|tokens| format!("at {}k", tokens / 1024)));
+    let mut head = vec!["cache".to_owned(), "bits".to_owned(), "B/token".to_owned()];
+    head.extend(
+        CONTEXTS
+            .iter()
+            .map(|tokens| format!("at {}k", tokens / 1024)),
+    );
     if memory.is_some() {
         head.push("longest".to_owned());
     }
@@ -195,7 +195,10 @@ fn spreads(outcomes: &[Outcome]) -> String {
             let values: Vec<f64> = group.iter().map(figure).collect();
             let mean = eval::metrics::mean(&values);
             let squares = values.iter().map(|value| (value - mean).powi(2));
-            (mean, (squares.sum::<f64>() / (values.len() - 1) as f64).sqrt())
+            (
+                mean,
+                (squares.sum::<f64>() / (values.len() - 1) as f64).sqrt(),
+            )
         };
         let (divergence, apart) = over(|outcome| outcome.strict.divergence);
         let (delta, delta_apart) = over(|outcome| 100.0 * outcome.strict.delta);
@@ -227,12 +230,14 @@ fn row(outcome: &Outcome, memory: Option<u64>) -> Vec<String> {
         reason = "a size in bytes, far below 2^53"
     )]
     let shown = |size: f64| bytes(size as u64);
-    cells.extend(CONTEXTS.iter().map(|&tokens| {
-        size.map_or_else(none, |size| shown(size.bytes(tokens)))
-    }));
-    cells.extend(memory.map(|memory| {
-        size.map_or_else(none, |size| size.longest(memory).to_string())
-    }));
+    cells.extend(
+        CONTEXTS
+            .iter()
+            .map(|&tokens| size.map_or_else(none, |size| shown(size.bytes(tokens)))),
+    );
+    cells.extend(
+        memory.map(|memory| size.map_or_else(none, |size| size.longest(memory).to_string())),
+    );
     let over = |figure: fn(&BlockCost) -> Option<f64>| {
         let values: Vec<f64> = outcome.blocks.iter().filter_map(figure).collect();
         if values.is_empty() {

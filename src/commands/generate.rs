@@ -8,10 +8,10 @@ use crate::args::{GenerateArgs, SamplingArgs};
 use crate::errors::Cause;
 use crate::model::OpenModel;
 use crate::progress::Progress;
+use calib::cache_policy::Protocol;
 use calib::generation::{
     Continuation, FinishReason, Generated, GenerationError, Sampling, Session, generate,
 };
-use calib::cache_policy::Protocol;
 use calib::packed_weights::PackedWeights;
 use calib::tokenizer::Tokenizer;
 use quantizers::kernels::check_kernel;

@@ -51,8 +51,8 @@ impl OpenModel {
             way: Way::Cache(quantizer),
             kept: kept.map(|layer| layer.layer).collect(),
         };
-        let shapes = shapes(self.model.as_ref(), 1)
-            .map_err(|error| Error::mismatch(message(), error))?;
+        let shapes =
+            shapes(self.model.as_ref(), 1).map_err(|error| Error::mismatch(message(), error))?;
         let plans = candidate
             .plans(&shapes)
             .map_err(|error| Error::mismatch(message(), error))?;

@@ -61,7 +61,10 @@ pub(super) fn plan(
         return Ok(None);
     };
     if recipe.integer.is_some() {
-        return Err(refused(rule, "integer-only programs keep no cache".to_owned()));
+        return Err(refused(
+            rule,
+            "integer-only programs keep no cache".to_owned(),
+        ));
     }
     let shapes = shapes_of(&model.graph, 1);
     let shapes = shapes.map_err(|error| refused(rule, error.to_string()))?;
@@ -70,7 +73,10 @@ pub(super) fn plan(
     }
     if let Some(far) = rule.kept.iter().find(|block| **block >= shapes.len()) {
         let blocks = shapes.len();
-        let reason = format!("`skip_layers`: expected blocks 0 to {}, found {far}", blocks - 1);
+        let reason = format!(
+            "`skip_layers`: expected blocks 0 to {}, found {far}",
+            blocks - 1
+        );
         return Err(refused(rule, reason));
     }
     let candidate = Candidate {

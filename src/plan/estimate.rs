@@ -9,7 +9,8 @@ mod sampling;
 mod statistics;
 
 use super::{
-    BlockOrder, ModelFacts, PlannedCache, PlannedCalibration, PlannedEvaluation, PlannedLayer, SYNTHETIC,
+    BlockOrder, ModelFacts, PlannedCache, PlannedCalibration, PlannedEvaluation, PlannedLayer,
+    SYNTHETIC,
 };
 use calib::running::fisher::{StageSize, TapedStages};
 use calib::running::walk::SAMPLE_VALUES;

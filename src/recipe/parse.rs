@@ -2,8 +2,8 @@
 
 use super::document::Section;
 use super::{
-    Budget, CacheRule, Calibration, Evaluation, Integer, Origin, Output, Recipe, RecipeError, ReportOptions,
-    Rule, TransformRule, parse_bytes, resolve_data,
+    Budget, CacheRule, Calibration, Evaluation, Integer, Origin, Output, Recipe, RecipeError,
+    ReportOptions, Rule, TransformRule, parse_bytes, resolve_data,
 };
 use calib::running::expert_calibration::{ExpertCalibration, ExpertTokens};
 use calib::sampling::{Selection, Template, TextMode};

@@ -7,10 +7,10 @@ use eval::gate;
 use eval::score::Better;
 use eval::tasks::{TASKS, TaskSpec, metric};
 use quantizers::METHODS;
+use quantizers::caches::CACHES;
 use quantizers::formats::FORMATS;
 use quantizers::nonlinear::{APPROXIMATIONS, Nonlinearity};
 use quantizers::sensitivity::SENSITIVITIES;
-use quantizers::caches::CACHES;
 use quantizers::transforms::TRANSFORMS;
 use std::fmt::Write as _;
 

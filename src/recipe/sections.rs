@@ -136,12 +136,7 @@ pub(super) static SECTIONS: &[SectionText] = &[
         name: "`[cache]`",
         summary: "How the cache of keys and values is kept when the model runs. Weights stay as the rules say; `kv_quant.json` and `kv_quant.safetensors` in the artifact hold what was decided and fitted. Further keys are the method's own, below.",
         keys: &[
-            (
-                "method",
-                "the name of a cache",
-                "must be there",
-                "which",
-            ),
+            ("method", "the name of a cache", "must be there", "which"),
             (
                 "skip_layers",
                 "a list of whole numbers",

@@ -136,7 +136,10 @@ fn windows(
                 request.sequence_length
             ),
             source: None,
-            hint: Some("take shorter windows with `--sequence-length`, or fewer with `--fitting-samples`".to_owned()),
+            hint: Some(
+                "take shorter windows with `--sequence-length`, or fewer with `--fitting-samples`"
+                    .to_owned(),
+            ),
         });
     }
     let batch = |at| inputs.batch(&[at], forward.device());

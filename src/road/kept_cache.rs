@@ -11,11 +11,9 @@ use eval::attention::Refused;
 use eval::attention::candidate::{BlockPlan, BlockShape, Candidate, Way, shapes};
 use eval::attention::fit::fit;
 use quantizers::caches::{CacheCodec, CachePlan, CacheTensor, CacheValues, KeyHook};
+use quantizers::formats::kv_quant::{KvQuant, KvQuantCalibration, KvQuantHeader, KvQuantLayer};
 use quantizers::formats::{ArtifactWriter, FormatError};
 use quantizers::graph::QkvNode;
-use quantizers::formats::kv_quant::{
-    KvQuant, KvQuantCalibration, KvQuantHeader, KvQuantLayer,
-};
 use serde_json::{Map, Value};
 
 /// Fits the cache of `planned` and adds its files to the artifact.
@@ -61,7 +59,10 @@ pub(super) fn write(
     );
     let fitted = fitted.map_err(|error| {
         let hint = error.hint();
-        let message = format!("cannot fit the cache `{}` to `{}`", planned.method, model.name);
+        let message = format!(
+            "cannot fit the cache `{}` to `{}`",
+            planned.method, model.name
+        );
         Error::mismatch(message, error).hinted(hint)
     })?;
     let files = files(planned, request, &model.name, (&shapes, &plans), &fitted);
@@ -84,7 +85,9 @@ fn engine_scales(
     writer: &mut ArtifactWriter,
 ) -> Result<(), FormatError> {
     let blocks = model.model.graph().blocks();
-    let node = blocks.filter(|node| node.index == block).map(|node| &node.attention.qkv);
+    let node = blocks
+        .filter(|node| node.index == block)
+        .map(|node| &node.attention.qkv);
     let layer = node.last().map(|qkv| match qkv {
         QkvNode::Separate { key, .. } => key.name.as_str(),
         QkvNode::Fused { layer, .. } => layer.name.as_str(),
@@ -147,11 +150,14 @@ fn files(
         Some(KeyHook::AfterRotary) | None => "post_rope",
     };
     let calibration = request.plan.calibration.as_ref();
-    let layers = shapes.iter().zip(fitted).map(|(shape, codec)| KvQuantLayer {
-        layer: shape.cache.layer,
-        kept: codec.is_none(),
-        settings: codec.as_ref().map_or(Value::Null, |codec| codec.settings()),
-    });
+    let layers = shapes
+        .iter()
+        .zip(fitted)
+        .map(|(shape, codec)| KvQuantLayer {
+            layer: shape.cache.layer,
+            kept: codec.is_none(),
+            settings: codec.as_ref().map_or(Value::Null, |codec| codec.settings()),
+        });
     let tensors = shapes.iter().zip(fitted).filter_map(|(shape, codec)| {
         let tensors = codec.as_ref()?.tensors();
         (!tensors.is_empty()).then_some((shape.cache.layer, tensors))

@@ -31,7 +31,8 @@ fn every_method_is_tried_and_fewer_bits_cost_more() {
     let all = methods(&found);
     let of = |label: &str| {
         let one = all.iter().find(|one| one["label"] == label);
-        one.unwrap_or_else(|| panic!("`{label}` was not tried")).clone()
+        one.unwrap_or_else(|| panic!("`{label}` was not tried"))
+            .clone()
     };
     let divergence = |label: &str| of(label)["strict"]["divergence"].as_f64().unwrap();
     assert!(divergence("none").abs() < 1e-12, "nothing changes");
@@ -44,13 +45,18 @@ fn every_method_is_tried_and_fewer_bits_cost_more() {
             continue;
         }
         if let Some(size) = one["size"].as_object() {
-            let [packed, plain] = ["bytes_per_token", "plain_bytes_per_token"].map(|key| size[key].as_f64().unwrap());
+            let [packed, plain] =
+                ["bytes_per_token", "plain_bytes_per_token"].map(|key| size[key].as_f64().unwrap());
             assert!(packed <= plain, "{one}");
         }
     }
     let again = bench.quench(&[QUICK, &["--method", "kvquant", "--threads", "1"]].concat());
     let again = methods(&again.json());
-    assert_eq!(again[0]["blocks"], of("kvquant")["blocks"], "on one thread as on all");
+    assert_eq!(
+        again[0]["blocks"],
+        of("kvquant")["blocks"],
+        "on one thread as on all"
+    );
 }
 
 #[test]
@@ -61,7 +67,14 @@ fn a_method_that_is_not_known_is_named_with_its_nearest() {
         .says(3, &["unknown cache or attention `kvqant`", "`kvquant`"]);
     bench
         .quench(&["cache", "demo", "--method", "kvquant bits"])
-        .says(3, &["expected KEY=VALUE", "found `bits`", "`kivi bits=2 group=32`"]);
+        .says(
+            3,
+            &[
+                "expected KEY=VALUE",
+                "found `bits`",
+                "`kivi bits=2 group=32`",
+            ],
+        );
     bench
         .quench(&["cache", "demo", "--method", "kvquant bit=3"])
         .says(3, &["`bit`", "`bits`"]);
@@ -83,10 +96,24 @@ fn a_model_without_such_a_cache_is_refused_with_the_reason() {
 #[test]
 fn skipped_blocks_keep_their_cache() {
     let bench = Workbench::new();
-    let ended = bench.quench(&[QUICK, &["--method", "int4-token-head", "--skip-layers", "0"]].concat());
+    let ended = bench.quench(
+        &[
+            QUICK,
+            &["--method", "int4-token-head", "--skip-layers", "0"],
+        ]
+        .concat(),
+    );
     let one = methods(&ended.json()).remove(0);
-    let blocks: Vec<_> = one["blocks"].as_array().unwrap().iter().map(|block| block["block"].clone()).collect();
-    assert!(!blocks.contains(&json!(0)) && blocks.contains(&json!(1)), "{blocks:?}");
+    let blocks: Vec<_> = one["blocks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|block| block["block"].clone())
+        .collect();
+    assert!(
+        !blocks.contains(&json!(0)) && blocks.contains(&json!(1)),
+        "{blocks:?}"
+    );
     let bits = one["size"]["key_bits"].as_f64().unwrap();
     assert!(bits > 4.5 && bits < 16.0, "{bits}");
 }
@@ -98,14 +125,24 @@ const RECIPE: &str = "name = \"cached\"\n[calibration]\ndata = \"text.txt\"\nsam
 fn quantized(bench: &Workbench, name: &str, cache: &str) -> Value {
     bench.text("text.txt");
     bench.write("recipe.toml", format!("{RECIPE}{cache}"));
-    let ended = bench.quench(&["quantize", "demo", "-r", "recipe.toml", "-o", name, "--json"]);
+    let ended = bench.quench(&[
+        "quantize",
+        "demo",
+        "-r",
+        "recipe.toml",
+        "-o",
+        name,
+        "--json",
+    ]);
     assert_eq!(ended.code, 0, "{}", ended.shown());
     ended.json()
 }
 
 fn divergence(report: &Value) -> f64 {
     let scores = report["scores"].as_array().unwrap();
-    let found = scores.iter().find(|score| score["metric"] == "kl_divergence");
+    let found = scores
+        .iter()
+        .find(|score| score["metric"] == "kl_divergence");
     found.unwrap()["quantized"].as_f64().unwrap()
 }
 
@@ -131,11 +168,28 @@ fn a_recipe_keeps_the_cache_in_fewer_bits_and_the_artifact_runs_with_it() {
     assert_eq!(header["layers"][1]["kept"], true);
     assert_eq!(header["calib"]["samples"], 4);
     // Opened again, it is judged with the cache it names.
-    let again = bench.quench(&["eval", "cached", "--baseline", "demo", "-r", "recipe.toml", "--json"]);
+    let again = bench.quench(&[
+        "eval",
+        "cached",
+        "--baseline",
+        "demo",
+        "-r",
+        "recipe.toml",
+        "--json",
+    ]);
     assert_eq!(again.code, 0, "{}", again.shown());
     assert!((divergence(&again.json()) - divergence(&cached)).abs() < 1e-12);
     let text = |model: &str| {
-        let words = ["generate", model, "-p", "The city of", "-n", "30", "--temperature", "0"];
+        let words = [
+            "generate",
+            model,
+            "-p",
+            "The city of",
+            "-n",
+            "30",
+            "--temperature",
+            "0",
+        ];
         let ended = bench.quench(&words);
         assert_eq!(ended.code, 0, "{}", ended.shown());
         ended.stdout
@@ -147,7 +201,11 @@ fn a_recipe_keeps_the_cache_in_fewer_bits_and_the_artifact_runs_with_it() {
 #[test]
 fn scales_for_engines_stand_beside_the_projections() {
     let bench = Workbench::new();
-    quantized(&bench, "scaled", "[cache]\nmethod = \"fp8\"\n[output]\nformat = \"compressed-tensors\"\n");
+    quantized(
+        &bench,
+        "scaled",
+        "[cache]\nmethod = \"fp8\"\n[output]\nformat = \"compressed-tensors\"\n",
+    );
     let config = fs_err::read_to_string(bench.at("scaled/config.json")).unwrap();
     let config: Value = serde_json::from_str(&config).unwrap();
     let scheme = &config["quantization_config"]["kv_cache_scheme"];
@@ -156,19 +214,29 @@ fn scales_for_engines_stand_beside_the_projections() {
     assert_eq!(scheme["strategy"], "tensor");
     let shown = bench.quench(&["inspect", "scaled", "model.layers.0.self_attn.k_scale"]);
     assert!(shown.stdout.contains("k_scale [1]"), "{}", shown.shown());
-    bench.quench(&["eval", "scaled", "--baseline", "demo", "-r", "recipe.toml"]).says(0, &[]);
+    bench
+        .quench(&["eval", "scaled", "--baseline", "demo", "-r", "recipe.toml"])
+        .says(0, &[]);
 }
 
 #[test]
 fn files_of_a_cache_that_are_not_its_own_are_refused() {
     let bench = Workbench::new();
-    quantized(&bench, "cached", "[cache]\nmethod = \"kvquant\"\nbits = 3\n");
+    quantized(
+        &bench,
+        "cached",
+        "[cache]\nmethod = \"kvquant\"\nbits = 3\n",
+    );
     let eval = ["eval", "cached", "--baseline", "demo", "-r", "recipe.toml"];
     let path = bench.at("cached/kv_quant.json");
     let text = fs_err::read_to_string(&path).unwrap();
     for (from, to, said) in [
         ("\"kvquant\"", "\"kvqant\"", "`kvqant`"),
-        ("\"kv_quant_version\": 1", "\"kv_quant_version\": 2", "expected 1, found 2"),
+        (
+            "\"kv_quant_version\": 1",
+            "\"kv_quant_version\": 2",
+            "expected 1, found 2",
+        ),
         ("\"bits_k\"", "\"bits_q\"", "unknown field `bits_q`"),
         ("\"pre_rope\"", "\"mid_rope\"", "`mid_rope`"),
     ] {
@@ -189,9 +257,14 @@ fn a_cache_that_cannot_be_kept_is_refused_by_the_plan() {
         bench.write("recipe.toml", format!("{RECIPE}{cache}"));
         bench.quench(&["plan", "demo", "-r", "recipe.toml"])
     };
-    plan("[cache]\nmethod = \"kvqant\"\n").says(3, &["unknown cache `kvqant`", "`kvquant`", "line 16"]);
+    plan("[cache]\nmethod = \"kvqant\"\n")
+        .says(3, &["unknown cache `kvqant`", "`kvquant`", "line 16"]);
     plan("[cache]\nmethod = \"kvquant\"\nbit = 3\n").says(3, &["`bit`", "`bits`", "line 17"]);
     plan("[cache]\nmethod = \"fp8\"\nskip_layers = [99]\n").says(3, &["skip_layers", "found 99"]);
     let shown = plan("[cache]\nmethod = \"int8-token-head\"\n");
-    assert!(shown.stdout.contains("cache        int8-token-head"), "{}", shown.shown());
+    assert!(
+        shown.stdout.contains("cache        int8-token-head"),
+        "{}",
+        shown.shown()
+    );
 }

@@ -142,11 +142,7 @@ impl SelfAttention {
     ///
     /// # Errors
     /// Those of the policy, where there is one.
-    pub fn forward(
-        &self,
-        input: Tensor<3>,
-        tap: &mut dyn Tap,
-    ) -> Result<Tensor<3>, StageError> {
+    pub fn forward(&self, input: Tensor<3>, tap: &mut dyn Tap) -> Result<Tensor<3>, StageError> {
         let tokens = input.dims()[1];
         let (distance, [query, key, value]) = match &self.distance {
             Distance::None => (None, self.projected(input, tap)),
@@ -269,12 +265,7 @@ impl SelfAttention {
     }
 
     /// What a policy is given of whole sequences, queries rotated.
-    fn attending(
-        &self,
-        query: Tensor<4>,
-        new: NewTokens,
-        tables: Option<RopeTables>,
-    ) -> Attending {
+    fn attending(&self, query: Tensor<4>, new: NewTokens, tables: Option<RopeTables>) -> Attending {
         let norm = self.norm_after(self.key_norm.as_ref()).cloned();
         Attending {
             block: self.block,
@@ -364,11 +355,7 @@ impl SelfAttention {
 }
 
 /// Queries or keys at their positions, normalised by `norm` after that.
-fn rotated(
-    x: Tensor<4>,
-    tables: Option<&RopeTables>,
-    norm: Option<&QueryKeyNorm>,
-) -> Tensor<4> {
+fn rotated(x: Tensor<4>, tables: Option<&RopeTables>, norm: Option<&QueryKeyNorm>) -> Tensor<4> {
     let x = match tables {
         Some(tables) => tables.rotate(x),
         None => x,

@@ -89,7 +89,9 @@ impl Refused {
         match self {
             Self::Cache { source, .. } => source.hint(),
             Self::Attention { source, .. } => source.hint(),
-            Self::Scores { .. } => Some("`quench list caches` shows what such a model can do".to_owned()),
+            Self::Scores { .. } => {
+                Some("`quench list caches` shows what such a model can do".to_owned())
+            }
             Self::Latent { .. } | Self::NotCausal { .. } => None,
         }
     }
@@ -231,22 +233,22 @@ impl Candidate {
             }
             // It looks at few keys already.
             Way::Attention(_) if shape.sliding => Ok(BlockPlan::Kept),
-            Way::Attention(attention) => match shape.more {
-                Some(found) => Err(Refused::Scores {
-                    method: method(),
-                    block,
-                    found,
-                }),
-                None => {
-                    let notes = attention.plan(&shape.group);
-                    let notes = notes.map_err(|source| Refused::Attention {
+            Way::Attention(attention) => {
+                if let Some(found) = shape.more {
+                    return Err(Refused::Scores {
                         method: method(),
                         block,
-                        source,
-                    })?;
-                    Ok(BlockPlan::Attention { notes })
+                        found,
+                    });
                 }
-            },
+                let notes = attention.plan(&shape.group);
+                let notes = notes.map_err(|source| Refused::Attention {
+                    method: method(),
+                    block,
+                    source,
+                })?;
+                Ok(BlockPlan::Attention { notes })
+            }
         }
     }
 

@@ -124,11 +124,10 @@ fn of_window(
         let (_, found) = logits(changed, start, length, Side::Quantized)?;
         let rows = exact.chunks_exact(width).zip(found.chunks_exact(width));
         for ((exact, found), &target) in rows.zip(&ids[start + 1..]) {
-            let pair =
-                pair(exact, found, target as usize).ok_or_else(|| TaskError::Values {
-                    side: Side::Quantized,
-                    found: "a logit that is not finite".to_owned(),
-                })?;
+            let pair = pair(exact, found, target as usize).ok_or_else(|| TaskError::Values {
+                side: Side::Quantized,
+                found: "a logit that is not finite".to_owned(),
+            })?;
             sums.add_pair(&pair);
         }
     }

@@ -2,8 +2,8 @@
 
 use burn::tensor::Tensor;
 use calib::attention_policy::{Attending, AttentionPolicy};
-use calib::policy_error::PolicyError;
 use calib::layers::attention::attend;
+use calib::policy_error::PolicyError;
 use std::sync::{Mutex, PoisonError};
 
 /// Attends exactly and keeps what it has seen until it is taken.
@@ -13,10 +13,7 @@ pub struct Recorder(Mutex<Option<Attending>>);
 impl Recorder {
     /// What the last batch had.
     pub fn take(&self) -> Option<Attending> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

@@ -87,9 +87,8 @@ impl BlockSums {
         let count = QUERIES.min(tokens);
         let start = tokens - count;
         let query = exact.query.clone().narrow(2, start, count);
-        let shares = |keys: &Tensor<4>| {
-            shares_from(start, query.clone(), keys.clone(), &exact.scores)
-        };
+        let shares =
+            |keys: &Tensor<4>| shares_from(start, query.clone(), keys.clone(), &exact.scores);
         let (reference, found) = (shares(&exact.key), shares(keys));
         self.add_rows(&reference, &found);
         self.add_outputs(

@@ -53,7 +53,9 @@ impl SettingError {
         match self {
             Self::Unknown { nearest, .. } => match nearest {
                 Some(nearest) => Some(did_you_mean(nearest)),
-                None => Some("`quench list caches` and `quench list attentions` show them".to_owned()),
+                None => {
+                    Some("`quench list caches` and `quench list attentions` show them".to_owned())
+                }
             },
             Self::Word { .. } => Some("such as `kivi bits=2 group=32`".to_owned()),
             Self::Parameter { source, .. } => source.hint(),
@@ -136,14 +138,20 @@ pub fn candidate(line: &str, kept: &[usize]) -> Result<Candidate, SettingError> 
 /// `line` once for each of `seeds` seeds, where its method draws and it names no seed itself.
 pub fn with_seeds(line: &str, seeds: usize) -> Vec<String> {
     let name = line.split_whitespace().next().unwrap_or_default();
-    let caches = CACHES.iter().map(|cache| (cache.name(), cache.parameters()));
-    let attentions = ATTENTIONS.iter().map(|entry| (entry.name(), entry.parameters()));
+    let caches = CACHES
+        .iter()
+        .map(|cache| (cache.name(), cache.parameters()));
+    let attentions = ATTENTIONS
+        .iter()
+        .map(|entry| (entry.name(), entry.parameters()));
     let parameters = caches.chain(attentions).find(|(found, _)| *found == name);
     let draws = parameters.is_some_and(|(_, keys)| keys.iter().any(|(key, _)| *key == SEED));
     if seeds < 2 || !draws || line.contains(&format!(" {SEED}=")) {
         return vec![line.to_owned()];
     }
-    (0..seeds).map(|seed| format!("{line} {SEED}={seed}")).collect()
+    (0..seeds)
+        .map(|seed| format!("{line} {SEED}={seed}"))
+        .collect()
 }
 
 /// What `label` is called without its seed.

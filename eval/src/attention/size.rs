@@ -116,7 +116,10 @@ mod tests {
         assert!((packed.bytes_per_token - 24_576.0).abs() < 1e-9);
         let once = 128.0 * 13.0 / 8.0 * 65_536.0;
         assert!((packed.bytes_once - once).abs() < 1e-6);
-        assert!((packed.bytes(64) - 64.0 * 131_072.0).abs() < 1e-6, "all of them are new");
+        assert!(
+            (packed.bytes(64) - 64.0 * 131_072.0).abs() < 1e-6,
+            "all of them are new"
+        );
         assert_eq!(packed.longest(24_576 * 1000 + 13_631_488), 1000);
     }
 }

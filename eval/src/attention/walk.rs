@@ -9,10 +9,11 @@ use super::size::CacheSize;
 use crate::error::{Side, TaskError};
 use crate::runner::Progress;
 use calib::attention_policy::{Attending, AttentionPolicy};
-use calib::policy_error::PolicyError;
 use calib::cache_policy::{CachePolicy, Protocol};
+use calib::policy_error::PolicyError;
 use calib::sparse_policy::{SparsePolicy, Work};
 use calib::{Forward, Hidden, NoTap, Stage, StageError};
+use rayon::prelude::*;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -150,10 +151,10 @@ fn recorded(
 }
 
 fn advance(stage: &dyn Stage, hidden: &mut [Hidden]) -> Result<(), TaskError> {
-    for hidden in hidden {
+    hidden.par_iter_mut().try_for_each(|hidden| {
         *hidden = stage.forward(hidden.clone(), &mut NoTap).map_err(failed)?;
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 impl<'a> Run<'a> {
@@ -194,9 +195,10 @@ impl<'a> Run<'a> {
                     protocol: Protocol::Strict,
                 };
                 let mut sums = BlockSums::default();
-                for exact in judged {
-                    let [keys, values] = strict.restored(exact);
-                    sums.add(exact, &keys, &values);
+                let restored = judged.par_iter().map(|exact| strict.restored(exact));
+                let restored: Vec<_> = restored.collect();
+                for (exact, [keys, values]) in judged.iter().zip(&restored) {
+                    sums.add(exact, keys, values);
                 }
                 self.blocks.push(sums.finish(block));
                 stage.attend_by(Arc::new(strict.clone()));
@@ -211,11 +213,8 @@ impl<'a> Run<'a> {
                 Ok(())
             }
             (Way::Attention(method), BlockPlan::Attention { .. }) => {
-                let policy = SparsePolicy::new(
-                    Arc::clone(method),
-                    shape.cache.layers,
-                    shape.rotary.clone(),
-                );
+                let policy =
+                    SparsePolicy::new(Arc::clone(method), shape.cache.layers, shape.rotary.clone());
                 let policy = Arc::new(policy);
                 let mut sums = BlockSums::default();
                 for exact in judged {
@@ -260,10 +259,11 @@ impl<'a> Run<'a> {
                 notes.push(note.clone());
             }
         }
-        let cached = self.plans.iter().any(|plan| matches!(plan, BlockPlan::Cache(_)));
-        let size = cached.then(|| {
-            CacheSize::of(&Candidate::planned_caches(shapes, &self.plans))
-        });
+        let cached = self
+            .plans
+            .iter()
+            .any(|plan| matches!(plan, BlockPlan::Cache(_)));
+        let size = cached.then(|| CacheSize::of(&Candidate::planned_caches(shapes, &self.plans)));
         let sparse = self.work.exact > 0;
         Ok(Outcome {
             method: self.candidate.method,

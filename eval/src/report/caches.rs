@@ -21,7 +21,9 @@ pub fn caches_html(
     outcomes: &[Outcome],
 ) -> Result<String, ReportError> {
     // What changes nothing has no logarithm, and lies far from all others.
-    let changing = outcomes.iter().filter(|outcome| outcome.strict.divergence > SMALLEST);
+    let changing = outcomes
+        .iter()
+        .filter(|outcome| outcome.strict.divergence > SMALLEST);
     let caches = changing.filter_map(|outcome| {
         Some(Candidate {
             name: outcome.label.clone(),
@@ -30,7 +32,10 @@ pub fn caches_html(
         })
     });
     let caches: Vec<Candidate> = caches.collect();
-    let axes = ["bytes of the cache for a token", "log10 of the KL divergence"];
+    let axes = [
+        "bytes of the cache for a token",
+        "log10 of the KL divergence",
+    ];
     let lines = outcomes.iter().map(|outcome| Series {
         name: outcome.label.clone(),
         points: outcome

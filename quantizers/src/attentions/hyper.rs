@@ -61,7 +61,10 @@ impl Attention for Hyper {
 
     fn usual(&self, tokens: usize) -> String {
         let part = (tokens / 8).max(1);
-        format!("min_seq_len={} block_size={part} sample_size={part}", 2 * part)
+        format!(
+            "min_seq_len={} block_size={part} sample_size={part}",
+            2 * part
+        )
     }
 
     fn configure(&self, table: &toml::Table) -> Result<Box<dyn SparseAttention>, ParamError> {

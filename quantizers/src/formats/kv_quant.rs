@@ -135,12 +135,11 @@ impl KvQuant {
     /// # Errors
     /// A file that cannot be written.
     pub fn write(&self, writer: &mut ArtifactWriter) -> Result<(), FormatError> {
-        let json = serde_json::to_string_pretty(&self.header).map_err(|source| {
-            FormatError::Json {
+        let json =
+            serde_json::to_string_pretty(&self.header).map_err(|source| FormatError::Json {
                 file: PathBuf::from(HEADER),
                 source,
-            }
-        })?;
+            })?;
         writer.file(HEADER, (json + "\n").as_bytes())?;
         let stored: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = self
             .tensors
@@ -198,7 +197,11 @@ impl KvQuant {
         let numbers = header.layers.iter().map(|layer| layer.layer);
         if !numbers.clone().eq(0..layers) {
             let found = format!("{:?}", numbers.collect::<Vec<_>>());
-            return Err(wrong("layers", format!("blocks 0 to {}", layers - 1), found));
+            return Err(wrong(
+                "layers",
+                format!("blocks 0 to {}", layers - 1),
+                found,
+            ));
         }
         if !["pre_rope", "post_rope"].contains(&header.hook.as_str()) {
             let found = format!("`{}`", header.hook);
@@ -214,11 +217,17 @@ fn stored(layer: usize, tensor: &CacheTensor) -> (String, Dtype, Vec<usize>, Vec
     let (dtype, bytes) = match &tensor.values {
         CacheValues::F16(values) => (
             Dtype::F16,
-            values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect(),
         ),
         CacheValues::F32(values) => (
             Dtype::F32,
-            values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect(),
         ),
     };
     let name = format!("layers.{layer}.{}", tensor.name);
@@ -247,10 +256,15 @@ fn read_tensors(
             expected: expected.to_owned(),
             found,
         };
-        let parts = name.strip_prefix("layers.").and_then(|rest| rest.split_once('.'));
+        let parts = name
+            .strip_prefix("layers.")
+            .and_then(|rest| rest.split_once('.'));
         let layer = parts.and_then(|(layer, part)| Some((layer.parse::<usize>().ok()?, part)));
         let Some((layer, part)) = layer.filter(|(layer, _)| *layer < layers) else {
-            return Err(wrong("a name `layers.{block}.{part}`", "another".to_owned()));
+            return Err(wrong(
+                "a name `layers.{block}.{part}`",
+                "another".to_owned(),
+            ));
         };
         let values = match view.dtype() {
             Dtype::F16 => {

@@ -61,7 +61,6 @@ fn measured(recipe: &Recipe) -> Measured {
         calibration: plan.calibration.as_ref().map(MeasuredCalibration::from),
         seed: 0,
         transforms: Vec::new(),
-        cache: None,
         format: plan.format,
         sensitivities: vec!["fisher".to_owned()],
         options,

@@ -23,7 +23,10 @@ impl Subject<'_> {
             ("stage", self.largest_stage(false)),
             ("hidden states", self.hidden()),
             ("activations", self.in_flight()),
-            ("keys and values", 3 * 4 * tokens * cache.values_per_token as u64),
+            (
+                "keys and values",
+                3 * 4 * tokens * cache.values_per_token as u64,
+            ),
         ];
         Some(Phase::new("cache", &parts))
     }

@@ -20,7 +20,10 @@ pub(in crate::report) fn by_block(series: &[Series], title: &str, label: &str) -
         let all = series.iter().flat_map(|one| &one.points);
         all.filter_map(|(block, value)| Some((*block, logarithm(*value)?)))
     };
-    let last = values().map(|(block, _)| block).max().filter(|last| *last > 0)?;
+    let last = values()
+        .map(|(block, _)| block)
+        .max()
+        .filter(|last| *last > 0)?;
     let (low, high) = (
         values().map(|(_, y)| y).fold(f64::MAX, f64::min),
         values().map(|(_, y)| y).fold(f64::MIN, f64::max),
@@ -49,7 +52,11 @@ pub(in crate::report) fn by_block(series: &[Series], title: &str, label: &str) -
         title: title.into(),
         caption: format!("{label} of each block, for each way of keeping its keys and values."),
         svg: canvas.finish(title),
-        legend: series.iter().take(COLOURS).map(|one| one.name.clone()).collect(),
+        legend: series
+            .iter()
+            .take(COLOURS)
+            .map(|one| one.name.clone())
+            .collect(),
     })
 }
 

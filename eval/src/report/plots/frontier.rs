@@ -48,7 +48,10 @@ pub(in crate::report) fn frontier(
     for one in &candidates {
         let on_it = best.iter().any(|other| std::ptr::eq(*other, *one));
         let class = if on_it { "s0" } else { "s7" };
-        let tooltip = format!("{}: {size} {:.3}, {label} {}", one.name, one.bits, one.figure);
+        let tooltip = format!(
+            "{}: {size} {:.3}, {label} {}",
+            one.name, one.bits, one.figure
+        );
         canvas.dot(class, one.bits, one.figure, 5.0, &tooltip);
         canvas.label(one.bits, one.figure, &one.name);
     }
