@@ -115,11 +115,15 @@ fn header(text: &mut String, plan: &Plan) {
         );
     }
     if let Some(calibration) = &plan.calibration {
+        let mut measured = calibration.statistics.clone();
+        if plan.cache.as_ref().is_some_and(|cache| cache.needs_samples) {
+            measured.push("keys and values".to_owned());
+        }
         let _ = write!(
             text,
             "calibration  {} for {}: {}{} samples",
             calibration.data,
-            calibration.statistics.join(", "),
+            measured.join(", "),
             calibration
                 .at_most
                 .map_or_else(String::new, |most| format!("at most {most} of ")),

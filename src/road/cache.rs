@@ -46,6 +46,17 @@ pub fn run(
 ) -> Result<Vec<Outcome>, Error> {
     let shapes = shapes(model.model.as_ref(), request.sequence_length);
     let shapes = shapes.map_err(|error| refused(model, error))?;
+    let kept = request
+        .candidates
+        .iter()
+        .flat_map(|candidate| &candidate.kept);
+    if let Some(far) = kept.max().filter(|far| **far >= shapes.len()) {
+        return Err(Error::usage(format!(
+            "`--skip-layers`: expected blocks 0 to {} of `{}`, found {far}",
+            shapes.len() - 1,
+            model.name
+        )));
+    }
     let planned = planned(model, request, &shapes, progress)?;
     let device = request.machine.device.open()?;
     let forward = Forward::new(model.model.as_ref(), model.weights(), device);

@@ -114,6 +114,9 @@ fn skipped_blocks_keep_their_cache() {
         !blocks.contains(&json!(0)) && blocks.contains(&json!(1)),
         "{blocks:?}"
     );
+    bench
+        .quench(&[QUICK, &["--method", "fp8", "--skip-layers", "0,99"]].concat())
+        .says(2, &["--skip-layers", "found 99"]);
     let bits = one["size"]["key_bits"].as_f64().unwrap();
     assert!(bits > 4.5 && bits < 16.0, "{bits}");
 }
@@ -261,6 +264,12 @@ fn a_cache_that_cannot_be_kept_is_refused_by_the_plan() {
         .says(3, &["unknown cache `kvqant`", "`kvquant`", "line 16"]);
     plan("[cache]\nmethod = \"kvquant\"\nbit = 3\n").says(3, &["`bit`", "`bits`", "line 17"]);
     plan("[cache]\nmethod = \"fp8\"\nskip_layers = [99]\n").says(3, &["skip_layers", "found 99"]);
+    let shown = plan("[cache]\nmethod = \"kvquant\"\n");
+    assert!(
+        shown.stdout.contains("for keys and values: 4 samples"),
+        "{}",
+        shown.shown()
+    );
     let shown = plan("[cache]\nmethod = \"int8-token-head\"\n");
     assert!(
         shown.stdout.contains("cache        int8-token-head"),
