@@ -84,8 +84,11 @@ pub fn run(args: &CacheArgs, json: bool, progress: &Progress) -> Result<(), Erro
             message: "cannot render the page of caches".to_owned(),
             source: Some(error.into()),
         })?;
-        let text = serde_json::to_string_pretty(&found).unwrap_or_default() + "\n";
-        write(folder, &[(FILE, &text), (CACHES_HTML, &page)])?;
+        let text = serde_json::to_string_pretty(&found).map_err(|error| Error::Bug {
+            message: "cannot write the figures of caches as JSON".to_owned(),
+            source: Some(error.into()),
+        })?;
+        write(folder, &[(FILE, &(text + "\n")), (CACHES_HTML, &page)])?;
     }
     if json {
         return print_json(&found);

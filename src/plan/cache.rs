@@ -87,7 +87,7 @@ pub(super) fn plan(
         kept: rule.kept.clone(),
     };
     let plans = candidate.plans(&shapes);
-    let plans = plans.map_err(|error| refused(rule, whole(&error)))?;
+    let plans = plans.map_err(|error| refused(rule, error.with_causes()))?;
     Ok(Some(planned(rule, &shapes, &plans, notes)))
 }
 
@@ -131,10 +131,4 @@ fn refused(rule: &CacheRule, reason: String) -> PlanError {
         method: rule.method.clone(),
         reason,
     }
-}
-
-/// An error with its causes on one line.
-fn whole(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

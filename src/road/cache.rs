@@ -81,17 +81,13 @@ fn planned<'a>(
     for candidate in &request.candidates {
         match candidate.plans(shapes) {
             Ok(plans) => planned.push((candidate, plans)),
-            Err(error) if request.all => progress.say(&format!("not tried: {}", whole(&error))),
+            Err(error) if request.all => {
+                progress.say(&format!("not tried: {}", error.with_causes()))
+            }
             Err(error) => return Err(refused(model, error)),
         }
     }
     Ok(planned)
-}
-
-/// An error with its causes on one line.
-fn whole(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn refused(model: &OpenModel, error: Refused) -> Error {

@@ -10,6 +10,7 @@ use calib::{Forward, Hidden};
 use eval::attention::Refused;
 use eval::attention::candidate::{BlockPlan, BlockShape, Candidate, Way, shapes};
 use eval::attention::fit::fit;
+use eval::metrics::mean;
 use quantizers::caches::{CacheCodec, CachePlan, CacheTensor, CacheValues, KeyHook};
 use quantizers::formats::kv_quant::{KvQuant, KvQuantCalibration, KvQuantHeader, KvQuantLayer};
 use quantizers::formats::{ArtifactWriter, FormatError};
@@ -49,6 +50,7 @@ pub(super) fn write(
     };
     let batches = calibration.filter(|_| planned.needs_samples);
     let batches = batches.map_or_else(Vec::new, first_batches);
+    let sequences = batches.len();
     let track = progress.stage("cache", model.model.stages() - 1);
     let fitted = fit(
         forward,
@@ -65,7 +67,8 @@ pub(super) fn write(
         );
         Error::mismatch(message, error).hinted(hint)
     })?;
-    let files = files(planned, request, &model.name, (&shapes, &plans), &fitted);
+    let names = (&model.name[..], sequences);
+    let files = files(planned, request, names, (&shapes, &plans), &fitted)?;
     let failed = |error| write::failed(request, error);
     files.write(writer).map_err(failed)?;
     if let Some(scheme) = quantizer.engine_scheme() {
@@ -132,10 +135,10 @@ fn first_batches(calibration: &Calibration) -> Vec<Hidden> {
 fn files(
     planned: &PlannedCache,
     request: &QuantizeRequest,
-    model: &str,
+    (model, sequences): (&str, usize),
     (shapes, plans): (&[BlockShape], &[BlockPlan]),
     fitted: &[Option<Box<dyn CacheCodec>>],
-) -> KvQuant {
+) -> Result<KvQuant, Error> {
     let packed: Vec<&CachePlan> = plans
         .iter()
         .filter_map(|plan| match plan {
@@ -162,37 +165,41 @@ fn files(
         let tensors = codec.as_ref()?.tensors();
         (!tensors.is_empty()).then_some((shape.cache.layer, tensors))
     });
-    KvQuant {
+    let bits = |of: fn(&CachePlan) -> f64| {
+        let bits: Vec<f64> = packed.iter().map(|plan| of(plan)).collect();
+        if bits.is_empty() { 16.0 } else { mean(&bits) }
+    };
+    Ok(KvQuant {
         header: KvQuantHeader {
             kv_quant_version: KvQuantHeader::VERSION,
             method: planned.method.clone(),
-            parameters: json_table(&planned.parameters),
+            parameters: json_table(&planned.parameters)?,
             hook: hook.to_owned(),
             model: model.to_owned(),
             calib: calibration
                 .filter(|_| planned.needs_samples)
                 .map(|found| KvQuantCalibration {
                     dataset: found.data.clone(),
-                    samples: found.samples,
+                    samples: sequences,
                     seqlen: found.sequence_length,
                     seed: request.plan.seed,
                 }),
-            bits_k: first.map_or(16.0, |plan| plan.key_bits),
-            bits_v: first.map_or(16.0, |plan| plan.value_bits),
+            bits_k: bits(|plan| plan.key_bits),
+            bits_v: bits(|plan| plan.value_bits),
             bytes_per_token: planned.bytes_per_token,
             residual_tokens: most(|plan| plan.recent_keys.max(plan.recent_values)).unwrap_or(0),
             sink_tokens: most(|plan| plan.first).unwrap_or(0),
             layers: layers.collect(),
         },
         tensors: tensors.collect(),
-    }
+    })
 }
 
 /// Parameters of a recipe as JSON.
-fn json_table(table: &toml::Table) -> Map<String, Value> {
-    let json = serde_json::to_value(table).unwrap_or_default();
-    match json {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    }
+fn json_table(table: &toml::Table) -> Result<Map<String, Value>, Error> {
+    let json = serde_json::to_string(table).and_then(|text| serde_json::from_str(&text));
+    json.map_err(|error| Error::Bug {
+        message: "cannot write the parameters of a cache as JSON".to_owned(),
+        source: Some(error.into()),
+    })
 }

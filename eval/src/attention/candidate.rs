@@ -6,6 +6,7 @@ use calib::layers::Rope;
 use quantizers::attentions::{AttentionError, GroupShape, Rotary, SparseAttention};
 use quantizers::caches::{CacheError, CachePlan, CacheQuantizer, CacheShape};
 use quantizers::graph::{AttentionNode, Graph, Pattern, QkvNode};
+use std::error::Error;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -84,6 +85,16 @@ pub enum Refused {
 }
 
 impl Refused {
+    /// The message with its causes, on one line.
+    pub fn with_causes(&self) -> String {
+        let (mut text, mut next) = (self.to_string(), self.source());
+        while let Some(cause) = next {
+            text = format!("{text}: {cause}");
+            next = cause.source();
+        }
+        text
+    }
+
     /// What the user could do about it, in one line.
     pub fn hint(&self) -> Option<String> {
         match self {
