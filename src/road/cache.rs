@@ -82,7 +82,7 @@ fn planned<'a>(
         match candidate.plans(shapes) {
             Ok(plans) => planned.push((candidate, plans)),
             Err(error) if request.all => {
-                progress.say(&format!("not tried: {}", error.with_causes()))
+                progress.say(&format!("not tried: {}", error.with_causes()));
             }
             Err(error) => return Err(refused(model, error)),
         }
