@@ -115,6 +115,18 @@ pub enum Error {
         /// Free now.
         free_bytes: u64,
     },
+    /// Not enough memory for windows of text, told beforehand.
+    #[error(
+        "not enough memory: the windows of all methods take {}, {} are free",
+        figures::bytes(*needed_bytes),
+        figures::bytes(*free_bytes)
+    )]
+    WindowMemory {
+        /// Predicted peak.
+        needed_bytes: u64,
+        /// Free now.
+        free_bytes: u64,
+    },
     /// Not enough room for the output, told beforehand.
     #[error(
         "not enough room for `{}`: {} are needed while it is written, {} are free",
@@ -231,7 +243,9 @@ impl Error {
             | Self::Plan { .. }
             | Self::Mismatch { .. } => ExitCode::Mismatch,
             Self::NotEvaluated { source, .. } => source.exit_code(),
-            Self::Memory { .. } | Self::WeightMemory { .. } => ExitCode::Memory,
+            Self::Memory { .. } | Self::WeightMemory { .. } | Self::WindowMemory { .. } => {
+                ExitCode::Memory
+            }
             Self::Gate { .. } => ExitCode::Gate,
             Self::Verification { .. } => ExitCode::Verification,
             Self::Bug { .. } => ExitCode::Bug,
@@ -256,6 +270,10 @@ impl Error {
             Self::Plan { source, .. } => source.hint(),
             Self::OutputExists { .. } => Some(OUTPUT_EXISTS_HINT.to_owned()),
             Self::Device(error) => error.hint(),
+            Self::WindowMemory { .. } => Some(
+                "take fewer windows with `--samples`, shorter ones with `--sequence-length`, or name a `--method`"
+                    .to_owned(),
+            ),
             Self::Memory { .. } | Self::WeightMemory { .. } => {
                 Some("end other programs, or use a machine with more memory".to_owned())
             }

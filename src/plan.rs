@@ -20,6 +20,7 @@ mod size;
 mod table;
 mod cache;
 mod transforms;
+mod way;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -41,9 +42,11 @@ pub use facts::{KeptTensors, ModelFacts, RewriteFacts, StageFacts, dtype_name};
 pub use integer::PlannedInteger;
 pub(crate) use integer::SYNTHETIC;
 pub use request::{EvaluateRequest, QuantizeRequest};
+pub(crate) use resolve::KEPT_INPUT_BYTES;
 pub use size::PredictedSize;
 pub use table::{render, render_all};
 pub use transforms::PlannedTransform;
+pub use way::PlannedAttention;
 
 use calib::running::expert_calibration::ExpertCalibration;
 use calib::sampling::{Selection, Template, TextMode};
@@ -74,6 +77,9 @@ pub struct Plan {
     /// How the cache of keys and values is kept when the model runs; absent where it stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<PlannedCache>,
+    /// Which keys are attended to when the model runs; absent where all are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention: Option<PlannedAttention>,
     /// What the layers may take together, and what they were given; absent where rules say it all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<PlannedBudget>,

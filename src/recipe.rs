@@ -16,14 +16,13 @@ mod quantity;
 pub mod reference;
 mod rule;
 mod sections;
-mod cache;
+mod way;
 mod transform;
 #[cfg(test)]
 mod tests;
 
 pub use budget::{Budget, Scope, Tie, is_budget};
 pub use builtin::{BUILTIN, BuiltinRecipe};
-pub use cache::CacheRule;
 pub use error::RecipeError;
 pub use in_force::RECIPE_FILE;
 pub use integer::Integer;
@@ -31,6 +30,7 @@ pub use overrides::Overrides;
 pub use pattern::Pattern;
 pub use quantity::parse_bytes;
 pub use transform::TransformRule;
+pub use way::{WayKind, WayRule};
 
 use calib::running::expert_calibration::ExpertCalibration;
 use calib::sampling::{Selection, Template, TextMode};
@@ -57,7 +57,9 @@ pub struct Recipe {
     /// Applied to each block in this order, before its layers are quantized.
     pub transforms: Vec<TransformRule>,
     /// How the cache of keys and values is kept.
-    pub cache: Option<CacheRule>,
+    pub cache: Option<WayRule>,
+    /// Which keys are attended to.
+    pub attention: Option<WayRule>,
     /// First match wins.
     pub rules: Vec<Rule>,
     /// What the layers of rules that leave it open may take; absent where there are none.

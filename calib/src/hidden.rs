@@ -94,6 +94,12 @@ pub trait Tap {
         values
     }
 
+    /// Keys before the rotary embedding and values of self-attention, `[batch, kv_heads, tokens, dim]` each; what is returned
+    /// is attended to.
+    fn pass_key_value(&mut self, heads: [Tensor<4>; 2]) -> [Tensor<4>; 2] {
+        heads
+    }
+
     /// Whether every token is to be shown at `point`, the input of a layer of an expert, and not only those that its
     /// router sends there. What the block returns stays the routed output.
     fn wants_every_token(&self, _point: &str) -> bool {

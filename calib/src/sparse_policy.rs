@@ -2,6 +2,8 @@
 
 use crate::attention_policy::{Attending, AttentionPolicy};
 use crate::hidden::values;
+use crate::key_value_cache::KeyValueStore;
+use crate::layers::Rope;
 use crate::policy_error::PolicyError;
 use burn::tensor::{Tensor, TensorData};
 use quantizers::attentions::measure::{Comparison, compare};
@@ -37,7 +39,7 @@ impl Work {
 pub struct SparsePolicy {
     method: Arc<dyn SparseAttention>,
     layers: usize,
-    rotary: Option<Arc<dyn Rotary + Send + Sync>>,
+    rope: Option<Arc<Rope>>,
     work: Mutex<Work>,
 }
 
@@ -50,16 +52,12 @@ impl std::fmt::Debug for SparsePolicy {
 }
 
 impl SparsePolicy {
-    /// `method` in a model of `layers` blocks, whose queries and keys went through `rotary`.
-    pub fn new(
-        method: Arc<dyn SparseAttention>,
-        layers: usize,
-        rotary: Option<Arc<dyn Rotary + Send + Sync>>,
-    ) -> Self {
+    /// `method` in a model of `layers` blocks, whose queries and keys went through `rope`.
+    pub fn new(method: Arc<dyn SparseAttention>, layers: usize, rope: Option<Arc<Rope>>) -> Self {
         Self {
             method,
             layers,
-            rotary,
+            rope,
             work: Mutex::default(),
         }
     }
@@ -98,6 +96,7 @@ impl SparsePolicy {
         let key = values(input.key.clone());
         let value = values(input.value.clone());
         let (of_key, of_value) = (tokens * head_dim, tokens * value_dim);
+        let rotary = self.rope.as_ref().map(|rope| rope.of_rows(tokens));
         let view = |rows, cols| MatrixRef::new(rows, tokens, cols).expect("cut to its shape");
         (0..batch * kv_heads)
             .into_par_iter()
@@ -109,7 +108,6 @@ impl SparsePolicy {
                     .collect();
                 #[expect(clippy::cast_possible_truncation, reason = "attention is f32")]
                 let scale = input.scores.scale as f32;
-                let rotary = self.rotary.as_deref();
                 body(&HeadGroup {
                     queries: &queries,
                     keys: view(&key[at * of_key..(at + 1) * of_key], head_dim),
@@ -119,7 +117,7 @@ impl SparsePolicy {
                     layer: input.block,
                     layers: self.layers,
                     head: at % kv_heads,
-                    rotary: rotary.map(|rotary| rotary as &dyn Rotary),
+                    rotary: rotary.as_ref().map(|rotary| rotary as &dyn Rotary),
                 })
             })
             .collect()
@@ -152,5 +150,14 @@ impl AttentionPolicy for SparsePolicy {
         }
         let data = TensorData::new(rows, [batch, heads, tokens, value_dim]);
         Ok(Tensor::from_data(data, &input.query.device()))
+    }
+
+    fn store(&self, block: usize) -> Result<Option<Box<dyn KeyValueStore>>, PolicyError> {
+        Err(PolicyError {
+            block,
+            source:
+                "this attention is defined over whole texts: a text cannot be continued with it"
+                    .into(),
+        })
     }
 }

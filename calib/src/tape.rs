@@ -16,6 +16,7 @@ pub struct Tape {
     input: Tensor<3>,
     end: End,
     probes: Vec<Probe>,
+    key_value: Option<[Leaf; 2]>,
 }
 
 /// What a linear layer's weight gradient is made of.
@@ -58,6 +59,9 @@ pub struct Vjp {
     pub input_gradient: Tensor<3>,
     /// Of the layers asked for, in execution order.
     pub weight_gradients: Vec<WeightGradient>,
+    /// With respect to keys before the rotary embedding and to values of self-attention, `[batch, kv_heads, tokens, dim]`
+    /// each, where they were asked for and the stage has them.
+    pub key_value_gradients: Option<[Tensor<4>; 2]>,
 }
 
 impl Tape {
@@ -71,8 +75,30 @@ impl Tape {
         layers: impl IntoIterator<Item = &'l LayerSpec>,
         input: Tensor<3>,
     ) -> Result<(Self, Tensor<3>), StageError> {
+        Self::record_with(stage, ProbeTap::new(layers), input)
+    }
+
+    /// The same for gradients of keys and values of self-attention alone.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn record_key_value(
+        stage: &dyn Stage,
+        input: Tensor<3>,
+    ) -> Result<(Self, Tensor<3>), StageError> {
+        let tap = ProbeTap {
+            wants_key_value: true,
+            ..ProbeTap::new([])
+        };
+        Self::record_with(stage, tap, input)
+    }
+
+    fn record_with(
+        stage: &dyn Stage,
+        mut tap: ProbeTap<'_>,
+        input: Tensor<3>,
+    ) -> Result<(Self, Tensor<3>), StageError> {
         let input = input.autodiff().require_grad();
-        let mut tap = ProbeTap::new(layers);
         let output = match stage.forward(Hidden::States(input.clone()), &mut tap)? {
             Hidden::States(states) => states,
             Hidden::Tokens(_) | Hidden::Pixels(_) | Hidden::Embedding(_) => {
@@ -88,6 +114,7 @@ impl Tape {
             input,
             end: End::of(output),
             probes: tap.probes,
+            key_value: tap.key_value,
         };
         Ok((tape, values))
     }
@@ -101,23 +128,31 @@ impl Tape {
             .input
             .grad_remove(&mut gradients)
             .unwrap_or_else(|| Tensor::zeros(shape, &device));
+        let mut gradient_at = |leaf: &Tensor<3>, shape: [usize; 3]| {
+            let found = leaf.grad_remove(&mut gradients);
+            found.unwrap_or_else(|| Tensor::zeros(shape, &device))
+        };
         let weight_gradients = self
             .probes
             .into_iter()
             .map(|probe| WeightGradient {
                 // An output nothing depends on has no gradient on the tape.
-                output_gradient: probe
-                    .leaf
-                    .grad_remove(&mut gradients)
-                    .unwrap_or_else(|| Tensor::zeros(probe.shape, &device)),
+                output_gradient: gradient_at(&probe.leaf, probe.shape),
                 input: probe.input,
                 layer: probe.layer,
                 transposed: probe.transposed,
             })
             .collect();
+        let key_value_gradients = self.key_value.map(|leaves| {
+            leaves.map(|Leaf { leaf, shape }| {
+                let [batch, heads, tokens, dim] = shape;
+                gradient_at(&leaf, [batch * heads, tokens, dim]).reshape(shape)
+            })
+        });
         Vjp {
             input_gradient,
             weight_gradients,
+            key_value_gradients,
         }
     }
 }
@@ -133,12 +168,21 @@ struct Probe {
     leaf: Tensor<3>,
 }
 
+/// Where the loss gradient of keys or values arrives, heads one after the other.
+struct Leaf {
+    leaf: Tensor<3>,
+    /// Of the keys or values, `[batch, kv_heads, tokens, dim]`.
+    shape: [usize; 4],
+}
+
 /// Puts a [`Probe`] behind each wanted layer and keeps what the layer was given.
 struct ProbeTap<'l> {
     /// By the point of the output.
     wanted: BTreeMap<String, &'l LayerSpec>,
     inputs: BTreeMap<String, Tensor<3>>,
     probes: Vec<Probe>,
+    wants_key_value: bool,
+    key_value: Option<[Leaf; 2]>,
 }
 
 impl<'l> ProbeTap<'l> {
@@ -150,6 +194,8 @@ impl<'l> ProbeTap<'l> {
                 .collect(),
             inputs: BTreeMap::new(),
             probes: Vec::new(),
+            wants_key_value: false,
+            key_value: None,
         }
     }
 }
@@ -178,5 +224,19 @@ impl Tap for ProbeTap<'_> {
             leaf,
         });
         values
+    }
+
+    fn pass_key_value(&mut self, heads: [Tensor<4>; 2]) -> [Tensor<4>; 2] {
+        if !self.wants_key_value {
+            return heads;
+        }
+        let probed = heads.map(|x| {
+            let shape @ [batch, heads, tokens, dim] = x.dims();
+            let (x, leaf) = probe(x.reshape([batch * heads, tokens, dim]));
+            (x.reshape(shape), Leaf { leaf, shape })
+        });
+        let [(key, of_key), (value, of_value)] = probed;
+        self.key_value = Some([of_key, of_value]);
+        [key, value]
     }
 }

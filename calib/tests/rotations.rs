@@ -9,7 +9,7 @@ mod checkpoints;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use calib::artifact::Artifact;
-use calib::{Hidden, Model, NoTap, WeightSource, open_model};
+use calib::{Hidden, Model, ModelOutput, NoTap, WeightSource, open_model};
 use checkpoints::{fixture, open};
 use quantizers::graph::NormKind;
 use quantizers::transforms::{CheckpointRewrite, TransformError, find};
@@ -172,4 +172,30 @@ fn heads_can_be_left_alone() {
             .any(|end| layer.name.ends_with(end));
         assert_eq!(distance(a, b) > 0.1, rotates, "{}", layer.name);
     }
+}
+
+#[test]
+fn values_alone_can_be_rotated_in_every_decoder_with_heads() {
+    let mut taken = 0;
+    for name in fixtures() {
+        let (checkpoint, model) = open(&fixture(&name));
+        if model.vocabulary().is_none() || model.output() != ModelOutput::TokenLogits {
+            continue;
+        }
+        let Ok(values) = rewrite(model.as_ref(), "rotation = \"v\"", 7) else {
+            continue;
+        };
+        taken += 1;
+        let [before, expected] = run(model.as_ref(), &checkpoint);
+        let (artifact, rotated) = rewritten(&name, &values);
+        let [stream, found] = run(rotated.as_ref(), &artifact);
+        assert_eq!(stream, before, "{name}: the stream is as it was");
+        assert_ne!(found, expected, "{name}");
+        let change = distance(&found, &expected);
+        assert!(change < LIMIT, "{name}: {change:e}");
+        // Two tensors a block, and their biases.
+        let blocks = model.graph().blocks().count();
+        assert!(values.tensors.len() <= 3 * blocks, "{name}");
+    }
+    assert!(taken > 25, "{taken}");
 }

@@ -3,6 +3,7 @@
 use crate::kind::ModelKind;
 use calib::StageError;
 use calib::data::DataError;
+use calib::running::error::CollectError;
 use calib::tokenizer::TokenizerError;
 use quantizers::nearest::did_you_mean;
 use std::fmt;
@@ -153,6 +154,9 @@ pub enum TaskError {
         #[source]
         source: StageError,
     },
+    /// Data that cannot be walked through the original to the loss and back.
+    #[error(transparent)]
+    Calibration(#[from] CollectError),
     /// An integer program that cannot be run on these inputs.
     #[error("cannot run {side}")]
     Program {
@@ -194,7 +198,9 @@ impl TaskError {
                 nearest.as_deref().map(did_you_mean)
             }
             Self::Kind { fitting, .. } => fitting.map(|task| format!("task `{task}` does")),
-            Self::Stage { source, .. } => source.hint(),
+            Self::Stage { source, .. } | Self::Calibration(CollectError::Stage(source)) => {
+                source.hint()
+            }
             Self::Data(error) => error.hint(),
             Self::Tokenizer(error) => error.hint(),
             _ => None,

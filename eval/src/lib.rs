@@ -13,6 +13,7 @@ pub mod divergence;
 pub mod runner;
 pub mod subject;
 mod forward_runner;
+pub mod retrieval;
 pub mod attention;
 pub mod integer_model;
 pub mod tasks;

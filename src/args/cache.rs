@@ -41,6 +41,13 @@ pub struct CacheArgs {
     /// Blocks that keep their cache as it is, with commas between their numbers
     #[arg(long, value_name = "BLOCKS", value_delimiter = ',')]
     pub skip_layers: Vec<usize>,
+    /// Texts that hide something, at depths of up to half and all of a window: passkey, needle, multi-key, variables or
+    /// all; repeatable. Says which answers are still found
+    #[arg(long, value_name = "KIND")]
+    pub retrieval: Vec<String>,
+    /// Such texts for each length and depth
+    #[arg(long, value_parser = parse_count, value_name = "N", default_value = "4")]
+    pub retrieval_samples: usize,
     /// Seeds that methods which draw are tried with, each a line of its own
     #[arg(long, value_parser = parse_count, value_name = "N", default_value = "1")]
     pub seeds: usize,

@@ -8,9 +8,11 @@ use crate::model::OpenModel;
 use crate::progress::Progress;
 use crate::road::cache::{self, CacheRequest};
 use eval::attention::settings::{candidate, usual, with_seeds, without_seed};
-use eval::attention::{BlockCost, Candidate, Outcome};
+use eval::attention::{BlockCost, Candidate, Outcome, RetrievalCell};
 use eval::report::figures::{bytes, significant};
 use eval::report::{CACHES_HTML, caches_html};
+use eval::retrieval::{RETRIEVALS, Retrieval};
+use quantizers::nearest::{did_you_mean, nearest};
 use serde_json::json;
 use std::fmt::Write;
 use std::path::Path;
@@ -59,6 +61,8 @@ pub fn run(args: &CacheArgs, json: bool, progress: &Progress) -> Result<(), Erro
         windows: [args.fitting_samples, args.samples],
         sequence_length,
         candidates,
+        retrievals: retrievals(&args.retrieval)?,
+        retrieval_samples: args.retrieval_samples,
         all,
         seed: args.seed,
         machine,
@@ -109,6 +113,27 @@ fn candidates(lines: &[String], args: &CacheArgs) -> Result<Vec<Candidate>, Erro
         .collect()
 }
 
+/// The kinds of text that `names` ask for.
+fn retrievals(names: &[String]) -> Result<Vec<&'static dyn Retrieval>, Error> {
+    if names.iter().any(|name| name == ALL) {
+        return Ok(RETRIEVALS.to_vec());
+    }
+    let named = names.iter().map(|name| {
+        let found = RETRIEVALS.iter().find(|kind| kind.name() == name);
+        found.copied().ok_or_else(|| {
+            let known = RETRIEVALS.iter().map(|kind| kind.name());
+            let hint = nearest(name, known.clone()).map(|near| did_you_mean(&near));
+            let known: Vec<_> = known.collect();
+            Error::usage(format!(
+                "`--retrieval`: expected {} or {ALL}, found `{name}`",
+                known.join(", ")
+            ))
+            .hinted(hint)
+        })
+    });
+    named.collect()
+}
+
 fn write(folder: &Path, files: &[(&str, &str)]) -> Result<(), Error> {
     for (name, text) in files {
         let path = folder.join(name);
@@ -147,9 +172,42 @@ fn rows(outcomes: &[Outcome], memory: Option<u64>) -> Vec<Vec<String>> {
         ]
         .map(str::to_owned),
     );
+    let tasks = tasks(outcomes);
+    head.extend(tasks.iter().map(|task| (*task).to_owned()));
     let mut rows = vec![head];
-    rows.extend(outcomes.iter().map(|outcome| row(outcome, memory)));
+    rows.extend(outcomes.iter().map(|outcome| {
+        let mut row = row(outcome, memory);
+        let found = tasks
+            .iter()
+            .map(|task| share(outcome, task, |cell| cell.found));
+        row.extend(found);
+        row
+    }));
     rows
+}
+
+/// The kinds of text that hide something, of those that were tried.
+fn tasks(outcomes: &[Outcome]) -> Vec<&'static str> {
+    let mut tasks = Vec::new();
+    for cell in outcomes
+        .first()
+        .iter()
+        .flat_map(|outcome| &outcome.retrieval)
+    {
+        if !tasks.contains(&cell.task) {
+            tasks.push(cell.task);
+        }
+    }
+    tasks
+}
+
+/// Right answers of all texts of one kind.
+fn share(outcome: &Outcome, task: &str, right: fn(&RetrievalCell) -> usize) -> String {
+    let cells = outcome.retrieval.iter().filter(|cell| cell.task == task);
+    let [found, all] = cells.fold([0, 0], |[found, all], cell| {
+        [found + right(cell), all + cell.samples]
+    });
+    format!("{found}/{all}")
 }
 
 /// The table, and what stands out.
@@ -161,6 +219,12 @@ fn render(outcomes: &[Outcome], memory: Option<u64>, written: Option<&Path>) -> 
             "perplexity of the model {:.4} over {} tokens; differences in per cent",
             first.strict.original, first.strict.tokens
         );
+    }
+    if let Some(first) = outcomes.first() {
+        for task in tasks(outcomes) {
+            let found = share(first, task, |cell| cell.original);
+            let _ = writeln!(text, "found by the model itself: {task} {found}");
+        }
     }
     text.push_str(&spreads(outcomes));
     for outcome in outcomes {

@@ -60,7 +60,7 @@ pub fn run(args: &GenerateArgs, json: bool, progress: &Progress) -> Result<(), E
     resources::check_weights(&open)?;
     let device = machine.device.open()?;
     let weights = PackedWeights::new(open.weights(), &open.artifact);
-    let policy = open.cache_policy(Protocol::Runtime)?;
+    let policy = open.attention_policy(Protocol::Runtime)?;
     let loading = progress.stage("load", open.model.stages());
     let session = Session::new(
         open.model.as_ref(),

@@ -1,24 +1,81 @@
-//! The cache of keys and values that an artifact says is to be kept.
+//! The cache of keys and values, or the attention, that an artifact says a model is to be run with.
 
 use super::OpenModel;
 use crate::Error;
-use calib::attention_policy::AttentionPolicy;
+use crate::recipe::WayKind;
+use calib::attention_policy::{AttentionPolicy, ByBlock};
 use calib::cache_policy::Protocol;
 use eval::attention::candidate::{BlockPlan, Candidate, Way, shapes};
 use eval::attention::fit::policy;
+use eval::attention::walk::sparse;
 use quantizers::caches::{CACHES, CacheCodec};
 use quantizers::formats::kv_quant::KvQuant;
+use quantizers::formats::sparse_attention::AttentionHeader;
 use std::sync::Arc;
 
 impl OpenModel {
-    /// Attention over the cache that the folder says is kept; nothing where it says nothing.
+    /// Attention as the folder says; nothing where it says nothing.
     ///
     /// # Errors
     /// Files that do not say how, a method that is not known, tensors that are none of its.
-    pub(crate) fn cache_policy(
+    pub(crate) fn attention_policy(
         &self,
         protocol: Protocol,
     ) -> Result<Option<Arc<dyn AttentionPolicy>>, Error> {
+        match self.sparse_policy()? {
+            Some(policy) => Ok(Some(policy)),
+            None => self.cache_policy(protocol),
+        }
+    }
+
+    /// Attention to the keys that `attention.json` says.
+    fn sparse_policy(&self) -> Result<Option<Arc<dyn AttentionPolicy>>, Error> {
+        let message = || format!("cannot use the attention of `{}`", self.name);
+        let blocks = self.model.graph().blocks().count();
+        let found = AttentionHeader::read(&self.folder, blocks);
+        let Some(header) = found.map_err(|error| Error::mismatch(message(), error))? else {
+            return Ok(None);
+        };
+        let parameters = toml::Table::try_from(&header.parameters)
+            .map_err(|error| Error::mismatch(message(), error))?;
+        let way = WayKind::Attention.configured(&header.method, &parameters);
+        let way = way.ok_or_else(|| Error::Mismatch {
+            message: format!(
+                "{}: attention.json: expected a method that `quench list attentions` shows, found `{}`",
+                message(),
+                header.method
+            ),
+            source: None,
+            hint: None,
+        })?;
+        let candidate = Candidate {
+            method: "attention",
+            label: header.method.clone(),
+            engines: None,
+            way: way.map_err(|error| Error::mismatch(message(), error))?,
+            kept: header.kept_layers.clone(),
+        };
+        let tokens = self.model.max_positions().unwrap_or(1);
+        let shapes = shapes(self.model.as_ref(), tokens)
+            .map_err(|error| Error::mismatch(message(), error))?;
+        let plans = candidate
+            .plans(&shapes)
+            .map_err(|error| Error::mismatch(message(), error))?;
+        let Way::Attention(method) = &candidate.way else {
+            unreachable!("it was made one above");
+        };
+        let policies = shapes.iter().zip(&plans).map(|(shape, plan)| match plan {
+            BlockPlan::Attention { .. } => {
+                let policy: Arc<dyn AttentionPolicy> = Arc::new(sparse(method, shape));
+                Some(policy)
+            }
+            BlockPlan::Kept | BlockPlan::Cache(_) => None,
+        });
+        Ok(Some(Arc::new(ByBlock(policies.collect()))))
+    }
+
+    /// Attention over the cache that `kv_quant.json` says is kept.
+    fn cache_policy(&self, protocol: Protocol) -> Result<Option<Arc<dyn AttentionPolicy>>, Error> {
         let message = || format!("cannot use the cache of `{}`", self.name);
         let blocks = self.model.graph().blocks().count();
         let found = KvQuant::read(&self.folder, blocks);

@@ -1,8 +1,9 @@
 //! How the cache of keys and values will be kept, decided from headers.
 
+use super::way::of_blocks;
 use super::{ModelFacts, PlanError};
-use crate::recipe::{CacheRule, Recipe};
-use eval::attention::candidate::{BlockPlan, BlockShape, Candidate, Way, shapes_of};
+use crate::recipe::{Recipe, WayRule};
+use eval::attention::candidate::{BlockPlan, BlockShape, Candidate};
 use eval::attention::size::CacheSize;
 use quantizers::ParamError;
 use quantizers::caches::{CACHES, CacheQuantizer};
@@ -31,6 +32,9 @@ pub struct PlannedCache {
     pub values_per_token: usize,
     /// It is fitted to keys and values of calibration data.
     pub needs_samples: bool,
+    /// It weighs their errors by gradients of the loss.
+    #[serde(default)]
+    pub needs_gradients: bool,
 }
 
 impl PlannedCache {
@@ -60,54 +64,17 @@ pub(super) fn plan(
     let Some(rule) = &recipe.cache else {
         return Ok(None);
     };
-    if recipe.integer.is_some() {
-        return Err(refused(
-            rule,
-            "integer-only programs keep no cache".to_owned(),
-        ));
-    }
-    let shapes = shapes_of(&model.graph, 1);
-    let shapes = shapes.map_err(|error| refused(rule, error.to_string()))?;
-    if shapes.is_empty() {
-        return Err(refused(rule, "the model has no blocks".to_owned()));
-    }
-    if let Some(far) = rule.kept.iter().find(|block| **block >= shapes.len()) {
-        let blocks = shapes.len();
-        let reason = format!(
-            "`skip_layers`: expected blocks 0 to {}, found {far}",
-            blocks - 1
-        );
-        return Err(refused(rule, reason));
-    }
-    let candidate = Candidate {
-        method: "cache",
-        label: rule.method.clone(),
-        engines: None,
-        way: Way::Cache(rule.configured()?),
-        kept: rule.kept.clone(),
-    };
-    let plans = candidate.plans(&shapes);
-    let plans = plans.map_err(|error| refused(rule, error.with_causes()))?;
-    Ok(Some(planned(rule, &shapes, &plans, notes)))
+    let (shapes, plans) = of_blocks(rule, recipe, model, notes)?;
+    Ok(Some(planned(rule, &shapes, &plans)))
 }
 
-fn planned(
-    rule: &CacheRule,
-    shapes: &[BlockShape],
-    plans: &[BlockPlan],
-    notes: &mut Vec<String>,
-) -> PlannedCache {
-    for note in plans.iter().flat_map(BlockPlan::notes) {
-        let note = format!("{}: {note}", rule.method);
-        if !notes.contains(&note) {
-            notes.push(note);
-        }
-    }
+fn planned(rule: &WayRule, shapes: &[BlockShape], plans: &[BlockPlan]) -> PlannedCache {
     let packed = plans.iter().filter_map(|plan| match plan {
         BlockPlan::Cache(plan) => Some(plan),
         BlockPlan::Kept | BlockPlan::Attention { .. } => None,
     });
     let needs_samples = packed.clone().any(|plan| plan.needs_samples);
+    let needs_gradients = packed.clone().any(|plan| plan.wants_gradients);
     let values = shapes.iter().map(|shape| {
         let shape = &shape.cache;
         shape.kv_heads * (shape.key_dim + shape.value_dim)
@@ -122,13 +89,6 @@ fn planned(
         bytes_per_token: size.bytes_per_token,
         values_per_token: values.max().unwrap_or(0),
         needs_samples,
-    }
-}
-
-fn refused(rule: &CacheRule, reason: String) -> PlanError {
-    PlanError::Cache {
-        line: rule.line,
-        method: rule.method.clone(),
-        reason,
+        needs_gradients,
     }
 }

@@ -43,11 +43,13 @@ pub enum PlanError {
         /// Why.
         source: QuantizeError,
     },
-    /// A cache that the model cannot have.
-    #[error("cannot keep keys and values with `{method}` (`[cache]` at line {line}): {reason}")]
-    Cache {
+    /// A cache or an attention that the model cannot have.
+    #[error("cannot use `{method}` (`[{table}]` at line {line}): {reason}")]
+    Way {
         /// Line of the table.
         line: usize,
+        /// Its name.
+        table: &'static str,
         /// Method name.
         method: String,
         /// Why not.

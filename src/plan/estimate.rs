@@ -240,12 +240,6 @@ impl Subject<'_> {
         }
         let all_inputs = self.hidden() * self.facts.stages.len() as u64;
         let inputs = all_inputs.min(calibration.kept_input_bytes);
-        let logits = 4 * (self.facts.vocabulary.unwrap_or(0) as u64 * self.sequence());
-        let logits = logits * self.threads as u64;
-        // Weights are held in the layouts of both directions; while a stage is built, also as they are read.
-        let head = self.facts.stages.last().map_or(0, |stage| stage.parameters);
-        let built = 3 * 4 * head + self.stored(head);
-        let head = built.max(2 * 4 * head + logits);
         let block = 2 * self.largest_stage(true)
             + self.in_flight()
             + self.stage_statistics(Pass::Backward)
@@ -260,12 +254,22 @@ impl Subject<'_> {
         ];
         let with = |name, parts: &[(&str, u64)]| Phase::new(name, &[&common, parts].concat());
         vec![
-            with("loss and its gradient", &[("head and logits", head)]),
+            with("loss and its gradient", &[("head and logits", self.loss())]),
             with(
                 "gradients and quantize",
                 &[("block, its statistics and a layer", block)],
             ),
         ]
+    }
+
+    /// The last stage and the logits it is sent the gradient of, in each thread.
+    fn loss(&self) -> u64 {
+        let logits = 4 * (self.facts.vocabulary.unwrap_or(0) as u64 * self.sequence());
+        let logits = logits * self.threads as u64;
+        // Weights are held in the layouts of both directions; while a stage is built, also as they are read.
+        let head = self.facts.stages.last().map_or(0, |stage| stage.parameters);
+        let built = 3 * 4 * head + self.stored(head);
+        built.max(2 * 4 * head + logits)
     }
 
     /// Bytes of the tapes that are kept on the way forward.
@@ -303,6 +307,9 @@ impl Subject<'_> {
         let mut scratch = 0;
         if self.reads(Pass::Backward) {
             let inputs = self.hidden() * self.facts.stages.len() as u64;
+            scratch += inputs.saturating_sub(calibration.kept_input_bytes);
+        } else if self.cache.is_some_and(|cache| cache.needs_gradients) {
+            let inputs = self.fitted_states() * self.facts.stages.len() as u64;
             scratch += inputs.saturating_sub(calibration.kept_input_bytes);
         }
         let stored: u64 = self

@@ -8,6 +8,7 @@ use super::integer::{self, PlannedInteger};
 use super::{
     BlockOrder, ModelFacts, ModelKind, Plan, PlanError, PlannedCalibration, PlannedLayer,
     PlannedModel, PlannedRecipe, cache, data, estimate, evaluations, formats, size, transforms,
+    way,
 };
 use crate::recipe::{Evaluation, Overrides, Recipe, builtin};
 use eval::tasks::{TASKS, TaskSpec, fitting};
@@ -22,7 +23,7 @@ const DEFAULT_SEQUENCE_LENGTH: usize = 512;
 const ENCODER_SEQUENCE_LENGTH: usize = 128;
 /// Block inputs the backward pass keeps in memory: more of them go to a file, which the system caches as
 /// long as it has room.
-const KEPT_INPUT_BYTES: u64 = 64 << 20;
+pub(crate) const KEPT_INPUT_BYTES: u64 = 64 << 20;
 /// Memory that is spent on running blocks once instead of twice.
 const TAPE_BYTES: u64 = 1 << 30;
 
@@ -135,6 +136,7 @@ impl Recipe {
         );
         let rewritten = !transforms.is_empty();
         let cache = cache::plan(self, model, &mut notes)?;
+        let attention = way::attention(self, model, &mut notes)?;
         let fitted = cache.as_ref().is_some_and(|cache| cache.needs_samples);
         let runs = runs
             .or(rewritten.then_some("a transform"))
@@ -193,6 +195,7 @@ impl Recipe {
             rewrite: transforms::of_checkpoint(model),
             transforms,
             cache,
+            attention,
             budget: None,
             layers,
             kept,

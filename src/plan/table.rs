@@ -114,11 +114,26 @@ fn header(text: &mut String, plan: &Plan) {
             cache.bytes_per_token,
         );
     }
+    if let Some(attention) = &plan.attention {
+        let parameters = attention.parameters.to_string().replace('\n', "; ");
+        let _ = writeln!(
+            text,
+            "attention    {} {}",
+            attention.method,
+            parameters.trim_end_matches("; ")
+        );
+    }
     if let Some(calibration) = &plan.calibration {
         let mut measured = calibration.statistics.clone();
-        if plan.cache.as_ref().is_some_and(|cache| cache.needs_samples) {
-            measured.push("keys and values".to_owned());
-        }
+        let cache = plan.cache.as_ref().filter(|cache| cache.needs_samples);
+        measured.extend(cache.map(|cache| {
+            let found = if cache.needs_gradients {
+                "keys, values and their gradients"
+            } else {
+                "keys and values"
+            };
+            found.to_owned()
+        }));
         let _ = write!(
             text,
             "calibration  {} for {}: {}{} samples",

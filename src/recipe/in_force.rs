@@ -33,8 +33,8 @@ impl Recipe {
         tables("transform", self.transform_tables());
         tables("layers", self.rules.iter().map(rule_table).collect());
         tables("evaluate", self.evaluate_tables());
-        if let Some(cache) = &self.cache {
-            root.insert("cache".to_owned(), cache_table(cache).into());
+        for way in self.cache.iter().chain(&self.attention) {
+            root.insert(way.kind.name().to_owned(), way_table(way).into());
         }
         if let Some(budget) = &self.budget {
             root.insert("budget".to_owned(), budget_table(budget).into());
@@ -141,14 +141,14 @@ impl Recipe {
     }
 }
 
-fn cache_table(cache: &super::CacheRule) -> Table {
+fn way_table(way: &super::WayRule) -> Table {
     let mut table = Table::new();
-    table.insert("method".to_owned(), cache.method.clone().into());
-    if !cache.kept.is_empty() {
-        let kept = cache.kept.iter().map(|block| whole(*block as u64));
+    table.insert("method".to_owned(), way.method.clone().into());
+    if !way.kept.is_empty() {
+        let kept = way.kept.iter().map(|block| whole(*block as u64));
         table.insert("skip_layers".to_owned(), Value::Array(kept.collect()));
     }
-    table.extend(cache.parameters.clone());
+    table.extend(way.parameters.clone());
     table
 }
 

@@ -2,8 +2,8 @@
 
 use super::document::Section;
 use super::{
-    Budget, CacheRule, Calibration, Evaluation, Integer, Origin, Output, Recipe, RecipeError,
-    ReportOptions, Rule, TransformRule, parse_bytes, resolve_data,
+    Budget, Calibration, Evaluation, Integer, Origin, Output, Recipe, RecipeError, ReportOptions,
+    Rule, TransformRule, WayKind, WayRule, parse_bytes, resolve_data,
 };
 use calib::running::expert_calibration::{ExpertCalibration, ExpertTokens};
 use calib::sampling::{Selection, Template, TextMode};
@@ -50,8 +50,22 @@ impl Recipe {
             .into_iter()
             .map(TransformRule::read)
             .collect::<Result<_, _>>()?;
-        let cache = top.take_table("cache")?;
-        let cache = cache.map(CacheRule::read).transpose()?;
+        let mut way = |kind: WayKind| {
+            let section = top.take_table(kind.name())?;
+            section
+                .map(|section| WayRule::read(kind, section))
+                .transpose()
+        };
+        let (cache, attention) = (way(WayKind::Cache)?, way(WayKind::Attention)?);
+        if let (Some(_), Some(attention)) = (&cache, &attention) {
+            return Err(RecipeError::BadValue {
+                line: attention.line,
+                section: "the recipe".to_owned(),
+                key: "attention".to_owned(),
+                expected: "one of `[cache]` and `[attention]`".to_owned(),
+                found: "both".to_owned(),
+            });
+        }
         let integer = Integer::read(top.take_table("nonlinear")?, top.take_table("activations")?)?;
         let output = output(top.take_table("output")?)?;
         let report = report(top.take_table("report")?)?;
@@ -74,6 +88,7 @@ impl Recipe {
             calibration,
             transforms,
             cache,
+            attention,
             rules,
             budget,
             integer,

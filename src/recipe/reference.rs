@@ -7,6 +7,7 @@ use eval::gate;
 use eval::score::Better;
 use eval::tasks::{TASKS, TaskSpec, metric};
 use quantizers::METHODS;
+use quantizers::attentions::ATTENTIONS;
 use quantizers::caches::CACHES;
 use quantizers::formats::FORMATS;
 use quantizers::nonlinear::{APPROXIMATIONS, Nonlinearity};
@@ -34,6 +35,7 @@ pub fn page() -> String {
             "`[[layers]]`" => methods(&mut text),
             "`[[transform]]`" => transforms(&mut text),
             "`[cache]`" => caches(&mut text),
+            "`[attention]`" => attentions(&mut text),
             "`[budget]`" => sensitivities(&mut text),
             "`[nonlinear]`" => approximations(&mut text),
             "`[output]`" => formats(&mut text),
@@ -98,6 +100,12 @@ fn transforms(text: &mut String) {
 fn caches(text: &mut String) {
     for cache in CACHES {
         own_keys(text, cache.name(), cache.summary(), cache.parameters());
+    }
+}
+
+fn attentions(text: &mut String) {
+    for entry in ATTENTIONS {
+        own_keys(text, entry.name(), entry.summary(), entry.parameters());
     }
 }
 

@@ -134,7 +134,7 @@ pub(super) static SECTIONS: &[SectionText] = &[
     },
     SectionText {
         name: "`[cache]`",
-        summary: "How the cache of keys and values is kept when the model runs. Weights stay as the rules say; `kv_quant.json` and `kv_quant.safetensors` in the artifact hold what was decided and fitted. Further keys are the method's own, below.",
+        summary: "How the cache of keys and values is kept when the model runs. Weights stay as the rules say; `kv_quant.json` and `kv_quant.safetensors` in the artifact hold what was decided and fitted. `[[transform]]` `rotate` with `rotation = \"v\"` makes values easier to hold. Further keys are the method's own, below.",
         keys: &[
             ("method", "the name of a cache", "must be there", "which"),
             (
@@ -142,6 +142,24 @@ pub(super) static SECTIONS: &[SectionText] = &[
                 "a list of whole numbers",
                 "`[]`",
                 "blocks whose cache stays as it is",
+            ),
+        ],
+    },
+    SectionText {
+        name: "`[attention]`",
+        summary: "Which keys are attended to when the model runs, in place of `[cache]`. Weights stay as the rules say; `attention.json` in the artifact holds what was decided. Further keys are the method's own, below.",
+        keys: &[
+            (
+                "method",
+                "the name of an attention",
+                "must be there",
+                "which",
+            ),
+            (
+                "skip_layers",
+                "a list of whole numbers",
+                "`[]`",
+                "blocks whose attention stays exact",
             ),
         ],
     },

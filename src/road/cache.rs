@@ -1,19 +1,29 @@
 //! Trying ways of keeping keys and values on a model: the data, the walk, what comes of it.
 
+use super::cache_memory::{self, Tried};
+use super::calibration::scratch_folder;
 use super::data;
 use super::watch::Watch;
 use crate::Error;
 use crate::machine::Machine;
 use crate::model::OpenModel;
-use crate::plan::{BlockOrder, PlannedCalibration};
+use crate::plan::{BlockOrder, KEPT_INPUT_BYTES, PlannedCalibration};
 use crate::progress::Progress;
-use calib::Forward;
 use calib::hub::FetchOptions;
 use calib::inputs::Inputs;
+use calib::running::fisher::{KeyValueOptions, Sequence};
 use calib::sampling::{Selection, Template, TextMode};
+use calib::tokenizer::Tokenizer;
+use calib::{Forward, Hidden};
 use eval::attention::candidate::{BlockPlan, BlockShape, shapes};
 use eval::attention::{Candidate, Outcome, Refused, Windows, measure};
+use eval::retrieval::{Depths, Probe, ProbeError, Retrieval, probes};
 use quantizers::methods::Sequential;
+
+/// Parts of a window that texts which hide something are long: half of it, and all.
+const LENGTHS: [usize; 2] = [2, 1];
+/// Where in the text it is hidden, in per cent.
+const DEPTHS: [usize; 5] = [0, 25, 50, 75, 100];
 
 /// What is tried, and on what.
 pub struct CacheRequest {
@@ -25,6 +35,10 @@ pub struct CacheRequest {
     pub sequence_length: usize,
     /// Ways of keeping keys and values, and of attending to them.
     pub candidates: Vec<Candidate>,
+    /// Kinds of text that hide something.
+    pub retrievals: Vec<&'static dyn Retrieval>,
+    /// How many of them for each length and depth.
+    pub retrieval_samples: usize,
     /// Nobody named them: those that cannot be tried on the model are left out.
     pub all: bool,
     /// Seed of everything random.
@@ -58,12 +72,27 @@ pub fn run(
         )));
     }
     let planned = planned(model, request, &shapes, progress)?;
+    cache_memory::check(&Tried {
+        model,
+        windows: request.windows,
+        tokens: request.sequence_length,
+        threads: request.machine.threads,
+        shapes: &shapes,
+        plans: planned.iter().map(|(_, plans)| &plans[..]).collect(),
+    })?;
     let device = request.machine.device.open()?;
     let forward = Forward::new(model.model.as_ref(), model.weights(), device);
     model.check_values(progress)?;
-    let windows = windows(model, request, &forward, progress)?;
+    let probes = probes_of(model, request, &forward)?;
+    let windows = windows(model, request, (&forward, probes), progress)?;
+    let scratch = scratch_folder(progress)?;
+    let backward = KeyValueOptions {
+        seed: request.seed,
+        memory_bytes: KEPT_INPUT_BYTES,
+        scratch: scratch.path().to_owned(),
+    };
     let watch = Watch::new(progress, "cache");
-    let outcomes = measure(&forward, windows, &shapes, planned, request.seed, &watch);
+    let outcomes = measure(&forward, windows, &shapes, planned, &backward, &watch);
     outcomes.map_err(|error| {
         let hint = error.hint();
         Error::mismatch(format!("cannot try caches on `{}`", model.name), error).hinted(hint)
@@ -99,7 +128,7 @@ fn refused(model: &OpenModel, error: Refused) -> Error {
 fn windows(
     model: &OpenModel,
     request: &CacheRequest,
-    forward: &Forward<'_>,
+    (forward, probes): (&Forward<'_>, (Vec<Probe>, Vec<Hidden>)),
     progress: &Progress,
 ) -> Result<Windows, Error> {
     let [fitting, judging] = request.windows;
@@ -117,7 +146,7 @@ fn windows(
         sequential: Sequential::No,
         keep_statistics: false,
         experts: None,
-        kept_input_bytes: 0,
+        kept_input_bytes: KEPT_INPUT_BYTES,
         tape_bytes: 0,
     };
     let inputs = data::for_calibration(
@@ -149,10 +178,47 @@ fn windows(
             ),
         });
     }
-    let batch = |at| inputs.batch(&[at], forward.device());
+    let sequences = (0..ids.len()).map(|at| Sequence {
+        input: inputs.batch(&[at], forward.device()),
+        tokens: ids[at].clone(),
+    });
+    let mut all: Vec<Sequence> = sequences.collect();
+    let judged = all.split_off(fitting);
     Ok(Windows {
-        fitting: (0..fitting).map(batch).collect(),
-        judged: (fitting..ids.len()).map(batch).collect(),
-        ids: ids[fitting..].to_vec(),
+        fitting: all,
+        judged,
+        probes,
     })
+}
+
+/// The texts that hide something, with the batch of each.
+fn probes_of(
+    model: &OpenModel,
+    request: &CacheRequest,
+    forward: &Forward<'_>,
+) -> Result<(Vec<Probe>, Vec<Hidden>), Error> {
+    if request.retrievals.is_empty() {
+        return Ok(Default::default());
+    }
+    let failed = |error: ProbeError| {
+        let hint = matches!(error, ProbeError::Short { .. })
+            .then(|| "take longer windows with `--sequence-length`".to_owned());
+        Error::mismatch(format!("cannot hide anything from `{}`", model.name), error).hinted(hint)
+    };
+    let tokenizer = Tokenizer::from_folder(&model.folder).map_err(|error| failed(error.into()))?;
+    let asked = Depths {
+        lengths: LENGTHS.map(|part| request.sequence_length / part).to_vec(),
+        depths: DEPTHS.to_vec(),
+        samples: request.retrieval_samples,
+    };
+    let mut all = Vec::new();
+    for retrieval in &request.retrievals {
+        let made = probes(*retrieval, &tokenizer, &asked, request.seed);
+        all.extend(made.map_err(failed)?);
+    }
+    let tokens = all.iter().map(|probe| probe.tokens.clone()).collect();
+    let inputs = Inputs::Tokens(tokens);
+    let batches = (0..all.len()).map(|at| inputs.batch(&[at], forward.device()));
+    let batches = batches.collect();
+    Ok((all, batches))
 }

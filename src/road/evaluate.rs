@@ -174,7 +174,7 @@ impl Run<'_> {
             model.weights(),
             self.machine.device.open()?,
         );
-        if let Some(policy) = model.cache_policy(Protocol::Strict)? {
+        if let Some(policy) = model.attention_policy(Protocol::Strict)? {
             forward = forward.attending_by(policy);
         }
         if 4 * model.facts().parameters <= RESIDENT_BYTES {

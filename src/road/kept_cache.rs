@@ -1,18 +1,21 @@
 //! The cache of keys and values that a recipe asks for: fitted to calibration data, written beside the weights.
 
-use super::calibration::Calibration;
+use super::calibration::{Calibration, scratch_folder, watched};
 use super::write;
 use crate::Error;
 use crate::model::OpenModel;
-use crate::plan::{FITTED_TOKENS, PlannedCache, QuantizeRequest};
+use crate::plan::{FITTED_TOKENS, PlannedAttention, PlannedCache, QuantizeRequest};
 use crate::progress::Progress;
-use calib::{Forward, Hidden};
+use calib::Forward;
+use calib::running::fisher::{KeyValueOptions, Sequence};
 use eval::attention::Refused;
 use eval::attention::candidate::{BlockPlan, BlockShape, Candidate, Way, shapes};
-use eval::attention::fit::fit;
+use eval::attention::fit::{Codecs, fit};
+use eval::attention::fit_backward::{Fitting, fit_backward};
 use eval::metrics::mean;
-use quantizers::caches::{CacheCodec, CachePlan, CacheTensor, CacheValues, KeyHook};
+use quantizers::caches::{CachePlan, CacheTensor, CacheValues, KeyHook};
 use quantizers::formats::kv_quant::{KvQuant, KvQuantCalibration, KvQuantHeader, KvQuantLayer};
+use quantizers::formats::sparse_attention::AttentionHeader;
 use quantizers::formats::{ArtifactWriter, FormatError};
 use quantizers::graph::QkvNode;
 use serde_json::{Map, Value};
@@ -48,17 +51,36 @@ pub(super) fn write(
     let Way::Cache(quantizer) = &candidate.way else {
         unreachable!("it was made one above");
     };
-    let batches = calibration.filter(|_| planned.needs_samples);
-    let batches = batches.map_or_else(Vec::new, first_batches);
-    let sequences = batches.len();
-    let track = progress.stage("cache", model.model.stages() - 1);
-    let fitted = fit(
-        forward,
-        quantizer.as_ref(),
-        (&shapes, &plans),
-        batches,
-        &|| track.advance(1),
-    );
+    let sequences = calibration.filter(|_| planned.needs_samples);
+    let sequences = sequences.map_or(&[][..], first_sequences);
+    let fitting = Fitting {
+        quantizer: quantizer.as_ref(),
+        plans: &plans,
+    };
+    let fitted = if planned.needs_gradients {
+        let planned_calibration = request.plan.calibration.as_ref();
+        let scratch = scratch_folder(progress)?;
+        let options = KeyValueOptions {
+            seed: request.plan.seed,
+            memory_bytes: planned_calibration.map_or(0, |found| found.kept_input_bytes),
+            scratch: scratch.path().to_owned(),
+        };
+        watched(progress, "cache", |report| {
+            fit_backward(forward, &shapes, &[fitting], sequences, &options, report)
+        })
+        .map(|mut codecs| codecs.pop().unwrap_or_default())
+    } else {
+        let batches = sequences.iter().map(|sequence| sequence.input.clone());
+        let track = progress.stage("cache", model.model.stages() - 1);
+        let quantizer = quantizer.as_ref();
+        fit(
+            forward,
+            quantizer,
+            (&shapes, &plans),
+            batches.collect(),
+            &|| track.advance(1),
+        )
+    };
     let fitted = fitted.map_err(|error| {
         let hint = error.hint();
         let message = format!(
@@ -67,7 +89,7 @@ pub(super) fn write(
         );
         Error::mismatch(message, error).hinted(hint)
     })?;
-    let names = (&model.name[..], sequences);
+    let names = (&model.name[..], sequences.len());
     let files = files(planned, request, names, (&shapes, &plans), &fitted)?;
     let failed = |error| write::failed(request, error);
     files.write(writer).map_err(failed)?;
@@ -78,6 +100,26 @@ pub(super) fn write(
         writer.cache_scheme(scheme);
     }
     Ok(())
+}
+
+/// Adds the file of `planned` to the artifact.
+///
+/// # Errors
+/// A full disk.
+pub(super) fn write_attention(
+    model: &OpenModel,
+    planned: &PlannedAttention,
+    (request, writer): (&QuantizeRequest, &mut ArtifactWriter),
+) -> Result<(), Error> {
+    let header = AttentionHeader {
+        attention_version: AttentionHeader::VERSION,
+        method: planned.method.clone(),
+        parameters: json_table(&planned.parameters)?,
+        model: model.name.clone(),
+        kept_layers: planned.kept.clone(),
+    };
+    let failed = |error| write::failed(request, error);
+    header.write(writer).map_err(failed)
 }
 
 /// The scales of one block as engines look for them: beside the projections, in the type of the model.
@@ -119,17 +161,15 @@ fn engine_scales(
 }
 
 /// The first sequences, as many as a cache is fitted to.
-fn first_batches(calibration: &Calibration) -> Vec<Hidden> {
+fn first_sequences(calibration: &Calibration) -> &[Sequence] {
     let mut tokens = 0;
-    let batches = calibration.batches().into_iter().zip(calibration.lengths());
-    batches
-        .take_while(|(_, length)| {
-            let first = tokens == 0;
-            tokens += length;
-            first || tokens <= FITTED_TOKENS
-        })
-        .map(|(batch, _)| batch)
-        .collect()
+    let lengths = calibration.lengths();
+    let taken = lengths.iter().take_while(|length| {
+        let first = tokens == 0;
+        tokens += **length;
+        first || tokens <= FITTED_TOKENS
+    });
+    &calibration.sequences[..taken.count()]
 }
 
 fn files(
@@ -137,7 +177,7 @@ fn files(
     request: &QuantizeRequest,
     (model, sequences): (&str, usize),
     (shapes, plans): (&[BlockShape], &[BlockPlan]),
-    fitted: &[Option<Box<dyn CacheCodec>>],
+    fitted: &Codecs,
 ) -> Result<KvQuant, Error> {
     let packed: Vec<&CachePlan> = plans
         .iter()
@@ -199,7 +239,7 @@ fn files(
 fn json_table(table: &toml::Table) -> Result<Map<String, Value>, Error> {
     let json = serde_json::to_string(table).and_then(|text| serde_json::from_str(&text));
     json.map_err(|error| Error::Bug {
-        message: "cannot write the parameters of a cache as JSON".to_owned(),
+        message: "cannot write the parameters of a method as JSON".to_owned(),
         source: Some(error.into()),
     })
 }

@@ -11,6 +11,7 @@ mod experts;
 mod groups;
 mod integer;
 mod job;
+mod cache_memory;
 mod kept_cache;
 mod layer_source;
 mod measuring;

@@ -58,6 +58,9 @@ pub fn run(
             kept_cache::write(model, &forward, planned, calibration, writing, progress)
         })?;
     }
+    if let Some(planned) = &plan.attention {
+        kept_cache::write_attention(model, planned, (request, &mut writer))?;
+    }
     let written = clock.stage("write", || {
         write::finish(writer, model, request, &edited, progress)
     })?;

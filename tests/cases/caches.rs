@@ -3,7 +3,7 @@
 use crate::workbench::Workbench;
 use serde_json::{Value, json};
 
-const QUICK: &[&str] = &[
+pub(crate) const QUICK: &[&str] = &[
     "cache",
     "demo",
     "--samples",
@@ -15,7 +15,7 @@ const QUICK: &[&str] = &[
     "--json",
 ];
 
-fn methods(found: &Value) -> Vec<Value> {
+pub(crate) fn methods(found: &Value) -> Vec<Value> {
     found["methods"].as_array().cloned().unwrap_or_default()
 }
 
@@ -121,11 +121,11 @@ fn skipped_blocks_keep_their_cache() {
     assert!(bits > 4.5 && bits < 16.0, "{bits}");
 }
 
-const RECIPE: &str = "name = \"cached\"\n[calibration]\ndata = \"text.txt\"\nsamples = 4\nsequence_length = 64\n\
+pub(crate) const RECIPE: &str = "name = \"cached\"\n[calibration]\ndata = \"text.txt\"\nsamples = 4\nsequence_length = 64\n\
     [[layers]]\nmatch = \"*\"\nmethod = \"rtn\"\nbits = 8\n\
     [[evaluate]]\ntask = \"perplexity\"\ndata = \"text.txt\"\nsequence_length = 64\nlimit = 4\n";
 
-fn quantized(bench: &Workbench, name: &str, cache: &str) -> Value {
+pub(crate) fn quantized(bench: &Workbench, name: &str, cache: &str) -> Value {
     bench.text("text.txt");
     bench.write("recipe.toml", format!("{RECIPE}{cache}"));
     let ended = bench.quench(&[
@@ -141,7 +141,7 @@ fn quantized(bench: &Workbench, name: &str, cache: &str) -> Value {
     ended.json()
 }
 
-fn divergence(report: &Value) -> f64 {
+pub(crate) fn divergence(report: &Value) -> f64 {
     let scores = report["scores"].as_array().unwrap();
     let found = scores
         .iter()
@@ -266,7 +266,9 @@ fn a_cache_that_cannot_be_kept_is_refused_by_the_plan() {
     plan("[cache]\nmethod = \"fp8\"\nskip_layers = [99]\n").says(3, &["skip_layers", "found 99"]);
     let shown = plan("[cache]\nmethod = \"kvquant\"\n");
     assert!(
-        shown.stdout.contains("for keys and values: 4 samples"),
+        shown
+            .stdout
+            .contains("for keys, values and their gradients: 4 samples"),
         "{}",
         shown.shown()
     );

@@ -8,6 +8,7 @@ mod agreeing_checks;
 mod archive;
 mod arguments;
 mod budgets;
+mod attentions;
 mod caches;
 mod class_numbers;
 mod damage;

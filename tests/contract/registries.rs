@@ -2,6 +2,7 @@
 
 use calib::ARCHITECTURES;
 use calib::data::SOURCES;
+use eval::retrieval::RETRIEVALS;
 use eval::tasks::TASKS;
 use quantizers::METHODS;
 use quantizers::attentions::ATTENTIONS;
@@ -56,6 +57,13 @@ fn names_are_unique_and_summaries_say_something() {
         &ATTENTIONS
             .iter()
             .map(|a| (a.name(), a.summary()))
+            .collect::<Vec<_>>(),
+    );
+    check(
+        "texts that hide something",
+        &RETRIEVALS
+            .iter()
+            .map(|r| (r.name(), r.summary()))
             .collect::<Vec<_>>(),
     );
     check(

@@ -8,6 +8,7 @@ mod cache;
 mod attention;
 mod format;
 mod method;
+mod retrieval;
 mod source;
 mod statistic;
 mod task;

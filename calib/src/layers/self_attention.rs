@@ -154,15 +154,18 @@ impl SelfAttention {
         };
         let tables = self.rope.as_ref().map(|rope| rope.tables(tokens, tokens));
         let query = self.placed(query, self.query_norm.as_ref(), tables.as_ref());
+        let key = self.before_rotation(key, self.key_norm.as_ref());
+        let [key, value] = tap.pass_key_value([key, value]);
         if let Some(policy) = &self.policy
             && distance.is_none()
             && self.windows.is_none()
         {
-            let new = self.new_tokens([key, value], tables.as_ref());
+            let new = self.new_tokens(key, value, tables.as_ref());
             let attended = policy.attend(self.attending(query, new, tables))?;
             return Ok(self.joined(attended, tap));
         }
-        let key = self.placed(key, self.key_norm.as_ref(), tables.as_ref());
+        let key_norm = self.norm_after(self.key_norm.as_ref());
+        let key = rotated(key, tables.as_ref(), key_norm);
         let attended = match &self.windows {
             Some(windows) => {
                 let [query, key, value] = [query, key, value].map(|x| windows.cut(x));
@@ -207,7 +210,8 @@ impl SelfAttention {
         let tables = all.as_ref().map(|tables| tables.narrow(position, 1));
         let (query_norm, key_norm) = (self.query_norm.as_ref(), self.key_norm.as_ref());
         let query = self.placed(query, query_norm, tables.as_ref());
-        let new = self.new_tokens([key, value], tables.as_ref());
+        let key = self.before_rotation(key, key_norm);
+        let new = self.new_tokens(key, value, tables.as_ref());
         let rotate = |keys: Tensor<4>| {
             let tables = all.as_ref().map(|all| all.narrow(0, keys.dims()[2]));
             rotated(keys, tables.as_ref(), self.norm_after(key_norm))
@@ -232,7 +236,8 @@ impl SelfAttention {
         let [query, key, value] = self.projected(input, &mut NoTap);
         let tables = self.rope.as_ref().map(|rope| rope.tables(tokens, tokens));
         let query = self.placed(query, self.query_norm.as_ref(), tables.as_ref());
-        let new = self.new_tokens([key, value], tables.as_ref());
+        let key = self.before_rotation(key, self.key_norm.as_ref());
+        let new = self.new_tokens(key, value, tables.as_ref());
         cache.add(new.clone());
         let attended = match &self.policy {
             Some(policy) => policy.attend(self.attending(query, new, tables))?,
@@ -253,12 +258,16 @@ impl SelfAttention {
         Ok(store.map_or_else(KeyValueCache::default, KeyValueCache::of))
     }
 
-    /// Keys and values of the next tokens.
-    fn new_tokens(&self, [key, value]: [Tensor<4>; 2], tables: Option<&RopeTables>) -> NewTokens {
-        let norm = self.key_norm.as_ref();
-        let unrotated = self.before_rotation(key, norm);
+    /// Keys, not yet rotated, and values of the next tokens.
+    fn new_tokens(
+        &self,
+        unrotated: Tensor<4>,
+        value: Tensor<4>,
+        tables: Option<&RopeTables>,
+    ) -> NewTokens {
+        let norm = self.norm_after(self.key_norm.as_ref());
         NewTokens {
-            key: rotated(unrotated.clone(), tables, self.norm_after(norm)),
+            key: rotated(unrotated.clone(), tables, norm),
             unrotated,
             value,
         }

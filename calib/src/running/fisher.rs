@@ -11,12 +11,14 @@
 //! Sums are taken sequence after sequence, so the thread count does not change a bit.
 
 mod kept_inputs;
+mod key_values;
 mod loss;
 mod observers;
 mod passes;
 mod saver;
 mod tapes;
 
+pub use key_values::{AttentionGradients, KeyValueOptions, walk_key_values};
 pub use tapes::{StageSize, TapedStages, stage_sizes};
 
 use super::error::CollectError;

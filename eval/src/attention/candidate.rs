@@ -3,15 +3,15 @@
 use super::size::PlannedCache;
 use calib::Model;
 use calib::layers::Rope;
-use quantizers::attentions::{AttentionError, GroupShape, Rotary, SparseAttention};
-use quantizers::caches::{CacheError, CachePlan, CacheQuantizer, CacheShape};
+use quantizers::attentions::{AttentionError, GroupShape, SparseAttention};
+use quantizers::caches::{CacheError, CachePlan, CacheQuantizer, CacheShape, KeyHook};
 use quantizers::graph::{AttentionNode, Graph, Pattern, QkvNode};
 use std::error::Error;
 use std::sync::Arc;
 use thiserror::Error;
 
 /// What is said of methods that would weigh errors by gradients of the loss.
-const WITHOUT_GRADIENTS: &str = "fitted without gradients of the loss: squared errors count by the squared range of their channel or token alone";
+const WITHOUT_GRADIENTS: &str = "fitted without gradients of the loss, which are not known of keys that are normalised after their rotation";
 
 /// What changes.
 pub enum Way {
@@ -114,12 +114,14 @@ pub struct BlockShape {
     pub cache: CacheShape,
     /// What a method that attends is given.
     pub group: GroupShape,
-    /// The rotation of its queries and keys.
-    pub rotary: Option<Arc<dyn Rotary + Send + Sync>>,
+    /// The rotation of its queries and keys, where nothing comes after it.
+    pub rope: Option<Arc<Rope>>,
     /// It sees only the last tokens.
     sliding: bool,
     /// What it does to scores beside multiplying.
     more: Option<&'static str>,
+    /// Keys are normalised after they are rotated.
+    normalises_rotated: bool,
 }
 
 /// The attention of all blocks of `model` on texts of `tokens`.
@@ -154,11 +156,8 @@ fn shape(
     if !node.pattern.is_causal() {
         return Err(Refused::NotCausal { block });
     }
-    let rotary = node.rope.as_ref().filter(|_| !node.norm_after_rope);
-    let rotary = rotary.map(|rope| {
-        let rotary: Arc<dyn Rotary + Send + Sync> = Arc::new(Rope::new(rope).of_rows(tokens));
-        rotary
-    });
+    let rope = node.rope.as_ref().filter(|_| !node.norm_after_rope);
+    let rope = rope.map(|rope| Arc::new(Rope::new(rope)));
     Ok(BlockShape {
         cache: CacheShape {
             layer: block,
@@ -173,11 +172,11 @@ fn shape(
             value_dim: node.head_dim,
             query_heads: node.heads / node.kv_heads.max(1),
             causal: true,
-            rotary: rotary.is_some(),
+            rotary: rope.is_some(),
             layer: block,
             layers,
         },
-        rotary,
+        rope,
         sliding: matches!(node.pattern, Pattern::Sliding { .. }),
         more: match node {
             _ if node.softcap.is_some() => Some("it caps them"),
@@ -185,6 +184,7 @@ fn shape(
             _ if node.sinks.is_some() => Some("it has a score without a value"),
             _ => None,
         },
+        normalises_rotated: node.norm_after_rope,
     })
 }
 
@@ -203,6 +203,19 @@ pub enum BlockPlan {
 }
 
 impl BlockPlan {
+    /// Whether new tokens stay as they are for a while.
+    pub fn waits(&self) -> bool {
+        let Self::Cache(plan) = self else {
+            return false;
+        };
+        plan.recent_keys.max(plan.recent_values) > 0 || plan.chunk.max(plan.value_chunk) > 1
+    }
+
+    /// Whether it is fitted with gradients of the loss.
+    pub fn wants_gradients(&self) -> bool {
+        matches!(self, Self::Cache(plan) if plan.wants_gradients)
+    }
+
     /// What the method has to say.
     pub fn notes(&self) -> &[String] {
         match self {
@@ -231,7 +244,9 @@ impl Candidate {
         match &self.way {
             Way::Cache(quantizer) => {
                 let plan = quantizer.plan(shape.cache).map(|mut plan| {
-                    if plan.wants_gradients {
+                    // Gradients are taken before the rotation, and nothing but a rotation turns them as it turns keys.
+                    if plan.hook == KeyHook::AfterRotary && shape.normalises_rotated {
+                        plan.wants_gradients = false;
                         plan.notes.push(WITHOUT_GRADIENTS.to_owned());
                     }
                     plan

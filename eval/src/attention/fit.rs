@@ -8,10 +8,13 @@ use calib::attention_policy::{AttentionPolicy, ByBlock};
 use calib::cache_policy::{CachePolicy, Protocol};
 use calib::policy_error::PolicyError;
 use calib::{Forward, Hidden, NoTap, StageError};
-use quantizers::caches::{CacheCodec, CacheQuantizer, CacheSamples};
+use quantizers::caches::{CacheCodec, CacheError, CacheQuantizer, CacheSamples};
 use std::sync::Arc;
 
-/// The codecs of all blocks, in order; nothing for blocks that stay as they are. `batches` are the calibration data at the
+/// The codecs of all blocks, in order; nothing for blocks that stay as they are.
+pub type Codecs = Vec<Option<Box<dyn CacheCodec>>>;
+
+/// The codecs of all blocks without gradients of the loss. `batches` are the calibration data at the
 /// first stage, empty where no block needs any; `passed` is called after each stage that was run.
 ///
 /// # Errors
@@ -22,17 +25,13 @@ pub fn fit(
     (shapes, plans): (&[BlockShape], &[BlockPlan]),
     mut batches: Vec<Hidden>,
     passed: &dyn Fn(),
-) -> Result<Vec<Option<Box<dyn CacheCodec>>>, TaskError> {
+) -> Result<Codecs, TaskError> {
     let mut codecs = Vec::with_capacity(shapes.len());
     let fit_one = |index: usize, samples: &CacheSamples<'_>| {
         let fitted = quantizer.fit(shapes[index].cache, samples);
-        fitted.map(Some).map_err(|source| {
-            let block = shapes[index].cache.layer;
-            failed(StageError::Policy(PolicyError {
-                block,
-                source: source.into(),
-            }))
-        })
+        fitted
+            .map(Some)
+            .map_err(|error| refused(&shapes[index], error))
     };
     if batches.is_empty() {
         for (index, plan) in plans.iter().enumerate() {
@@ -80,11 +79,7 @@ pub fn fit(
 }
 
 /// Attention over what `codecs` keep.
-pub fn policy(
-    codecs: Vec<Option<Box<dyn CacheCodec>>>,
-    plans: &[BlockPlan],
-    protocol: Protocol,
-) -> ByBlock {
+pub fn policy(codecs: Codecs, plans: &[BlockPlan], protocol: Protocol) -> ByBlock {
     let blocks = codecs.into_iter().zip(plans);
     let blocks = blocks.map(|(codec, plan)| match (codec, plan) {
         (Some(codec), BlockPlan::Cache(plan)) => {
@@ -100,7 +95,15 @@ pub fn policy(
     ByBlock(blocks.collect())
 }
 
-fn failed(source: StageError) -> TaskError {
+/// A method that cannot be fitted to a block.
+pub(super) fn refused(shape: &BlockShape, error: CacheError) -> TaskError {
+    failed(StageError::Policy(PolicyError {
+        block: shape.cache.layer,
+        source: error.into(),
+    }))
+}
+
+pub(super) fn failed(source: StageError) -> TaskError {
     TaskError::Stage {
         side: Side::Original,
         source,

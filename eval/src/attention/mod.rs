@@ -8,9 +8,12 @@ pub mod size;
 pub mod candidate;
 pub mod settings;
 pub mod fit;
+pub mod fit_backward;
 pub mod walk;
+pub mod retrieve;
 
 pub use candidate::{Candidate, Refused};
 pub use next_token::TokenCost;
+pub use retrieve::RetrievalCell;
 pub use rows::BlockCost;
 pub use walk::{Outcome, Windows, measure};

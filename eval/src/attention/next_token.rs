@@ -64,21 +64,32 @@ impl Sums {
     }
 }
 
-/// Runs `head` on what enters it, of the original and of one run, window by window; `ids` are the tokens of the windows.
+/// Runs `head` on what enters it, of the original and of every run, window by window; `ids` are the tokens of the windows.
+/// One cost for each run.
 ///
 /// # Errors
 /// A head that cannot be run, logits that are not finite.
-pub fn token_cost(
+pub fn token_costs(
     head: &dyn Stage,
-    ids: &[Vec<u32>],
+    ids: &[&[u32]],
     original: &[Hidden],
-    changed: &[Hidden],
+    runs: &[&[Hidden]],
     seed: u64,
-) -> Result<TokenCost, TaskError> {
-    let windows = ids.par_iter().zip(original).zip(changed);
-    let sums: Vec<Sums> = windows
-        .map(|((ids, original), changed)| of_window(head, ids, original, changed))
-        .collect::<Result<_, _>>()?;
+) -> Result<Vec<TokenCost>, TaskError> {
+    let windows = (0..ids.len()).into_par_iter().map(|window| {
+        let changed: Vec<&Hidden> = runs.iter().map(|states| &states[window]).collect();
+        of_window(head, ids[window], &original[window], &changed)
+    });
+    let by_window: Vec<Vec<Sums>> = windows.collect::<Result<_, _>>()?;
+    let costs = (0..runs.len()).map(|run| {
+        let sums: Vec<Sums> = by_window.iter().map(|window| window[run]).collect();
+        cost(&sums, seed)
+    });
+    Ok(costs.collect())
+}
+
+/// What the windows of one run say.
+fn cost(sums: &[Sums], seed: u64) -> TokenCost {
     let all = sums.iter().copied().fold(Sums::default(), Sums::add);
     let [delta] = bootstrap(sums.len(), seed, |rows| {
         let drawn = rows.iter().map(|&row| sums[row]);
@@ -90,7 +101,7 @@ pub fn token_cost(
         reason = "a count"
     )]
     let tokens = all.tokens as u64;
-    Ok(TokenCost {
+    TokenCost {
         original: perplexity(all.original, all.tokens),
         perplexity: perplexity(all.changed, all.tokens),
         delta: all.delta(),
@@ -98,15 +109,15 @@ pub fn token_cost(
         divergence: all.divergence / all.tokens,
         top1_agreement: all.agreeing / all.tokens,
         tokens,
-    })
+    }
 }
 
 fn of_window(
     head: &dyn Stage,
     ids: &[u32],
     original: &Hidden,
-    changed: &Hidden,
-) -> Result<Sums, TaskError> {
+    changed: &[&Hidden],
+) -> Result<Vec<Sums>, TaskError> {
     let logits = |hidden: &Hidden, start, length, side| {
         let states = hidden.clone().into_states(|| "head".to_owned());
         let part = states.map(|states| Hidden::States(states.narrow(1, start, length)));
@@ -117,18 +128,21 @@ fn of_window(
         )
     };
     let scored = ids.len().saturating_sub(1);
-    let mut sums = Sums::default();
+    let mut sums = vec![Sums::default(); changed.len()];
     for start in (0..scored).step_by(POSITIONS) {
         let length = POSITIONS.min(scored - start);
         let ([_, _, width], exact) = logits(original, start, length, Side::Original)?;
-        let (_, found) = logits(changed, start, length, Side::Quantized)?;
-        let rows = exact.chunks_exact(width).zip(found.chunks_exact(width));
-        for ((exact, found), &target) in rows.zip(&ids[start + 1..]) {
-            let pair = pair(exact, found, target as usize).ok_or_else(|| TaskError::Values {
-                side: Side::Quantized,
-                found: "a logit that is not finite".to_owned(),
-            })?;
-            sums.add_pair(&pair);
+        for (sums, changed) in sums.iter_mut().zip(changed) {
+            let (_, found) = logits(changed, start, length, Side::Quantized)?;
+            let rows = exact.chunks_exact(width).zip(found.chunks_exact(width));
+            for ((exact, found), &target) in rows.zip(&ids[start + 1..]) {
+                let pair =
+                    pair(exact, found, target as usize).ok_or_else(|| TaskError::Values {
+                        side: Side::Quantized,
+                        found: "a logit that is not finite".to_owned(),
+                    })?;
+                sums.add_pair(&pair);
+            }
         }
     }
     Ok(sums)

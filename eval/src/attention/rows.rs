@@ -45,6 +45,13 @@ impl Nmse {
         }
     }
 
+    fn and(self, other: Self) -> Self {
+        Self {
+            error: self.error + other.error,
+            power: self.power + other.power,
+        }
+    }
+
     fn ratio(self) -> f64 {
         self.error / self.power
     }
@@ -79,6 +86,24 @@ pub struct BlockCost {
 }
 
 impl BlockSums {
+    /// With those of other sequences.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.keys = self.keys.and(other.keys);
+        self.values = self.values.and(other.values);
+        self.divergences.extend(other.divergences);
+        let heads = self.by_head.len().max(other.by_head.len());
+        self.by_head.resize(heads, (0.0, 0));
+        for (head, more) in self.by_head.iter_mut().zip(other.by_head) {
+            *head = (head.0 + more.0, head.1 + more.1);
+        }
+        self.errors.extend(other.errors);
+        self.cosines.extend(other.cosines);
+        self.recalls.extend(other.recalls);
+        self.masses.extend(other.masses);
+        self
+    }
+
     /// Adds sequences whose keys (rotated) and values have become `keys` and `values`.
     pub fn add(&mut self, exact: &Attending, keys: &Tensor<4>, values: &Tensor<4>) {
         self.keys.add(&exact.key, keys);

@@ -11,6 +11,8 @@ use quantizers::matrix::MatrixRef;
 pub struct Samples {
     keys: Vec<Rows>,
     values: Vec<Rows>,
+    /// Of the loss, for keys and values; of every window or of none.
+    gradients: [Vec<Rows>; 2],
 }
 
 struct Rows {
@@ -54,15 +56,36 @@ impl Samples {
         self.values.push(Rows::of(&seen.value));
     }
 
+    /// Adds a window with the loss gradients of its keys before the rotary embedding and of its values.
+    pub fn add_with_gradients(
+        &mut self,
+        hook: KeyHook,
+        seen: &Attending,
+        [key, value]: &[Tensor<4>; 2],
+    ) {
+        self.add(hook, seen);
+        self.gradients[0].push(match hook {
+            KeyHook::BeforeRotary => Rows::of(key),
+            // A rotation turns gradients as it turns keys.
+            KeyHook::AfterRotary => Rows::of(&(seen.rotate)(key.clone())),
+        });
+        self.gradients[1].push(Rows::of(value));
+    }
+
     /// Lends them to `body`.
     pub fn lend<R>(&self, body: impl FnOnce(&CacheSamples<'_>) -> R) -> R {
-        let keys: Vec<MatrixRef<'_>> = self.keys.iter().map(Rows::matrix).collect();
-        let values: Vec<MatrixRef<'_>> = self.values.iter().map(Rows::matrix).collect();
+        let (keys, values) = (matrices(&self.keys), matrices(&self.values));
+        let of_keys = matrices(&self.gradients[0]);
+        let of_values = matrices(&self.gradients[1]);
         body(&CacheSamples {
             keys: &keys,
             values: &values,
-            key_gradients: None,
-            value_gradients: None,
+            key_gradients: (!of_keys.is_empty()).then_some(&of_keys),
+            value_gradients: (!of_values.is_empty()).then_some(&of_values),
         })
     }
+}
+
+fn matrices(rows: &[Rows]) -> Vec<MatrixRef<'_>> {
+    rows.iter().map(Rows::matrix).collect()
 }

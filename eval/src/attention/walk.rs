@@ -1,18 +1,24 @@
 //! One walk through a model that tries every way of keeping keys and values, block by block.
 
 use super::candidate::{BlockPlan, BlockShape, Candidate, Way};
-use super::next_token::{TokenCost, token_cost};
+use super::fit::Codecs;
+use super::fit_backward::{Fitting, fit_backward};
+use super::next_token::{TokenCost, token_costs};
 use super::recorder::Recorder;
+use super::retrieve::{RetrievalCell, cells, found};
 use super::rows::{BlockCost, BlockSums, QUERIES, TOP_KEYS};
 use super::samples::Samples;
 use super::size::CacheSize;
 use crate::error::{Side, TaskError};
+use crate::retrieval::Probe;
 use crate::runner::Progress;
-use calib::attention_policy::{Attending, AttentionPolicy};
+use calib::attention_policy::{Attending, AttentionPolicy, ByBlock};
 use calib::cache_policy::{CachePolicy, Protocol};
 use calib::policy_error::PolicyError;
+use calib::running::fisher::{KeyValueOptions, Sequence};
 use calib::sparse_policy::{SparsePolicy, Work};
 use calib::{Forward, Hidden, NoTap, Stage, StageError};
+use quantizers::attentions::SparseAttention;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::sync::Arc;
@@ -20,11 +26,11 @@ use std::sync::Arc;
 /// Windows of text, each a batch of its own.
 pub struct Windows {
     /// What methods are fitted on.
-    pub fitting: Vec<Hidden>,
+    pub fitting: Vec<Sequence>,
     /// What they are judged on.
-    pub judged: Vec<Hidden>,
-    /// The tokens of those.
-    pub ids: Vec<Vec<u32>>,
+    pub judged: Vec<Sequence>,
+    /// Texts that hide something, if any, with the batch of each.
+    pub probes: (Vec<Probe>, Vec<Hidden>),
 }
 
 /// What one way of keeping keys and values, or of attending to them, costs.
@@ -48,6 +54,8 @@ pub struct Outcome {
     pub runtime: Option<TokenCost>,
     /// By block; those that stay as they are left out.
     pub blocks: Vec<BlockCost>,
+    /// What is found in texts that hide something, in use.
+    pub retrieval: Vec<RetrievalCell>,
     /// What the method has to say.
     pub notes: Vec<String>,
 }
@@ -56,10 +64,14 @@ pub struct Outcome {
 struct Run<'a> {
     candidate: &'a Candidate,
     plans: Vec<BlockPlan>,
+    /// Codecs that were fitted before, by block; the others are fitted on the way.
+    fitted: Codecs,
     strict: Vec<Hidden>,
     /// Only where it differs.
     runtime: Option<Vec<Hidden>>,
     blocks: Vec<BlockCost>,
+    /// What attends in each block, in use; nothing where that is exact.
+    policies: Vec<Option<Arc<dyn AttentionPolicy>>>,
     work: Work,
 }
 
@@ -72,19 +84,30 @@ pub fn measure(
     windows: Windows,
     shapes: &[BlockShape],
     candidates: Vec<(&Candidate, Vec<BlockPlan>)>,
-    seed: u64,
+    backward: &KeyValueOptions,
     progress: &dyn Progress,
 ) -> Result<Vec<Outcome>, TaskError> {
     let last = forward.model().stages() - 1;
-    let Windows {
-        mut fitting,
-        mut judged,
-        ids,
-    } = windows;
+    let inputs = |sequences: &[Sequence]| -> Vec<Hidden> {
+        sequences.iter().map(|found| found.input.clone()).collect()
+    };
+    let mut judged = inputs(&windows.judged);
     let mut runs: Vec<Run<'_>> = candidates
         .into_iter()
         .map(|(candidate, plans)| Run::new(candidate, plans, &judged))
         .collect();
+    fit_with_gradients(
+        forward,
+        shapes,
+        &mut runs,
+        &windows.fitting,
+        (backward, progress),
+    )?;
+    let mut fitting = if runs.iter().any(Run::needs_samples) {
+        inputs(&windows.fitting)
+    } else {
+        Vec::new()
+    };
     progress.begin((last + 1) as u64, "stages");
     let mut shapes_left = shapes.iter();
     for stage in 0..last {
@@ -107,12 +130,70 @@ pub fn measure(
         progress.advance(1);
     }
     let head = built(forward, last)?;
-    let outcomes = runs
-        .into_iter()
-        .map(|run| run.finish(shapes, head.as_ref(), &ids, &judged, seed))
+    let states: Vec<&[Hidden]> = runs.iter().flat_map(Run::states).collect();
+    let ids: Vec<&[u32]> = windows
+        .judged
+        .iter()
+        .map(|found| &found.tokens[..])
         .collect();
+    let costs = token_costs(head.as_ref(), &ids, &judged, &states, backward.seed)?;
+    drop(states);
+    let mut costs = costs.into_iter();
+    let finished = runs.into_iter().map(|run| run.finish(shapes, &mut costs));
+    let (mut outcomes, policies): (Vec<Outcome>, Vec<ByBlock>) = finished.unzip();
     progress.advance(1);
-    outcomes
+    let (probes, inputs) = windows.probes;
+    if probes.is_empty() {
+        return Ok(outcomes);
+    }
+    progress.begin((outcomes.len() + 1) as u64, "methods");
+    let original = found(forward, None, &probes, &inputs)?;
+    progress.advance(1);
+    for (outcome, policy) in outcomes.iter_mut().zip(policies) {
+        let found = found(forward, Some(Arc::new(policy)), &probes, &inputs)?;
+        outcome.retrieval = cells(&probes, &original, &found);
+        progress.advance(1);
+    }
+    Ok(outcomes)
+}
+
+/// Fits the methods that weigh errors by gradients of the loss, all in one walk to the loss and back.
+fn fit_with_gradients(
+    forward: &Forward<'_>,
+    shapes: &[BlockShape],
+    runs: &mut [Run<'_>],
+    sequences: &[Sequence],
+    (options, progress): (&KeyValueOptions, &dyn Progress),
+) -> Result<(), TaskError> {
+    let fittings: Vec<Fitting<'_>> = runs.iter().filter_map(Run::fitting).collect();
+    if fittings.is_empty() {
+        return Ok(());
+    }
+    let mut done = 0;
+    let mut report = |reached: usize, steps: usize| {
+        if done == 0 {
+            progress.begin(steps as u64, "stages");
+        }
+        progress.advance((reached - done) as u64);
+        done = reached;
+    };
+    let fitted = fit_backward(forward, shapes, &fittings, sequences, options, &mut report)?;
+    drop(fittings);
+    let wanting = runs.iter_mut().filter(|run| run.fitting().is_some());
+    for (run, codecs) in wanting.zip(fitted) {
+        run.fitted = codecs;
+    }
+    Ok(())
+}
+
+/// `method` in the block of `shape`.
+pub fn sparse(method: &Arc<dyn SparseAttention>, shape: &BlockShape) -> SparsePolicy {
+    SparsePolicy::new(Arc::clone(method), shape.cache.layers, shape.rope.clone())
+}
+
+/// What sequences add up to, in their order.
+fn all(sums: Vec<BlockSums>) -> BlockSums {
+    sums.into_iter().fold(BlockSums::default(), BlockSums::and)
 }
 
 fn built(forward: &Forward<'_>, stage: usize) -> Result<Box<dyn Stage>, TaskError> {
@@ -159,21 +240,42 @@ fn advance(stage: &dyn Stage, hidden: &mut [Hidden]) -> Result<(), TaskError> {
 
 impl<'a> Run<'a> {
     fn new(candidate: &'a Candidate, plans: Vec<BlockPlan>, judged: &[Hidden]) -> Self {
-        let differs = plans.iter().any(|plan| match plan {
-            BlockPlan::Cache(plan) => {
-                let recent = plan.recent_keys.max(plan.recent_values);
-                recent > 0 || plan.chunk.max(plan.value_chunk) > 1
-            }
-            BlockPlan::Kept | BlockPlan::Attention { .. } => false,
-        });
+        let differs = plans.iter().any(BlockPlan::waits);
         Self {
             candidate,
             plans,
+            fitted: Vec::new(),
             strict: judged.to_vec(),
             runtime: differs.then(|| judged.to_vec()),
             blocks: Vec::new(),
+            policies: Vec::new(),
             work: Work::default(),
         }
+    }
+
+    /// What is to be fitted with gradients of the loss, if so.
+    fn fitting(&self) -> Option<Fitting<'_>> {
+        let Way::Cache(quantizer) = &self.candidate.way else {
+            return None;
+        };
+        let fitting = Fitting {
+            quantizer: quantizer.as_ref(),
+            plans: &self.plans,
+        };
+        fitting.wants_gradients().then_some(fitting)
+    }
+
+    /// Whether anything is to be fitted on the way.
+    fn needs_samples(&self) -> bool {
+        let mut plans = self.plans.iter();
+        self.fitted.is_empty()
+            && plans.any(|plan| matches!(plan, BlockPlan::Cache(plan) if plan.needs_samples))
+    }
+
+    /// What enters the next stage, of every protocol.
+    fn states(&self) -> impl Iterator<Item = &[Hidden]> {
+        let runtime = self.runtime.as_deref();
+        std::iter::once(&self.strict[..]).chain(runtime)
     }
 
     /// Passes a block: fits the method to it, compares, and goes on with what it makes of its own states.
@@ -187,49 +289,61 @@ impl<'a> Run<'a> {
         let block = shape.cache.layer;
         match (&self.candidate.way, &self.plans[block]) {
             (Way::Cache(quantizer), BlockPlan::Cache(plan)) => {
-                let samples = Samples::new(plan.hook, fitting);
-                let codec = samples.lend(|samples| quantizer.fit(shape.cache, samples));
+                let codec = match self.fitted.get_mut(block).and_then(Option::take) {
+                    Some(codec) => codec,
+                    None => {
+                        // As it is fitted when it is written, whatever else is tried.
+                        let fitting = if plan.needs_samples { fitting } else { &[] };
+                        let samples = Samples::new(plan.hook, fitting);
+                        let codec = samples.lend(|samples| quantizer.fit(shape.cache, samples));
+                        codec.map_err(|source| refused(block, source))?
+                    }
+                };
                 let strict = CachePolicy {
-                    codec: codec.map_err(|source| refused(block, source))?.into(),
+                    codec: codec.into(),
                     plan: plan.clone(),
                     protocol: Protocol::Strict,
                 };
-                let mut sums = BlockSums::default();
-                let restored = judged.par_iter().map(|exact| strict.restored(exact));
-                let restored: Vec<_> = restored.collect();
-                for (exact, [keys, values]) in judged.iter().zip(&restored) {
-                    sums.add(exact, keys, values);
-                }
-                self.blocks.push(sums.finish(block));
+                let sums = judged.par_iter().map(|exact| {
+                    let [keys, values] = strict.restored(exact);
+                    let mut sums = BlockSums::default();
+                    sums.add(exact, &keys, &values);
+                    sums
+                });
+                self.blocks.push(all(sums.collect()).finish(block));
                 stage.attend_by(Arc::new(strict.clone()));
                 advance(stage, &mut self.strict)?;
+                let in_use = Arc::new(CachePolicy {
+                    protocol: Protocol::Runtime,
+                    ..strict
+                });
+                self.policies.push(Some(in_use.clone()));
                 if let Some(runtime) = &mut self.runtime {
-                    stage.attend_by(Arc::new(CachePolicy {
-                        protocol: Protocol::Runtime,
-                        ..strict
-                    }));
+                    stage.attend_by(in_use);
                     advance(stage, runtime)?;
                 }
                 Ok(())
             }
             (Way::Attention(method), BlockPlan::Attention { .. }) => {
-                let policy =
-                    SparsePolicy::new(Arc::clone(method), shape.cache.layers, shape.rotary.clone());
-                let policy = Arc::new(policy);
-                let mut sums = BlockSums::default();
-                for exact in judged {
+                let policy = Arc::new(sparse(method, shape));
+                let sums = judged.par_iter().map(|exact| {
                     let compared = policy.compare(exact, QUERIES, TOP_KEYS);
+                    let mut sums = BlockSums::default();
                     for found in compared.map_err(|source| refused(block, source))? {
                         sums.add_comparison(&found);
                     }
-                }
-                self.blocks.push(sums.finish(block));
+                    Ok(sums)
+                });
+                let sums = sums.collect::<Result<_, TaskError>>()?;
+                self.blocks.push(all(sums).finish(block));
+                self.policies.push(Some(policy.clone()));
                 stage.attend_by(policy.clone() as Arc<dyn AttentionPolicy>);
                 advance(stage, &mut self.strict)?;
                 self.work = self.work.and(policy.take_work());
                 Ok(())
             }
             _ => {
+                self.policies.push(None);
                 stage.attend_by(Arc::new(Recorder::default()));
                 self.advance(stage)
             }
@@ -244,15 +358,13 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Its figures and what attends in each block; `costs` gives one for each of its [`Self::states`].
     fn finish(
         self,
         shapes: &[BlockShape],
-        head: &dyn Stage,
-        ids: &[Vec<u32>],
-        judged: &[Hidden],
-        seed: u64,
-    ) -> Result<Outcome, TaskError> {
-        let cost = |states: &[Hidden]| token_cost(head, ids, judged, states, seed);
+        costs: &mut dyn Iterator<Item = TokenCost>,
+    ) -> (Outcome, ByBlock) {
+        let mut cost = || costs.next().expect("a cost for all states of all runs");
         let mut notes: Vec<String> = Vec::new();
         for note in self.plans.iter().flat_map(BlockPlan::notes) {
             if !notes.contains(note) {
@@ -265,17 +377,19 @@ impl<'a> Run<'a> {
             .any(|plan| matches!(plan, BlockPlan::Cache(_)));
         let size = cached.then(|| CacheSize::of(&Candidate::planned_caches(shapes, &self.plans)));
         let sparse = self.work.exact > 0;
-        Ok(Outcome {
+        let outcome = Outcome {
             method: self.candidate.method,
             label: self.candidate.label.clone(),
             engines: self.candidate.engines,
             size,
             score_share: sparse.then(|| self.work.evaluations as f64 / self.work.exact as f64),
             kept_keys: sparse.then_some(self.work.kept_keys),
-            strict: cost(&self.strict)?,
-            runtime: self.runtime.as_deref().map(cost).transpose()?,
+            strict: cost(),
+            runtime: self.runtime.is_some().then(cost),
             blocks: self.blocks,
+            retrieval: Vec::new(),
             notes,
-        })
+        };
+        (outcome, ByBlock(self.policies))
     }
 }

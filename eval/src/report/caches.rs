@@ -1,9 +1,10 @@
 //! A page on what ways of keeping keys and values, and of attending to them, cost a model.
 
 use super::ReportError;
-use super::plots::{Candidate, Series, by_block, frontier};
+use super::plots::{Candidate, Series, by_block, frontier, retrieval_grid};
 use super::table_page::table_page;
 use crate::attention::Outcome;
+use crate::retrieval::RETRIEVALS;
 
 /// File name of the page.
 pub const CACHES_HTML: &str = "cache.html";
@@ -49,7 +50,15 @@ pub fn caches_html(
         frontier(&caches, axes, true),
         by_block(&lines, "Error of what is attended to", "relative error"),
     ];
-    let page = table_page(model, subtitle, rows, plots.into_iter().flatten().collect());
+    let cells: Vec<_> = outcomes
+        .iter()
+        .map(|outcome| (&outcome.label[..], &outcome.retrieval[..]))
+        .collect();
+    let grids = RETRIEVALS
+        .iter()
+        .map(|task| retrieval_grid(task.name(), &cells));
+    let plots = plots.into_iter().chain(grids).flatten().collect();
+    let page = table_page(model, subtitle, rows, plots);
     page.map_err(|source| ReportError::Template {
         template: CACHES_HTML,
         source: Box::new(source),

@@ -6,12 +6,14 @@ mod canvas;
 mod frontier;
 mod histogram;
 mod layers;
+mod retrieval;
 
 pub(super) use blocks::{Series, by_block};
 pub(super) use budget::budget_curve;
 pub(super) use frontier::{Candidate, frontier};
 pub(super) use histogram::histogram;
 pub(super) use layers::{bits_per_layer, sqnr_per_layer};
+pub(super) use retrieval::retrieval_grid;
 
 /// One finished plot.
 #[derive(Debug, serde::Serialize)]

@@ -3,6 +3,7 @@
 //! The weights stay what they are; whoever runs the model packs keys and values as it says. Tensors are named
 //! `layers.{i}.{name}`, in the order of the blocks; the names behind that are the method's own.
 
+use super::run_files::{RunFileError, read_header};
 use super::{ArtifactWriter, FormatError};
 use crate::caches::{CacheTensor, CacheValues};
 use half::f16;
@@ -11,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use thiserror::Error;
 
 /// The version written.
 const VERSION: u32 = 1;
@@ -83,47 +83,6 @@ pub struct KvQuantLayer {
     pub settings: Value,
 }
 
-/// Files that do not say how a cache is kept.
-#[derive(Debug, Error)]
-pub enum KvQuantError {
-    /// A file that cannot be read.
-    #[error("cannot read `{file}`", file = file.display())]
-    Io {
-        /// The file.
-        file: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// A JSON file of another form.
-    #[error("`{file}` is not valid", file = file.display())]
-    Json {
-        /// The file.
-        file: PathBuf,
-        /// Why not.
-        source: serde_json::Error,
-    },
-    /// A file of tensors that is none.
-    #[error("`{file}` is not a valid safetensors file", file = file.display())]
-    Tensors {
-        /// The file.
-        file: PathBuf,
-        /// Why not.
-        source: safetensors::SafeTensorError,
-    },
-    /// Something in them that cannot be.
-    #[error("`{file}`: {place}: expected {expected}, found {found}", file = file.display())]
-    Content {
-        /// The file.
-        file: PathBuf,
-        /// Where.
-        place: String,
-        /// What would do.
-        expected: String,
-        /// What is there.
-        found: String,
-    },
-}
-
 impl KvQuantHeader {
     /// The version this program writes.
     pub const VERSION: u32 = VERSION;
@@ -166,34 +125,17 @@ impl KvQuant {
     ///
     /// # Errors
     /// Files that cannot be read or do not say how the caches of `layers` blocks are kept.
-    pub fn read(folder: &Path, layers: usize) -> Result<Option<Self>, KvQuantError> {
-        let file = folder.join(HEADER);
-        // A model may also be a single file.
-        if !file.is_file() {
+    pub fn read(folder: &Path, layers: usize) -> Result<Option<Self>, RunFileError> {
+        let found = read_header(folder, HEADER, ("kv_quant_version", VERSION))?;
+        let Some((file, header)): Option<(_, KvQuantHeader)> = found else {
             return Ok(None);
-        }
-        let text = match fs_err::read_to_string(&file) {
-            Ok(text) => text,
-            Err(source) => return Err(KvQuantError::Io { file, source }),
         };
-        // A later version may have keys this one does not know.
-        let wrong = |place: &str, expected: String, found: String| KvQuantError::Content {
+        let wrong = |place: &str, expected: String, found: String| RunFileError::Content {
             file: file.clone(),
             place: place.to_owned(),
             expected,
             found,
         };
-        let json = |source| KvQuantError::Json {
-            file: file.clone(),
-            source,
-        };
-        let value: Value = serde_json::from_str(&text).map_err(json)?;
-        let version = &value["kv_quant_version"];
-        if version.as_u64() != Some(VERSION.into()) {
-            let found = version.to_string();
-            return Err(wrong("kv_quant_version", VERSION.to_string(), found));
-        }
-        let header: KvQuantHeader = serde_json::from_value(value).map_err(json)?;
         let numbers = header.layers.iter().map(|layer| layer.layer);
         if !numbers.clone().eq(0..layers) {
             let found = format!("{:?}", numbers.collect::<Vec<_>>());
@@ -237,20 +179,20 @@ fn stored(layer: usize, tensor: &CacheTensor) -> (String, Dtype, Vec<usize>, Vec
 fn read_tensors(
     folder: &Path,
     layers: usize,
-) -> Result<BTreeMap<usize, Vec<CacheTensor>>, KvQuantError> {
+) -> Result<BTreeMap<usize, Vec<CacheTensor>>, RunFileError> {
     let file = folder.join(TENSORS);
     let bytes = match fs_err::read(&file) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(source) => return Err(KvQuantError::Io { file, source }),
+        Err(source) => return Err(RunFileError::Io { file, source }),
     };
-    let parsed = SafeTensors::deserialize(&bytes).map_err(|source| KvQuantError::Tensors {
+    let parsed = SafeTensors::deserialize(&bytes).map_err(|source| RunFileError::Tensors {
         file: file.clone(),
         source,
     })?;
     let mut found: BTreeMap<usize, Vec<CacheTensor>> = BTreeMap::new();
     for (name, view) in parsed.iter() {
-        let wrong = |expected: &str, found: String| KvQuantError::Content {
+        let wrong = |expected: &str, found: String| RunFileError::Content {
             file: file.clone(),
             place: format!("tensor `{name}`"),
             expected: expected.to_owned(),

@@ -12,7 +12,7 @@
 use crate::hidden::values;
 use crate::layers::kernels::cross_entropy::cross_entropy_gradient;
 use crate::model::ModelOutput;
-use crate::{LayerSpec, Stage, StageError, Tape, Vjp};
+use crate::{StageError, Tape, Vjp};
 use burn::tensor::{Tensor, TensorData, activation};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -27,23 +27,22 @@ pub(super) fn sequence_seed(seed: u64, index: usize) -> u64 {
         .wrapping_add(index as u64)
 }
 
-/// Loss and vector-Jacobian product of the last stage for one sequence; `layers` are those it has inside a block,
-/// as it has where the model ends without a head.
-pub(super) fn last_stage<'l>(
-    stage: &dyn Stage,
-    layers: impl IntoIterator<Item = &'l LayerSpec>,
+/// Loss and vector-Jacobian product of the last stage for one sequence; `record` runs it, a block where the model ends
+/// without a head.
+pub(super) fn last_stage(
+    record: &dyn Fn(Tensor<3>) -> Result<(Tape, Tensor<3>), StageError>,
     input: Tensor<3>,
     output: ModelOutput,
     tokens: &[u32],
     seed: u64,
 ) -> Result<(f64, Vjp), StageError> {
     match output {
-        ModelOutput::TokenLogits => next_token(stage, &input, tokens),
+        ModelOutput::TokenLogits => next_token(record, &input, tokens),
         // A token, or a class of it, drawn at each position.
         ModelOutput::ClassLogits
         | ModelOutput::MaskedTokenLogits
         | ModelOutput::TokenClassLogits => {
-            let (tape, logits) = Tape::record(stage, layers, input)?;
+            let (tape, logits) = record(input)?;
             let gradient = if logits.dims()[2] == 1 {
                 random_signs(&logits, seed)
             } else {
@@ -52,7 +51,7 @@ pub(super) fn last_stage<'l>(
             Ok((0.0, tape.back(gradient)))
         }
         ModelOutput::HiddenStates => {
-            let (tape, states) = Tape::record(stage, layers, input)?;
+            let (tape, states) = record(input)?;
             let gradient = random_signs(&states, seed);
             Ok((0.0, tape.back(gradient)))
         }
@@ -62,7 +61,7 @@ pub(super) fn last_stage<'l>(
 /// The head works position by position, so it is run over slices of positions: logits of a long
 /// sequence over a large vocabulary would be the largest thing in memory otherwise.
 fn next_token(
-    stage: &dyn Stage,
+    record: &dyn Fn(Tensor<3>) -> Result<(Tape, Tensor<3>), StageError>,
     input: &Tensor<3>,
     tokens: &[u32],
 ) -> Result<(f64, Vjp), StageError> {
@@ -78,7 +77,7 @@ fn next_token(
     while start < scored {
         let slice = start..(start + step).min(scored);
         let part = input.clone().narrow(1, slice.start, slice.len());
-        let (tape, logits) = Tape::record(stage, [], part)?;
+        let (tape, logits) = record(part)?;
         let vocabulary = logits.dims()[2];
         let (sum, gradient) = cross_entropy(logits, tokens, &slice, scored);
         loss += sum;
@@ -95,6 +94,7 @@ fn next_token(
         Vjp {
             input_gradient,
             weight_gradients: Vec::new(),
+            key_value_gradients: None,
         },
     ))
 }

@@ -268,8 +268,7 @@ impl<'a> Passes<'a> {
                 Ok((0.0, tape.back(gradient)))
             }
             (Way::Again(built, input), None) => loss::last_stage(
-                built,
-                self.layers_of(stage),
+                &|input| self.record(stage, built, input),
                 *input,
                 self.forward.model().output(),
                 &self.sequences[index].tokens,

@@ -120,6 +120,24 @@ impl Canvas {
         );
     }
 
+    /// A rectangle between two corners in data units.
+    pub(super) fn cell(
+        &mut self,
+        class: &str,
+        from: [f64; 2],
+        to: [f64; 2],
+        opacity: f64,
+        tooltip: &str,
+    ) {
+        let (left, right) = (self.x.at(from[0]), self.x.at(to[0]));
+        let (bottom, top) = (self.y.at(from[1]), self.y.at(to[1]));
+        let (width, height, tooltip) = (right - left, bottom - top, escape(tooltip));
+        let _ = write!(
+            self.body,
+            r#"<rect class="{class}" fill-opacity="{opacity:.2}" x="{left:.2}" y="{top:.2}" width="{width:.2}" height="{height:.2}"><title>{tooltip}</title></rect>"#
+        );
+    }
+
     /// A dot.
     pub(super) fn dot(&mut self, class: &str, x: f64, y: f64, radius: f64, tooltip: &str) {
         let (x, y, tooltip) = (self.x.at(x), self.y.at(y), escape(tooltip));

@@ -13,7 +13,9 @@ use std::sync::Arc;
 /// What is to be rotated.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
-    /// The residual stream; without it the factors of norms are folded and nothing else.
+    /// Factors of norms go into the layers behind them, as a rotated stream needs it.
+    pub(super) norms: bool,
+    /// The residual stream.
     pub(super) stream: bool,
     /// The values of every head.
     pub(super) heads: bool,
@@ -55,9 +57,10 @@ pub(super) fn rewrite(
         architecture: graph.architecture.clone(),
         reason,
     };
-    let stream = Stream::of(graph).map_err(refused)?;
+    let stream = wanted.norms.then(|| Stream::of(graph)).transpose();
+    let stream = stream.map_err(refused)?;
     let mut notes = Vec::new();
-    let rotation = if wanted.stream {
+    let rotation = if let Some(stream) = stream.as_ref().filter(|_| wanted.stream) {
         let rotation = Rotation::new(stream.width, seed, "residual stream");
         notes.extend(in_blocks(&rotation).map_err(refused)?);
         Some(Turn::whole(&Arc::new(rotation)))
@@ -65,18 +68,27 @@ pub(super) fn rewrite(
         None
     };
     let mut folding = Folding::default();
-    folding
-        .stream(&stream, rotation.as_ref())
-        .map_err(refused)?;
+    if let Some(stream) = &stream {
+        let added = folding.stream(stream, rotation.as_ref());
+        added.map_err(refused)?;
+    }
     if wanted.heads {
         notes.extend(folding.heads(graph, seed).map_err(refused)?);
     }
-    let separate_head = folding.head(&stream, rotation.as_ref());
-    folding.finish(&stream, rotation.as_ref());
+    folding.layers();
+    let separate_head = stream.is_some_and(|stream| {
+        let separate = folding.head(&stream, rotation.as_ref());
+        folding.tables_and_norms(&stream, rotation.as_ref());
+        separate
+    });
     if folding.tensors.is_empty() {
+        let reason = match notes.first() {
+            Some(note) if !wanted.norms => note.clone(),
+            _ => "none of its norms has factors".to_owned(),
+        };
         return Err(TransformError::Nothing {
             architecture: graph.architecture.clone(),
-            reason: "none of its norms has factors".to_owned(),
+            reason,
         });
     }
     Ok(CheckpointRewrite {
@@ -179,8 +191,8 @@ impl<'a> Folding<'a> {
         true
     }
 
-    /// All layers, tables and norms.
-    fn finish(&mut self, stream: &Stream<'a>, rotation: Option<&Turn>) {
+    /// All layers.
+    fn layers(&mut self) {
         for layer in std::mem::take(&mut self.layers).into_values() {
             let TensorSpec { name, shape } = layer.node.weight();
             let turned = Turned {
@@ -220,6 +232,10 @@ impl<'a> Folding<'a> {
                 self.read_behind(None, draft);
             }
         }
+    }
+
+    /// Tables and norms of the stream.
+    fn tables_and_norms(&mut self, stream: &Stream<'a>, rotation: Option<&Turn>) {
         for spec in &stream.tables {
             self.read_behind(None, table(spec, rotation));
         }

@@ -30,11 +30,11 @@ pub(super) struct Rotate;
 const PARAMETERS: &[(&str, &str)] = &[
     (
         "rotation",
-        "`hadamard`: the residual stream by a random Hadamard matrix; `none`: factors of norms go into the layers behind them, and nothing is rotated (default `hadamard`)",
+        "`hadamard`: the residual stream by a random Hadamard matrix; `v`: the values of every head alone, which caches of few bits hold better; `none`: factors of norms go into the layers behind them, and nothing is rotated (default `hadamard`)",
     ),
     (
         "heads",
-        "whether the values of every head are rotated too (default true with `hadamard`; not possible with `none`)",
+        "whether the values of every head are rotated too (default true; not possible with `none`)",
     ),
 ];
 
@@ -53,16 +53,29 @@ impl Transform for Rotate {
 
     fn configure(&self, table: &toml::Table) -> Result<Box<dyn ConfiguredTransform>, ParamError> {
         let parameters = Parameters::new(self.name(), PARAMETERS, table)?;
-        let kinds = [("hadamard", true), ("none", false)];
-        let stream = parameters.choice("rotation", &kinds)?.unwrap_or(true);
-        let heads = parameters.boolean("heads")?;
-        if !stream && heads == Some(true) {
-            return Err(parameters.refuse("heads", "`false` with `rotation = \"none\"`"));
-        }
-        Ok(Box::new(Rotating(Wanted {
+        let wanted = |norms, stream, heads| Wanted {
+            norms,
             stream,
-            heads: heads.unwrap_or(stream),
-        })))
+            heads,
+        };
+        let kinds = [
+            ("hadamard", wanted(true, true, true)),
+            ("v", wanted(false, false, true)),
+            ("none", wanted(true, false, false)),
+        ];
+        let kind = parameters.choice("rotation", &kinds)?;
+        let mut wanted = kind.unwrap_or(kinds[0].1);
+        match parameters.boolean("heads")? {
+            Some(heads) if wanted.stream => wanted.heads = heads,
+            Some(true) if !wanted.heads => {
+                return Err(parameters.refuse("heads", "`false` with `rotation = \"none\"`"));
+            }
+            Some(false) if wanted.heads => {
+                return Err(parameters.refuse("heads", "`true` with `rotation = \"v\"`"));
+            }
+            _ => {}
+        }
+        Ok(Box::new(Rotating(wanted)))
     }
 }
 

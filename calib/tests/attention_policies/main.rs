@@ -5,6 +5,8 @@
     reason = "the functions the tests share fail as the tests do"
 )]
 
+mod gradients;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use calib::attention_policy::{Attending, AttentionPolicy};
 use calib::cache_policy::{CachePolicy, Protocol};
@@ -55,15 +57,22 @@ impl Decoder {
         blocks.map(|block| block.attention.clone()).collect()
     }
 
+    /// The tokens of a text.
+    fn ids(&self) -> Vec<u32> {
+        let vocabulary = self.model.vocabulary().unwrap();
+        let ids = (0..self.tokens).map(|at| u32::try_from((at * 7 + 3) % vocabulary).unwrap());
+        ids.collect()
+    }
+
+    fn input(&self, device: &Device) -> Hidden {
+        let ids = TensorData::new(self.ids(), [1, self.tokens]);
+        Hidden::Tokens(Tensor::<2, Int>::from_data(ids, device))
+    }
+
     /// Logits of a text, with attention by `policy`, if any.
     fn logits(&self, policy: Option<Arc<dyn AttentionPolicy>>) -> Vec<f32> {
-        let vocabulary = self.model.vocabulary().unwrap();
-        let ids: Vec<i32> = (0..self.tokens)
-            .map(|at| i32::try_from((at * 7 + 3) % vocabulary).unwrap())
-            .collect();
-        let ids = TensorData::new(ids, [1, self.tokens]);
         let device = Device::flex();
-        let ids = Hidden::Tokens(Tensor::<2, Int>::from_data(ids, &device));
+        let ids = self.input(&device);
         let mut forward = Forward::new(self.model.as_ref(), &self.checkpoint, device);
         if let Some(policy) = policy {
             forward = forward.attending_by(policy);
