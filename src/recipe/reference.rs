@@ -221,7 +221,9 @@ mod tests {
     #[test]
     fn the_page_has_the_keys_that_the_parser_reads_and_no_others() {
         let windows = EVERY_SECTION.replace("documents", "windows");
-        for text in [EVERY_SECTION, &windows] {
+        let attention =
+            EVERY_SECTION.replace("[cache]\nmethod = \"fp8\"", "[attention]\nmethod = \"hip\"");
+        for text in [EVERY_SECTION, &windows, &attention] {
             Recipe::parse(text, Origin::CommandLine, None).unwrap();
         }
         let known = known_keys();

@@ -20,7 +20,7 @@ fn a_recipe_names_the_keys_that_are_attended_to_and_the_artifact_runs_with_it() 
     let kept = quantized(
         &bench,
         "kept",
-        &format!("{WINDOW}skip_layers = [0, 1, 2, 3, 4]\n"),
+        &format!("{WINDOW}skip_layers = [0, 1, 2, 3, 4, 5]\n"),
     );
     assert!((divergence(&kept) - divergence(&plain)).abs() < 1e-12);
     let header = fs_err::read_to_string(bench.at("sparse/attention.json")).unwrap();
@@ -65,7 +65,7 @@ fn an_attention_that_cannot_be_is_refused_by_the_plan() {
     );
     plan("[cache]\nmethod = \"fp8\"\n[attention]\nmethod = \"hip\"\n").says(
         3,
-        &["line 18", "expected one of `[cache]` and `[attention]`"],
+        &["line 17", "expected one of `[cache]` and `[attention]`"],
     );
     let shown = plan(WINDOW);
     assert!(

@@ -70,7 +70,7 @@ fn recipes_that_cannot_be_are_refused_with_the_line() {
         ),
         (
             format!("{rotate}rotation = \"spin\"\n{RULE}"),
-            "`rotation` of method `rotate`: expected `\"hadamard\"` or `\"none\"`, found `\"spin\"`",
+            "`rotation` of method `rotate`: expected `\"hadamard\"` or `\"v\"` or `\"none\"`, found `\"spin\"`",
         ),
         (
             format!("{rotate}rotation = \"none\"\nheads = true\n{RULE}"),
