@@ -289,15 +289,15 @@ impl<'a> Run<'a> {
         let block = shape.cache.layer;
         match (&self.candidate.way, &self.plans[block]) {
             (Way::Cache(quantizer), BlockPlan::Cache(plan)) => {
-                let codec = match self.fitted.get_mut(block).and_then(Option::take) {
-                    Some(codec) => codec,
-                    None => {
-                        // As it is fitted when it is written, whatever else is tried.
-                        let fitting = if plan.needs_samples { fitting } else { &[] };
-                        let samples = Samples::new(plan.hook, fitting);
-                        let codec = samples.lend(|samples| quantizer.fit(shape.cache, samples));
-                        codec.map_err(|source| refused(block, source))?
-                    }
+                let before = self.fitted.get_mut(block).and_then(Option::take);
+                let codec = if let Some(codec) = before {
+                    codec
+                } else {
+                    // As it is fitted when it is written, whatever else is tried.
+                    let fitting = if plan.needs_samples { fitting } else { &[] };
+                    let samples = Samples::new(plan.hook, fitting);
+                    let codec = samples.lend(|samples| quantizer.fit(shape.cache, samples));
+                    codec.map_err(|source| refused(block, source))?
                 };
                 let strict = CachePolicy {
                     codec: codec.into(),

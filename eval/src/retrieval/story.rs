@@ -41,7 +41,7 @@ pub(super) fn different<'w>(random: &mut Random, words: &[&'w str], count: usize
     let mut left = words.to_vec();
     let mut drawn = Vec::with_capacity(count);
     while drawn.len() < count && !left.is_empty() {
-        let at = random.next_u64() as usize % left.len();
+        let at = random.next_u32() as usize % left.len();
         drawn.push(left.swap_remove(at));
     }
     drawn

@@ -1,6 +1,6 @@
 //! Loss gradients of keys and values, block by block from the last.
 //!
-//! Tables of a cache weigh the error of each key and value with its squared gradient (KVQuant, section 3.4). Those of all
+//! Tables of a cache weigh the error of each key and value with its squared gradient (`KVQuant`, section 3.4). Those of all
 //! blocks would be as large as the cache itself, so whoever fits a table does it while the backward pass is at its block.
 
 use super::kept_inputs::KeptInputs;
