@@ -10,7 +10,7 @@ use crate::model::OpenModel;
 use crate::plan::{BlockOrder, KEPT_INPUT_BYTES, PlannedCalibration};
 use crate::progress::Progress;
 use calib::hub::FetchOptions;
-use calib::inputs::Inputs;
+use calib::inputs::{Inputs, check_tokens};
 use calib::running::fisher::{KeyValueOptions, Sequence};
 use calib::sampling::{Selection, Template, TextMode};
 use calib::tokenizer::Tokenizer;
@@ -216,6 +216,16 @@ fn probes_of(
         let made = probes(*retrieval, &tokenizer, &asked, request.seed);
         all.extend(made.map_err(failed)?);
     }
+    let texts = all.iter().map(|probe| &probe.tokens);
+    check_tokens(
+        texts,
+        model.model.vocabulary(),
+        Some(&tokenizer),
+        "--retrieval",
+    )
+    .map_err(|error| {
+        Error::mismatch(format!("cannot hide anything from `{}`", model.name), error)
+    })?;
     let tokens = all.iter().map(|probe| probe.tokens.clone()).collect();
     let inputs = Inputs::Tokens(tokens);
     let batches = (0..all.len()).map(|at| inputs.batch(&[at], forward.device()));
