@@ -94,33 +94,30 @@ fn header(text: &mut String, plan: &Plan) {
         text.push_str(&integer.lines());
     }
     for transform in plan.rewrite.iter().chain(&plan.transforms) {
-        let parameters = transform.parameters.to_string().replace('\n', "; ");
         let _ = writeln!(
             text,
             "transform    {} {}",
             transform.method,
-            parameters.trim_end_matches("; ")
+            on_one_line(&transform.parameters)
         );
     }
     if let Some(cache) = &plan.cache {
-        let parameters = cache.parameters.to_string().replace('\n', "; ");
         let _ = writeln!(
             text,
             "cache        {} {}: {:.3} bits a key, {:.3} a value, {:.0} bytes a token",
             cache.method,
-            parameters.trim_end_matches("; "),
+            on_one_line(&cache.parameters),
             cache.key_bits,
             cache.value_bits,
             cache.bytes_per_token,
         );
     }
     if let Some(attention) = &plan.attention {
-        let parameters = attention.parameters.to_string().replace('\n', "; ");
         let _ = writeln!(
             text,
             "attention    {} {}",
             attention.method,
-            parameters.trim_end_matches("; ")
+            on_one_line(&attention.parameters)
         );
     }
     if let Some(calibration) = &plan.calibration {
@@ -242,4 +239,10 @@ fn footer(text: &mut String, plan: &Plan) {
         },
     );
     let _ = writeln!(text, "             {}", estimate::ASSUMPTIONS);
+}
+
+/// Parameters as a recipe has them, on one line.
+fn on_one_line(parameters: &toml::Table) -> String {
+    let text = parameters.to_string().replace('\n', "; ");
+    text.trim_end_matches("; ").to_owned()
 }

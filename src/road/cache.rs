@@ -49,6 +49,19 @@ pub struct CacheRequest {
     pub fetch: FetchOptions,
 }
 
+impl CacheRequest {
+    /// Tokens a text that hides something may have, for each length.
+    fn lengths(&self) -> Vec<usize> {
+        LENGTHS.map(|part| self.sequence_length / part).to_vec()
+    }
+
+    /// Tokens of all such texts.
+    fn hidden_tokens(&self) -> usize {
+        let of_each: usize = self.lengths().iter().sum();
+        self.retrievals.len() * self.retrieval_samples * DEPTHS.len() * of_each
+    }
+}
+
 /// Tries every candidate on `model`.
 ///
 /// # Errors
@@ -76,6 +89,7 @@ pub fn run(
         model,
         windows: request.windows,
         tokens: request.sequence_length,
+        hidden_tokens: request.hidden_tokens(),
         threads: request.machine.threads,
         shapes: &shapes,
         plans: planned.iter().map(|(_, plans)| &plans[..]).collect(),
@@ -207,7 +221,7 @@ fn probes_of(
     };
     let tokenizer = Tokenizer::from_folder(&model.folder).map_err(|error| failed(error.into()))?;
     let asked = Depths {
-        lengths: LENGTHS.map(|part| request.sequence_length / part).to_vec(),
+        lengths: request.lengths(),
         depths: DEPTHS.to_vec(),
         samples: request.retrieval_samples,
     };

@@ -21,6 +21,8 @@ pub(super) struct Tried<'a> {
     pub windows: [usize; 2],
     /// Tokens of a window.
     pub tokens: usize,
+    /// Tokens of all texts that hide something.
+    pub hidden_tokens: usize,
     /// Threads that run at once.
     pub threads: usize,
     /// The attention of every block.
@@ -57,6 +59,8 @@ impl Tried<'_> {
             1 + u64::from(waits)
         });
         let states = state * (fitting + judged * (1 + runs.sum::<u64>()));
+        // What enters a block and what leaves it, of one method at a time.
+        let hidden = 2 * 4 * (self.hidden_tokens * facts.width()) as u64;
         // Queries, keys before and after their rotation, and values of one block, and one copy as rows.
         let attending = self.shapes.iter().map(|shape| {
             let cache = &shape.cache;
@@ -86,6 +90,12 @@ impl Tried<'_> {
         };
         // As they are stored, and in the order they are multiplied in.
         let stage = 2 * 4 * weights.unwrap_or(0);
-        BASE_BYTES + states + attending + stage + threads * (in_flight + shares) + gradients
+        BASE_BYTES
+            + states
+            + hidden
+            + attending
+            + stage
+            + threads * (in_flight + shares)
+            + gradients
     }
 }
