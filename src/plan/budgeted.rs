@@ -55,6 +55,8 @@ impl Recipe {
         }
         for option in &mut options {
             option.plan.sequential = Sequential::No;
+            // Options of one layer exclude each other, so that no block can be tuned; nearest rounding stands for it.
+            option.plan.tuning = None;
             let needs: BTreeSet<Stat> = option.plan.needs.iter().copied().collect();
             option.plan.needs = needs.union(&reads).copied().collect();
         }

@@ -4,6 +4,7 @@ use super::{KeptLayer, ModelFacts, PlanError, PlannedLayer, integer};
 use crate::recipe::{Recipe, Rule};
 use calib::LayerSpec;
 use quantizers::nearest::nearest_several;
+use quantizers::statistics::Pass;
 use quantizers::{FloatType, Stat};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -298,6 +299,15 @@ fn plan_layer(
         source,
     })?;
     plan.scheme.transposed = layer.transposed;
+    let mut needs = plan.needs.iter();
+    let gradients = plan.tuning.is_some() || needs.any(|stat| stat.0.pass == Pass::Backward);
+    if gradients && !layer.in_block {
+        return Err(PlanError::NoGradients {
+            layer: layer.name.clone(),
+            method,
+            line: rule.line,
+        });
+    }
     choice.needs.extend(plan.needs.iter().copied());
     let mut because = match rule.line {
         0 => "command line".to_owned(),

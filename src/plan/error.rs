@@ -43,6 +43,18 @@ pub enum PlanError {
         /// Why.
         source: QuantizeError,
     },
+    /// A layer outside the blocks, for a method that reads gradients.
+    #[error(
+        "cannot quantize `{layer}` with `{method}` (rule at line {line}): the method reads gradients, and these are known inside the blocks only"
+    )]
+    NoGradients {
+        /// Layer name.
+        layer: String,
+        /// Method name.
+        method: String,
+        /// Line of the rule.
+        line: usize,
+    },
     /// A cache or an attention that the model cannot have.
     #[error("cannot use `{method}` (`[{table}]` at line {line}): {reason}")]
     Way {
@@ -224,6 +236,9 @@ impl PlanError {
                  models can be run"
                     .to_owned(),
             ),
+            Self::NoGradients { .. } => {
+                Some("give the layer a rule of its own, with `gptq` or `rtn`".to_owned())
+            }
             Self::NoMatch {
                 shadowed_by: Some(line),
                 ..

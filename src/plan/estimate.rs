@@ -7,6 +7,7 @@ mod evaluation;
 mod on_the_side;
 mod sampling;
 mod statistics;
+mod tuning;
 
 use super::{
     BlockOrder, ModelFacts, PlannedCache, PlannedCalibration, PlannedEvaluation, PlannedLayer,
@@ -106,6 +107,7 @@ impl Subject<'_> {
         phases.extend(self.sampling());
         phases.extend(self.gradients());
         phases.extend(self.rewriting());
+        phases.extend(self.tuning());
         phases.extend(self.caching());
         let loads = self.loads();
         phases.extend(self.evaluating(&loads));
@@ -221,7 +223,7 @@ impl Subject<'_> {
             &[
                 ("program", self.program()),
                 ("stage and its statistics", walked),
-                ("hidden states", self.hidden()),
+                ("hidden states", self.paths() * self.hidden()),
                 ("activations", self.in_flight()),
                 ("samples", samples),
                 // What the allocator keeps between samples of many sizes.
@@ -245,10 +247,13 @@ impl Subject<'_> {
             + self.stage_statistics(Pass::Backward)
             + self.stage_statistics(Pass::Forward)
             + self.layer();
+        let tapes = self.tapes(calibration);
         let common = [
             ("program", self.program()),
             ("block inputs", inputs),
-            ("tapes", self.tapes(calibration)),
+            ("tapes", tapes),
+            // What the allocator keeps between tensors of many sizes.
+            ("gaps", tapes / 12),
             // What comes out of the last block, and its gradient.
             ("hidden states", 2 * self.hidden()),
         ];
@@ -352,7 +357,8 @@ impl Subject<'_> {
             .calibration
             .map_or(1, |planned| self.experts().runs(planned));
         let passes = passes + 2.0 * (runs - 1) as f64;
-        let mut operations = passes * self.tokens() as f64 * self.computing();
+        let mut operations =
+            passes * self.tokens() as f64 * self.computing() + self.tuning_operations();
         let points = self.facts.input_points();
         let mut seen = BTreeSet::new();
         for (layer, stat) in self.stats() {

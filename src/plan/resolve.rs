@@ -140,7 +140,11 @@ impl Recipe {
         let fitted = cache.as_ref().is_some_and(|cache| cache.needs_samples);
         let runs = runs
             .or(rewritten.then_some("a transform"))
-            .or(fitted.then_some("a cache"));
+            .or(fitted.then_some("a cache"))
+            .or(layers
+                .iter()
+                .any(|layer| layer.plan.tuning.is_some())
+                .then_some("learned rounding"));
         let calibration = self.calibration_plan(model, &layers, &measured, runs)?;
         notes.extend(
             calibration

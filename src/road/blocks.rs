@@ -6,9 +6,10 @@
 
 use super::calibration::{self, Calibration, watched};
 use super::experts::{Starved, StarvedLayers};
-use super::job::{LayerJob, LayerResult, layer_seed};
+use super::job::{LayerJob, LayerResult, TunedResult, layer_seed};
 use super::receiver::Receiver;
 use super::statistics::{StoredStatistics, fisher_options};
+use super::tuning_record::TuningRecord;
 use crate::Error;
 use crate::model::OpenModel;
 use crate::plan::{BlockOrder, PlannedCalibration, PlannedLayer, QuantizeRequest};
@@ -194,14 +195,21 @@ impl<'a> Blocks<'a> {
         let stages = model.model.stages();
         let sequential = planned.sequential != Sequential::No;
         let rewritten = !self.transforms.is_empty();
-        let is_observed =
-            |stage: &usize| rewritten || !wants.of_stage(model.model.as_ref(), *stage).no_points();
+        let is_observed = |stage: &usize| {
+            let mut planned = self.layers.iter().map(|layer| layer.planned);
+            rewritten
+                || !wants.of_stage(model.model.as_ref(), *stage).no_points()
+                || planned.any(|layer| layer.stage == *stage && layer.plan.tuning.is_some())
+        };
         let observed = match (0..stages).rfind(is_observed) {
             Some(last) if sequential || rewritten || !planned.keep_statistics => last + 1,
             _ => 0,
         };
         let calibrating = self.progress.stage("calibrate", observed);
-        let mut walk = StageWalk::new(model.model.as_ref(), calibration.batches());
+        let start = || StageWalk::new(model.model.as_ref(), calibration.batches());
+        let layers: Vec<&PlannedLayer> = self.layers.iter().map(|layer| layer.planned).collect();
+        let mut tuning = TuningRecord::new(&layers, start, self.progress);
+        let mut walk = start();
         let mut overlay = Overlay::new(model.weights());
         for stage in 0..stages {
             let waiting = stored.of_stage(stage)?;
@@ -210,87 +218,14 @@ impl<'a> Blocks<'a> {
                 continue;
             }
             if sequential || rewritten {
-                self.overlaid_stage(&mut walk, forward, &mut overlay, &waiting)?;
+                let data = (&mut walk, &mut tuning);
+                self.overlaid_stage(data, forward, &mut overlay, &waiting)?;
             } else {
                 self.fixed_stage(&mut walk, forward, waiting)?;
             }
             calibrating.advance(1);
         }
-        Ok(())
-    }
-
-    /// One stage that is measured with the original weights.
-    fn fixed_stage(
-        &mut self,
-        walk: &mut StageWalk,
-        forward: &Forward<'_>,
-        mut waiting: StageStatistics,
-    ) -> Result<(), Error> {
-        let model = self.model;
-        let failed = |error: CollectError| calibration::failed(model, error);
-        let groups = self.groups(walk.stage());
-        let last = groups.len().saturating_sub(1);
-        for (at, group) in groups.into_iter().enumerate() {
-            let wants = self.wants_of(&group);
-            let (statistics, stored) = if at == last {
-                let taken = std::mem::take(&mut waiting);
-                (walk.observe_and_advance(forward, &wants), taken)
-            } else {
-                (walk.observe(forward, &wants), waiting.clone())
-            };
-            let mut statistics = statistics.map_err(failed)?;
-            statistics.extend(stored);
-            for index in group {
-                self.quantize(index, model.weights(), &statistics)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// One stage whose weights change on the way: rewritten by transforms, measured with what everything
-    /// before has become, quantized, and run as it is now.
-    fn overlaid_stage(
-        &mut self,
-        walk: &mut StageWalk,
-        forward: &Forward<'_>,
-        overlay: &mut Overlay<'_>,
-        waiting: &StageStatistics,
-    ) -> Result<(), Error> {
-        let model = self.model;
-        let failed = |error: CollectError| calibration::failed(model, error);
-        let stage = walk.stage();
-        let mut changed = self.transform(walk, forward, overlay)?;
-        let mut made = Vec::new();
-        let stepwise = self.is_stepwise(stage);
-        for group in self.groups(stage) {
-            let wants = self.wants_of(&group);
-            let current = Forward::new(forward.model(), &*overlay, forward.device().clone());
-            let mut statistics = walk.observe(&current, &wants).map_err(failed)?;
-            drop(current);
-            statistics.extend(waiting.clone());
-            for index in group {
-                let result = self.quantize(index, &*overlay, &statistics)?;
-                let planned = self.layers[index].planned;
-                made.push((index, result.into_checkpoint_layout(planned)));
-            }
-            if stepwise {
-                changed.extend(self.put(made.drain(..), overlay));
-            }
-        }
-        changed.extend(self.put(made.drain(..), overlay));
-        let sequential =
-            |index: &usize| self.layers[*index].planned.plan.sequential != Sequential::No;
-        if self.layers_of(stage).iter().any(sequential) {
-            let current = Forward::new(forward.model(), &*overlay, forward.device().clone());
-            walk.advance(&current)
-        } else {
-            // A rewritten block computes what it did before.
-            walk.advance(forward)
-        }
-        .map_err(|error| failed(error.into()))?;
-        for name in changed {
-            overlay.unset(&name);
-        }
+        self.notes.extend(tuning.and_then(|record| record.note()));
         Ok(())
     }
 
@@ -307,7 +242,7 @@ impl<'a> Blocks<'a> {
         experts.unwrap_or_default()
     }
 
-    fn wants_of(&self, layers: &[usize]) -> Wants {
+    pub(super) fn wants_of(&self, layers: &[usize]) -> Wants {
         let mut wants = Wants::default().with_experts(self.experts());
         for &index in layers {
             let layer = &self.layers[index];
@@ -321,17 +256,18 @@ impl<'a> Blocks<'a> {
     /// Quantizes all layers of a stage from the original weights.
     fn stage(&mut self, stage: usize, statistics: &StageStatistics) -> Result<(), Error> {
         for index in self.layers_of(stage) {
-            self.quantize(index, self.model.weights(), statistics)?;
+            self.quantize(index, self.model.weights(), statistics, None)?;
         }
         Ok(())
     }
 
-    /// Quantizes and hands over one layer of `weights`.
-    fn quantize(
+    /// Quantizes and hands over one layer of `weights`; `tuned` is what it has become already.
+    pub(super) fn quantize(
         &mut self,
         index: usize,
         weights: &dyn WeightSource,
         statistics: &StageStatistics,
+        tuned: Option<TunedResult>,
     ) -> Result<LayerResult, Error> {
         let started = Instant::now();
         let layer = &self.layers[index];
@@ -343,7 +279,7 @@ impl<'a> Blocks<'a> {
                 .say(&format!("`{}`: {}", planned.name, starved.note));
             self.starved.add(starved);
         }
-        let job = LayerJob {
+        let mut job = LayerJob {
             model_name: &self.model.name,
             weights,
             planned,
@@ -352,6 +288,7 @@ impl<'a> Blocks<'a> {
             outlier_factor: layer.outlier_factor,
             seed: layer_seed(self.request.plan.seed, &planned.name),
             starved,
+            tuned,
         };
         let result = job.run()?;
         let size = self.receiver.receive(index, &job, &result)?;

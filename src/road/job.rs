@@ -29,6 +29,16 @@ pub(super) struct LayerJob<'a> {
     pub(super) seed: u64,
     /// Which of the values are not to be believed; absent where all are.
     pub(super) starved: Option<Starved>,
+    /// What the layer became when its block was tuned; taken by [`Self::run`].
+    pub(super) tuned: Option<TunedResult>,
+}
+
+/// A layer that was tuned with its block.
+pub(super) struct TunedResult {
+    /// The result.
+    pub(super) quantized: Quantized,
+    /// Its share of the time.
+    pub(super) seconds: f64,
 }
 
 /// A quantized layer and how well it went.
@@ -60,24 +70,14 @@ impl LayerJob<'_> {
             .add_to(stats.with_outlier_factor(self.outlier_factor))
     }
 
-    /// Reads, quantizes and measures.
+    /// Reads, quantizes unless it was tuned, and measures.
     ///
     /// # Errors
     /// A tensor that cannot be read, or a matrix the method refuses.
-    pub(super) fn run(&self) -> Result<LayerResult, Error> {
+    pub(super) fn run(&mut self) -> Result<LayerResult, Error> {
         let planned = self.planned;
         let [rows, cols] = planned.shape;
-        let refused = |error: QuantizeError| {
-            let hint = error.hint();
-            Error::mismatch(
-                format!(
-                    "cannot quantize `{}` [{rows}, {cols}] with `{}`",
-                    planned.name, planned.method
-                ),
-                error,
-            )
-            .hinted(hint)
-        };
+        let tuned = self.tuned.take();
         let misshapen = |error: quantizers::ShapeError| {
             Error::mismatch(
                 format!("statistics of `{}` have another shape", planned.name),
@@ -95,11 +95,18 @@ impl LayerJob<'_> {
         let believed = neutral.iter().fold(stats.clone(), |stats, (stat, values)| {
             stats.with(stat.0, values)
         });
-        let started = Instant::now();
-        let quantized = self.quantizer.quantize(matrix, &planned.plan, &believed);
-        let Quantized { tensor, mut notes } = quantized.map_err(refused)?;
+        let TunedResult { quantized, seconds } = if let Some(tuned) = tuned {
+            tuned
+        } else {
+            let started = Instant::now();
+            let quantized = self.quantizer.quantize(matrix, &planned.plan, &believed);
+            TunedResult {
+                quantized: quantized.map_err(|error| refused(planned, error))?,
+                seconds: started.elapsed().as_secs_f64(),
+            }
+        };
+        let Quantized { tensor, mut notes } = quantized;
         notes.extend(self.starved.as_ref().map(|starved| starved.note.clone()));
-        let seconds = started.elapsed().as_secs_f64();
         tensor.check().map_err(|error| Error::Bug {
             message: format!(
                 "`{}` left parts that do not belong together",
@@ -201,6 +208,17 @@ impl LayerResult {
             seconds: self.seconds,
         }
     }
+}
+
+/// The error of a layer that its method refuses.
+pub(super) fn refused(planned: &PlannedLayer, error: QuantizeError) -> Error {
+    let [rows, cols] = planned.shape;
+    let hint = error.hint();
+    let message = format!(
+        "cannot quantize `{}` [{rows}, {cols}] with `{}`",
+        planned.name, planned.method
+    );
+    Error::mismatch(message, error).hinted(hint)
 }
 
 /// The weight of a layer as `[out, in]`, whatever the checkpoint's layout.

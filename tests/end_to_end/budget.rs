@@ -47,15 +47,19 @@ fn a_budget_loses_less_than_one_width_for_all_layers_at_the_same_size() {
     against_one_width(&WIKI, "method = 'squeezellm'\n", &[2, 3, 4, 5], "", 0.92);
 }
 
-/// Missed at 3 bits, by a fifth: scores are quadratic, and a layer of 2 bits costs this model of 64 channels more than
-/// they say.
+/// With widths alone this misses at 3 bits by a fifth (0.724 nats against 0.617): few layers can go without 3 bits, and those
+/// that do cost this model of 64 channels more than quadratic scores say. A scale for 64 inputs in place of 32 saves what
+/// is needed elsewhere.
 #[test]
 #[ignore = "needs QUENCH_ASSETS"]
-fn a_budget_of_compensated_codebooks_loses_less_than_one_width_on_stories_by_hand() {
-    let rule =
-        "method = 'gptq'\ngrid = 'codebook'\ngroup_size = 32\nscale_bits = 6\nact_order = true\n";
-    let keys = "sensitivity = 'guided'\n";
-    against_one_width(&STORIES, rule, &[2, 3, 4, 5], keys, 1.0);
+fn a_budget_of_compensated_codebooks_loses_less_than_one_width_on_stories() {
+    let method = "method = 'gptq'\ngrid = 'codebook'\nact_order = true\n";
+    let rule = format!("{method}group_size = 32\nscale_bits = 6\n");
+    let wider = [2, 3, 4, 5].map(|bits| {
+        format!("[[budget.option]]\n{method}group_size = 64\nscale_bits = 16\nbits = {bits}\n")
+    });
+    let keys = format!("sensitivity = 'guided'\n{}", wider.concat());
+    against_one_width(&STORIES, &rule, &[2, 3, 4, 5], &keys, 1.0);
 }
 
 #[test]

@@ -117,7 +117,8 @@ fn uncounted(report: &Value) -> f64 {
     for layer in layers {
         let (rows, cols) = (side(layer, 0), side(layer, 1));
         let packed = cols * layer["bits"].as_u64().unwrap();
-        let is_uniform = ["rtn", "gptq", "hqq"].contains(&layer["method"].as_str().unwrap());
+        let is_uniform =
+            ["rtn", "gptq", "hqq", "autoround"].contains(&layer["method"].as_str().unwrap());
         let filled = if is_uniform {
             packed.next_multiple_of(32) - packed
         } else {

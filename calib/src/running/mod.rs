@@ -13,4 +13,5 @@ pub mod workers;
 pub mod stats_store;
 pub mod point_statistics;
 pub mod collect;
+pub mod tuning;
 pub mod fisher;

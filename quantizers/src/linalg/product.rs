@@ -306,4 +306,26 @@ mod tests {
         let empty = Strided::row_major(&a[..0], 1);
         assert!(product(empty, Strided::row_major(&b[..3], 3)).is_empty());
     }
+
+    // Compiled without optimisation, the crate that multiplies f64 is right and takes fifty times as long; nothing but a
+    // clock notices.
+    #[cfg(not(debug_assertions))]
+    #[test]
+    fn f64_takes_a_few_times_as_long_as_f32() {
+        fn fastest<T: Scalar>(values: &[T], side: usize) -> f64 {
+            let factor = Strided::row_major(values, side);
+            let mut out = values.to_vec();
+            let times = (0..7).map(|_| {
+                let start = std::time::Instant::now();
+                multiply(factor, factor, &mut out, side, false);
+                start.elapsed().as_secs_f64()
+            });
+            times.fold(f64::INFINITY, f64::min)
+        }
+        let side = 320;
+        let single = wave(side * side, 0.37);
+        let double: Vec<f64> = single.iter().map(|value| f64::from(*value)).collect();
+        let ratio = fastest(&double, side) / fastest(&single, side);
+        assert!(ratio < 10.0, "{ratio}");
+    }
 }

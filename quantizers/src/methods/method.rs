@@ -2,6 +2,7 @@
 
 use super::error::{ParamError, QuantizeError};
 use super::plan::{LayerPlan, Quantized};
+use super::tuned::TunedLayer;
 use crate::statistics::LayerStats;
 use crate::{FloatType, MatrixRef};
 
@@ -39,4 +40,16 @@ pub trait Quantizer: Send + Sync {
         plan: &LayerPlan,
         stats: &LayerStats<'_>,
     ) -> Result<Quantized, QuantizeError>;
+    /// Where `weight` starts from when the layers of its block are tuned together, of a `plan` with [`LayerPlan::tuning`];
+    /// nothing of a method that does not tune.
+    ///
+    /// # Errors
+    /// A value that is not finite or out of range.
+    fn tune<'w>(
+        &self,
+        _weight: MatrixRef<'w>,
+        _plan: &LayerPlan,
+    ) -> Result<Option<Box<dyn TunedLayer + 'w>>, QuantizeError> {
+        Ok(None)
+    }
 }

@@ -6,6 +6,7 @@ pub mod grid_parameters;
 pub mod parameters;
 mod error;
 mod method;
+mod autoround;
 mod clipping;
 pub mod gptq;
 mod hqq;
@@ -17,11 +18,13 @@ mod plan;
 mod range;
 mod rtn;
 mod squeezellm;
+mod tuned;
 mod trellis;
 
 pub use error::{ParamError, QuantizeError};
 pub use method::{Method, Quantizer};
-pub use plan::{Cost, LayerPlan, Quantized, Sequential};
+pub use plan::{Cost, LayerPlan, Quantized, Sequential, Tuning};
+pub use tuned::TunedLayer;
 
 pub(crate) use error::require_finite;
 
@@ -30,6 +33,7 @@ pub static METHODS: &[&dyn Method] = &[
     &rtn::Rtn,
     &hqq::Hqq,
     &gptq::Gptq,
+    &autoround::AutoRound,
     &kmeans::KMeans,
     &squeezellm::SqueezeLlm,
     &lnq::Lnq,

@@ -25,6 +25,9 @@ pub struct LayerPlan {
     pub survey: Option<SurveyRequest>,
     /// Which weights the statistics are measured with.
     pub sequential: Sequential,
+    /// How long the layer is tuned together with the others of its block, by what the block makes of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuning: Option<Tuning>,
     /// Predicted work.
     pub cost: Cost,
     /// What a reader of the plan should know: a group size that had to change, for example.
@@ -42,6 +45,16 @@ pub enum Sequential {
     Blocks,
     /// Quantized ones in everything that runs before the layer.
     Layers,
+}
+
+/// How long the layers of a block are tuned, all of them together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tuning {
+    /// Steps against the gradient.
+    pub steps: usize,
+    /// Sequences that each step sees.
+    pub batch: usize,
 }
 
 /// Predicted work of quantizing one layer.
@@ -89,6 +102,7 @@ impl LayerPlan {
             needs: Vec::new(),
             survey: None,
             sequential: Sequential::No,
+            tuning: None,
             cost: Cost {
                 thread_seconds: weights as f64 / weights_per_second,
                 scratch_bytes: 0,

@@ -48,17 +48,23 @@ impl Subject<'_> {
         let weights = self.weights();
         let widths = self.facts.stages.iter().map(|stage| stage.size.activations);
         let widest = widths.max().unwrap_or(0) as u64;
+        let activations = 4 * load.length * widest * self.threads as u64;
+        // Nothing runs while a stage is built.
+        let building = self.building();
+        let (activations, logits, building) = if building > activations + logits {
+            (0, 0, building)
+        } else {
+            (activations, logits, 0)
+        };
         Phase::new(
             "evaluate",
             &[
                 ("program", self.program()),
                 ("weights of both models", weights),
                 ("hidden states", MODELS * hidden),
-                (
-                    "activations",
-                    4 * load.length * widest * self.threads as u64,
-                ),
+                ("activations", activations),
                 ("logits", logits),
+                ("head while it is built", building),
                 ("tokens of the text", ENCODING_BYTES * load.encoded),
                 // What the allocator keeps between blocks of many sizes.
                 ("gaps", (weights + logits) / 9),
@@ -66,12 +72,26 @@ impl Subject<'_> {
         )
     }
 
+    fn is_resident(&self) -> bool {
+        4 * self.facts.parameters <= RESIDENT_BYTES
+    }
+
+    /// What building the largest stage of the second model takes besides its weights, where stages are built one by one:
+    /// the values as they are read, and the mapped pages of both files.
+    fn building(&self) -> u64 {
+        if self.is_resident() || self.is_integer_only() {
+            return 0;
+        }
+        let largest = self.largest_stage(false);
+        largest + MODELS * self.stored(largest / 4)
+    }
+
     /// Weights in memory: the original as f32, and the result likewise or as the integer program it is.
     fn weights(&self) -> u64 {
         // A table that is tied to the head is held by both ends.
         let stages = self.facts.stages.iter();
         let all: u64 = stages.map(|stage| 4 * stage.parameters).sum();
-        let original = if 4 * self.facts.parameters <= RESIDENT_BYTES {
+        let original = if self.is_resident() {
             all
         } else {
             self.largest_stage(false)
