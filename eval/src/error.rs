@@ -1,6 +1,7 @@
 //! What can go wrong in an evaluation.
 
 use crate::kind::ModelKind;
+use crate::retrieval::ProbeError;
 use calib::StageError;
 use calib::data::DataError;
 use calib::running::error::CollectError;
@@ -188,6 +189,9 @@ pub enum TaskError {
     /// A text the tokenizer refuses.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// A text too short to hide something.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
 }
 
 impl TaskError {

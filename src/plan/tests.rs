@@ -244,3 +244,28 @@ fn what_cannot_be_kept_is_said() {
     let rule = "[[layers]]\nmatch = \"*\"\nmethod = \"squeezellm\"\nbits = 4\n";
     assert_eq!(told(rule), None);
 }
+
+#[test]
+fn gradients_are_known_inside_the_blocks_only() {
+    for method in ["autoround", "squeezellm"] {
+        let (message, hint) = refused(&format!(
+            "[[layers]]\nmatch = \"lm_head\"\nmethod = \"{method}\"\nbits = 4\n"
+        ));
+        assert!(
+            message.starts_with(&format!(
+                "cannot quantize `lm_head` with `{method}` (rule at line 1)"
+            )),
+            "{message}"
+        );
+        assert!(hint.contains("`gptq`"), "{hint}");
+    }
+}
+
+#[test]
+fn layers_that_are_tuned_run_the_model_behind_quantized_blocks() {
+    let plan = plan("[[layers]]\nmatch = \"*\"\nmethod = \"autoround\"\nbits = 4\n").unwrap();
+    let calibration = plan.calibration.unwrap();
+    assert_eq!(calibration.sequential, Sequential::Blocks);
+    assert_eq!(calibration.order, BlockOrder::FirstToLast);
+    assert!(plan.layers.iter().all(|layer| layer.plan.tuning.is_some()));
+}

@@ -17,7 +17,7 @@ use calib::tokenizer::Tokenizer;
 use calib::{Forward, Hidden};
 use eval::attention::candidate::{BlockPlan, BlockShape, shapes};
 use eval::attention::{Candidate, Outcome, Refused, Windows, measure};
-use eval::retrieval::{Depths, Probe, ProbeError, Retrieval, probes};
+use eval::retrieval::{Depths, Filler, Probe, ProbeError, Retrieval, probes};
 use quantizers::methods::Sequential;
 
 /// Parts of a window that texts which hide something are long: half of it, and all.
@@ -225,9 +225,10 @@ fn probes_of(
         depths: DEPTHS.to_vec(),
         samples: request.retrieval_samples,
     };
+    let filler = Filler::default();
     let mut all = Vec::new();
     for retrieval in &request.retrievals {
-        let made = probes(*retrieval, &tokenizer, &asked, request.seed);
+        let made = probes(*retrieval, &tokenizer, &filler, &asked, request.seed);
         all.extend(made.map_err(failed)?);
     }
     let texts = all.iter().map(|probe| &probe.tokens);

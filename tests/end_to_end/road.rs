@@ -184,3 +184,26 @@ fn a_failed_gate_marks_the_report_and_exits_with_6() {
     let report: Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["gates"].as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn answers_hidden_in_texts_are_asked_for_before_and_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let story = "A little bird sat on the old stone wall. It looked at the garden and the sky. Then it sang a song!\n";
+    std::fs::write(folder.path().join("filler.txt"), story.repeat(4)).unwrap();
+    let recipe = "[[layers]]\nmatch = '*'\nmethod = 'rtn'\nbits = 3\n[[evaluate]]\ntask = 'retrieval'\n\
+                  data = 'filler.txt'\nkind = 'all'\nlengths = [240]\ndepths = [0, 100]\nsamples = 2\n";
+    std::fs::write(folder.path().join("recipe.toml"), recipe).unwrap();
+    let words = ["quantize", "demo", "-r", "recipe.toml", "--json"];
+    let report: Value = serde_json::from_str(&quench(folder.path(), &words)).unwrap();
+    let scores = report["scores"].as_array().unwrap();
+    let right = &scores[0];
+    assert_eq!(
+        (&right["metric"], &right["samples"]),
+        (&"retrieval".into(), &16.into())
+    );
+    for side in ["original", "quantized"] {
+        assert!((0.0..=1.0).contains(&right[side].as_f64().unwrap()));
+    }
+    // A model of three bits does not answer as the original does.
+    assert!(scores[1]["quantized"].as_f64().unwrap() > 1e-3);
+}

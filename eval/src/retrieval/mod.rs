@@ -2,6 +2,7 @@
 //!
 //! A new kind of text is one file here, its `mod` line, and its line in [`RETRIEVALS`].
 
+mod filler;
 mod multi_key;
 mod passkey;
 mod probe;
@@ -9,6 +10,7 @@ mod story;
 mod variables;
 mod needle;
 
+pub use filler::Filler;
 pub use probe::{Depths, Probe, ProbeError, probes};
 pub use story::{Random, Retrieval, Story};
 

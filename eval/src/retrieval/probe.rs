@@ -1,18 +1,11 @@
 //! Texts of a given length with something at a given depth, as tokens.
 
+use super::filler::Filler;
 use super::story::{Random, Retrieval, Story};
 use calib::tokenizer::{Tokenizer, TokenizerError};
 use rand_chacha::rand_core::SeedableRng;
 use thiserror::Error;
 
-/// What a text is filled with.
-const FILLER: [&str; 5] = [
-    "The grass is green.",
-    "The sky is blue.",
-    "The sun is yellow.",
-    "Here we go.",
-    "There and back again.",
-];
 /// Sentences whose tokens are counted to know how many fit.
 const COUNTED: usize = 100;
 
@@ -67,6 +60,7 @@ pub enum ProbeError {
 pub fn probes(
     retrieval: &dyn Retrieval,
     tokenizer: &Tokenizer,
+    filler: &Filler,
     asked: &Depths,
     seed: u64,
 ) -> Result<Vec<Probe>, ProbeError> {
@@ -76,7 +70,13 @@ pub fn probes(
         for &depth in &asked.depths {
             for _ in 0..asked.samples {
                 let story = retrieval.story(&mut random);
-                let (tokens, answer) = fitted(&story, tokenizer, length, depth, retrieval.name())?;
+                let between = Between {
+                    filler,
+                    start: filler.start(&mut random),
+                    depth,
+                };
+                let task = retrieval.name();
+                let (tokens, answer) = fitted(&story, tokenizer, &between, length, task)?;
                 found.push(Probe {
                     task: retrieval.name(),
                     tokens,
@@ -90,16 +90,25 @@ pub fn probes(
     Ok(found)
 }
 
+/// What stands around what is hidden.
+struct Between<'a> {
+    filler: &'a Filler,
+    /// The first sentence.
+    start: usize,
+    /// Where the needle is, in per cent.
+    depth: usize,
+}
+
 /// The longest text of at most `length` tokens, and how many of them are the answer.
 fn fitted(
     story: &Story,
     tokenizer: &Tokenizer,
+    between: &Between<'_>,
     length: usize,
-    depth: usize,
     task: &'static str,
 ) -> Result<(Vec<u32>, usize), ProbeError> {
     let encode = |sentences| -> Result<(Vec<u32>, usize), TokenizerError> {
-        let text = text(story, sentences, depth);
+        let text = text(story, sentences, between);
         let question = with_begin(tokenizer, &text)?;
         let all = with_begin(tokenizer, &format!("{text} {}", story.answer))?;
         let pairs = question.iter().zip(&all);
@@ -117,12 +126,18 @@ fn fitted(
     let (counted, _) = encode(COUNTED)?;
     let of_counted = (counted.len() - bare.len()).max(1);
     let mut sentences = room * COUNTED / of_counted;
-    loop {
-        let (tokens, answer) = encode(sentences)?;
-        if tokens.len() <= length {
-            return Ok((tokens, answer));
-        }
+    let mut found = encode(sentences)?;
+    while found.0.len() > length {
         sentences = sentences.checked_sub(1).ok_or_else(short)?;
+        found = encode(sentences)?;
+    }
+    loop {
+        sentences += 1;
+        let longer = encode(sentences)?;
+        if longer.0.len() > length {
+            return Ok(found);
+        }
+        found = longer;
     }
 }
 
@@ -133,8 +148,8 @@ fn with_begin(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, TokenizerEr
 
 /// The text with so many sentences that say nothing, up to the question. The needle comes after `depth` per cent of
 /// them, the others at equal distances after it, and before it where it leaves them no room.
-fn text(story: &Story, sentences: usize, depth: usize) -> String {
-    let needle = sentences * depth / 100;
+fn text(story: &Story, sentences: usize, between: &Between<'_>) -> String {
+    let needle = sentences * between.depth / 100;
     let others = story.others.len();
     let mut hidden: Vec<(usize, &str)> = vec![(needle, &story.needle)];
     hidden.extend(story.others.iter().enumerate().map(|(at, other)| {
@@ -146,7 +161,7 @@ fn text(story: &Story, sentences: usize, depth: usize) -> String {
         let here = hidden.iter().filter(|(place, _)| *place == at);
         parts.extend(here.map(|(_, sentence)| *sentence));
         if at < sentences {
-            parts.push(FILLER[at % FILLER.len()]);
+            parts.push(between.filler.sentence(between.start + at));
         }
     }
     parts.push(&story.question);

@@ -1,6 +1,6 @@
 //! Texts that hide something: of the length that was asked for, with the needle at its depth.
 
-use super::{Depths, ProbeError, RETRIEVALS, probes};
+use super::{Depths, Filler, ProbeError, RETRIEVALS, probes};
 use calib::tokenizer::Tokenizer;
 use serde_json::json;
 
@@ -33,10 +33,17 @@ fn texts_end_with_their_answer_and_hold_the_needle_at_its_depth() {
         samples: 2,
     };
     for retrieval in RETRIEVALS {
-        let found = probes(*retrieval, &tokenizer, &asked, 7).unwrap();
+        let filler = Filler::default();
+        let found = probes(*retrieval, &tokenizer, &filler, &asked, 7).unwrap();
         assert_eq!(found.len(), 12, "{}", retrieval.name());
-        assert_eq!(found, probes(*retrieval, &tokenizer, &asked, 7).unwrap());
-        assert_ne!(found, probes(*retrieval, &tokenizer, &asked, 8).unwrap());
+        assert_eq!(
+            found,
+            probes(*retrieval, &tokenizer, &filler, &asked, 7).unwrap()
+        );
+        assert_ne!(
+            found,
+            probes(*retrieval, &tokenizer, &filler, &asked, 8).unwrap()
+        );
         for probe in found {
             let tokens = probe.tokens.len();
             let missing = probe.length - tokens;
@@ -63,11 +70,32 @@ fn a_text_without_room_says_how_much_it_needs() {
         depths: vec![0],
         samples: 1,
     };
-    let error = probes(RETRIEVALS[0], &tokenizer(), &asked, 0).unwrap_err();
+    let error = probes(RETRIEVALS[0], &tokenizer(), &Filler::default(), &asked, 0).unwrap_err();
     assert!(matches!(error, ProbeError::Short { needed, .. } if needed > 20));
     assert!(
         error
             .to_string()
             .starts_with("`passkey` in 20 tokens: expected at least ")
     );
+}
+
+#[test]
+fn texts_are_filled_with_sentences_of_a_text() {
+    let text = "A first sentence that is long enough. Short.\nAnother one that stands on its own line! no end of a sentence";
+    let filler = Filler::of_text(text).unwrap();
+    let asked = Depths {
+        lengths: vec![1500],
+        depths: vec![50],
+        samples: 3,
+    };
+    let tokenizer = tokenizer();
+    let found = probes(RETRIEVALS[0], &tokenizer, &filler, &asked, 3).unwrap();
+    for probe in &found {
+        let text = tokenizer.decode(&probe.tokens).unwrap();
+        assert!(text.contains("long enough. Another one") && text.contains("own line! A first"));
+        assert!(!text.contains("Short") && !text.contains("no end") && !text.contains("grass"));
+        // No other sentence would have found room.
+        assert!(probe.length - probe.tokens.len() < 45);
+    }
+    assert_eq!(Filler::of_text("Nothing here. Too short."), None);
 }

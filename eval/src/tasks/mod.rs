@@ -6,6 +6,7 @@ mod classes;
 mod classification;
 mod image_classification;
 mod perplexity;
+mod retrieval;
 mod sentence_similarity;
 mod sequences;
 mod spec;
@@ -22,6 +23,7 @@ pub use classification::Classification;
 pub use image_classification::ImageClassification;
 pub use masked_token::MaskedToken;
 pub use perplexity::Perplexity;
+pub use retrieval::RetrievalTask;
 pub use sentence_similarity::SentenceSimilarity;
 pub use sequences::{BYTES_PER_TOKEN, LENGTH};
 pub use spec::{TaskSpec, find};
@@ -40,6 +42,7 @@ pub static TASKS: &[&dyn Task] = &[
     &Classification,
     &SentenceSimilarity,
     &MaskedToken,
+    &RetrievalTask,
     &ImageClassification,
     &ZeroShotClassification,
 ];

@@ -34,6 +34,10 @@ pub trait ConfiguredTask: Send + Sync {
     fn sequence_length(&self) -> Option<usize> {
         None
     }
+    /// Tokens of all texts, where the task makes them itself; else they are those of the data.
+    fn tokens(&self) -> Option<usize> {
+        None
+    }
     /// Tries everything that [`ConfiguredTask::run`] will need, without running a model: files of the model folder,
     /// columns and labels, the first rows for real. What is refused here is refused before hours of work.
     ///

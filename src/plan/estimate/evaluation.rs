@@ -116,7 +116,9 @@ impl Subject<'_> {
         let spec = &planned.spec;
         let limit = spec.limit.map_or(u64::MAX, |limit| limit as u64);
         let configured = spec.configure(TASKS).ok();
-        let asked = configured.and_then(|(_, configured)| configured.sequence_length());
+        let configured = configured.map(|(_, configured)| configured);
+        let asked = configured.as_ref().and_then(|task| task.sequence_length());
+        let made = configured.and_then(|task| task.tokens());
         let positions = self.facts.max_positions.unwrap_or(LENGTH);
         let length = asked.unwrap_or(positions.min(LENGTH)) as u64;
         let positions = positions as u64;
@@ -136,7 +138,10 @@ impl Subject<'_> {
         });
         let items = extent.and_then(|extent| extent.items);
         let (tokens, length, encoded) = match (self.facts.kind, items) {
-            (ModelKind::Decoder, _) => (text.min(limit.saturating_mul(length)), length, text),
+            (ModelKind::Decoder, _) => {
+                let run = made.map_or(text, |made| made as u64);
+                (run.min(limit.saturating_mul(length)), length, text)
+            }
             (kind, Some(items)) => {
                 let items = items as u64;
                 let each = if kind.is_vision() {

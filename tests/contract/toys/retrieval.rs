@@ -1,7 +1,7 @@
 //! A toy text that hides something: the answer is in its first sentence.
 
 use calib::tokenizer::Tokenizer;
-use eval::retrieval::{Depths, Random, Retrieval, Story, probes};
+use eval::retrieval::{Depths, Filler, Random, Retrieval, Story, probes};
 use serde_json::json;
 
 struct First;
@@ -49,7 +49,7 @@ fn a_text_that_hides_something_is_one_file() {
         depths: vec![50],
         samples: 1,
     };
-    let found = probes(&First, &tokenizer, &asked, 0).unwrap();
+    let found = probes(&First, &tokenizer, &Filler::default(), &asked, 0).unwrap();
     let text = tokenizer.decode(&found[0].tokens).unwrap();
     assert!(
         text.starts_with("Seven. ") && text.ends_with("How many? Seven"),

@@ -276,7 +276,9 @@ proptest! {
                 prop_assert!(back.iter().zip(data).all(|(a, b)| a.to_bits() == b.to_bits()));
             }
             let error = relative_error(data, &back);
-            prop_assert!(error <= limit(name, rule), "{} {} {}: {}", name, rule, dim, error);
+            // The mean over a single token of a small head is far from the mean over many.
+            let most = limit(name, rule) * (1.0 + 8.0 / (data.len() as f64).sqrt());
+            prop_assert!(error <= most, "{} {} {}: {}", name, rule, dim, error);
             let is_alone = quantizer(name, rule).plan(shape).unwrap().chunk == 1 || part == Part::Values;
             if is_alone {
                 let last = &data[(tokens - 1) * width..];
