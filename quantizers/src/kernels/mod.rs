@@ -9,6 +9,7 @@ mod halves;
 mod kernel;
 mod packed;
 mod scalar;
+mod sparse;
 #[cfg(test)]
 mod tests;
 

@@ -4,8 +4,9 @@ use super::chosen::kernel;
 use super::codes::PackedCodes;
 use super::halves::Halves;
 use super::kernel::{Kernel, MOST_INPUTS};
+use super::sparse::SparseRows;
 use crate::linalg::product::{Strided, multiply};
-use crate::tensor::{Csr, Encoding, QuantizedTensor, Scheme, SchemeKind};
+use crate::tensor::{Encoding, QuantizedTensor, Scheme, SchemeKind};
 use rayon::prelude::*;
 
 /// Weights that a thread takes at a time, at least: fewer are not worth waking it.
@@ -21,7 +22,7 @@ pub struct PackedMatrix {
     rows: usize,
     cols: usize,
     dense: Dense,
-    outliers: Option<Csr>,
+    outliers: Option<SparseRows>,
 }
 
 #[derive(Debug, Clone)]
@@ -44,7 +45,7 @@ impl PackedMatrix {
             rows,
             cols,
             dense: Dense::Codes(codes),
-            outliers: tensor.outliers.clone(),
+            outliers: tensor.outliers.as_ref().map(SparseRows::of),
         })
     }
 
@@ -83,10 +84,7 @@ impl PackedMatrix {
             Dense::Codes(codes) => codes.bytes(),
             Dense::Halves(halves) => halves.bytes(),
         };
-        let sparse = self.outliers.as_ref().map_or(0, |outliers| {
-            4 * (outliers.row_pointers.len() + outliers.columns.len()) + 2 * outliers.values.len()
-        });
-        dense + sparse
+        dense + self.outliers.as_ref().map_or(0, SparseRows::bytes)
     }
 
     /// `inputs · Wᵀ`: `[n, cols]` to `[n, rows]`, in f32.
@@ -179,16 +177,8 @@ impl PackedMatrix {
 
     /// What the weights that are stored apart add.
     fn sparse(&self, row: usize, input: &[f32]) -> f32 {
-        let Some(outliers) = &self.outliers else {
-            return 0.0;
-        };
-        let stored = outliers.row_pointers[row] as usize..outliers.row_pointers[row + 1] as usize;
-        let columns = outliers.columns[stored.clone()].iter();
-        let values = outliers.values[stored].iter();
-        columns
-            .zip(values)
-            .map(|(column, value)| value.to_f32() * input[*column as usize])
-            .sum()
+        let outliers = self.outliers.as_ref();
+        outliers.map_or(0.0, |outliers| outliers.sum(row, input))
     }
 
     /// The weights of `row`.
@@ -198,12 +188,7 @@ impl PackedMatrix {
             Dense::Halves(halves) => halves.decode(row, out),
         }
         if let Some(outliers) = &self.outliers {
-            let stored =
-                outliers.row_pointers[row] as usize..outliers.row_pointers[row + 1] as usize;
-            let columns = outliers.columns[stored.clone()].iter();
-            for (column, value) in columns.zip(&outliers.values[stored]) {
-                out[*column as usize] += value.to_f32();
-            }
+            outliers.add_to(row, out);
         }
     }
 
