@@ -7,9 +7,10 @@ use super::tuning_record::{TuningRecord, tuning_of};
 use crate::Error;
 use calib::Forward;
 use calib::running::overlay::Overlay;
-use calib::running::tuning::{BlockTuning, Tuned, TunedSlot};
+use calib::running::tuning::{BlockTuning, TunedSlot};
 use calib::running::walk::StageWalk;
 use quantizers::MatrixRef;
+use quantizers::grid::InputQuantizer;
 use quantizers::methods::QuantizeError;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -35,6 +36,7 @@ impl Blocks<'_> {
         let started = Instant::now();
         let read = |index: &usize| job::weight_matrix(overlay, &self.model.name, planned(*index));
         let weights = layers.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let mut source = overlay.clone();
         let mut slots = Vec::new();
         for (&index, weight) in layers.iter().zip(&weights) {
             let (layer, planned) = (&self.layers[index], planned(index));
@@ -43,6 +45,9 @@ impl Blocks<'_> {
                 message: format!("`{}` changed its shape", planned.name),
                 source: Some(Box::new(error)),
             })?;
+            if let Some(inputs) = planned.plan.scheme.inputs {
+                source.round_inputs(&planned.name, InputQuantizer::per_token(inputs));
+            }
             let tuned = layer.quantizer.tune(matrix, &planned.plan);
             let tuned = tuned.map_err(|error| job::refused(planned, error))?;
             slots.push(TunedSlot {
@@ -56,16 +61,16 @@ impl Blocks<'_> {
         let blocks = BlockTuning {
             model: self.model.model.as_ref(),
             stage: walk.stage(),
-            source: overlay,
+            source: &source,
             device: forward.device(),
             inputs: walk.hidden(),
             targets: record.targets(),
             seed: self.request.plan.seed,
         };
-        let tuned: Tuned = blocks
+        let share = blocks
             .run(&mut slots, tuning, &mut || record.advance())
             .map_err(|error| calibration::failed(self.model, error))?;
-        record.tuned(tuned.share);
+        record.tuned(share);
         let seconds = started.elapsed().as_secs_f64() / layers.len() as f64;
         let results = layers.iter().zip(slots).map(|(&index, slot)| {
             let quantized = slot.layer.finish();

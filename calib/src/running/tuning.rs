@@ -45,15 +45,6 @@ pub struct TunedSlot<'a> {
     pub layer: Box<dyn TunedLayer + 'a>,
 }
 
-/// How tuning went.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Tuned {
-    /// Step whose state is kept; 0 for nearest rounding.
-    pub step: usize,
-    /// Error of that state on the sequences of its step, as a share of that of nearest rounding.
-    pub share: f64,
-}
-
 /// What one sequence says of a step.
 struct Seen {
     squares: f64,
@@ -62,7 +53,8 @@ struct Seen {
 }
 
 impl BlockTuning<'_> {
-    /// Tunes `slots`, `on_step` being called after each step; every slot remembers its best state.
+    /// Tunes `slots`, `on_step` being called after each step; every slot remembers its best state. Returns the error of that
+    /// state on the sequences it was seen with, as a share of that of nearest rounding: 1 where nothing was better.
     ///
     /// # Errors
     /// A block that cannot be built or run, an error that is not finite.
@@ -71,19 +63,16 @@ impl BlockTuning<'_> {
         slots: &mut [TunedSlot<'_>],
         tuning: Tuning,
         on_step: &mut dyn FnMut(),
-    ) -> Result<Tuned, CollectError> {
+    ) -> Result<f64, CollectError> {
         let workers = Workers::new()?;
         let nearest = self.errors(slots)?;
         for slot in &mut *slots {
             slot.layer.keep();
         }
-        let mut best = Tuned {
-            step: 0,
-            share: 1.0,
-        };
+        let mut best = 1.0;
         let count = self.inputs.len();
         let mut generator = generator("tuning", self.seed, self.stage as u64);
-        for step in 1..=tuning.steps {
+        for _ in 0..tuning.steps {
             let mut chosen =
                 index::sample(&mut generator, count, tuning.batch.min(count)).into_vec();
             chosen.sort_unstable();
@@ -94,12 +83,9 @@ impl BlockTuning<'_> {
             } else {
                 1.0
             };
-            // The state before this step is the one that was seen.
-            if share < best.share {
-                best = Tuned {
-                    step: step - 1,
-                    share,
-                };
+            // What was seen is the state before this step.
+            if share < best {
+                best = share;
                 for slot in &mut *slots {
                     slot.layer.keep();
                 }
