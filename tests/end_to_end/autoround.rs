@@ -43,6 +43,44 @@ fn learned_roundings_lose_less_than_nearest_ones_whatever_the_threads() {
     assert_eq!(bytes("one").unwrap(), bytes("three").unwrap());
 }
 
+/// Experts, latent attention, weights stored the other way round, blocks that share their weights, encoders.
+#[test]
+fn blocks_of_any_kind_are_tuned() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = "[calibration]\ndata = 'synthetic'\nsamples = 4\nsequence_length = 24\n[[layers]]\nmatch = '*'\n\
+                  method = 'autoround'\nbits = 3\nsteps = 20\nbatch_size = 2\nlearning_rate = 0.04\n[output]\nformat = 'quench'\n";
+    std::fs::write(home.path().join("recipe.toml"), recipe).unwrap();
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("calib/tests/fixtures/models");
+    for name in [
+        "gpt-oss",
+        "deepseek-v3",
+        "gpt2",
+        "albert-groups",
+        "bert-masked",
+    ] {
+        let model = models.join(name);
+        let model = model.to_string_lossy();
+        let words = [
+            "quantize",
+            &model,
+            "-r",
+            "recipe.toml",
+            "--no-eval",
+            "--json",
+        ];
+        let words = [&words[..], &["-o", name]].concat();
+        let report: Value = serde_json::from_str(&quench(home.path(), &words)).unwrap();
+        let notes = report["warnings"].as_array().unwrap().iter();
+        let mut shares = notes.filter_map(|note| {
+            let rest = note.as_str()?.strip_prefix("learned roundings leave ")?;
+            rest.split(' ').next()?.parse::<f64>().ok()
+        });
+        let share = shares.next().unwrap();
+        println!("{name}: {share} %");
+        assert!(share < 60.0, "{name}");
+    }
+}
+
 #[test]
 #[ignore = "needs QUENCH_ASSETS"]
 fn learned_roundings_lose_less_than_compensated_ones_on_wiki_llama() {
