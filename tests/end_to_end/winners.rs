@@ -46,24 +46,33 @@ fn channels(bits: u8, damping: f64) -> Setting {
     }
 }
 
+/// The same in 8 bits, with a scale for every 32 inputs.
+fn eight_bits() -> Setting {
+    Setting {
+        label: "`gptq`, 8 bits, groups of 32".to_owned(),
+        rules: "[[layers]]\nmatch = '*'\nmethod = 'gptq'\nbits = 8\ngroup_size = 32\n\
+                group_size_fallback = 'shorter_last_group'\nact_order = true\nstatic_groups = true\nscale_type = 'f16'\n"
+            .to_owned(),
+    }
+}
+
 /// The settings each decoder is quantized with, and the samples they are calibrated on.
 fn small_decoders() -> Vec<(Decoder, usize, Vec<Setting>)> {
-    let wide = || {
-        let mut settings: Vec<Setting> = (2..=5).map(trellis).collect();
-        settings.extend([2, 3, 4].map(|bits| codebook(bits, 16)));
-        settings.extend([codebook(2, 32), codebook(8, 32)]);
-        settings.extend([channels(3, 0.01), channels(4, 0.12)]);
-        settings
-    };
+    let mut wide: Vec<Setting> = (2..=5).map(trellis).collect();
+    wide.extend([2, 3, 4].map(|bits| codebook(bits, 16)));
+    wide.extend([codebook(2, 32), codebook(8, 32)]);
+    wide.extend([channels(3, 0.01), channels(4, 0.12)]);
+    let mut wider: Vec<Setting> = (2..=4).map(trellis).collect();
+    wider.push(codebook(4, 16));
     // Sides of 172 are no multiple of 16, so that no trellis code holds them.
     let mut narrow = Vec::new();
     for bits in [2, 3, 4, 5, 8] {
         narrow.extend([codebook(bits, 16), codebook(bits, 32)]);
     }
-    narrow.extend([channels(3, 0.01), channels(4, 0.01)]);
+    narrow.extend([channels(3, 0.01), channels(4, 0.01), eight_bits()]);
     vec![
-        (WIKI, 128, wide()),
-        (WIKI_10M, 128, wide()),
+        (WIKI, 128, wide),
+        (WIKI_10M, 128, wider),
         (STORIES, 64, narrow),
     ]
 }
@@ -75,8 +84,8 @@ fn smollm2(model: &'static str) -> (Decoder, usize, Vec<Setting>) {
         calibration: "data = 'calibration.txt'\nsequence_length = 512",
         evaluation: "data = 'held-out.txt'\nsequence_length = 512\nlimit = 32",
     };
-    let mut settings: Vec<Setting> = (2..=7).map(trellis).collect();
-    settings.extend([codebook(3, 32), codebook(4, 32)]);
+    let mut settings: Vec<Setting> = [2, 3, 4, 5, 7].map(trellis).into();
+    settings.push(codebook(4, 32));
     (decoder, 32, settings)
 }
 
