@@ -92,7 +92,7 @@ fn learned_roundings_lose_less_than_compensated_ones_on_wiki_llama() {
         );
         found(home.path(), &WIKI, 128, &rules)
     };
-    for bits in [2, 3, 4] {
+    for bits in [2, 3] {
         let nearest = on(bits, "method = 'rtn'\n");
         let compensated = on(bits, "method = 'gptq'\n");
         let learned = on(bits, "method = 'autoround'\n");
