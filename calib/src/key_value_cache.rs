@@ -88,6 +88,11 @@ impl KeyValueCache {
         all
     }
 
+    /// Counts tokens of which nothing is kept.
+    pub fn pass(&mut self, tokens: usize) {
+        self.tokens += tokens;
+    }
+
     /// Adds the keys and values of the next tokens.
     pub fn add(&mut self, new: NewTokens) {
         self.tokens += new.key.dims()[2];

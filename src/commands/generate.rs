@@ -150,16 +150,8 @@ struct Talk<'a> {
 
 impl Talk<'_> {
     fn continue_text(&mut self, text: &str) -> Result<(), Error> {
-        let ids = self.tokenizer.encode_special(text, None);
-        let mut prompt = ids.map_err(|error| (self.failed)(error.into()))?;
-        // A tokenizer made for pairs of texts ends each; a text to be continued has no end.
-        while prompt.len() > 1
-            && prompt
-                .last()
-                .is_some_and(|id| self.tokenizer.ends().contains(id))
-        {
-            prompt.pop();
-        }
+        let ids = self.tokenizer.encode_prompt(text);
+        let prompt = ids.map_err(|error| (self.failed)(error.into()))?;
         let made = self.answer(prompt)?;
         if self.json {
             return print_json(&self.result(&made.0, made.1));
