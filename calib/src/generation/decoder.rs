@@ -89,6 +89,11 @@ impl Decoder {
         memory: &'m mut TextMemory,
         tokens: &[u32],
     ) -> Result<&'m [f32], GenerationError> {
+        in_pool(|| self.run_to(memory, tokens))?;
+        memory.logits().ok_or(GenerationError::NoPrompt)
+    }
+
+    fn run_to(&self, memory: &mut TextMemory, tokens: &[u32]) -> Result<(), GenerationError> {
         self.check_length(tokens.len())?;
         if self.is_long(memory.seen.len()) != self.is_long(tokens.len()) {
             *memory = self.memory()?;
@@ -111,7 +116,7 @@ impl Decoder {
             let states = self.begin(memory, tokens)?;
             self.finish(memory, states, tokens)?;
         }
-        memory.logits().ok_or(GenerationError::NoPrompt)
+        Ok(())
     }
 
     /// Adds a token to each of several texts of which something has been seen: [`TextMemory::logits`] is then that of the token after it.
@@ -131,10 +136,10 @@ impl Decoder {
                 self.logits_after(memory, &all)?;
             }
         }
-        for texts in together.chunks_mut(TEXTS_AT_ONCE) {
-            self.next(texts)?;
-        }
-        Ok(())
+        in_pool(|| {
+            let mut each = together.chunks_mut(TEXTS_AT_ONCE);
+            each.try_for_each(|texts| self.next(texts))
+        })
     }
 
     /// Runs `tokens` from the first on, and shows `each` the logits after every one of them but the last, those of some
@@ -246,6 +251,11 @@ fn longest_short_text(model: &dyn Model) -> Option<usize> {
         _ => None,
     });
     limits.min()
+}
+
+/// Does `work` on a thread of the pool: one outside it would hand over, and wait, at every product.
+fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
 }
 
 fn ids(tokens: &[u32], shape: [usize; 2], device: &Device) -> Hidden {
