@@ -11,6 +11,7 @@ fn help_lists_every_command_and_exit_code() {
 fn help_of_each_command() {
     for command in [
         "quantize", "plan", "measure", "search", "eval", "export", "inspect", "report", "list",
+        "serve",
     ] {
         insta::assert_snapshot!(
             format!("help-{command}"),

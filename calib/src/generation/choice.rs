@@ -3,6 +3,8 @@
 //! In the order of transformers: repetition penalty, temperature, `top_k`, `top_p`, `min_p`, and a draw from what is
 //! left. Without temperature the likeliest token, of several the lowest.
 
+use super::log_sum::log_sum;
+use crate::layers::kernels::exponential::exp;
 use crate::sampling::{generator, unit};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,7 +84,7 @@ impl Sampling {
     /// The token after `context` by `logits` `[vocabulary]`; `step` counts the tokens at its end that were generated,
     /// and each has a random number of its own. `None` where a logit is not a number, or none is finite.
     pub fn choose(&self, logits: &[f32], context: &[u32], step: usize) -> Option<Choice> {
-        let total = log_sum(logits.iter().copied().map(f64::from))?;
+        let total = log_sum(logits)?;
         let mut scores: Vec<f64> = logits.iter().copied().map(f64::from).collect();
         self.penalise(&mut scores, context);
         self.penalise_new(&mut scores, &context[context.len().saturating_sub(step)..]);
@@ -144,10 +146,7 @@ impl Sampling {
             let least = kept[at].1;
             kept.retain(|(_, score)| *score >= least);
         }
-        let total = log_sum(kept.iter().map(|(_, score)| *score))?;
-        for (_, score) in &mut kept {
-            *score = (*score - total).exp();
-        }
+        make_shares(&mut kept)?;
         if self.top_p < 1.0 {
             kept.sort_unstable_by(|one, other| other.1.total_cmp(&one.1));
             let mut before = 0.0;
@@ -191,12 +190,21 @@ fn likeliest(scores: &[f64]) -> Option<usize> {
     best.map(|(token, _)| token)
 }
 
-/// `ln sum exp`, where that is a number.
-pub(super) fn log_sum(scores: impl Iterator<Item = f64> + Clone) -> Option<f64> {
-    let most = scores.clone().fold(f64::NEG_INFINITY, f64::max);
-    let sum: f64 = scores.map(|score| (score - most).exp()).sum();
-    let total = most + sum.ln();
-    total.is_finite().then_some(total)
+/// Makes shares of one, by their exponentials, of scores; `None` where that cannot be.
+fn make_shares(scores: &mut [(usize, f64)]) -> Option<()> {
+    let most = scores.iter().map(|(_, score)| *score);
+    let most = most.fold(f64::NEG_INFINITY, f64::max);
+    let mut total = 0.0;
+    for (_, score) in &mut *scores {
+        #[expect(clippy::cast_possible_truncation, reason = "near zero where it counts")]
+        let below = (*score - most) as f32;
+        *score = f64::from(exp(below));
+        total += *score;
+    }
+    for (_, score) in &mut *scores {
+        *score /= total;
+    }
+    total.is_finite().then_some(())
 }
 
 #[cfg(test)]
@@ -277,7 +285,8 @@ mod tests {
             ..warm()
         };
         penalty.penalise_new(&mut scores, &[0, 2, 0]);
-        assert_eq!(scores, [0.75, 1.0, -0.75, -1.0]);
+        let bits = |scores: [f64; 4]| scores.map(f64::to_bits);
+        assert_eq!(bits(scores), bits([0.75, 1.0, -0.75, -1.0]));
         let choose = |context: &[u32], step| {
             let greedy = Sampling {
                 presence_penalty: 2.0,

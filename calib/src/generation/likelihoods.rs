@@ -1,6 +1,6 @@
 //! How likely tokens were, by the logits as they came.
 
-use super::choice::log_sum;
+use super::log_sum::log_sum;
 
 /// A token and the logarithm of its probability.
 pub type Likelihood = (u32, f64);
@@ -8,7 +8,7 @@ pub type Likelihood = (u32, f64);
 /// The logarithm of the probability of `token`, and the `count` likeliest tokens, the likeliest first and of equals the lowest.
 /// `None` where the logits are not finite, or have no such token.
 pub fn likelihoods(logits: &[f32], token: u32, count: usize) -> Option<(f64, Vec<Likelihood>)> {
-    let total = log_sum(logits.iter().copied().map(f64::from))?;
+    let total = log_sum(logits)?;
     let of = |logit: f32| f64::from(logit) - total;
     let own = of(*logits.get(token as usize)?);
     let mut best: Vec<(u32, f32)> = (0_u32..).zip(logits.iter().copied()).collect();

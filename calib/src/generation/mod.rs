@@ -8,6 +8,7 @@ mod decoder;
 mod error;
 mod generate;
 mod likelihoods;
+mod log_sum;
 mod memory;
 mod session;
 mod stops;
