@@ -22,7 +22,7 @@ use tokio::sync::mpsc::unbounded_channel;
 /// Most bytes of a body.
 const MOST_BODY: usize = 8 << 20;
 /// The page may run its own script and ask this server, and nothing else.
-const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 type Shared = State<Arc<Server>>;
 

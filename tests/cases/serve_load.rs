@@ -1,7 +1,7 @@
 //! Many clients at once, and bodies of every shape.
 
 use crate::server::{Answer, Server};
-use crate::workbench::Workbench;
+use crate::workbench::{Workbench, edit_json};
 use serde_json::{Value, json};
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -125,15 +125,19 @@ fn answered(server: &Server, alone: &[String], client: u64) -> usize {
 #[test]
 fn two_thousand_damaged_bodies_are_answered_and_break_nothing() {
     let bench = Workbench::new();
+    let model = bench.decoder("talker");
+    edit_json(&model.join("tokenizer_config.json"), |config| {
+        config["chat_template"] = json!("{% for m in messages %}{{ m.content }} {% endfor %}");
+    });
     let server = Server::start(
         &bench,
-        "demo",
+        "talker",
         &["--max-tokens", "4", "--max-queue", "1000"],
     );
     let valid = [
         (
             "/v1/completions",
-            json!({"model": "demo", "prompt": "In the year", "max_tokens": 2,
+            json!({"model": "talker", "prompt": "In the year", "max_tokens": 2,
             "temperature": 0.5, "top_p": 0.9, "logprobs": 2, "echo": true, "stop": ["x"], "seed": 4}),
         ),
         (
@@ -203,7 +207,7 @@ fn exchange(body: &mut Value, dice: &mut Dice) {
     loop {
         let count = at
             .as_object()
-            .map(|map| map.len())
+            .map(serde_json::Map::len)
             .or(at.as_array().map(Vec::len));
         let Some(count) = count.filter(|count| *count > 0) else {
             break;

@@ -50,189 +50,53 @@ fn without_the_key_nothing_but_health_is_answered() {
         .says(2, &["the key is empty"]);
 }
 
+/// Path, body, status, field and a part of the message.
+const REFUSED: &str = r#"
+completions | [1] | 400 | | expected an object
+completions | {} | 400 | prompt | is missing
+completions | {"prompt": "x", "model": "other"} | 404 | model | expected the model `demo`
+completions | {"prompt": "x", "max_token": 3} | 400 | max_token | did you mean `max_tokens`?
+completions | {"prompt": "x", "n": 2} | 400 | n | can honour 1 only
+completions | {"prompt": "x", "best_of": 2} | 400 | best_of | can honour 1 only
+completions | {"prompt": "x", "suffix": "y"} | 400 | suffix | only, found
+completions | {"prompt": "x", "logit_bias": {"5": 1}} | 400 | logit_bias | can honour {} only
+completions | {"prompt": "x", "max_tokens": 51} | 400 | max_tokens | from 0 to 50
+completions | {"prompt": "x", "max_tokens": -1} | 400 | max_tokens | found -1
+completions | {"prompt": "x", "temperature": "hot"} | 400 | temperature | found "hot"
+completions | {"prompt": "x", "top_p": 1.5} | 400 | top_p | from 0 to 1
+completions | {"prompt": "x", "stop": [""]} | 400 | stop | not empty
+completions | {"prompt": "x", "stream": 1} | 400 | stream | `true` or `false`
+completions | {"prompt": "x", "stream_options": {}} | 400 | stream_options | with `stream` only
+completions | {"prompt": [1, 99999]} | 400 | prompt | below
+completions | {"prompt": [1, -1]} | 400 | prompt | token ids
+completions | {"prompt": []} | 400 | prompt | a string, a list
+completions | {"prompt": [[]]} | 400 | prompt | at least one token
+completions | {"prompt": ["a", "b", "c", "d"]} | 400 | prompt | 3 texts at a time
+chat/completions | {"messages": []} | 400 | messages | a list of some
+chat/completions | {"messages": [{"role": "user", "content": "x"}]} | 400 | model | no chat template
+chat/completions | {"messages": [{"role": "user", "content": 5}]} | 400 | messages | that is text
+embeddings | {"input": "x"} | 400 | model | embeds none
+"#;
+
 #[test]
 fn what_cannot_be_honoured_is_named() {
     let bench = Workbench::new();
     let server = Server::start(&bench, "demo", &["--max-tokens", "50", "--max-queue", "3"]);
-    let long = "word ".repeat(3000);
-    let completions = "/v1/completions";
-    let chat = "/v1/chat/completions";
-    let cases: &[(&str, Value, u16, &str, &str)] = &[
-        (completions, json!([1]), 400, "", "expected an object"),
-        (completions, json!({}), 400, "prompt", "is missing"),
-        (
-            completions,
-            json!({"prompt": "x", "model": "other"}),
-            404,
-            "model",
-            "expected the model `demo`",
-        ),
-        (
-            completions,
-            json!({"prompt": "x", "max_token": 3}),
-            400,
-            "max_token",
-            "did you mean `max_tokens`?",
-        ),
-        (
-            completions,
-            json!({"prompt": "x", "n": 2}),
-            400,
-            "n",
-            "can honour 1 only",
-        ),
-        (
-            completions,
-            json!({"prompt": "x", "best_of": 2}),
-            400,
-            "best_of",
-            "can honour 1 only",
-        ),
-        (
-            completions,
-            json!({"prompt": "x", "suffix": "y"}),
-            400,
-            "suffix",
-            "only, found",
-        ),
-        (
-            completions,
-            json!({"prompt": "x", "logit_bias": {"5": 1}}),
-            400,
-            "logit_bias",
-            "can honour {} only",
-        ),
-        (
-            completions,
-            json!({"prompt": "x", "max_tokens": 51}),
-            400,
-            "max_tokens",
-            "from 0 to 50",
-        ),
-        (
-            completions,
-            json!({"prompt": "x", "max_tokens": -1}),
-            400,
-            "max_tokens",
-            "found -1",
-        ),
-        (
-            completions,
-            json!({"prompt": "x", "temperature": "hot"}),
-            400,
-            "temperature",
-            "found \"hot\"",
-        ),
-        (
-            completions,
-            json!({"prompt": "x", "top_p": 1.5}),
-            400,
-            "top_p",
-            "from 0 to 1",
-        ),
-        (
-            completions,
-            json!({"prompt": "x", "stop": [""]}),
-            400,
-            "stop",
-            "not empty",
-        ),
-        (
-            completions,
-            json!({"prompt": "x", "stream": 1}),
-            400,
-            "stream",
-            "`true` or `false`",
-        ),
-        (
-            completions,
-            json!({"prompt": "x", "stream_options": {}}),
-            400,
-            "stream_options",
-            "with `stream` only",
-        ),
-        (
-            completions,
-            json!({"prompt": [1, 99_999]}),
-            400,
-            "prompt",
-            "below",
-        ),
-        (
-            completions,
-            json!({"prompt": [1, -1]}),
-            400,
-            "prompt",
-            "token ids",
-        ),
-        (
-            completions,
-            json!({"prompt": []}),
-            400,
-            "prompt",
-            "a string, a list",
-        ),
-        (
-            completions,
-            json!({"prompt": [[]]}),
-            400,
-            "prompt",
-            "at least one token",
-        ),
-        (
-            completions,
-            json!({"prompt": ["a", "b", "c", "d"]}),
-            400,
-            "prompt",
-            "3 texts at a time",
-        ),
-        (
-            completions,
-            json!({"prompt": long}),
-            400,
-            "prompt",
-            "the model takes 256 tokens",
-        ),
-        (
-            chat,
-            json!({"messages": []}),
-            400,
-            "messages",
-            "a list of some",
-        ),
-        (
-            chat,
-            json!({"messages": [{"role": "user", "content": "x"}]}),
-            400,
-            "model",
-            "no chat template",
-        ),
-        (
-            chat,
-            json!({"messages": [{"role": "user", "content": 5}]}),
-            400,
-            "messages",
-            "that is text",
-        ),
-        (
-            "/v1/embeddings",
-            json!({"input": "x"}),
-            400,
-            "model",
-            "embeds none",
-        ),
-    ];
-    for (path, body, status, field, part) in cases {
-        let answer = server.post(path, body);
-        assert_eq!(answer.status, *status, "{path} {body}: {}", answer.body);
+    for line in REFUSED.trim().lines() {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [path, body, status, field, part] = cells[..] else {
+            panic!("five cells: {line}");
+        };
+        let answer = server.ask("POST", &format!("/v1/{path}"), body.as_bytes());
+        assert_eq!(answer.status.to_string(), status, "{line}: {}", answer.body);
         let error = &answer.json()["error"];
-        assert!(
-            error["message"].as_str().unwrap().contains(part),
-            "{part}: {error}"
-        );
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains(part), "{line}: {error}");
         let found = error["param"].as_str().unwrap_or_default();
-        assert_eq!(found, *field, "{error}");
+        assert_eq!(found, field, "{line}: {error}");
     }
+    let completions = "/v1/completions";
+    let long = "word ".repeat(3000);
     let too_long = server.post(completions, &json!({"prompt": long}));
     assert_eq!(too_long.json()["error"]["code"], "context_length_exceeded");
     assert_eq!(server.get("/nowhere").status, 404);

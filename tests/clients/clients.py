@@ -142,12 +142,12 @@ def write_tasks(folder, text, rows):
     return ["endings", "orders", "pages"]
 
 
-def evaluate(kind, settings, folder, tasks):
+def evaluate(kind, settings, folder, tasks, batch_size):
     import lm_eval
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=str(folder), include_defaults=False)
-    return lm_eval.simple_evaluate(model=kind, model_args=settings, tasks=tasks, task_manager=manager, log_samples=True, bootstrap_iters=0)
+    return lm_eval.simple_evaluate(model=kind, model_args=settings, tasks=tasks, task_manager=manager, log_samples=True, bootstrap_iters=0, batch_size=batch_size)
 
 
 def likelihoods(sample):
@@ -179,8 +179,9 @@ def run_lm_eval(url, model, key, quench, served, text, rows):
             {"model": model, "base_url": f"{url}/v1/completions", "tokenizer_backend": "huggingface", "tokenizer": str(dense), "num_concurrent": 4, "max_length": limit, "max_retries": 1},
             folder,
             tasks,
+            1,
         )
-        theirs = evaluate("hf", {"pretrained": str(dense), "dtype": "float32", "device": "cpu", "max_length": limit, "add_bos_token": False}, folder, tasks)
+        theirs = evaluate("hf", {"pretrained": str(dense), "dtype": "float32", "device": "cpu", "max_length": limit, "add_bos_token": False}, folder, tasks, 16)
     ok = True
     for task in tasks:
         mine = sorted(ours["samples"][task], key=lambda sample: sample["doc_id"])

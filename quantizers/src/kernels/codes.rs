@@ -185,8 +185,12 @@ impl CodeRow<'_> {
         self.zeros.get(group).copied().unwrap_or(0.0)
     }
 
+    /// Whether zeros take something off the sums of inputs.
+    pub(super) fn has_zeros(&self) -> bool {
+        !self.zeros.is_empty()
+    }
+
     /// What columns `at`, which are of `group`, add to a sum, and what its zero takes off.
-    #[inline]
     pub(super) fn rest(
         &self,
         group: usize,
@@ -194,9 +198,6 @@ impl CodeRow<'_> {
         input: &[f32],
         group_sums: &[f32],
     ) -> f32 {
-        if at.is_empty() && self.zeros.is_empty() {
-            return 0.0;
-        }
         let tail: f32 = at.map(|at| self.value(at) * input[at]).sum();
         self.scale(group) * (tail - self.zero(group) * group_sums[group])
     }

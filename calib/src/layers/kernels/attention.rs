@@ -30,6 +30,15 @@ pub fn attend(head: Head<'_>, pattern: Pattern, scale: f32, out: &mut [f32], log
     let (tokens, width) = (head.query.rows(), head.value.cols());
     let all_keys = head.key.rows();
     let mut scores = Vec::new();
+    if tokens == 1 {
+        let keys = pattern.visible(0, all_keys);
+        scores.resize(keys.len(), 0.0);
+        score_one(head, keys.clone(), &mut scores);
+        let seen = scores.len();
+        log_sums[0] = exponentials(&mut scores, 0, seen, scale);
+        sum_for_one(head, keys, &scores, out);
+        return;
+    }
     for from in (0..tokens).step_by(QUERIES) {
         let block = from..(from + QUERIES).min(tokens);
         let keys = visible_to_block(pattern, &block, all_keys);
@@ -51,6 +60,26 @@ pub fn attend(head: Head<'_>, pattern: Pattern, scale: f32, out: &mut [f32], log
             width,
             false,
         );
+    }
+}
+
+/// Products of the only query with `keys`: one row is not worth arranging keys for a product of matrices.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+fn score_one(head: Head<'_>, keys: Range<usize>, scores: &mut [f32]) {
+    let query = head.query.row(0);
+    for (score, key) in scores.iter_mut().zip(keys) {
+        *score = lanes::sum_of_products(query, head.key.row(key));
+    }
+}
+
+/// Values of `keys`, by their shares.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+fn sum_for_one(head: Head<'_>, keys: Range<usize>, shares: &[f32], out: &mut [f32]) {
+    out.fill(0.0);
+    for (share, key) in shares.iter().zip(keys) {
+        for (sum, value) in out.iter_mut().zip(head.value.row(key)) {
+            *sum += share * value;
+        }
     }
 }
 

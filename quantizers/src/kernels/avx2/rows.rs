@@ -58,10 +58,13 @@ pub(super) unsafe fn row_sums<const BITS: usize, const N: usize>(
             }
         }
         let scale = row.scale(group);
+        let has_rest = whole < to || row.has_zeros();
         for n in 0..N {
             let part = _mm256_add_ps(even[n], odd[n]);
             totals[n] = _mm256_fmadd_ps(_mm256_set1_ps(scale), part, totals[n]);
-            rest[n] += row.rest(group, whole..to, inputs[n], group_sums[n]);
+            if has_rest {
+                rest[n] += row.rest(group, whole..to, inputs[n], group_sums[n]);
+            }
         }
     }
     for n in 0..N {

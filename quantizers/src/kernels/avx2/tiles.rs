@@ -51,10 +51,13 @@ pub(super) unsafe fn tile<const R: usize, const N: usize>(
         }
         for r in 0..R {
             let scale = rows[r].scale(group);
+            let has_rest = whole < to || rows[r].has_zeros();
             for n in 0..N {
                 let part = _mm256_add_ps(even[r][n], odd[r][n]);
                 totals[r][n] = _mm256_fmadd_ps(_mm256_set1_ps(scale), part, totals[r][n]);
-                rest[r][n] += rows[r].rest(group, whole..to, inputs[n], group_sums[n]);
+                if has_rest {
+                    rest[r][n] += rows[r].rest(group, whole..to, inputs[n], group_sums[n]);
+                }
             }
         }
     }
