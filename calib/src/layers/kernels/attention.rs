@@ -7,6 +7,9 @@ use quantizers::graph::Pattern;
 use quantizers::linalg::product::{Strided, multiply};
 use std::ops::Range;
 
+/// Sums of one product that are kept apart.
+const LANES: usize = 8;
+
 /// Queries per block.
 pub(super) const QUERIES: usize = 64;
 
@@ -66,9 +69,21 @@ pub fn attend(head: Head<'_>, pattern: Pattern, scale: f32, out: &mut [f32], log
 /// Products of the only query with `keys`: one row is not worth arranging keys for a product of matrices.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
 fn score_one(head: Head<'_>, keys: Range<usize>, scores: &mut [f32]) {
-    let query = head.query.row(0);
+    let (query, query_rest) = head.query.row(0).as_chunks::<LANES>();
     for (score, key) in scores.iter_mut().zip(keys) {
-        *score = lanes::sum_of_products(query, head.key.row(key));
+        let (key, key_rest) = head.key.row(key).as_chunks::<LANES>();
+        let mut sums = [0.0; LANES];
+        for chunk in 0..query.len().min(key.len()) {
+            for lane in 0..LANES {
+                sums[lane] += query[chunk][lane] * key[chunk][lane];
+            }
+        }
+        let [a, b, c, d, e, f, g, h] = sums;
+        let mut sum = ((a + e) + (b + f)) + ((c + g) + (d + h));
+        for at in 0..query_rest.len().min(key_rest.len()) {
+            sum += query_rest[at] * key_rest[at];
+        }
+        *score = sum;
     }
 }
 
