@@ -130,7 +130,9 @@ impl Fields {
         let Some(found) = self.left.keys().next() else {
             return Ok(());
         };
-        let near = nearest(found, self.known.iter().copied());
+        // A single letter is near everything.
+        let known = self.known.iter().filter(|name| name.len() > 1);
+        let near = nearest(found, known.copied());
         let hint = near.map_or_else(String::new, |name| format!("; {}", did_you_mean(&name)));
         Err(Failure::unknown_field(
             found,

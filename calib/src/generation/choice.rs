@@ -3,8 +3,7 @@
 //! In the order of transformers: repetition penalty, temperature, `top_k`, `top_p`, `min_p`, and a draw from what is
 //! left. Without temperature the likeliest token, of several the lowest.
 
-use super::log_sum::log_sum;
-use crate::layers::kernels::exponential::exp;
+use super::exponentials::{exponentials, log_sum};
 use crate::sampling::{generator, unit};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -194,15 +193,13 @@ fn likeliest(scores: &[f64]) -> Option<usize> {
 fn make_shares(scores: &mut [(usize, f64)]) -> Option<()> {
     let most = scores.iter().map(|(_, score)| *score);
     let most = most.fold(f64::NEG_INFINITY, f64::max);
-    let mut total = 0.0;
-    for (_, score) in &mut *scores {
-        #[expect(clippy::cast_possible_truncation, reason = "near zero where it counts")]
-        let below = (*score - most) as f32;
-        *score = f64::from(exp(below));
-        total += *score;
-    }
-    for (_, score) in &mut *scores {
-        *score /= total;
+    #[expect(clippy::cast_possible_truncation, reason = "near zero where it counts")]
+    let below = scores.iter().map(|(_, score)| (*score - most) as f32);
+    let mut shares: Vec<f32> = below.collect();
+    exponentials(&mut shares);
+    let total: f64 = shares.iter().copied().map(f64::from).sum();
+    for ((_, score), share) in scores.iter_mut().zip(shares) {
+        *score = f64::from(share) / total;
     }
     total.is_finite().then_some(())
 }

@@ -1,6 +1,6 @@
 //! How likely tokens were, by the logits as they came.
 
-use super::log_sum::log_sum;
+use super::exponentials::log_sum;
 
 /// A token and the logarithm of its probability.
 pub type Likelihood = (u32, f64);

@@ -106,13 +106,13 @@ mod x86 {
                         check(row, inputs, group_sums);
                         self.values(row, values);
                     }
-                    let (one, two) = values.split_at(cols);
+                    let of = |row: usize| &values[row * cols..(row + 1) * cols];
                     // SAFETY: the features were found by `is_available`; lengths were checked above.
                     unsafe {
-                        if rows.len() == tiles::ROWS {
-                            by_tiles([one, &two[..cols]], rows, inputs, group_sums, sums);
-                        } else {
-                            by_tiles([one], rows, inputs, group_sums, sums);
+                        match rows.len() {
+                            1 => by_tiles([of(0)], rows, inputs, group_sums, sums),
+                            2 => by_tiles([of(0), of(1)], rows, inputs, group_sums, sums),
+                            _ => by_tiles([of(0), of(1), of(2)], rows, inputs, group_sums, sums),
                         }
                     }
                 }
@@ -207,11 +207,8 @@ mod x86 {
                     1 => (0..R)
                         .zip(tiles::tile::<R, 1>(rows, values, inputs, group_sums))
                         .for_each(|(r, found)| put(r, &found)),
-                    2 => (0..R)
-                        .zip(tiles::tile::<R, 2>(rows, values, inputs, group_sums))
-                        .for_each(|(r, found)| put(r, &found)),
                     _ => (0..R)
-                        .zip(tiles::tile::<R, 3>(rows, values, inputs, group_sums))
+                        .zip(tiles::tile::<R, 2>(rows, values, inputs, group_sums))
                         .for_each(|(r, found)| put(r, &found)),
                 }
             }

@@ -14,7 +14,7 @@ const TASK_WEIGHTS: usize = 1 << 16;
 const MANY_INPUTS: usize = 12;
 const _: () = assert!(PackedMatrix::MOST_ALIKE < MANY_INPUTS);
 /// Rows that are handed to a kernel at a time.
-const ROWS_AT_ONCE: usize = 8;
+const ROWS_AT_ONCE: usize = 12;
 /// Rows that are decoded at a time.
 const TILE_ROWS: usize = 32;
 

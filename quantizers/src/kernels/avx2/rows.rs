@@ -80,7 +80,18 @@ pub(super) unsafe fn row_sums<const BITS: usize, const N: usize>(
 pub(super) unsafe fn values<const BITS: usize>(row: &CodeRow<'_>, out: &mut [f32]) {
     let lookup = Lookup::new::<BITS>(row.table);
     let whole = row.cols / 8 * 8;
-    for at in (0..whole).step_by(8) {
+    let mut from = 0;
+    if BITS == 4 && row.table.is_some() {
+        from = row.cols / 32 * 32;
+        for at in (0..from).step_by(32) {
+            // SAFETY: 32 codes are 16 bytes, and as many values have room.
+            unsafe {
+                let bytes = row.bytes.as_ptr().add(at / 2);
+                lookup.thirty_two(bytes, out.as_mut_ptr().add(at));
+            }
+        }
+    }
+    for at in (from..whole).step_by(8) {
         // SAFETY: as above.
         unsafe {
             let values = lookup.eight::<BITS>(row.bytes.as_ptr().add(at / 8 * BITS));

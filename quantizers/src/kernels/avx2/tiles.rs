@@ -1,4 +1,4 @@
-//! Rows of codes with many inputs: two rows that have been looked up with a few inputs at a time, each in the order in
+//! Rows of codes with many inputs: a few rows that have been looked up with two inputs at a time, each in the order in
 //! which [`rows`](super::rows) sums one row with one input.
 
 #![expect(
@@ -13,9 +13,9 @@ use std::arch::x86_64::{
 };
 
 /// Rows of a tile.
-pub(super) const ROWS: usize = 2;
-/// Inputs of a tile: twelve registers for sums, and one for each operand.
-pub(super) const INPUTS: usize = 3;
+pub(super) const ROWS: usize = 3;
+/// Inputs of a tile: twelve registers for sums, and one for each row.
+pub(super) const INPUTS: usize = 2;
 
 /// `sums[r][n]` of `R` rows, which have the same groups, with `N` inputs; `values` are those of the codes.
 ///

@@ -1,4 +1,4 @@
-//! The logarithm that turns logits into logarithms of probabilities.
+//! From logits to probabilities and their logarithms, a whole vocabulary at a time.
 
 use crate::layers::kernels::exponential::exp;
 use multiversion::multiversion;
@@ -25,6 +25,14 @@ fn sum(logits: &[f32], most: f32) -> f64 {
     }
     let rest: f64 = rest.iter().map(|logit| f64::from(exp(logit - most))).sum();
     sums.iter().sum::<f64>() + rest
+}
+
+/// Makes of every value its exponential.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+pub(super) fn exponentials(values: &mut [f32]) {
+    for value in values {
+        *value = exp(*value);
+    }
 }
 
 #[cfg(test)]
