@@ -75,11 +75,12 @@ impl<'e> Engine<'e> {
         self.metrics
             .prompt(job.asked.prompt.len(), started.elapsed());
         let mut new = Running { job, text, memory };
-        if new.text.finish().is_none()
-            && let Err(error) = new.take()
-        {
-            new.job.fail(failure(&error));
-            return None;
+        if new.text.finish().is_none() {
+            if let Err(error) = new.take() {
+                new.job.fail(failure(&error));
+                return None;
+            }
+            self.metrics.new_tokens.add(1);
         }
         self.keeps(&new).then_some(new)
     }
@@ -141,6 +142,7 @@ impl<'e> Engine<'e> {
         let taken: Vec<Result<(), GenerationError>> =
             running.par_iter_mut().map(Running::take).collect();
         self.metrics.step(started.elapsed());
+        self.metrics.new_tokens.add(taken.len());
         let mut taken = taken.into_iter();
         running.retain(|one| match taken.next() {
             Some(Err(error)) => {
@@ -157,7 +159,6 @@ impl<'e> Engine<'e> {
             return true;
         };
         self.metrics.finished.add(1);
-        self.metrics.new_tokens.add(one.text.new_tokens().len());
         one.job.reply.tell(Event::Ended(finish));
         false
     }
