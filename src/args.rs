@@ -3,11 +3,15 @@
 mod cache;
 mod generate;
 mod many;
+#[cfg(feature = "serve")]
+mod serve;
 mod values;
 
 pub use cache::{ALL, CacheArgs};
 pub use generate::{GenerateArgs, SamplingArgs, SpeedTest};
 pub use many::{MeasureArgs, SearchArgs};
+#[cfg(feature = "serve")]
+pub use serve::ServeArgs;
 
 use crate::machine::DeviceChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -84,6 +88,9 @@ pub enum Command {
     Eval(EvalArgs),
     /// Continue a text or hold a conversation with a checkpoint or a quantized folder
     Generate(GenerateArgs),
+    /// Answer requests over HTTP with a checkpoint or a quantized folder
+    #[cfg(feature = "serve")]
+    Serve(ServeArgs),
     /// Write a quantized folder in another format
     Export(ExportArgs),
     /// Show the tensors of a checkpoint or quantized folder, or one of them closely

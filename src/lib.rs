@@ -15,6 +15,8 @@ pub mod plan;
 pub mod progress;
 pub mod recipe;
 pub mod search;
+#[cfg(feature = "serve")]
+pub mod serve;
 
 pub use ending::ExitCode;
 pub use errors::Error;
@@ -37,6 +39,8 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Cache(args) => commands::cache::run(&args, json, &progress),
         Command::Eval(args) => commands::eval::run(&args, json, &progress),
         Command::Generate(args) => commands::generate::run(&args, json, &progress),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => commands::serve::run(&args, json, &progress),
         Command::Export(args) => commands::export::run(&args, json, &progress),
         Command::Inspect(args) => commands::inspect::run(&args, json, &progress),
         Command::Report(args) => commands::report::run(&args, json),

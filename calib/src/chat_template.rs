@@ -85,14 +85,31 @@ impl Renderer<'_> {
         messages: &[serde_json::Value],
         prompt: bool,
     ) -> Result<String, ChatTemplateError> {
+        self.render_with(messages, prompt, None, &serde_json::Map::new())
+    }
+
+    /// The same with descriptions of `tools` the model may use, and `more` variables that the template asks for.
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub fn render_with(
+        &self,
+        messages: &[serde_json::Value],
+        prompt: bool,
+        tools: Option<&serde_json::Value>,
+        more: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<String, ChatTemplateError> {
         let named = self.template.tokens.iter();
         let mut context: Vec<(String, Value)> = named
             .map(|(key, text)| (key.clone(), Value::from(text.clone())))
             .collect();
         context.push(("messages".to_owned(), Value::from(Serde(messages))));
-        context.push(("tools".to_owned(), Value::from(())));
+        let tools = tools.map_or_else(|| Value::from(()), |tools| Value::from(Serde(tools)));
+        context.push(("tools".to_owned(), tools));
         context.push(("documents".to_owned(), Value::from(())));
         context.push(("add_generation_prompt".to_owned(), Value::from(prompt)));
+        let more = more.iter();
+        context.extend(more.map(|(key, value)| (key.clone(), Value::from(Serde(value)))));
         let template = self.environment.get_template(NAME);
         let rendered = template.and_then(|template| template.render(Value::from_pairs(context)));
         rendered.map_err(|source| self.template.failed(&source))

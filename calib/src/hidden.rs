@@ -64,6 +64,29 @@ impl Hidden {
         }
     }
 
+    /// Input `at` of the batch.
+    #[must_use]
+    pub fn row(&self, at: usize) -> Self {
+        match self {
+            Self::Tokens(ids) => Self::Tokens(ids.clone().narrow(0, at, 1)),
+            Self::Pixels(pixels) => Self::Pixels(pixels.clone().narrow(0, at, 1)),
+            Self::States(states) => Self::States(states.clone().narrow(0, at, 1)),
+            Self::Embedding(states) => Self::Embedding(states.clone().narrow(0, at, 1)),
+        }
+    }
+
+    /// The batch of `rows`, hidden states all.
+    ///
+    /// # Errors
+    /// Another kind of value.
+    pub fn joined(rows: Vec<Self>) -> Result<Self, StageError> {
+        let rows = rows
+            .into_iter()
+            .map(|row| row.into_states(|| "batch".to_owned()));
+        let rows = rows.collect::<Result<_, _>>()?;
+        Ok(Self::States(Tensor::cat(rows, 0)))
+    }
+
     fn refuse(&self, stage: String, expected: &'static str) -> StageError {
         StageError::Input {
             stage,

@@ -3,6 +3,7 @@
 use crate::Hidden;
 use burn::tensor::Tensor;
 use std::fmt::Debug;
+use std::ops::Range;
 
 /// Keys and values of the next tokens, `[batch, kv_heads, tokens, dim]` each.
 #[derive(Debug, Clone)]
@@ -88,6 +89,11 @@ impl KeyValueCache {
         all
     }
 
+    /// Counts tokens of which nothing is kept.
+    pub fn pass(&mut self, tokens: usize) {
+        self.tokens += tokens;
+    }
+
     /// Adds the keys and values of the next tokens.
     pub fn add(&mut self, new: NewTokens) {
         self.tokens += new.key.dims()[2];
@@ -129,44 +135,55 @@ impl KeyValueCache {
     }
 }
 
+/// Tokens for which room is made at a time.
+const ROOM: usize = 256;
+
 /// Keys, rotated, and values as they are; those that a window has passed are dropped.
 #[derive(Debug, Default)]
 struct Exact {
+    /// `[batch, kv_heads, room, dim]` each, of which the tokens in `held` are there.
     keys_values: Option<[Tensor<4>; 2]>,
+    held: Range<usize>,
     /// Tokens dropped.
     passed: usize,
-}
-
-impl Exact {
-    fn held(&self) -> usize {
-        self.keys_values
-            .as_ref()
-            .map_or(0, |[keys, _]| keys.dims()[2])
-    }
 }
 
 impl KeyValueStore for Exact {
     fn append(&mut self, new: NewTokens) {
         let NewTokens { key, value, .. } = new;
-        self.keys_values = Some(match self.keys_values.take() {
-            Some([keys, values]) => [
-                Tensor::cat(vec![keys, key], 2),
-                Tensor::cat(vec![values, value], 2),
-            ],
-            None => [key, value],
+        let count = key.dims()[2];
+        let Some(all) = self.keys_values.take() else {
+            self.held = 0..count;
+            self.keys_values = Some([key, value]);
+            return;
+        };
+        let all = if self.held.end + count > all[0].dims()[2] {
+            let held = self.held.clone();
+            self.held = 0..held.len();
+            let room = (held.len() + count).next_multiple_of(ROOM);
+            all.map(|all| with_room(all.narrow(2, held.start, held.len()), room))
+        } else {
+            all
+        };
+        // Written in place: nobody else has what is kept here.
+        let at = self.held.end;
+        let written = all.into_iter().zip([key, value]).map(|(all, new)| {
+            let [batch, heads, _, dim] = all.dims();
+            all.slice_assign([0..batch, 0..heads, at..at + count, 0..dim], new)
         });
+        let written: Vec<Tensor<4>> = written.collect();
+        self.keys_values = written.try_into().ok();
+        self.held.end += count;
     }
 
     fn last(&mut self, window: usize, _rotate: RotateAll<'_>) -> [Tensor<4>; 2] {
-        let held = self.held();
-        self.passed += held.saturating_sub(window);
-        let all = self.keys_values.take().expect("tokens were added before");
-        let kept = all.map(|all| {
-            let tokens = all.dims()[2];
-            all.narrow(2, tokens.saturating_sub(window), tokens.min(window))
-        });
-        self.keys_values = Some(kept.clone());
-        kept
+        let dropped = self.held.len().saturating_sub(window);
+        self.passed += dropped;
+        self.held.start += dropped;
+        let all = self.keys_values.as_ref();
+        let all = all.expect("tokens were added before");
+        let (from, count) = (self.held.start, self.held.len());
+        all.each_ref().map(|all| all.clone().narrow(2, from, count))
     }
 
     fn truncate(&mut self, tokens: usize) -> bool {
@@ -177,17 +194,23 @@ impl KeyValueStore for Exact {
         if self.passed > 0 {
             return false;
         }
-        if let Some([keys, values]) = &self.keys_values {
-            let first = [keys, values].map(|all| all.clone().narrow(2, 0, tokens));
-            self.keys_values = Some(first);
-        }
+        self.held.end = self.held.end.min(tokens);
         true
     }
 
     fn bytes(&self) -> usize {
         let tensors = self.keys_values.iter().flatten();
-        tensors
-            .map(|x| 4 * x.dims().iter().product::<usize>())
-            .sum()
+        let of_token = tensors.map(|x| {
+            let [batch, heads, _, dim] = x.dims();
+            4 * batch * heads * dim
+        });
+        of_token.sum::<usize>() * self.held.len()
     }
+}
+
+/// `held` `[batch, heads, tokens, dim]` with room for `room` tokens.
+fn with_room(held: Tensor<4>, room: usize) -> Tensor<4> {
+    let [batch, heads, tokens, dim] = held.dims();
+    let all = Tensor::zeros([batch, heads, room, dim], &held.device());
+    all.slice_assign([0..batch, 0..heads, 0..tokens, 0..dim], held)
 }

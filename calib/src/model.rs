@@ -202,6 +202,23 @@ pub trait Stage: Send + Sync {
             other => other,
         })
     }
+    /// Runs the stage on the next token of each of several texts, `[texts, 1]` or `[texts, 1, width]`, each after those
+    /// in its own cache, which it joins. A text comes out bit by bit as [`Stage::next`] has it alone, if the source of
+    /// the weights keeps rows apart ([`WeightSource::keeps_rows_apart`]).
+    ///
+    /// The default runs one after the other.
+    ///
+    /// # Errors
+    /// As [`Stage::forward`].
+    fn next_of_each(
+        &self,
+        hidden: Hidden,
+        caches: &mut [&mut KeyValueCache],
+    ) -> Result<Hidden, StageError> {
+        let rows = caches.iter_mut().enumerate();
+        let rows = rows.map(|(at, cache)| self.next(hidden.row(at), cache));
+        Hidden::joined(rows.collect::<Result<_, _>>()?)
+    }
     /// An empty cache for [`Stage::begin`] and [`Stage::next`].
     ///
     /// # Errors

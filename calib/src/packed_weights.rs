@@ -55,6 +55,10 @@ impl WeightSource for PackedWeights<'_> {
         Ok(packed.map(Arc::new))
     }
 
+    fn keeps_rows_apart(&self) -> bool {
+        true
+    }
+
     fn release(&self, name: &str) {
         self.source.release(name);
     }

@@ -183,7 +183,19 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// The same, and which of the ids are of the text: the others are special tokens put around it.
+    /// Ids of `text` as something to be continued: a tokenizer made for whole texts ends each, and this one has no end.
+    ///
+    /// # Errors
+    /// The tokenizer refuses the text.
+    pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let mut ids = self.encode_special(text, None)?;
+        while ids.len() > 1 && ids.last().is_some_and(|id| self.ends.contains(id)) {
+            ids.pop();
+        }
+        Ok(ids)
+    }
+
+    /// As [`Self::encode_special`], and which of the ids are of the text: the others are special tokens put around it.
     ///
     /// # Errors
     /// As [`Self::encode_special`].

@@ -47,6 +47,11 @@ pub trait WeightSource: Send + Sync {
     fn packed(&self, _name: &str) -> Result<Option<Arc<PackedMatrix>>, SourceError> {
         Ok(None)
     }
+    /// Whether each of a few rows that are multiplied together is to come out bit by bit as it does alone. Packed
+    /// matrices always do that; matrices of values then take one after the other.
+    fn keeps_rows_apart(&self) -> bool {
+        false
+    }
     /// Says that `name` is not needed for now: a mapped file may give its pages back. Reading it
     /// again stays valid.
     fn release(&self, _name: &str) {}

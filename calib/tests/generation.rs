@@ -6,7 +6,9 @@
 )]
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use calib::generation::{GenerationError, Session, TextStream};
+use calib::artifact::Artifact;
+use calib::generation::{Decoder, GenerationError, NextToken, Session, TextMemory, TextStream};
+use calib::packed_weights::PackedWeights;
 use calib::tokenizer::Tokenizer;
 use calib::{Checkpoint, Hidden, Model, ModelOutput, NoTap, open_model};
 use serde_json::{Map, Value};
@@ -104,6 +106,103 @@ fn what_a_session_remembers_changes_no_logit_of_any_decoder() {
         checked += 1;
     }
     assert!(checked > 50, "{checked}");
+}
+
+#[test]
+fn texts_that_are_continued_together_come_out_bit_by_bit_as_alone() {
+    let (mut checked, mut differ) = (0, Vec::new());
+    let folders = fs_err::read_dir(fixtures("models")).unwrap();
+    let mut folders: Vec<PathBuf> = folders.map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    for folder in folders {
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let (checkpoint, model) = open(&folder);
+        if model.output() != ModelOutput::TokenLogits {
+            continue;
+        }
+        let artifact = Artifact::open(&folder).unwrap();
+        let weights = PackedWeights::new(&checkpoint, &artifact);
+        let decoder = Decoder::new(
+            model.as_ref(),
+            &weights,
+            &Device::flex(),
+            None,
+            &mut |_, _| {},
+        )
+        .unwrap();
+        let vocabulary = u32::try_from(model.vocabulary().unwrap()).unwrap();
+        let longest = model.max_positions().unwrap_or(30).min(30);
+        // More texts than one pass takes, each of another length.
+        let texts: Vec<Vec<u32>> = (0..10)
+            .map(|text: u32| {
+                let tokens = (0..longest - 3).map(|at| u32::try_from(at).unwrap());
+                let tokens = tokens.map(|at| (at * 37 + text * 11 + 3) % vocabulary);
+                tokens.skip(2 * text as usize % (longest - 4)).collect()
+            })
+            .collect();
+        let begun = |text: &[u32]| {
+            let mut memory = decoder.memory().unwrap();
+            decoder.logits_after(&mut memory, text).unwrap();
+            memory
+        };
+        let mut together: Vec<TextMemory> = texts.iter().map(|text| begun(text)).collect();
+        let mut alone: Vec<TextMemory> = texts.iter().map(|text| begun(text)).collect();
+        for step in 0..3 {
+            let token = |text: usize| u32::try_from(text * 7 + step + 1).unwrap() % vocabulary;
+            let mut all: Vec<NextToken<'_>> = together
+                .iter_mut()
+                .enumerate()
+                .map(|(text, memory)| (memory, token(text)))
+                .collect();
+            decoder.step(&mut all).unwrap();
+            for (text, (memory, other)) in alone.iter_mut().zip(&together).enumerate() {
+                decoder.step(&mut [(&mut *memory, token(text))]).unwrap();
+                let bits = |memory: &TextMemory| -> Vec<u32> {
+                    let logits = memory.logits().unwrap().iter();
+                    logits.map(|logit| logit.to_bits()).collect()
+                };
+                if bits(memory) != bits(other) {
+                    differ.push(format!("{name}, text {text}, step {step}"));
+                }
+            }
+        }
+        checked += 1;
+    }
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
+    assert!(checked > 50, "{checked}");
+}
+
+#[test]
+fn logits_of_all_tokens_are_those_after_each() {
+    let (checkpoint, model) = open(&fixtures("models").join("arcee"));
+    let decoder = Decoder::new(
+        model.as_ref(),
+        &checkpoint,
+        &Device::flex(),
+        None,
+        &mut |_, _| {},
+    )
+    .unwrap();
+    let tokens: Vec<u32> = (0..20).map(|at| (at * 37 + 3) % 90).collect();
+    let mut memory = decoder.memory().unwrap();
+    let mut found = Vec::new();
+    let mut show = |from: usize, rows: &[&[f32]]| {
+        assert_eq!(from, found.len());
+        found.extend(rows.iter().map(|row| row.to_vec()));
+    };
+    decoder
+        .logits_of_all(&mut memory, &tokens, &mut show)
+        .unwrap();
+    found.push(memory.logits().unwrap().to_vec());
+    for (at, logits) in found.iter().enumerate() {
+        let expected = whole(model.as_ref(), &checkpoint, &tokens[..=at]);
+        let distance = distance(logits, &expected);
+        assert!(distance < 1e-5, "after {at}: {distance}");
+    }
+    // The last logits are bit by bit those of a prompt that is not scored.
+    let mut plain = decoder.memory().unwrap();
+    let last = decoder.logits_after(&mut plain, &tokens).unwrap();
+    assert_eq!(Some(last), memory.logits());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod bench;
 
-use super::{fetch_options, print, print_json, resources};
+use super::{fetch_options, generation_config, print, print_json, resources};
 use crate::Error;
 use crate::args::{GenerateArgs, SamplingArgs};
 use crate::errors::Cause;
@@ -91,16 +91,7 @@ pub fn run(args: &GenerateArgs, json: bool, progress: &Progress) -> Result<(), E
 
 /// The model's own sampling with what the command line changes.
 fn sampling(args: &SamplingArgs, folder: &Path) -> Result<Sampling, Error> {
-    let path = folder.join("generation_config.json");
-    let config = if path.is_file() {
-        let unreadable =
-            |error: Cause| Error::io(format!("cannot read `{}`", path.display()), error);
-        let text = fs_err::read_to_string(&path).map_err(|error| unreadable(error.into()))?;
-        serde_json::from_str(&text).map_err(|error| unreadable(error.into()))?
-    } else {
-        Value::Null
-    };
-    let mut sampling = Sampling::of_config(&config);
+    let mut sampling = generation_config::sampling(folder)?;
     let draws = [args.top_p, args.min_p].iter().any(Option::is_some) || args.top_k.is_some();
     if draws && sampling.temperature <= 0.0 {
         sampling.temperature = 1.0;
@@ -150,16 +141,8 @@ struct Talk<'a> {
 
 impl Talk<'_> {
     fn continue_text(&mut self, text: &str) -> Result<(), Error> {
-        let ids = self.tokenizer.encode_special(text, None);
-        let mut prompt = ids.map_err(|error| (self.failed)(error.into()))?;
-        // A tokenizer made for pairs of texts ends each; a text to be continued has no end.
-        while prompt.len() > 1
-            && prompt
-                .last()
-                .is_some_and(|id| self.tokenizer.ends().contains(id))
-        {
-            prompt.pop();
-        }
+        let ids = self.tokenizer.encode_prompt(text);
+        let prompt = ids.map_err(|error| (self.failed)(error.into()))?;
         let made = self.answer(prompt)?;
         if self.json {
             return print_json(&self.result(&made.0, made.1));

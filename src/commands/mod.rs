@@ -4,6 +4,7 @@ pub mod cache;
 pub mod eval;
 pub mod export;
 pub mod generate;
+mod generation_config;
 pub mod inspect;
 pub mod list;
 pub mod measure;
@@ -15,6 +16,8 @@ mod recipes;
 pub mod report;
 mod resources;
 pub mod search;
+#[cfg(feature = "serve")]
+pub mod serve;
 mod summary;
 
 use crate::Error;

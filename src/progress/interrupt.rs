@@ -17,6 +17,12 @@ static TEMPORARY: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 /// What an interruption would leave, innermost last.
 static SITUATIONS: Mutex<Vec<Left>> = Mutex::new(Vec::new());
 
+/// What an interruption calls instead of ending the program.
+static STOP: Mutex<Option<Stop>> = Mutex::new(None);
+
+/// Has something stop in its own time.
+type Stop = Box<dyn FnOnce() + Send>;
+
 /// What an interruption leaves.
 #[derive(Debug, Clone)]
 struct Left {
@@ -59,8 +65,14 @@ pub fn install() -> std::io::Result<()> {
     std::thread::Builder::new()
         .name("interrupt".to_owned())
         .spawn(move || {
-            if signals.forever().next().is_none() {
-                return;
+            loop {
+                if signals.forever().next().is_none() {
+                    return;
+                }
+                let Some(stop) = lock(&STOP).take() else {
+                    break;
+                };
+                stop();
             }
             for folder in lock(&TEMPORARY).iter() {
                 // What cannot be removed lies in the system's temporary folder.
@@ -80,6 +92,11 @@ pub fn install() -> std::io::Result<()> {
             std::process::exit(i32::from(ExitCode::Interrupted as u8));
         })?;
     Ok(())
+}
+
+/// Has the next interruption call `stop`; the one after it ends the program.
+pub fn stop_by(stop: impl FnOnce() + Send + 'static) {
+    *lock(&STOP) = Some(Box::new(stop));
 }
 
 /// What is said of an interruption now.

@@ -37,6 +37,14 @@ mod pickle;
 mod plans;
 mod recipe_in_force;
 mod rotations;
+#[cfg(feature = "serve")]
+mod serve;
+#[cfg(feature = "serve")]
+mod serve_load;
+#[cfg(feature = "serve")]
+mod serve_refusals;
+#[cfg(feature = "serve")]
+mod server;
 mod tied_heads;
 mod towers;
 mod torch_files;

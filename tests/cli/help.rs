@@ -10,7 +10,17 @@ fn help_lists_every_command_and_exit_code() {
 #[test]
 fn help_of_each_command() {
     for command in [
-        "quantize", "plan", "measure", "search", "eval", "export", "inspect", "report", "list",
+        "quantize",
+        "plan",
+        "measure",
+        "search",
+        "eval",
+        "export",
+        "inspect",
+        "report",
+        "list",
+        #[cfg(feature = "serve")]
+        "serve",
     ] {
         insta::assert_snapshot!(
             format!("help-{command}"),

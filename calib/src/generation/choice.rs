@@ -3,9 +3,10 @@
 //! In the order of transformers: repetition penalty, temperature, `top_k`, `top_p`, `min_p`, and a draw from what is
 //! left. Without temperature the likeliest token, of several the lowest.
 
+use super::exponentials::{exponentials, log_sum};
 use crate::sampling::{generator, unit};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How the next token is drawn.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +21,10 @@ pub struct Sampling {
     pub min_p: f64,
     /// Positive logits of tokens that were there before are divided by it, negative ones multiplied; 1: nothing.
     pub repetition_penalty: f64,
+    /// Logits of tokens that came after the prompt are made smaller by this for each time they came.
+    pub frequency_penalty: f64,
+    /// They are made smaller by this besides.
+    pub presence_penalty: f64,
     /// Of the draws.
     pub seed: u64,
 }
@@ -33,6 +38,8 @@ impl Default for Sampling {
             top_p: 1.0,
             min_p: 0.0,
             repetition_penalty: 1.0,
+            frequency_penalty: 0.0,
+            presence_penalty: 0.0,
             seed: 0,
         }
     }
@@ -69,22 +76,26 @@ impl Sampling {
             top_p: number("top_p").unwrap_or(1.0),
             min_p: number("min_p").unwrap_or(0.0),
             repetition_penalty: penalty,
-            seed: 0,
+            ..greedy
         }
     }
 
-    /// The token after `context` by `logits` `[vocabulary]`; `step` counts the tokens generated so far, and each has a
-    /// random number of its own. `None` where a logit is not a number, or none is finite.
-    pub fn choose(&self, logits: &[f32], context: &[u32], step: u64) -> Option<Choice> {
-        let total = log_sum(logits.iter().copied().map(f64::from))?;
+    /// The token after `context` by `logits` `[vocabulary]`; `step` counts the tokens at its end that were generated,
+    /// and each has a random number of its own. `None` where a logit is not a number, or none is finite.
+    pub fn choose(&self, logits: &[f32], context: &[u32], step: usize) -> Option<Choice> {
+        let total = log_sum(logits)?;
         let mut scores: Vec<f64> = logits.iter().copied().map(f64::from).collect();
         self.penalise(&mut scores, context);
+        self.penalise_new(&mut scores, &context[context.len().saturating_sub(step)..]);
         let token = if self.temperature > 0.0 {
             for score in &mut scores {
                 *score /= self.temperature;
             }
             let kept = self.kept(&scores)?;
-            draw(&kept, unit(&mut generator("generate", self.seed, step)))?
+            draw(
+                &kept,
+                unit(&mut generator("generate", self.seed, step as u64)),
+            )?
         } else {
             likeliest(&scores)?
         };
@@ -110,6 +121,21 @@ impl Sampling {
         }
     }
 
+    fn penalise_new(&self, scores: &mut [f64], new: &[u32]) {
+        if self.frequency_penalty.abs() + self.presence_penalty.abs() <= 0.0 {
+            return;
+        }
+        let mut counts: BTreeMap<u32, f64> = BTreeMap::new();
+        for id in new {
+            *counts.entry(*id).or_default() += 1.0;
+        }
+        for (id, count) in counts {
+            if let Some(score) = scores.get_mut(id as usize) {
+                *score -= count * self.frequency_penalty + self.presence_penalty;
+            }
+        }
+    }
+
     /// The tokens that are left, ascending, with their shares of the probability of them all.
     fn kept(&self, scores: &[f64]) -> Option<Vec<(usize, f64)>> {
         let mut kept: Vec<(usize, f64)> = scores.iter().copied().enumerate().collect();
@@ -119,10 +145,7 @@ impl Sampling {
             let least = kept[at].1;
             kept.retain(|(_, score)| *score >= least);
         }
-        let total = log_sum(kept.iter().map(|(_, score)| *score))?;
-        for (_, score) in &mut kept {
-            *score = (*score - total).exp();
-        }
+        make_shares(&mut kept)?;
         if self.top_p < 1.0 {
             kept.sort_unstable_by(|one, other| other.1.total_cmp(&one.1));
             let mut before = 0.0;
@@ -166,12 +189,19 @@ fn likeliest(scores: &[f64]) -> Option<usize> {
     best.map(|(token, _)| token)
 }
 
-/// `ln sum exp`, where that is a number.
-fn log_sum(scores: impl Iterator<Item = f64> + Clone) -> Option<f64> {
-    let most = scores.clone().fold(f64::NEG_INFINITY, f64::max);
-    let sum: f64 = scores.map(|score| (score - most).exp()).sum();
-    let total = most + sum.ln();
-    total.is_finite().then_some(total)
+/// Makes shares of one, by their exponentials, of scores; `None` where that cannot be.
+fn make_shares(scores: &mut [(usize, f64)]) -> Option<()> {
+    let most = scores.iter().map(|(_, score)| *score);
+    let most = most.fold(f64::NEG_INFINITY, f64::max);
+    #[expect(clippy::cast_possible_truncation, reason = "near zero where it counts")]
+    let below = scores.iter().map(|(_, score)| (*score - most) as f32);
+    let mut shares: Vec<f32> = below.collect();
+    exponentials(&mut shares);
+    let total: f64 = shares.iter().copied().map(f64::from).sum();
+    for ((_, score), share) in scores.iter_mut().zip(shares) {
+        *score = f64::from(share) / total;
+    }
+    total.is_finite().then_some(())
 }
 
 #[cfg(test)]
@@ -242,6 +272,28 @@ mod tests {
         assert_eq!(two.kept(&[1.0, 5.0, 1.0, 0.0]).unwrap().len(), 3);
     }
 
+    // Token 0 came twice and token 2 once after the prompt: 2 - 2·0.5 - 0.25 and 0 - 0.5 - 0.25.
+    #[test]
+    fn tokens_of_the_answer_are_penalised_by_how_often_they_came() {
+        let mut scores = LOGITS.map(f64::from);
+        let penalty = Sampling {
+            frequency_penalty: 0.5,
+            presence_penalty: 0.25,
+            ..warm()
+        };
+        penalty.penalise_new(&mut scores, &[0, 2, 0]);
+        let bits = |scores: [f64; 4]| scores.map(f64::to_bits);
+        assert_eq!(bits(scores), bits([0.75, 1.0, -0.75, -1.0]));
+        let choose = |context: &[u32], step| {
+            let greedy = Sampling {
+                presence_penalty: 2.0,
+                ..Sampling::default()
+            };
+            greedy.choose(&LOGITS, context, step).unwrap().token
+        };
+        assert_eq!((choose(&[0, 3], 1), choose(&[3, 0], 1)), (0, 1));
+    }
+
     #[test]
     fn draws_follow_the_probabilities() {
         let logits: Vec<f32> = [0.30_f32, 0.25, 0.2, 0.15, 0.07, 0.03]
@@ -249,7 +301,7 @@ mod tests {
             .map(|probability| probability.ln())
             .collect();
         let mut counts = [0_u32; 6];
-        let draws = 100_000;
+        let draws = 100_000_usize;
         for step in 0..draws {
             let choice = warm().choose(&logits, &[], step).unwrap();
             counts[choice.token as usize] += 1;

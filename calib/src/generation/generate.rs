@@ -1,48 +1,12 @@
 //! The loop: choose, show, run.
 
-use super::choice::Sampling;
+use super::continuation::{Continuation, FinishReason};
+use super::continuing::Continuing;
 use super::error::GenerationError;
 use super::session::Session;
-use super::stops::StopStrings;
-use super::text_stream::TextStream;
 use crate::tokenizer::Tokenizer;
 use std::ops::ControlFlow;
 use std::time::Instant;
-
-/// What is to be continued, and how far.
-#[derive(Debug, Clone)]
-pub struct Continuation {
-    /// Tokens of the prompt.
-    pub prompt: Vec<u32>,
-    /// Most tokens that are added.
-    pub max_tokens: usize,
-    /// How they are drawn.
-    pub sampling: Sampling,
-    /// Texts that end it; one that is a token of its own is compared as such.
-    pub stops: Vec<String>,
-}
-
-/// Why it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FinishReason {
-    /// A token that ends a text, or a stop string.
-    Stop,
-    /// As many tokens as were asked for, or as the model takes.
-    Length,
-    /// Whoever is shown the text wanted no more.
-    Cancelled,
-}
-
-impl FinishReason {
-    /// Its name in results.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Stop => "stop",
-            Self::Length => "length",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
 
 /// How long it took.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -78,14 +42,7 @@ pub fn generate(
     asked: &Continuation,
     show: &mut dyn FnMut(&str) -> ControlFlow<()>,
 ) -> Result<Generated, GenerationError> {
-    let mut context = asked.prompt.clone();
-    let room = session
-        .limit()
-        .map_or(usize::MAX, |limit| limit.saturating_sub(asked.prompt.len()));
-    let mut ends = tokenizer.ends().to_vec();
-    ends.extend(asked.stops.iter().filter_map(|stop| tokenizer.id(stop)));
-    let mut stops = StopStrings::new(asked.stops.clone());
-    let mut stream = TextStream::new(tokenizer, &asked.prompt)?;
+    let mut continuing = Continuing::new(tokenizer, asked, session.limit())?;
     let mut made = Generated {
         tokens: Vec::new(),
         log_probabilities: Vec::new(),
@@ -94,48 +51,23 @@ pub fn generate(
         speed: Speed::default(),
     };
     let started = Instant::now();
-    session.logits_after(&context)?;
+    session.logits_after(&asked.prompt)?;
     made.speed.prompt_seconds = started.elapsed().as_secs_f64();
-    let mut has_stopped = false;
-    while made.tokens.len() < asked.max_tokens.min(room) {
+    while continuing.finish().is_none() {
         let started = Instant::now();
-        let logits = session.logits_after(&context)?;
-        let step = made.tokens.len() as u64;
-        let choice = asked.sampling.choose(logits, &context, step);
-        let choice = choice.ok_or(GenerationError::NotFinite {
-            position: context.len(),
-        })?;
+        let logits = session.logits_after(continuing.context())?;
+        let written = continuing.take(logits)?;
         made.speed.seconds += started.elapsed().as_secs_f64();
-        if ends.contains(&choice.token) {
-            made.finish = FinishReason::Stop;
-            break;
+        if !written.is_end {
+            made.tokens.push(written.choice.token);
+            made.log_probabilities.push(written.choice.log_probability);
         }
-        context.push(choice.token);
-        made.tokens.push(choice.token);
-        made.log_probabilities.push(choice.log_probability);
-        let (shown, is_stop) = stops.take(&stream.push(choice.token)?);
-        made.text.push_str(&shown);
-        if !shown.is_empty() && show(&shown).is_break() {
+        made.text.push_str(&written.shown);
+        if !written.shown.is_empty() && show(&written.shown).is_break() {
             made.finish = FinishReason::Cancelled;
             return Ok(made);
         }
-        if is_stop {
-            made.finish = FinishReason::Stop;
-            has_stopped = true;
-            break;
-        }
     }
-    if !has_stopped {
-        let (mut rest, is_stop) = stops.take(&stream.finish()?);
-        if is_stop {
-            made.finish = FinishReason::Stop;
-        } else {
-            rest.push_str(&stops.rest());
-        }
-        made.text.push_str(&rest);
-        if !rest.is_empty() && show(&rest).is_break() {
-            made.finish = FinishReason::Cancelled;
-        }
-    }
+    made.finish = continuing.finish().unwrap_or(FinishReason::Length);
     Ok(made)
 }

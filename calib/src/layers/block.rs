@@ -175,6 +175,17 @@ impl Stage for Block {
         self.run(x, &mut NoTap, |x, _| Ok(self.attention.next(x, cache)))
     }
 
+    fn next_of_each(
+        &self,
+        hidden: Hidden,
+        caches: &mut [&mut KeyValueCache],
+    ) -> Result<Hidden, StageError> {
+        let x = hidden.into_states(|| format!("block {}", self.index))?;
+        self.run(x, &mut NoTap, |x, _| {
+            Ok(self.attention.next_of_each(x, caches))
+        })
+    }
+
     fn begin(&self, hidden: Hidden, cache: &mut KeyValueCache) -> Result<Hidden, StageError> {
         let x = hidden.into_states(|| format!("block {}", self.index))?;
         self.run(x, &mut NoTap, |x, _| self.attention.begin(x, cache))

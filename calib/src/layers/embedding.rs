@@ -4,7 +4,7 @@ use super::Loader;
 use super::linear::Linear;
 use super::norm::Norm;
 use crate::architectures::StageSpec;
-use crate::{Hidden, NoTap, Stage, StageError, Tap};
+use crate::{Hidden, KeyValueCache, NoTap, Stage, StageError, Tap};
 use burn::tensor::{Int, Tensor, module};
 use quantizers::graph::{LinearNode, StageNode, TensorSpec, TokenInputNode};
 
@@ -50,8 +50,9 @@ struct TextEmbedding {
     word_projection: Option<Linear>,
 }
 
-impl Stage for TextEmbedding {
-    fn forward(&self, hidden: Hidden, tap: &mut dyn Tap) -> Result<Hidden, StageError> {
+impl TextEmbedding {
+    /// The vectors of tokens of which the first is at position `start`.
+    fn from(&self, start: usize, hidden: Hidden, tap: &mut dyn Tap) -> Result<Hidden, StageError> {
         let ids = hidden.into_tokens(|| "embedding".to_owned())?;
         check_ids(&ids, self.tokens.dims()[0])?;
         let tokens = ids.dims()[1];
@@ -68,13 +69,13 @@ impl Stage for TextEmbedding {
         }
         if let Some(positions) = &self.positions {
             let limit = positions.dims()[0];
-            if tokens > limit {
+            if start + tokens > limit {
                 return Err(StageError::TooLong {
-                    found: tokens,
+                    found: start + tokens,
                     limit,
                 });
             }
-            x = x + positions.clone().narrow(0, 0, tokens).unsqueeze::<3>();
+            x = x + positions.clone().narrow(0, start, tokens).unsqueeze::<3>();
         }
         if let Some(norm) = &self.norm {
             x = norm.seen(x, tap);
@@ -83,6 +84,30 @@ impl Stage for TextEmbedding {
             x = layer.forward(x, &mut NoTap);
         }
         Ok(Hidden::States(x))
+    }
+
+    /// The vectors of the tokens after those that `cache` has counted.
+    fn after(&self, hidden: Hidden, cache: &mut KeyValueCache) -> Result<Hidden, StageError> {
+        let start = cache.tokens();
+        let found = self.from(start, hidden, &mut NoTap)?;
+        if let Hidden::States(states) = &found {
+            cache.pass(states.dims()[1]);
+        }
+        Ok(found)
+    }
+}
+
+impl Stage for TextEmbedding {
+    fn forward(&self, hidden: Hidden, tap: &mut dyn Tap) -> Result<Hidden, StageError> {
+        self.from(0, hidden, tap)
+    }
+
+    fn begin(&self, hidden: Hidden, cache: &mut KeyValueCache) -> Result<Hidden, StageError> {
+        self.after(hidden, cache)
+    }
+
+    fn next(&self, hidden: Hidden, cache: &mut KeyValueCache) -> Result<Hidden, StageError> {
+        self.after(hidden, cache)
     }
 }
 

@@ -84,9 +84,15 @@ impl Experts {
             let tap = if whole { &mut unseen } else { &mut *tap };
             let at = indices(chosen, &device);
             let seen = flat.clone().select(0, at.clone());
-            let made = network.forward(seen.unsqueeze::<3>(), tap);
+            // The next tokens of several texts stay as many texts: their rows may have to be kept apart.
+            let shape = if tokens == 1 {
+                [chosen.len(), 1, width]
+            } else {
+                [1, chosen.len(), width]
+            };
+            let made = network.forward(seen.reshape(shape), tap);
             let share = choice.shares.clone().narrow(1, expert, 1);
-            let weighted = made.squeeze_dim::<2>(0) * share.select(0, at.clone());
+            let weighted = made.reshape([chosen.len(), width]) * share.select(0, at.clone());
             output = output.select_assign(0, at, weighted, burn::tensor::IndexingUpdateOp::Add);
         }
         let mut output = output.reshape([batch, tokens, width]);

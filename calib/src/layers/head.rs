@@ -151,6 +151,14 @@ impl Stage for Head {
         // Each position on its own: the past changes nothing.
         self.forward(hidden, &mut NoTap)
     }
+
+    fn next_of_each(
+        &self,
+        hidden: Hidden,
+        _caches: &mut [&mut KeyValueCache],
+    ) -> Result<Hidden, StageError> {
+        self.forward(hidden, &mut NoTap)
+    }
 }
 
 /// The mean of the positions from `first` on.

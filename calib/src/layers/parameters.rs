@@ -34,6 +34,11 @@ impl<'a> Loader<'a> {
         self.source.input_quantizer(layer)
     }
 
+    /// Whether each of a few rows is multiplied alone.
+    pub fn keeps_rows_apart(&self) -> bool {
+        self.source.keeps_rows_apart()
+    }
+
     /// Reads a tensor of `D` dimensions; no gradient is tracked for it.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use crate::key_value_cache::NewTokens;
 use crate::{KeyValueCache, NoTap, SourceError, StageError, Tap};
 use burn::tensor::Tensor;
 use quantizers::graph::{AttentionNode, DistanceNode, Pattern, QkvLayout, QkvNode};
+use rayon::prelude::*;
 use std::sync::Arc;
 
 #[derive(Debug, Clone)]
@@ -200,7 +201,27 @@ impl SelfAttention {
 
     /// The next token `[batch, 1, width]` after those in `cache`, which it joins.
     pub fn next(&self, input: Tensor<3>, cache: &mut KeyValueCache) -> Tensor<3> {
-        let [query, key, value] = self.projected(input, &mut NoTap);
+        let heads = self.projected(input, &mut NoTap);
+        self.joined(self.attended_next(heads, cache), &mut NoTap)
+    }
+
+    /// The next token of each of several texts, `[texts, 1, width]`, after those in its cache, which it joins.
+    pub fn next_of_each(&self, input: Tensor<3>, caches: &mut [&mut KeyValueCache]) -> Tensor<3> {
+        let heads = self.projected(input, &mut NoTap);
+        let attended = caches.par_iter_mut().enumerate().map(|(at, cache)| {
+            let of_text = heads.each_ref().map(|x| x.clone().narrow(0, at, 1));
+            self.attended_next(of_text, cache)
+        });
+        let attended = attended.collect();
+        self.joined(Tensor::cat(attended, 0), &mut NoTap)
+    }
+
+    /// What the next token attends to, `[batch, heads, 1, head_dim]`, from its queries, keys and values.
+    fn attended_next(
+        &self,
+        [query, key, value]: [Tensor<4>; 3],
+        cache: &mut KeyValueCache,
+    ) -> Tensor<4> {
         let position = cache.tokens();
         let all = self.rope.as_ref().map(|rope| {
             // Tables of a power of two: made anew a few times, not for every token.
@@ -218,8 +239,7 @@ impl SelfAttention {
         };
         let [keys, values] = cache.with_key_value(new, self.window(), &rotate);
         // What is remembered is what the token sees.
-        let attended = attend(query, keys, values, &self.scores.of_last());
-        self.joined(attended, &mut NoTap)
+        attend(query, keys, values, &self.scores.of_last())
     }
 
     /// The first tokens `[batch, tokens, width]`, as [`Self::forward`] has them without distances, remembered in

@@ -24,6 +24,8 @@ pub struct DenseWeight {
     pub columns: Tensor<2>,
     /// `[outputs, inputs]`, contiguous: what a gradient is sent back with; only where tapes are recorded.
     pub rows: Option<Tensor<2>>,
+    /// Whether the next tokens of several texts are multiplied one after the other, so that each comes out as it does alone.
+    pub keeps_rows_apart: bool,
 }
 
 impl Weight {
@@ -42,17 +44,20 @@ impl Weight {
         let dense = loader.with_values(spec, |values| {
             let [outer, inner] = [spec.shape[0], spec.shape[1]];
             let taped = loader.device().is_autodiff();
+            let keeps_rows_apart = loader.keeps_rows_apart();
             let as_stored = || matrix(values.to_vec(), [outer, inner], loader.device());
             let turned = || matrix(transposed(values, inner), [inner, outer], loader.device());
             if by_input {
                 DenseWeight {
                     columns: as_stored(),
                     rows: taped.then(turned),
+                    keeps_rows_apart,
                 }
             } else {
                 DenseWeight {
                     columns: turned(),
                     rows: taped.then(as_stored),
+                    keeps_rows_apart,
                 }
             }
         })?;

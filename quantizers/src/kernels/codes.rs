@@ -185,12 +185,29 @@ impl CodeRow<'_> {
         self.zeros.get(group).copied().unwrap_or(0.0)
     }
 
-    /// The weights, `[cols]`.
-    pub(super) fn decode(&self, out: &mut [f32]) {
-        for (group, out) in out.chunks_mut(self.group_size).enumerate() {
+    /// Whether zeros take something off the sums of inputs.
+    pub(super) fn has_zeros(&self) -> bool {
+        !self.zeros.is_empty()
+    }
+
+    /// What columns `at`, which are of `group`, add to a sum, and what its zero takes off.
+    pub(super) fn rest(
+        &self,
+        group: usize,
+        at: std::ops::Range<usize>,
+        input: &[f32],
+        group_sums: &[f32],
+    ) -> f32 {
+        let tail: f32 = at.map(|at| self.value(at) * input[at]).sum();
+        self.scale(group) * (tail - self.zero(group) * group_sums[group])
+    }
+
+    /// Makes weights, `[cols]`, of the values of codes.
+    pub(super) fn scale_values(&self, values: &mut [f32]) {
+        for (group, values) in values.chunks_mut(self.group_size).enumerate() {
             let (scale, zero) = (self.scale(group), self.zero(group));
-            for (at, weight) in out.iter_mut().enumerate() {
-                *weight = scale * (self.value(group * self.group_size + at) - zero);
+            for value in values {
+                *value = scale * (*value - zero);
             }
         }
     }

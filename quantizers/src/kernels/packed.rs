@@ -3,7 +3,7 @@
 use super::chosen::kernel;
 use super::codes::PackedCodes;
 use super::halves::Halves;
-use super::kernel::{Kernel, MOST_INPUTS};
+use super::kernel::Kernel;
 use super::sparse::SparseRows;
 use crate::linalg::product::{Strided, multiply};
 use crate::tensor::{Encoding, QuantizedTensor, Scheme, SchemeKind};
@@ -13,6 +13,9 @@ use rayon::prelude::*;
 const TASK_WEIGHTS: usize = 1 << 16;
 /// Inputs from which on rows are decoded and multiplied as a matrix.
 const MANY_INPUTS: usize = 12;
+const _: () = assert!(PackedMatrix::MOST_ALIKE < MANY_INPUTS);
+/// Rows that are handed to a kernel at a time.
+const ROWS_AT_ONCE: usize = 12;
 /// Rows that are decoded at a time.
 const TILE_ROWS: usize = 32;
 
@@ -32,6 +35,9 @@ enum Dense {
 }
 
 impl PackedMatrix {
+    /// Up to so many inputs that are multiplied together come out bit by bit as each does alone.
+    pub const MOST_ALIKE: usize = 8;
+
     /// The packed form of `tensor`; `None` for encodings that are not executed packed: trellis codes, and grids whose
     /// groups are no neighbours.
     pub fn of_quantized(tensor: &QuantizedTensor) -> Option<Self> {
@@ -150,25 +156,27 @@ impl PackedMatrix {
         group_sums: &[Vec<f32>],
         kernel: &dyn Kernel,
     ) -> Vec<f32> {
-        let (first, height) = (rows.start, rows.len());
-        let mut out = vec![0.0; inputs.len() * height];
+        let (first, height, count) = (rows.start, rows.len(), inputs.len());
+        let mut out = vec![0.0; count * height];
         let group_sums: Vec<&[f32]> = group_sums.iter().map(Vec::as_slice).collect();
-        for row in rows {
-            let chunks = inputs
-                .chunks(MOST_INPUTS)
-                .zip(group_sums.chunks(MOST_INPUTS));
-            for (chunk, (inputs, group_sums)) in chunks.enumerate() {
-                let mut sums = [0.0; MOST_INPUTS];
-                let sums = &mut sums[..inputs.len()];
-                match &self.dense {
-                    Dense::Codes(codes) => {
-                        kernel.codes(&codes.row(row, self.cols), inputs, group_sums, sums);
-                    }
-                    Dense::Halves(halves) => halves.sums(kernel, row, self.cols, inputs, sums),
+        let mut sums = vec![0.0; ROWS_AT_ONCE * count];
+        for from in rows.clone().step_by(ROWS_AT_ONCE) {
+            let to = (from + ROWS_AT_ONCE).min(rows.end);
+            let sums = &mut sums[..(to - from) * count];
+            match &self.dense {
+                Dense::Codes(codes) => {
+                    let rows: Vec<_> = (from..to).map(|row| codes.row(row, self.cols)).collect();
+                    kernel.codes_of_rows(&rows, inputs, &group_sums, sums);
                 }
+                Dense::Halves(halves) => {
+                    for (row, sums) in (from..to).zip(sums.chunks_mut(count)) {
+                        halves.sums(kernel, row, self.cols, inputs, sums);
+                    }
+                }
+            }
+            for (row, sums) in (from..to).zip(sums.chunks(count)) {
                 for (at, (sum, input)) in sums.iter().zip(inputs).enumerate() {
-                    let input_at = chunk * MOST_INPUTS + at;
-                    out[input_at * height + row - first] = sum + self.sparse(row, input);
+                    out[at * height + row - first] = sum + self.sparse(row, input);
                 }
             }
         }
@@ -184,7 +192,11 @@ impl PackedMatrix {
     /// The weights of `row`.
     fn decode(&self, row: usize, out: &mut [f32]) {
         match &self.dense {
-            Dense::Codes(codes) => codes.row(row, self.cols).decode(out),
+            Dense::Codes(codes) => {
+                let row = codes.row(row, self.cols);
+                kernel().values(&row, out);
+                row.scale_values(out);
+            }
             Dense::Halves(halves) => halves.decode(row, out),
         }
         if let Some(outliers) = &self.outliers {

@@ -80,7 +80,7 @@ fn uniform(rows: usize, cols: usize, bits: u8, group: Option<usize>) -> Quantize
 /// Holds every way to multiply `packed` against the weights it stands for.
 fn check(packed: &PackedMatrix, weights: &[f32], what: &str) {
     let (rows, cols) = (packed.rows(), packed.cols());
-    for count in [1, 2, 3, 5, 13] {
+    for count in [1, 2, 3, 5, 8, 13] {
         let inputs = noise(count * cols, 11);
         let mut found = vec![("multiply".to_owned(), packed.multiply(&inputs))];
         let inputs: Vec<&[f32]> = inputs.chunks(cols).collect();
@@ -200,6 +200,36 @@ fn a_unit_vector_picks_its_column() {
             );
         }
     }
+}
+
+#[test]
+fn an_input_comes_out_alike_alone_and_beside_others() {
+    let mut matrices = vec![PackedMatrix::of_values(&halved(5, 172), 172).unwrap()];
+    for bits in [2, 3, 4, 5, 8] {
+        matrices.push(PackedMatrix::of_quantized(&codebook(5, 172, bits, true)).unwrap());
+        for group in [None, Some(32), Some(12)] {
+            matrices.push(PackedMatrix::of_quantized(&uniform(5, 172, bits, group)).unwrap());
+        }
+    }
+    for (at, packed) in matrices.iter().enumerate() {
+        let inputs = noise(172 * PackedMatrix::MOST_ALIKE, 4);
+        for count in 2..=PackedMatrix::MOST_ALIKE {
+            let together = packed.multiply(&inputs[..count * 172]);
+            for (n, input) in inputs[..count * 172].chunks(172).enumerate() {
+                let alone = packed.multiply(input);
+                assert_eq!(
+                    together[n * 5..(n + 1) * 5],
+                    alone,
+                    "matrix {at}, input {n} of {count}"
+                );
+            }
+        }
+    }
+}
+
+fn halved(rows: usize, cols: usize) -> Vec<f32> {
+    let values = noise(rows * cols, 1);
+    values.iter().map(|x| f16::from_f32(*x).to_f32()).collect()
 }
 
 #[test]

@@ -19,6 +19,15 @@ pub(in crate::layers) fn linear(
         Weight::Packed(matrix) => return packed(x, matrix, bias),
         Weight::Dense(weight) => weight,
     };
+    let [texts, tokens, _] = x.dims();
+    if weight.keeps_rows_apart && tokens == 1 && texts > 1 {
+        let rows = (0..texts).map(|at| dense(x.clone().narrow(0, at, 1), weight, bias));
+        return Tensor::cat(rows.collect(), 0);
+    }
+    dense(x, weight, bias)
+}
+
+fn dense(x: Tensor<3>, weight: &DenseWeight, bias: Option<&Tensor<1>>) -> Tensor<3> {
     if let (Some(x), Some(operation)) = (Host::of(&x), Linear::new(weight, bias)) {
         return apply(operation, [x]);
     }

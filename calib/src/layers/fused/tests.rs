@@ -81,7 +81,11 @@ fn linear_layers_with_and_without_rows_and_bias() {
             let columns = wave([inputs, outputs], 1.1, device);
             let rows = with_rows.then(|| columns.clone().transpose());
             let bias = wave([outputs], 2.3, device);
-            let weight = Weight::Dense(Box::new(DenseWeight { columns, rows }));
+            let weight = Weight::Dense(Box::new(DenseWeight {
+                columns,
+                rows,
+                keeps_rows_apart: false,
+            }));
             linear(x, &weight, with_bias.then_some(&bias))
         });
     }

@@ -7,6 +7,9 @@ use quantizers::graph::Pattern;
 use quantizers::linalg::product::{Strided, multiply};
 use std::ops::Range;
 
+/// Sums of one product that are kept apart.
+const LANES: usize = 8;
+
 /// Queries per block.
 pub(super) const QUERIES: usize = 64;
 
@@ -30,6 +33,15 @@ pub fn attend(head: Head<'_>, pattern: Pattern, scale: f32, out: &mut [f32], log
     let (tokens, width) = (head.query.rows(), head.value.cols());
     let all_keys = head.key.rows();
     let mut scores = Vec::new();
+    if tokens == 1 {
+        let keys = pattern.visible(0, all_keys);
+        scores.resize(keys.len(), 0.0);
+        score_one(head, keys.clone(), &mut scores);
+        let seen = scores.len();
+        log_sums[0] = exponentials(&mut scores, 0, seen, scale);
+        sum_for_one(head, keys, &scores, out);
+        return;
+    }
     for from in (0..tokens).step_by(QUERIES) {
         let block = from..(from + QUERIES).min(tokens);
         let keys = visible_to_block(pattern, &block, all_keys);
@@ -51,6 +63,38 @@ pub fn attend(head: Head<'_>, pattern: Pattern, scale: f32, out: &mut [f32], log
             width,
             false,
         );
+    }
+}
+
+/// Products of the only query with `keys`: one row is not worth arranging keys for a product of matrices.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+fn score_one(head: Head<'_>, keys: Range<usize>, scores: &mut [f32]) {
+    let (query, query_rest) = head.query.row(0).as_chunks::<LANES>();
+    for (score, key) in scores.iter_mut().zip(keys) {
+        let (key, key_rest) = head.key.row(key).as_chunks::<LANES>();
+        let mut sums = [0.0; LANES];
+        for chunk in 0..query.len().min(key.len()) {
+            for lane in 0..LANES {
+                sums[lane] += query[chunk][lane] * key[chunk][lane];
+            }
+        }
+        let [a, b, c, d, e, f, g, h] = sums;
+        let mut sum = ((a + e) + (b + f)) + ((c + g) + (d + h));
+        for at in 0..query_rest.len().min(key_rest.len()) {
+            sum += query_rest[at] * key_rest[at];
+        }
+        *score = sum;
+    }
+}
+
+/// Values of `keys`, by their shares.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+fn sum_for_one(head: Head<'_>, keys: Range<usize>, shares: &[f32], out: &mut [f32]) {
+    out.fill(0.0);
+    for (share, key) in shares.iter().zip(keys) {
+        for (sum, value) in out.iter_mut().zip(head.value.row(key)) {
+            *sum += share * value;
+        }
     }
 }
 
