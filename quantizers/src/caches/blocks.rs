@@ -5,7 +5,7 @@
 //! it, values by that of 64. What it rotates back after attention is rotated back here when values are read.
 
 use super::artifact::{CacheTensor, Reader};
-use super::cache::{CacheCodec, CachePlan, Encoded};
+use super::cache::{CacheCodec, CachePlan, CacheQuantizer, Encoded};
 use super::error::CacheError;
 use super::hadamard;
 use super::shape::{CacheShape, Part};
@@ -51,8 +51,10 @@ impl BlockQuantizer {
             rotates: rotates.unwrap_or(true),
         })
     }
+}
 
-    pub(super) fn plan(&self, shape: CacheShape) -> Result<CachePlan, CacheError> {
+impl CacheQuantizer for BlockQuantizer {
+    fn plan(&self, shape: CacheShape) -> Result<CachePlan, CacheError> {
         for part in Part::ALL {
             let found = shape.dim(part);
             if found == 0 || !found.is_multiple_of(BLOCK) {
@@ -79,7 +81,7 @@ impl BlockQuantizer {
         Ok(plan)
     }
 
-    pub(super) fn restore(
+    fn restore(
         &self,
         shape: CacheShape,
         tensors: &[CacheTensor],

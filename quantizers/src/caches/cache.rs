@@ -31,7 +31,8 @@ pub trait CacheQuantizer: Send + Sync {
     /// # Errors
     /// A shape the method cannot store, e.g. a head dimension that its blocks do not divide.
     fn plan(&self, shape: CacheShape) -> Result<CachePlan, CacheError>;
-    /// Fits the method to one layer. Methods that need no samples take empty ones.
+    /// Fits the method to one layer. Methods that need no samples take empty ones; one that learns nothing of them keeps
+    /// no tensors either.
     ///
     /// # Errors
     /// As [`Self::plan`]; samples that are missing, of another shape, or not finite.
@@ -39,7 +40,10 @@ pub trait CacheQuantizer: Send + Sync {
         &self,
         shape: CacheShape,
         samples: &CacheSamples<'_>,
-    ) -> Result<Box<dyn CacheCodec>, CacheError>;
+    ) -> Result<Box<dyn CacheCodec>, CacheError> {
+        samples.check(shape)?;
+        self.restore(shape, &[])
+    }
     /// The codec whose [`CacheCodec::tensors`] were written to an artifact, in any order.
     ///
     /// # Errors

@@ -3,7 +3,6 @@
 use super::artifact::CacheTensor;
 use super::cache::{Cache, CacheCodec, CachePlan, CacheQuantizer};
 use super::error::CacheError;
-use super::samples::CacheSamples;
 use super::shape::CacheShape;
 use super::token_head::TokenHead;
 use crate::methods::ParamError;
@@ -55,15 +54,6 @@ impl CacheQuantizer for Int4TokenHeadQuantizer {
                 .to_owned(),
         );
         Ok(plan)
-    }
-
-    fn fit(
-        &self,
-        shape: CacheShape,
-        samples: &CacheSamples<'_>,
-    ) -> Result<Box<dyn CacheCodec>, CacheError> {
-        samples.check(shape)?;
-        self.restore(shape, &[])
     }
 
     fn restore(

@@ -3,7 +3,6 @@
 use super::artifact::CacheTensor;
 use super::cache::{Cache, CacheCodec, CachePlan, CacheQuantizer};
 use super::error::CacheError;
-use super::samples::CacheSamples;
 use super::shape::CacheShape;
 use super::token_head::TokenHead;
 use crate::methods::ParamError;
@@ -46,15 +45,6 @@ impl Cache for Int8TokenHead {
 impl CacheQuantizer for Int8TokenHeadQuantizer {
     fn plan(&self, shape: CacheShape) -> Result<CachePlan, CacheError> {
         Ok(SETTINGS.plan(shape))
-    }
-
-    fn fit(
-        &self,
-        shape: CacheShape,
-        samples: &CacheSamples<'_>,
-    ) -> Result<Box<dyn CacheCodec>, CacheError> {
-        samples.check(shape)?;
-        self.restore(shape, &[])
     }
 
     fn restore(

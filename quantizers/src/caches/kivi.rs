@@ -7,7 +7,6 @@ use super::artifact::{CacheTensor, Reader};
 use super::cache::{Cache, CacheCodec, CachePlan, CacheQuantizer, Encoded};
 use super::error::CacheError;
 use super::groups;
-use super::samples::CacheSamples;
 use super::shape::{CacheShape, Part};
 use crate::MatrixRef;
 use crate::methods::ParamError;
@@ -95,15 +94,6 @@ impl CacheQuantizer for KiviQuantizer {
             chunk: self.residual,
             ..CachePlan::new(bits, bits)
         })
-    }
-
-    fn fit(
-        &self,
-        shape: CacheShape,
-        samples: &CacheSamples<'_>,
-    ) -> Result<Box<dyn CacheCodec>, CacheError> {
-        samples.check(shape)?;
-        self.restore(shape, &[])
     }
 
     fn restore(

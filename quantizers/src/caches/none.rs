@@ -3,7 +3,6 @@
 use super::artifact::{CacheTensor, Reader};
 use super::cache::{Cache, CacheCodec, CachePlan, CacheQuantizer, Encoded};
 use super::error::CacheError;
-use super::samples::CacheSamples;
 use super::shape::{CacheShape, Part};
 use crate::methods::ParamError;
 use crate::methods::parameters::Parameters;
@@ -61,15 +60,6 @@ impl CacheQuantizer for UnquantizedSettings {
             FloatType::F16 | FloatType::Bf16 => 16.0,
         };
         Ok(CachePlan::new(bits, bits))
-    }
-
-    fn fit(
-        &self,
-        shape: CacheShape,
-        samples: &CacheSamples<'_>,
-    ) -> Result<Box<dyn CacheCodec>, CacheError> {
-        samples.check(shape)?;
-        self.restore(shape, &[])
     }
 
     fn restore(
@@ -152,6 +142,7 @@ impl CacheCodec for UnquantizedCodec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::caches::samples::CacheSamples;
 
     #[test]
     fn every_bit_of_an_f32_comes_back() {

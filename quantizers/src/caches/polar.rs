@@ -12,7 +12,6 @@ use super::error::CacheError;
 use super::halves;
 use super::lloyd::Density;
 use super::rotation::{ROTATION, Rotation, RotationKind, SEED};
-use super::samples::CacheSamples;
 use super::shape::{CacheShape, Part};
 use crate::MatrixRef;
 use crate::methods::ParamError;
@@ -95,15 +94,6 @@ impl CacheQuantizer for PolarQuantizer {
             randomised: true,
             ..CachePlan::new(bits(Part::Keys)?, bits(Part::Values)?)
         })
-    }
-
-    fn fit(
-        &self,
-        shape: CacheShape,
-        samples: &CacheSamples<'_>,
-    ) -> Result<Box<dyn CacheCodec>, CacheError> {
-        samples.check(shape)?;
-        self.restore(shape, &[])
     }
 
     fn restore(

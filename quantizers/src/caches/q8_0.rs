@@ -1,12 +1,8 @@
 //! `q8_0`: blocks of 32 signed bytes over an f16 scale, as llama.cpp caches them (34 bytes a block).
 
-use super::artifact::CacheTensor;
 use super::blocks::{BLOCK, BlockKind, BlockQuantizer, PARAMETERS};
-use super::cache::{Cache, CacheCodec, CachePlan, CacheQuantizer};
-use super::error::CacheError;
+use super::cache::{Cache, CacheQuantizer};
 use super::halves;
-use super::samples::CacheSamples;
-use super::shape::CacheShape;
 use crate::methods::ParamError;
 
 /// The registry entry.
@@ -18,9 +14,6 @@ static KIND: BlockKind = BlockKind {
     encode,
     decode,
 };
-
-/// A configured [`Q80`].
-struct Q80Quantizer(BlockQuantizer);
 
 impl Cache for Q80 {
     fn name(&self) -> &'static str {
@@ -40,31 +33,7 @@ impl Cache for Q80 {
     }
 
     fn configure(&self, table: &toml::Table) -> Result<Box<dyn CacheQuantizer>, ParamError> {
-        let blocks = BlockQuantizer::configure(&KIND, table)?;
-        Ok(Box::new(Q80Quantizer(blocks)))
-    }
-}
-
-impl CacheQuantizer for Q80Quantizer {
-    fn plan(&self, shape: CacheShape) -> Result<CachePlan, CacheError> {
-        self.0.plan(shape)
-    }
-
-    fn fit(
-        &self,
-        shape: CacheShape,
-        samples: &CacheSamples<'_>,
-    ) -> Result<Box<dyn CacheCodec>, CacheError> {
-        samples.check(shape)?;
-        self.0.restore(shape, &[])
-    }
-
-    fn restore(
-        &self,
-        shape: CacheShape,
-        tensors: &[CacheTensor],
-    ) -> Result<Box<dyn CacheCodec>, CacheError> {
-        self.0.restore(shape, tensors)
+        Ok(Box::new(BlockQuantizer::configure(&KIND, table)?))
     }
 }
 

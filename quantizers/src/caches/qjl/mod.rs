@@ -13,7 +13,6 @@ mod tests;
 use super::artifact::{CacheTensor, Reader};
 use super::cache::{Cache, CacheCodec, CachePlan, CacheQuantizer};
 use super::error::CacheError;
-use super::samples::CacheSamples;
 use super::shape::CacheShape;
 use crate::methods::ParamError;
 use codec::QjlCodec;
@@ -50,15 +49,6 @@ impl Cache for Qjl {
 impl CacheQuantizer for QjlQuantizer {
     fn plan(&self, shape: CacheShape) -> Result<CachePlan, CacheError> {
         self.0.plan(shape)
-    }
-
-    fn fit(
-        &self,
-        shape: CacheShape,
-        samples: &CacheSamples<'_>,
-    ) -> Result<Box<dyn CacheCodec>, CacheError> {
-        samples.check(shape)?;
-        self.restore(shape, &[])
     }
 
     fn restore(
