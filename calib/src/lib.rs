@@ -3,6 +3,7 @@
 //! A [`Model`] names its linear layers and builds its [`Stage`]s one at a time from a
 //! [`WeightSource`]; nothing here ever needs a whole model in memory. burn appears from this crate on.
 
+pub mod base64;
 pub mod weight_source;
 pub mod artifact;
 pub mod packed_weights;

@@ -1,6 +1,7 @@
 //! Who may ask.
 
 use axum::http::{HeaderMap, header};
+use calib::base64::from_base64;
 
 /// The key that requests carry.
 pub(super) struct ApiKey(blake3::Hash);
@@ -33,28 +34,6 @@ impl ApiKey {
     fn is(&self, key: &[u8]) -> bool {
         self.0 == blake3::hash(key)
     }
-}
-
-fn from_base64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let (mut group, mut bits) = (0_u32, 0);
-    for digit in text.trim_end_matches('=').bytes() {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        group = group << 6 | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push(((group >> bits) & 0xff) as u8);
-        }
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ impl Task for RetrievalTask {
         &[
             (
                 "kind",
-                "`passkey` (default), `needle`, `multi-key`, `variables` or `all`",
+                "name of a kind of text, `passkey` unless given, or `all`",
             ),
             (
                 "lengths",
@@ -147,10 +147,6 @@ impl Options {
             .collect()
     }
 
-    fn texts(&self, lengths: usize) -> usize {
-        self.kinds().len() * lengths * self.depths.len() * self.samples
-    }
-
     /// The texts, at most as many as are asked for.
     fn probes(&self, input: &TaskInput<'_>) -> Result<Vec<Probe>, TaskError> {
         let tokenizer = input.subject.inputs.tokenizer.as_ref();
@@ -206,7 +202,8 @@ impl ConfiguredTask for Options {
     fn tokens(&self) -> Option<usize> {
         let usual = [LENGTH];
         let lengths = self.lengths.as_deref().unwrap_or(&usual);
-        Some(self.texts(1) * lengths.iter().sum::<usize>())
+        let of_each_length = self.kinds().len() * self.depths.len() * self.samples;
+        Some(of_each_length * lengths.iter().sum::<usize>())
     }
 
     fn check(&self, input: &TaskInput<'_>) -> Result<(), TaskError> {

@@ -2,7 +2,7 @@
 
 use super::QuantizeError;
 use crate::grid::Grid;
-use crate::tensor::Uniform;
+use crate::tensor::{Encoding, QuantizedTensor, Uniform};
 use crate::{Granularity, MatrixRef};
 
 /// Refuses weights that the type of the grid's arithmetic has no value for: they would be rounded to infinity
@@ -18,6 +18,20 @@ pub(super) fn require_weights(weight: MatrixRef<'_>, grid: Grid) -> Result<(), Q
             stored: grid.arithmetic,
         }),
     }
+}
+
+/// `uniform` as the whole of a layer, its scales checked.
+pub(super) fn stored(
+    weight: MatrixRef<'_>,
+    uniform: Uniform,
+) -> Result<QuantizedTensor, QuantizeError> {
+    require_scales(weight, &uniform)?;
+    Ok(QuantizedTensor {
+        rows: weight.rows(),
+        cols: weight.cols(),
+        encoding: Encoding::Uniform(uniform),
+        outliers: None,
+    })
 }
 
 /// Refuses scales that are no numbers, or that were cut off at the largest value of their type.

@@ -11,7 +11,6 @@ use super::{
     LayerPlan, Method, ParamError, QuantizeError, Quantized, Quantizer, range, require_finite,
 };
 use crate::statistics::{INPUT_MEAN_SQUARE, LayerStats, Stat};
-use crate::tensor::{Encoding, QuantizedTensor};
 use crate::{FloatType, MatrixRef};
 
 /// Weights one thread puts on a grid, per second.
@@ -103,14 +102,7 @@ impl Quantizer for RtnQuantizer {
             Ends::Clipped(Clip::InputMse) => search(Some(inputs()?), false),
             Ends::Searched => search(Some(inputs()?), true),
         };
-        range::require_scales(weight, &uniform)?;
-        let tensor = QuantizedTensor {
-            rows: weight.rows(),
-            cols: weight.cols(),
-            encoding: Encoding::Uniform(uniform),
-            outliers: None,
-        };
-        Ok(tensor.into())
+        Ok(range::stored(weight, uniform)?.into())
     }
 }
 
@@ -118,6 +110,7 @@ impl Quantizer for RtnQuantizer {
 mod tests {
     use super::*;
     use crate::Granularity;
+    use crate::tensor::{Encoding, QuantizedTensor};
 
     fn configure(text: &str) -> Result<Box<dyn Quantizer>, ParamError> {
         Rtn.configure(&text.parse().unwrap())

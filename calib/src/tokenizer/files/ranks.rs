@@ -6,6 +6,7 @@ use super::super::classes::GENERIC;
 use super::super::json_files::JsonFiles;
 use super::super::settings::{Settings, Special};
 use super::{VocabularyFile, bytes_of, first_of, unusable};
+use crate::base64::from_base64;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io::Read;
@@ -171,29 +172,6 @@ fn entry(line: &[u8]) -> Option<(Vec<u8>, u32)> {
     let (token, rank) = text.trim_end_matches('\r').split_once(' ')?;
     let token = from_base64(token)?;
     (!token.is_empty()).then_some((token, rank.trim().parse().ok()?))
-}
-
-fn from_base64(text: &str) -> Option<Vec<u8>> {
-    let digits = text.trim_end_matches('=');
-    let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
-    let (mut bits, mut count) = (0_u32, 0);
-    for digit in digits.bytes() {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count & 0xff) as u8);
-        }
-    }
-    Some(bytes)
 }
 
 /// The letter GPT-2 writes for each byte: the byte itself where it can be seen, else one from U+0100 up.

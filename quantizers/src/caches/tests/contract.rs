@@ -276,8 +276,9 @@ proptest! {
                 prop_assert!(back.iter().zip(data).all(|(a, b)| a.to_bits() == b.to_bits()));
             }
             let error = relative_error(data, &back);
-            // The mean over a single token of a small head is far from the mean over many.
-            let most = limit(name, rule) * (1.0 + 8.0 / (data.len() as f64).sqrt());
+            // The mean over a token or two of small heads is far from the mean over many.
+            let spread = if data.len() < 512 { 8.0 / (data.len() as f64).sqrt() } else { 0.0 };
+            let most = limit(name, rule) * (1.0 + spread);
             prop_assert!(error <= most, "{} {} {}: {}", name, rule, dim, error);
             let is_alone = quantizer(name, rule).plan(shape).unwrap().chunk == 1 || part == Part::Values;
             if is_alone {

@@ -18,7 +18,6 @@ use super::{
     Tuning, range, require_finite,
 };
 use crate::statistics::LayerStats;
-use crate::tensor::{Encoding, QuantizedTensor};
 use crate::{FloatType, Granularity, MatrixRef};
 use rounding::{Rounding, Schedule};
 
@@ -129,14 +128,7 @@ impl Quantizer for AutoRoundQuantizer {
         let grid = self.grid.grid(plan.weight_type);
         range::require_weights(weight, grid)?;
         let uniform = grid.quantize(weight, plan.scheme.granularity);
-        range::require_scales(weight, &uniform)?;
-        let tensor = QuantizedTensor {
-            rows: weight.rows(),
-            cols: weight.cols(),
-            encoding: Encoding::Uniform(uniform),
-            outliers: None,
-        };
-        Ok(tensor.into())
+        Ok(range::stored(weight, uniform)?.into())
     }
 
     fn tune<'w>(

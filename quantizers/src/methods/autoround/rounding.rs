@@ -2,7 +2,7 @@
 
 use crate::grid::{Grid, Point};
 use crate::methods::{QuantizeError, Quantized, TunedLayer, range};
-use crate::tensor::{Encoding, QuantizedTensor, Uniform};
+use crate::tensor::Uniform;
 use crate::{Granularity, MatrixRef};
 use rayon::prelude::*;
 
@@ -176,14 +176,7 @@ impl TunedLayer for Rounding<'_> {
             float_zero_points: None,
             column_groups: None,
         };
-        range::require_scales(self.weight, &uniform)?;
-        let tensor = QuantizedTensor {
-            rows: self.weight.rows(),
-            cols: self.weight.cols(),
-            encoding: Encoding::Uniform(uniform),
-            outliers: None,
-        };
-        Ok(tensor.into())
+        Ok(range::stored(self.weight, uniform)?.into())
     }
 }
 
