@@ -1,8 +1,9 @@
 //! Sums with AVX2, FMA and F16C: eight weights at a time.
 //!
 //! Eight codes of `b` bits are `b` bytes. They are broadcast to all lanes, shifted into place and looked up: tables of
-//! up to 8 values by one permutation of a register, of 16 by two and a blend, larger ones in memory; codes that are
-//! their own values are converted.
+//! up to 8 values by one permutation of a register, larger ones in memory; codes that are their own values are converted.
+//! Codes of four bits are looked up byte by byte of what they stand for, 32 at a time, in half the time; their inputs are
+//! put in the order in which that leaves them.
 //!
 //! Of many inputs a row is looked up once into memory and multiplied from there, in the same order as for one input.
 
@@ -11,11 +12,16 @@ mod halves;
 #[cfg(target_arch = "x86_64")]
 mod lookup;
 #[cfg(target_arch = "x86_64")]
+mod nibbles;
+#[cfg(target_arch = "x86_64")]
+mod rounded;
+#[cfg(target_arch = "x86_64")]
 mod rows;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
 
-use super::codes::CodeRow;
+use super::codes::{CodeRow, PackedCodes};
+use super::inputs::{ROUNDED_TOGETHER, RoundedInput};
 use super::kernel::Kernel;
 
 pub(super) struct Avx2;
@@ -28,7 +34,10 @@ impl Kernel for Avx2 {
     fn is_available(&self) -> bool {
         false
     }
-    fn codes(&self, _: &CodeRow<'_>, _: &[&[f32]], _: &[&[f32]], _: &mut [f32]) {
+    fn codes(&self, _: &[CodeRow<'_>], _: &[&[f32]], _: &[&[f32]], _: &mut [f32]) {
+        unreachable!("not on this machine")
+    }
+    fn rounded(&self, _: &[CodeRow<'_>], _: &[RoundedInput<'_>], _: &mut [f32]) {
         unreachable!("not on this machine")
     }
     fn halves(&self, _: &[u16], _: &[&[f32]], _: &mut [f32]) {
@@ -43,14 +52,40 @@ impl Kernel for Avx2 {
 mod x86 {
     #![expect(unsafe_code, reason = "instructions found at run time")]
 
-    use super::{Avx2, CodeRow, Kernel, halves, rows, tiles};
-    use crate::kernels::kernel::{MOST_INPUTS, codes_one_by_one};
+    use super::{
+        Avx2, CodeRow, Kernel, PackedCodes, ROUNDED_TOGETHER, RoundedInput, halves, lookup,
+        rounded, rows, tiles,
+    };
     use crate::kernels::scalar::Scalar;
     use std::cell::RefCell;
+
+    /// Most inputs that are multiplied with codes as these are looked up.
+    const DIRECT: usize = 4;
 
     thread_local! {
         /// Rows that have been looked up.
         static VALUES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// `$body` with the constant `$bits` being `$row.bits`.
+    macro_rules! with_bits {
+        ($row:expr, $bits:ident => $body:expr) => {
+            match $row.bits {
+                1 => with_bits!(1, $bits, $body),
+                2 => with_bits!(2, $bits, $body),
+                3 => with_bits!(3, $bits, $body),
+                4 => with_bits!(4, $bits, $body),
+                5 => with_bits!(5, $bits, $body),
+                6 => with_bits!(6, $bits, $body),
+                7 => with_bits!(7, $bits, $body),
+                8 => with_bits!(8, $bits, $body),
+                bits => unreachable!("codes of {bits} bits"),
+            }
+        };
+        ($value:literal, $bits:ident, $body:expr) => {{
+            const $bits: usize = $value;
+            $body
+        }};
     }
 
     impl Kernel for Avx2 {
@@ -64,38 +99,65 @@ mod x86 {
                 && is_x86_feature_detected!("f16c")
         }
 
-        fn codes(
-            &self,
-            row: &CodeRow<'_>,
-            inputs: &[&[f32]],
-            group_sums: &[&[f32]],
-            sums: &mut [f32],
-        ) {
-            if !begins_with_bytes(row) {
-                return Scalar.codes(row, inputs, group_sums, sums);
+        fn order(&self, codes: &PackedCodes) -> Option<&'static [usize; 8]> {
+            (codes.bits == 4 && eights_lie_in_groups(codes)).then_some(&lookup::NIBBLES_ORDER)
+        }
+
+        fn rounded_order(&self, codes: &PackedCodes) -> Option<&'static [usize; ROUNDED_TOGETHER]> {
+            match codes.bits {
+                1..=3 => Some(&rounded::PAIRS_ORDER),
+                4 => Some(&rounded::NIBBLES_ORDER),
+                _ => None,
             }
-            check(row, inputs, group_sums);
-            // SAFETY: the features were found by `is_available`; lengths were checked above.
-            unsafe {
-                match inputs.len() {
-                    1 => of_bits::<1>(row, inputs, group_sums, sums),
-                    2 => of_bits::<2>(row, inputs, group_sums, sums),
-                    3 => of_bits::<3>(row, inputs, group_sums, sums),
-                    4 => of_bits::<4>(row, inputs, group_sums, sums),
-                    count => unreachable!("{count} inputs at a time"),
+        }
+
+        fn rounded(&self, rows: &[CodeRow<'_>], inputs: &[RoundedInput<'_>], sums: &mut [f32]) {
+            for row in rows {
+                check_bytes(row);
+                let blocks = row.cols / ROUNDED_TOGETHER;
+                let groups = row.cols.div_ceil(row.group_size);
+                for input in inputs {
+                    assert!(input.values.len() == blocks * ROUNDED_TOGETHER);
+                    assert!(input.scales.len() == blocks && input.group_sums.len() == groups);
+                }
+            }
+            let count = inputs.len();
+            for (at, few) in inputs.chunks(DIRECT).enumerate() {
+                let first = at * DIRECT;
+                // SAFETY: the features were found by `is_available`; lengths were checked above.
+                unsafe {
+                    match few.len() {
+                        1 => rounded_of_bits::<1>(rows, few, sums, first, count),
+                        2 => rounded_of_bits::<2>(rows, few, sums, first, count),
+                        3 => rounded_of_bits::<3>(rows, few, sums, first, count),
+                        _ => rounded_of_bits::<DIRECT>(rows, few, sums, first, count),
+                    }
                 }
             }
         }
 
-        fn codes_of_rows(
+        fn codes(
             &self,
             rows: &[CodeRow<'_>],
             inputs: &[&[f32]],
             group_sums: &[&[f32]],
             sums: &mut [f32],
         ) {
-            if inputs.len() <= MOST_INPUTS || !rows.iter().all(begins_with_bytes) {
-                return codes_one_by_one(self, rows, inputs, group_sums, sums);
+            if !rows.iter().all(begins_with_bytes) {
+                return Scalar.codes(rows, inputs, group_sums, sums);
+            }
+            for row in rows {
+                check(row, inputs, group_sums);
+            }
+            // SAFETY: the features were found by `is_available`; lengths were checked above.
+            unsafe {
+                match inputs.len() {
+                    1 => return of_bits::<1>(rows, inputs, group_sums, sums),
+                    2 => return of_bits::<2>(rows, inputs, group_sums, sums),
+                    3 => return of_bits::<3>(rows, inputs, group_sums, sums),
+                    DIRECT => return of_bits::<DIRECT>(rows, inputs, group_sums, sums),
+                    _ => {}
+                }
             }
             VALUES.with_borrow_mut(|values| {
                 let rows = rows.chunks(tiles::ROWS);
@@ -103,8 +165,8 @@ mod x86 {
                     let cols = rows[0].cols;
                     values.resize(tiles::ROWS * cols, 0.0);
                     for (row, values) in rows.iter().zip(values.chunks_exact_mut(cols)) {
-                        check(row, inputs, group_sums);
-                        self.values(row, values);
+                        // SAFETY: as below.
+                        unsafe { values_of_bits::<true>(row, values) };
                     }
                     let of = |row: usize| &values[row * cols..(row + 1) * cols];
                     // SAFETY: the features were found by `is_available`; lengths were checked above.
@@ -123,19 +185,7 @@ mod x86 {
             assert!(out.len() == row.cols);
             check(row, &[], &[]);
             // SAFETY: the features were found by `is_available`; lengths were checked above.
-            unsafe {
-                match row.bits {
-                    1 => rows::values::<1>(row, out),
-                    2 => rows::values::<2>(row, out),
-                    3 => rows::values::<3>(row, out),
-                    4 => rows::values::<4>(row, out),
-                    5 => rows::values::<5>(row, out),
-                    6 => rows::values::<6>(row, out),
-                    7 => rows::values::<7>(row, out),
-                    8 => rows::values::<8>(row, out),
-                    bits => unreachable!("codes of {bits} bits"),
-                }
-            }
+            unsafe { values_of_bits::<false>(row, out) }
         }
 
         fn halves(&self, row: &[u16], inputs: &[&[f32]], sums: &mut [f32]) {
@@ -152,36 +202,62 @@ mod x86 {
         row.group_size >= row.cols || row.group_size.is_multiple_of(8)
     }
 
+    fn eights_lie_in_groups(codes: &PackedCodes) -> bool {
+        codes.groups_per_row() == 1 || codes.group_size.is_multiple_of(8)
+    }
+
     /// What the kernels rely on.
     fn check(row: &CodeRow<'_>, inputs: &[&[f32]], group_sums: &[&[f32]]) {
         let groups = row.cols.div_ceil(row.group_size);
         for (input, group_sums) in inputs.iter().zip(group_sums) {
             assert!(input.len() == row.cols && group_sums.len() >= groups);
         }
-        assert!(row.bytes.len() >= (row.cols * usize::from(row.bits)).div_ceil(8) + 8);
+        check_bytes(row);
         assert!(row.table.is_none_or(|table| table.len() == 1 << row.bits));
+    }
+
+    fn check_bytes(row: &CodeRow<'_>) {
+        assert!(row.bytes.len() >= (row.cols * usize::from(row.bits)).div_ceil(8) + 16);
     }
 
     #[target_feature(enable = "avx2,fma,f16c")]
     fn of_bits<const N: usize>(
-        row: &CodeRow<'_>,
+        rows: &[CodeRow<'_>],
         inputs: &[&[f32]],
         group_sums: &[&[f32]],
         sums: &mut [f32],
     ) {
         // SAFETY: the caller has checked the lengths.
         unsafe {
-            match row.bits {
-                1 => rows::row_sums::<1, N>(row, inputs, group_sums, sums),
-                2 => rows::row_sums::<2, N>(row, inputs, group_sums, sums),
-                3 => rows::row_sums::<3, N>(row, inputs, group_sums, sums),
-                4 => rows::row_sums::<4, N>(row, inputs, group_sums, sums),
-                5 => rows::row_sums::<5, N>(row, inputs, group_sums, sums),
-                6 => rows::row_sums::<6, N>(row, inputs, group_sums, sums),
-                7 => rows::row_sums::<7, N>(row, inputs, group_sums, sums),
-                8 => rows::row_sums::<8, N>(row, inputs, group_sums, sums),
-                bits => unreachable!("codes of {bits} bits"),
-            }
+            with_bits!(rows[0], BITS => rows::sums::<BITS, N>(rows, inputs, group_sums, sums));
+        }
+    }
+
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn values_of_bits<const IS_ORDERED: bool>(row: &CodeRow<'_>, out: &mut [f32]) {
+        // SAFETY: the caller has checked the lengths.
+        unsafe { with_bits!(row, BITS => rows::values::<BITS, IS_ORDERED>(row, out)) }
+    }
+
+    /// Puts the sums of `N` inputs at `first` of `count`.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn rounded_of_bits<const N: usize>(
+        rows: &[CodeRow<'_>],
+        inputs: &[RoundedInput<'_>],
+        sums: &mut [f32],
+        first: usize,
+        count: usize,
+    ) {
+        let mut put = |row: usize, found: [f32; N]| {
+            sums[row * count + first..][..N].copy_from_slice(&found);
+        };
+        // SAFETY: the caller has checked the lengths.
+        unsafe {
+            with_bits!(rows[0], BITS => if rows[0].integers.is_some() {
+                rounded::sums::<BITS, true, N>(rows, inputs, &mut put);
+            } else {
+                rounded::sums::<BITS, false, N>(rows, inputs, &mut put);
+            });
         }
     }
 

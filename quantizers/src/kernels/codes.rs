@@ -1,10 +1,15 @@
 //! Packed codes with what they mean, and one row of them as kernels see it.
 
+use super::inputs::ROUNDED_TOGETHER;
 use crate::pack;
 use crate::tensor::{Codebook, Granularity, Uniform};
 
 /// Bytes that may be read behind the last row.
-const SLACK_WORDS: usize = 2;
+const SLACK_WORDS: usize = 4;
+/// The largest value of a table as whole numbers: four products with inputs of 16 bits fit a sum of 32.
+const MOST_INTEGER: f32 = 16383.0;
+/// Widest codes whose tables have a form in whole numbers: kernels look those up in one register.
+const MOST_TABLE_BITS: u8 = 4;
 
 /// A matrix of codes: `w = scale of the group · (value of the code - zero of the group)`.
 #[derive(Debug, Clone)]
@@ -21,6 +26,17 @@ pub(super) struct PackedCodes {
     scales: Vec<f32>,
     /// `[rows, groups]`; empty where all are 0.
     zeros: Vec<f32>,
+    /// Where the codes are multiplied as whole numbers.
+    integers: Option<Integers>,
+}
+
+/// What codes mean as whole numbers.
+#[derive(Debug, Clone)]
+struct Integers {
+    /// As the tables of [`CodeValues`]; empty where a code is its own value.
+    tables: Vec<i16>,
+    /// By table: `value = scale · integer`.
+    scales: Vec<f32>,
 }
 
 /// What a code means before zero and scale.
@@ -38,7 +54,7 @@ enum CodeValues {
 /// One row.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CodeRow<'a> {
-    /// Its codes, lowest bits first, and at least 8 bytes more.
+    /// Its codes, lowest bits first, and at least 16 bytes more.
     pub(super) bytes: &'a [u8],
     pub(super) bits: u8,
     pub(super) cols: usize,
@@ -49,6 +65,10 @@ pub(super) struct CodeRow<'a> {
     pub(super) scales: &'a [f32],
     /// By group; empty where all are 0.
     pub(super) zeros: &'a [f32],
+    /// Whole numbers that the codes stand for; none where a code is its own value.
+    pub(super) integers: Option<&'a [i16]>,
+    /// What [`Self::integers`] are multiplied with to be the values of the table.
+    integer_scale: f32,
 }
 
 impl PackedCodes {
@@ -76,6 +96,7 @@ impl PackedCodes {
                 Vec::new()
             },
             zeros: Vec::new(),
+            integers: None,
         }
     }
 
@@ -106,7 +127,59 @@ impl PackedCodes {
             groups_per_row: groups,
             scales: all.clone().map(|index| uniform.scales[at(index)]).collect(),
             zeros: all.map(zero).collect(),
+            integers: None,
         })
+    }
+
+    /// Multiplies as whole numbers from now on, unless tables are too large for that or groups too short.
+    pub(super) fn as_integers(&mut self, cols: usize) {
+        let holds_blocks =
+            self.group_size >= cols || self.group_size.is_multiple_of(ROUNDED_TOGETHER);
+        let entries = 1_usize << self.bits;
+        self.integers = match &self.values {
+            _ if !holds_blocks => None,
+            CodeValues::Integers => Some(Integers {
+                tables: Vec::new(),
+                scales: Vec::new(),
+            }),
+            CodeValues::Tables { .. } if self.bits > MOST_TABLE_BITS => None,
+            CodeValues::Tables { tables, .. } => {
+                let largest = |table: &[f32]| {
+                    table
+                        .iter()
+                        .fold(0.0_f32, |most, value| most.max(value.abs()))
+                };
+                let each = tables.chunks(entries);
+                let scales = each.clone().map(|table| largest(table) / MOST_INTEGER);
+                let scales: Vec<f32> = scales.collect();
+                let integers = each.zip(&scales).flat_map(|(table, scale)| {
+                    let inverse = if *scale > 0.0 { scale.recip() } else { 0.0 };
+                    #[expect(clippy::cast_possible_truncation, reason = "at most MOST_INTEGER")]
+                    table
+                        .iter()
+                        .map(move |value| (value * inverse).round_ties_even() as i16)
+                });
+                Some(Integers {
+                    tables: integers.collect(),
+                    scales,
+                })
+            }
+        };
+    }
+
+    /// Whether kernels multiply whole numbers.
+    pub(super) fn are_integers(&self) -> bool {
+        self.integers.is_some()
+    }
+
+    /// Groups of a row.
+    pub(super) fn groups_per_row(&self) -> usize {
+        self.groups_per_row
+    }
+
+    /// Whether zeros take something off the sums of inputs.
+    pub(super) fn has_zeros(&self) -> bool {
+        !self.zeros.is_empty()
     }
 
     pub(super) fn row(&self, row: usize, cols: usize) -> CodeRow<'_> {
@@ -120,20 +193,30 @@ impl PackedCodes {
                 groups.clone()
             }
         };
+        let entries = 1_usize << self.bits;
+        let (table, integers, integer_scale) = match &self.values {
+            CodeValues::Integers => (None, None, 1.0),
+            CodeValues::Tables {
+                tables,
+                rows_per_table,
+            } => {
+                let at = row / rows_per_table;
+                let entries = at * entries..(at + 1) * entries;
+                let integers = self.integers.as_ref();
+                (
+                    Some(&tables[entries.clone()]),
+                    integers.map(|integers| &integers.tables[entries]),
+                    integers.map_or(1.0, |integers| integers.scales[at]),
+                )
+            }
+        };
         CodeRow {
             bytes: bytemuck::cast_slice(words),
             bits: self.bits,
             cols,
-            table: match &self.values {
-                CodeValues::Integers => None,
-                CodeValues::Tables {
-                    tables,
-                    rows_per_table,
-                } => {
-                    let entries = 1_usize << self.bits;
-                    Some(&tables[row / rows_per_table * entries..][..entries])
-                }
-            },
+            table,
+            integers,
+            integer_scale,
             group_size: self.group_size,
             scales: &self.scales[of_row(&self.scales)],
             zeros: &self.zeros[of_row(&self.zeros)],
@@ -146,7 +229,11 @@ impl PackedCodes {
             CodeValues::Tables { tables, .. } => tables.len(),
             CodeValues::Integers => 0,
         };
-        4 * (self.words.len() + tables + self.scales.len() + self.zeros.len())
+        let integers = self.integers.as_ref();
+        let integers = integers.map_or(0, |integers| {
+            2 * integers.tables.len() + 4 * integers.scales.len()
+        });
+        4 * (self.words.len() + tables + self.scales.len() + self.zeros.len()) + integers
     }
 }
 
@@ -175,31 +262,59 @@ impl CodeRow<'_> {
         }
     }
 
+    /// The whole number that input `at` is multiplied with.
+    pub(super) fn integer(&self, at: usize) -> i32 {
+        let code = self.code(at);
+        #[expect(
+            clippy::cast_possible_wrap,
+            clippy::cast_possible_truncation,
+            reason = "a code has at most 8 bits"
+        )]
+        self.integers
+            .map_or(code as i32, |table| i32::from(table[code]))
+    }
+
+    /// What a sum of [`Self::integer`] is multiplied with, beside the scale of its group.
+    pub(super) fn integer_scale(&self) -> f32 {
+        self.integer_scale
+    }
+
     /// Scale of `group`.
     pub(super) fn scale(&self, group: usize) -> f32 {
         self.scales.get(group).copied().unwrap_or(1.0)
     }
 
     /// Zero of `group`.
-    pub(super) fn zero(&self, group: usize) -> f32 {
+    fn zero(&self, group: usize) -> f32 {
         self.zeros.get(group).copied().unwrap_or(0.0)
     }
 
-    /// Whether zeros take something off the sums of inputs.
-    pub(super) fn has_zeros(&self) -> bool {
-        !self.zeros.is_empty()
+    /// What columns from `from` on, which are of the last group, add to a sum, and what the zeros of all take off.
+    pub(super) fn rest(&self, from: usize, input: &[f32], group_sums: &[f32]) -> f32 {
+        let tail: f32 = (from..self.cols).map(|at| self.value(at) * input[at]).sum();
+        let last = (self.cols - 1) / self.group_size;
+        self.scale(last) * tail - self.zeros_part(group_sums)
     }
 
-    /// What columns `at`, which are of `group`, add to a sum, and what its zero takes off.
-    pub(super) fn rest(
-        &self,
-        group: usize,
-        at: std::ops::Range<usize>,
-        input: &[f32],
-        group_sums: &[f32],
-    ) -> f32 {
-        let tail: f32 = at.map(|at| self.value(at) * input[at]).sum();
-        self.scale(group) * (tail - self.zero(group) * group_sums[group])
+    fn zeros_part(&self, group_sums: &[f32]) -> f32 {
+        if self.zeros.is_empty() {
+            return 0.0;
+        }
+        // Kept apart, so that one need not wait for the other.
+        let mut sums = [0.0; 8];
+        let (scales, last_scales) = self.scales.as_chunks::<8>();
+        let (zeros, last_zeros) = self.zeros.as_chunks::<8>();
+        let (inputs, last_inputs) = group_sums.as_chunks::<8>();
+        for ((scales, zeros), inputs) in scales.iter().zip(zeros).zip(inputs) {
+            for (at, sum) in sums.iter_mut().enumerate() {
+                *sum += scales[at] * zeros[at] * inputs[at];
+            }
+        }
+        let last = last_scales.iter().zip(last_zeros).zip(last_inputs);
+        let last: f32 = last
+            .map(|((scale, zero), input)| scale * zero * input)
+            .sum();
+        sums.iter().sum::<f32>() + last
     }
 
     /// Makes weights, `[cols]`, of the values of codes.

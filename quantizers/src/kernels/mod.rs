@@ -5,7 +5,9 @@
 mod avx2;
 mod chosen;
 mod codes;
+mod compute;
 mod halves;
+mod inputs;
 mod kernel;
 mod packed;
 mod scalar;
@@ -14,4 +16,5 @@ mod sparse;
 mod tests;
 
 pub use chosen::{KernelError, check_kernel};
+pub use compute::{Compute, ComputeError};
 pub use packed::PackedMatrix;

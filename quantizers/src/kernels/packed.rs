@@ -2,7 +2,9 @@
 
 use super::chosen::kernel;
 use super::codes::PackedCodes;
+use super::compute::Compute;
 use super::halves::Halves;
+use super::inputs::Inputs;
 use super::kernel::Kernel;
 use super::sparse::SparseRows;
 use crate::linalg::product::{Strided, multiply};
@@ -55,6 +57,15 @@ impl PackedMatrix {
         })
     }
 
+    /// Multiplies the way `compute` says from now on, where its codes can be; 16-bit floats are multiplied as f32 always.
+    #[must_use]
+    pub fn computing(mut self, compute: Compute) -> Self {
+        if let (Compute::Int16, Dense::Codes(codes)) = (compute, &mut self.dense) {
+            codes.as_integers(self.cols);
+        }
+        self
+    }
+
     /// Whether [`Self::of_quantized`] has a packed form for matrices of `scheme`.
     pub fn executes(scheme: &Scheme) -> bool {
         !matches!(scheme.kind, SchemeKind::Trellis { .. }) && !scheme.column_groups
@@ -93,7 +104,7 @@ impl PackedMatrix {
         dense + self.outliers.as_ref().map_or(0, SparseRows::bytes)
     }
 
-    /// `inputs · Wᵀ`: `[n, cols]` to `[n, rows]`, in f32.
+    /// `inputs · Wᵀ`: `[n, cols]` to `[n, rows]`, in f32 unless [`Self::computing`] says otherwise and there are few inputs.
     ///
     /// # Panics
     /// When `cols` does not divide the number of values.
@@ -105,11 +116,12 @@ impl PackedMatrix {
             return out;
         }
         let is_many = count >= MANY_INPUTS;
-        let (mut each, mut group_sums) = (Vec::new(), Vec::new());
-        if !is_many {
-            each.extend(inputs.chunks_exact(self.cols));
-            group_sums.extend(each.iter().map(|input| self.group_sums(input)));
-        }
+        let each: Vec<&[f32]> = if is_many {
+            Vec::new()
+        } else {
+            inputs.chunks_exact(self.cols).collect()
+        };
+        let prepared = self.prepare(&each, kernel());
         let rows_at_once = (TASK_WEIGHTS / self.cols)
             .max(1)
             .next_multiple_of(TILE_ROWS);
@@ -120,7 +132,7 @@ impl PackedMatrix {
                 if is_many {
                     self.by_tiles(rows, inputs)
                 } else {
-                    self.by_rows(rows, &each, &group_sums, kernel())
+                    self.by_rows(rows, &each, &prepared, kernel())
                 }
             })
             .collect();
@@ -137,56 +149,81 @@ impl PackedMatrix {
         out
     }
 
-    /// Sums of the inputs of each group.
-    pub(super) fn group_sums(&self, input: &[f32]) -> Vec<f32> {
+    /// `each` as `kernel` reads them; 16-bit floats are multiplied with them as they come.
+    pub(super) fn prepare<'a>(
+        &self,
+        each: &[&'a [f32]],
+        kernel: &dyn Kernel,
+    ) -> Option<Inputs<'a>> {
         match &self.dense {
-            Dense::Codes(codes) => {
-                let groups = input.chunks(codes.group_size);
-                groups.map(|group| group.iter().sum()).collect()
-            }
-            Dense::Halves(_) => Vec::new(),
+            Dense::Codes(codes) => Some(Inputs::of_codes(each, codes, kernel)),
+            Dense::Halves(_) => None,
         }
     }
 
-    /// `[n, rows]`, row by row.
+    /// `[n, rows]`, row by row, of `each` and what [`Self::prepare`] has made of them.
     pub(super) fn by_rows(
         &self,
         rows: std::ops::Range<usize>,
-        inputs: &[&[f32]],
-        group_sums: &[Vec<f32>],
+        each: &[&[f32]],
+        prepared: &Option<Inputs<'_>>,
         kernel: &dyn Kernel,
     ) -> Vec<f32> {
-        let (first, height, count) = (rows.start, rows.len(), inputs.len());
+        let (height, count) = (rows.len(), each.len());
         let mut out = vec![0.0; count * height];
-        let group_sums: Vec<&[f32]> = group_sums.iter().map(Vec::as_slice).collect();
         let mut sums = vec![0.0; ROWS_AT_ONCE * count];
-        for from in rows.clone().step_by(ROWS_AT_ONCE) {
-            let to = (from + ROWS_AT_ONCE).min(rows.end);
+        for from in (0..height).step_by(ROWS_AT_ONCE) {
+            let to = (from + ROWS_AT_ONCE).min(height);
             let sums = &mut sums[..(to - from) * count];
-            match &self.dense {
-                Dense::Codes(codes) => {
-                    let rows: Vec<_> = (from..to).map(|row| codes.row(row, self.cols)).collect();
-                    kernel.codes_of_rows(&rows, inputs, &group_sums, sums);
-                }
-                Dense::Halves(halves) => {
-                    for (row, sums) in (from..to).zip(sums.chunks_mut(count)) {
-                        halves.sums(kernel, row, self.cols, inputs, sums);
-                    }
+            self.dense_sums(
+                rows.start + from..rows.start + to,
+                each,
+                prepared,
+                kernel,
+                sums,
+            );
+            for (row, sums) in (from..to).zip(sums.chunks(count)) {
+                for (at, sum) in sums.iter().enumerate() {
+                    out[at * height + row] = *sum;
                 }
             }
-            for (row, sums) in (from..to).zip(sums.chunks(count)) {
-                for (at, (sum, input)) in sums.iter().zip(inputs).enumerate() {
-                    out[at * height + row - first] = sum + self.sparse(row, input);
-                }
+        }
+        if let Some(outliers) = &self.outliers {
+            for (input, out) in each.iter().zip(out.chunks_exact_mut(height)) {
+                outliers.add_products(rows.clone(), input, out);
             }
         }
         out
     }
 
-    /// What the weights that are stored apart add.
-    fn sparse(&self, row: usize, input: &[f32]) -> f32 {
-        let outliers = self.outliers.as_ref();
-        outliers.map_or(0.0, |outliers| outliers.sum(row, input))
+    /// `[rows, n]` without the weights that are stored apart.
+    fn dense_sums(
+        &self,
+        rows: std::ops::Range<usize>,
+        each: &[&[f32]],
+        prepared: &Option<Inputs<'_>>,
+        kernel: &dyn Kernel,
+        sums: &mut [f32],
+    ) {
+        let count = each.len();
+        match (&self.dense, prepared) {
+            (Dense::Halves(halves), _) => {
+                for (row, sums) in rows.zip(sums.chunks_mut(count)) {
+                    halves.sums(kernel, row, self.cols, each, sums);
+                }
+            }
+            (Dense::Codes(codes), Some(Inputs::Floats { each, group_sums })) => {
+                let rows: Vec<_> = rows.map(|row| codes.row(row, self.cols)).collect();
+                let each: Vec<&[f32]> = each.iter().map(AsRef::as_ref).collect();
+                let group_sums: Vec<&[f32]> = group_sums.iter().map(Vec::as_slice).collect();
+                kernel.codes(&rows, &each, &group_sums, sums);
+            }
+            (Dense::Codes(codes), Some(Inputs::Rounded(inputs))) => {
+                let rows: Vec<_> = rows.map(|row| codes.row(row, self.cols)).collect();
+                kernel.rounded(&rows, inputs, sums);
+            }
+            (Dense::Codes(_), None) => unreachable!("inputs of codes are prepared"),
+        }
     }
 
     /// The weights of `row`.

@@ -1,6 +1,7 @@
 //! Sums in plain Rust, for every machine: what the other kernels are held against.
 
 use super::codes::CodeRow;
+use super::inputs::{ROUNDED_TOGETHER, RoundedInput};
 use super::kernel::Kernel;
 use half::{bf16, f16};
 
@@ -18,13 +19,39 @@ impl Kernel for Scalar {
         true
     }
 
-    fn codes(&self, row: &CodeRow<'_>, inputs: &[&[f32]], group_sums: &[&[f32]], sums: &mut [f32]) {
-        for ((input, group_sums), sum) in inputs.iter().zip(group_sums).zip(sums) {
-            *sum = 0.0;
-            for (group, input) in input.chunks(row.group_size).enumerate() {
-                let first = group * row.group_size;
-                let part = lanes(input, |at| row.value(first + at));
-                *sum += row.scale(group) * (part - row.zero(group) * group_sums[group]);
+    fn codes(
+        &self,
+        rows: &[CodeRow<'_>],
+        inputs: &[&[f32]],
+        group_sums: &[&[f32]],
+        sums: &mut [f32],
+    ) {
+        for (row, sums) in rows.iter().zip(sums.chunks_exact_mut(inputs.len())) {
+            for ((input, group_sums), sum) in inputs.iter().zip(group_sums).zip(sums) {
+                let mut whole = 0.0;
+                for (group, input) in input.chunks(row.group_size).enumerate() {
+                    let first = group * row.group_size;
+                    whole += row.scale(group) * lanes(input, |at| row.value(first + at));
+                }
+                *sum = whole + row.rest(row.cols, input, group_sums);
+            }
+        }
+    }
+
+    fn rounded(&self, rows: &[CodeRow<'_>], inputs: &[RoundedInput<'_>], sums: &mut [f32]) {
+        for (row, sums) in rows.iter().zip(sums.chunks_exact_mut(inputs.len())) {
+            for (input, sum) in inputs.iter().zip(sums) {
+                let mut whole = 0.0;
+                for (group, from) in (0..row.cols).step_by(row.group_size).enumerate() {
+                    let to = (from + row.group_size).min(row.cols);
+                    let blocks = from / ROUNDED_TOGETHER..to / ROUNDED_TOGETHER;
+                    let parts =
+                        blocks.map(|block| input.scales[block] * product(row, block, input));
+                    whole += row.scale(group) * parts.sum::<f32>();
+                }
+                let blocks = row.cols / ROUNDED_TOGETHER;
+                let rest = row.rest(blocks * ROUNDED_TOGETHER, input.input, &input.group_sums);
+                *sum = row.integer_scale() * whole + rest;
             }
         }
     }
@@ -51,4 +78,15 @@ fn lanes(input: &[f32], weight: impl Fn(usize) -> f32) -> f32 {
         }
     }
     sums.iter().sum()
+}
+
+/// The sum of the products of whole numbers of a block.
+fn product(row: &CodeRow<'_>, block: usize, input: &RoundedInput<'_>) -> f32 {
+    let first = block * ROUNDED_TOGETHER;
+    let values = &input.values[first..first + ROUNDED_TOGETHER];
+    let products = values.iter().enumerate();
+    let products = products.map(|(at, x)| i64::from(*x) * i64::from(row.integer(first + at)));
+    #[expect(clippy::cast_precision_loss, reason = "one rounding")]
+    let sum = products.sum::<i64>() as f32;
+    sum
 }

@@ -1,7 +1,7 @@
 //! Every kernel against f64, on sides of all kinds.
 
-use super::PackedMatrix;
 use super::chosen::KERNELS;
+use super::{Compute, PackedMatrix};
 use crate::MatrixRef;
 use crate::codebook::fit_rows;
 use crate::outliers::extract;
@@ -84,12 +84,9 @@ fn check(packed: &PackedMatrix, weights: &[f32], what: &str) {
         let inputs = noise(count * cols, 11);
         let mut found = vec![("multiply".to_owned(), packed.multiply(&inputs))];
         let inputs: Vec<&[f32]> = inputs.chunks(cols).collect();
-        let sums: Vec<Vec<f32>> = inputs
-            .iter()
-            .map(|input| packed.group_sums(input))
-            .collect();
         for kernel in KERNELS.iter().filter(|kernel| kernel.is_available()) {
-            let values = packed.by_rows(0..rows, &inputs, &sums, *kernel);
+            let prepared = packed.prepare(&inputs, *kernel);
+            let values = packed.by_rows(0..rows, &inputs, &prepared, *kernel);
             found.push((kernel.name().to_owned(), values));
         }
         for (name, found) in found {
@@ -211,6 +208,8 @@ fn an_input_comes_out_alike_alone_and_beside_others() {
             matrices.push(PackedMatrix::of_quantized(&uniform(5, 172, bits, group)).unwrap());
         }
     }
+    let rounded = matrices.clone().into_iter();
+    matrices.extend(rounded.map(|packed| packed.computing(Compute::Int16)));
     for (at, packed) in matrices.iter().enumerate() {
         let inputs = noise(172 * PackedMatrix::MOST_ALIKE, 4);
         for count in 2..=PackedMatrix::MOST_ALIKE {
@@ -243,5 +242,57 @@ fn threads_change_no_bit() {
             pool.build().unwrap().install(|| packed.multiply(&inputs))
         };
         assert_eq!(on(1), on(3));
+    }
+}
+
+/// Relative error of the sums of `packed`, whole numbers, against those of its weights in f64.
+fn rounding_error(
+    packed: &PackedMatrix,
+    weights: &[f32],
+    kernel: &dyn super::kernel::Kernel,
+) -> f64 {
+    let (rows, cols) = (packed.rows(), packed.cols());
+    let inputs = noise(3 * cols, 17);
+    let inputs: Vec<&[f32]> = inputs.chunks(cols).collect();
+    let prepared = packed.prepare(&inputs, kernel);
+    let found = packed.by_rows(0..rows, &inputs, &prepared, kernel);
+    let (mut errors, mut sizes) = (0.0, 0.0);
+    for (n, input) in inputs.iter().enumerate() {
+        for (row, weights) in weights.chunks(cols).enumerate() {
+            let products = weights.iter().zip(*input);
+            let exact: f64 = products.map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
+            errors += (f64::from(found[n * rows + row]) - exact).powi(2);
+            sizes += weights.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>()
+                * input.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>()
+                / f64::from(u32::try_from(cols).unwrap());
+        }
+    }
+    (errors / sizes).sqrt()
+}
+
+#[test]
+fn rounded_sums_are_80_decibels_from_exact_ones() {
+    for cols in [20, 32, 172, 576, 1408] {
+        for bits in 1..=8 {
+            let mut matrices = vec![("codebook", codebook(5, cols, bits, true))];
+            if bits > 1 {
+                matrices.extend(
+                    [None, Some(32), Some(64)]
+                        .map(|group| ("uniform", uniform(5, cols, bits, group))),
+                );
+            }
+            for (kind, tensor) in matrices {
+                let packed = PackedMatrix::of_quantized(&tensor).unwrap();
+                let packed = packed.computing(Compute::Int16);
+                for kernel in KERNELS.iter().filter(|kernel| kernel.is_available()) {
+                    let error = rounding_error(&packed, &tensor.dequantize(), *kernel);
+                    let name = kernel.name();
+                    assert!(
+                        error < 1e-4,
+                        "{kind}, {cols} columns, {bits} bits, {name}: {error}"
+                    );
+                }
+            }
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Eight codes, and what they stand for.
+//! Codes, and what they stand for.
 
 #![expect(
     unsafe_code,
@@ -6,38 +6,52 @@
     reason = "instructions found at run time, whose loads take pointers of any alignment"
 )]
 
+use super::nibbles;
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, _mm_add_ps, _mm_add_ss, _mm_and_si128, _mm_cvtss_f32,
-    _mm_loadu_si128, _mm_movehl_ps, _mm_packus_epi16, _mm_set1_epi8, _mm_set1_epi16,
-    _mm_shuffle_ps, _mm_srli_epi16, _mm_unpackhi_epi8, _mm_unpacklo_epi8, _mm256_and_si256,
-    _mm256_blendv_ps, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_castsi256_si128,
-    _mm256_cvtepi32_ps, _mm256_cvtph_ps, _mm256_cvtps_ph, _mm256_extractf128_ps,
-    _mm256_extracti128_si256, _mm256_i32gather_ps, _mm256_loadu_ps, _mm256_permutevar8x32_ps,
-    _mm256_set_m128i, _mm256_set1_epi32, _mm256_setr_epi32, _mm256_shuffle_epi8, _mm256_slli_epi32,
-    _mm256_srlv_epi32, _mm256_storeu_ps, _mm256_unpackhi_epi8, _mm256_unpacklo_epi8,
+    __m256, __m256i, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps, _mm_shuffle_ps,
+    _mm256_and_si256, _mm256_blendv_ps, _mm256_castps_si256, _mm256_castps256_ps128,
+    _mm256_castsi256_ps, _mm256_cvtepi32_ps, _mm256_extractf128_ps, _mm256_i32gather_ps,
+    _mm256_loadu_ps, _mm256_permute2x128_si256, _mm256_permute4x64_epi64,
+    _mm256_permutevar8x32_epi32, _mm256_permutevar8x32_ps, _mm256_set1_epi32, _mm256_setr_epi8,
+    _mm256_setr_epi32, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi32,
+    _mm256_srlv_epi32, _mm256_unpackhi_epi8, _mm256_unpackhi_epi16, _mm256_unpackhi_epi64,
+    _mm256_unpacklo_epi8, _mm256_unpacklo_epi16, _mm256_unpacklo_epi64,
 };
+
+/// Where in eight inputs the ones that codes of four bits are multiplied with stand: those of lower halves of bytes come
+/// first.
+pub(super) const NIBBLES_ORDER: [usize; 8] = [0, 2, 4, 6, 1, 3, 5, 7];
 
 /// Values of codes, in registers where they have room, and where in a word each of eight codes lies.
 pub(super) struct Lookup {
     low: __m256,
     high: __m256,
-    /// Lower and upper bytes of the same values as f16, which those of tables are.
-    bytes: [__m256i; 2],
+    /// Of codes of four bits, the second, third and fourth byte of each value: the first is 0, for values are f16 or
+    /// codes.
+    bytes: [__m256i; 3],
     table: *const f32,
     shifts: __m256i,
 }
 
 impl Lookup {
+    #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn new<const BITS: usize>(table: Option<&[f32]>) -> Self {
-        let mut values = [0.0_f32; 16];
-        for (code, value) in values.iter_mut().enumerate() {
-            // What lies above the bits of a code is never masked off: the table repeats itself.
-            let code = code & ((1 << BITS) - 1);
-            #[expect(clippy::cast_precision_loss, reason = "below 16")]
-            let own = code as f32;
-            *value = table.map_or(own, |table| table[code]);
-        }
+        let own = own_values();
+        // What lies above the bits of a code is never masked off: narrow tables repeat themselves.
+        let mut repeated = [0.0; 16];
+        let values = match table {
+            None => &own,
+            Some(table) => match table.first_chunk::<16>() {
+                Some(values) => values,
+                None => {
+                    for values in repeated.chunks_exact_mut(1 << BITS) {
+                        values.copy_from_slice(table);
+                    }
+                    &repeated
+                }
+            },
+        };
         // SAFETY: 16 values.
         let (low, high) = unsafe {
             let start = values.as_ptr();
@@ -46,16 +60,21 @@ impl Lookup {
         Self {
             low,
             high,
-            bytes: bytes_of(low, high),
+            bytes: if BITS == 4 {
+                bytes_of(low, high)
+            } else {
+                [_mm256_setzero_si256(); 3]
+            },
             table: table.map_or(std::ptr::null(), <[f32]>::as_ptr),
             shifts: shifts::<BITS>(),
         }
     }
 
-    /// Values of the eight codes that begin at `bytes`.
+    /// Values of the eight codes that begin at `bytes`, those of four bits in [`NIBBLES_ORDER`].
     ///
     /// # Safety
     /// Eight bytes can be read, and a table has `2^BITS` values.
+    #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) unsafe fn eight<const BITS: usize>(&self, bytes: *const u8) -> __m256 {
         // SAFETY: the caller's.
@@ -71,39 +90,60 @@ impl Lookup {
         unsafe { self.values::<BITS>(codes) }
     }
 
-    /// Values of the thirty-two codes of four bits at `bytes`, which are looked up in a table.
+    /// Values of thirty-two codes of four bits, each eight in [`NIBBLES_ORDER`].
     ///
     /// # Safety
-    /// Sixteen bytes can be read, and as many values written as there are codes.
+    /// Sixteen bytes can be read.
+    #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
-    pub(super) unsafe fn thirty_two(&self, bytes: *const u8, out: *mut f32) {
+    pub(super) unsafe fn thirty_two(&self, bytes: *const u8) -> [__m256; 4] {
         // SAFETY: the caller's.
-        let stored = unsafe { _mm_loadu_si128(bytes.cast::<__m128i>()) };
-        let nibble = _mm_set1_epi8(15);
-        let even = _mm_and_si128(stored, nibble);
-        let odd = _mm_and_si128(_mm_srli_epi16::<4>(stored), nibble);
-        let (first, second) = (_mm_unpacklo_epi8(even, odd), _mm_unpackhi_epi8(even, odd));
-        let codes = _mm256_set_m128i(second, first);
-        let [low, high] = self.bytes.map(|bytes| _mm256_shuffle_epi8(bytes, codes));
-        // Codes 0 to 7 and 16 to 23, and the others.
-        let one = _mm256_unpacklo_epi8(low, high);
-        let other = _mm256_unpackhi_epi8(low, high);
-        let parts = [
-            _mm256_castsi256_si128(one),
-            _mm256_castsi256_si128(other),
-            _mm256_extracti128_si256::<1>(one),
-            _mm256_extracti128_si256::<1>(other),
+        let codes = unsafe { nibbles::halves_apart(bytes) };
+        self.of_bytes(codes)
+            .map(|values| _mm256_castsi256_ps(values))
+    }
+
+    /// The same as the codes come.
+    ///
+    /// # Safety
+    /// Sixteen bytes can be read.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) unsafe fn thirty_two_as_they_come(&self, bytes: *const u8) -> [__m256; 4] {
+        // SAFETY: the caller's.
+        let codes = unsafe { nibbles::as_they_come(bytes) };
+        let [a, b, c, d] = self.of_bytes(codes);
+        let both = [
+            _mm256_permute2x128_si256::<0x20>(a, b),
+            _mm256_permute2x128_si256::<0x20>(c, d),
+            _mm256_permute2x128_si256::<0x31>(a, b),
+            _mm256_permute2x128_si256::<0x31>(c, d),
         ];
-        for (at, halves) in parts.into_iter().enumerate() {
-            // SAFETY: the caller's.
-            unsafe { _mm256_storeu_ps(out.add(8 * at), _mm256_cvtph_ps(halves)) };
-        }
+        both.map(|values| _mm256_castsi256_ps(values))
+    }
+
+    /// Values of the codes that the bytes of a register are: of each half the first four, the next four and so on.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn of_bytes(&self, codes: __m256i) -> [__m256i; 4] {
+        let [second, third, fourth] = self.bytes.map(|bytes| _mm256_shuffle_epi8(bytes, codes));
+        let first = _mm256_setzero_si256();
+        let lower = _mm256_unpacklo_epi8(first, second);
+        let upper = _mm256_unpacklo_epi8(third, fourth);
+        let last_lower = _mm256_unpackhi_epi8(first, second);
+        let last_upper = _mm256_unpackhi_epi8(third, fourth);
+        [
+            _mm256_unpacklo_epi16(lower, upper),
+            _mm256_unpackhi_epi16(lower, upper),
+            _mm256_unpacklo_epi16(last_lower, last_upper),
+            _mm256_unpackhi_epi16(last_lower, last_upper),
+        ]
     }
 
     /// Values of eight codes, above whose bits anything may stand.
     ///
     /// # Safety
     /// A table has `2^BITS` values.
+    #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn values<const BITS: usize>(&self, codes: __m256i) -> __m256 {
         if !self.table.is_null() && BITS <= 3 {
@@ -124,19 +164,42 @@ impl Lookup {
     }
 }
 
-/// Lower and upper bytes of sixteen values as f16, twice each.
-#[target_feature(enable = "avx2,fma,f16c")]
-fn bytes_of(low: __m256, high: __m256) -> [__m256i; 2] {
-    const NEAREST: i32 = 0;
-    let halves = [low, high].map(|values| _mm256_cvtps_ph::<NEAREST>(values));
-    let lower = halves.map(|halves| _mm_and_si128(halves, _mm_set1_epi16(0xff)));
-    let upper = halves.map(|halves| _mm_srli_epi16::<8>(halves));
-    [lower, upper].map(|[first, second]| {
-        let bytes = _mm_packus_epi16(first, second);
-        _mm256_set_m128i(bytes, bytes)
-    })
+/// Codes that are their own values.
+const fn own_values() -> [f32; 16] {
+    let mut values = [0.0; 16];
+    let mut code = 0_u8;
+    while code < 16 {
+        values[code as usize] = code as f32;
+        code += 1;
+    }
+    values
 }
 
+/// The second, third and fourth bytes of sixteen values.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn bytes_of(low: __m256, high: __m256) -> [__m256i; 3] {
+    let [low, high] = [low, high].map(|values| _mm256_castps_si256(values));
+    // Each of four bytes of each four values together, then those of all: the first bytes are dropped.
+    let by_byte = _mm256_setr_epi8(
+        0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10,
+        14, 3, 7, 11, 15,
+    );
+    let [low, high] = [low, high].map(|values| {
+        let together = _mm256_shuffle_epi8(values, by_byte);
+        // Bytes 0 to 3 of values 0 to 3, then of 4 to 7, become byte 0 of all eight, byte 1 and so on.
+        _mm256_permutevar8x32_epi32(together, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
+    });
+    let lower = _mm256_unpacklo_epi64(low, high);
+    let upper = _mm256_unpackhi_epi64(low, high);
+    [
+        _mm256_permute4x64_epi64::<0b01_00_01_00>(upper),
+        _mm256_permute4x64_epi64::<0b11_10_11_10>(lower),
+        _mm256_permute4x64_epi64::<0b11_10_11_10>(upper),
+    ]
+}
+
+#[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn shifts<const BITS: usize>() -> __m256i {
     #[expect(
@@ -145,7 +208,16 @@ fn shifts<const BITS: usize>() -> __m256i {
         reason = "at most 8"
     )]
     let bits = BITS as i32;
-    if BITS <= 4 {
+    if BITS == 4 {
+        let at = NIBBLES_ORDER;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_possible_wrap,
+            reason = "below 8"
+        )]
+        let [a, b, c, d, e, f, g, h] = at.map(|code| code as i32 * bits);
+        _mm256_setr_epi32(a, b, c, d, e, f, g, h)
+    } else if BITS < 4 {
         let at = |code: i32| code * bits;
         _mm256_setr_epi32(at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7))
     } else {

@@ -12,20 +12,35 @@ use std::arch::x86_64::{
     _mm256_storeu_ps,
 };
 
-/// Sums of `row` with `N` inputs.
+/// `sums[r · N + n]` of `rows` with `N` inputs.
 ///
 /// # Safety
-/// Inputs and groups are as long as the row says, groups begin with whole bytes, and 8 bytes can be read behind its codes.
+/// Inputs and groups are as long as the rows say, groups begin with whole bytes, and 16 bytes can be read behind their
+/// codes.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) unsafe fn row_sums<const BITS: usize, const N: usize>(
-    row: &CodeRow<'_>,
+pub(super) unsafe fn sums<const BITS: usize, const N: usize>(
+    rows: &[CodeRow<'_>],
     inputs: &[&[f32]],
     group_sums: &[&[f32]],
     sums: &mut [f32],
 ) {
+    for (row, sums) in rows.iter().zip(sums.chunks_exact_mut(N)) {
+        // SAFETY: the caller's.
+        sums.copy_from_slice(&unsafe { row_sums::<BITS, N>(row, inputs, group_sums) });
+    }
+}
+
+/// # Safety
+/// As [`sums`].
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn row_sums<const BITS: usize, const N: usize>(
+    row: &CodeRow<'_>,
+    inputs: &[&[f32]],
+    group_sums: &[&[f32]],
+) -> [f32; N] {
     let lookup = Lookup::new::<BITS>(row.table);
     let mut totals = [_mm256_setzero_ps(); N];
-    let mut rest = [0.0_f32; N];
     for (group, from) in (0..row.cols).step_by(row.group_size).enumerate() {
         let to = (from + row.group_size).min(row.cols);
         let whole = from + (to - from) / 8 * 8;
@@ -35,6 +50,18 @@ pub(super) unsafe fn row_sums<const BITS: usize, const N: usize>(
         let mut at = from;
         // SAFETY: `at + 8 <= cols`, eight codes take BITS bytes, and 8 can be read behind the last.
         unsafe {
+            while BITS == 4 && at + 32 <= pairs {
+                let [first, second, third, fourth] =
+                    lookup.thirty_two(row.bytes.as_ptr().add(at / 2));
+                for n in 0..N {
+                    let x = inputs[n].as_ptr().add(at);
+                    even[n] = _mm256_fmadd_ps(first, _mm256_loadu_ps(x), even[n]);
+                    odd[n] = _mm256_fmadd_ps(second, _mm256_loadu_ps(x.add(8)), odd[n]);
+                    even[n] = _mm256_fmadd_ps(third, _mm256_loadu_ps(x.add(16)), even[n]);
+                    odd[n] = _mm256_fmadd_ps(fourth, _mm256_loadu_ps(x.add(24)), odd[n]);
+                }
+                at += 32;
+            }
             while at < pairs {
                 let bytes = row.bytes.as_ptr().add(at / 8 * BITS);
                 let weights = lookup.eight::<BITS>(bytes);
@@ -57,48 +84,72 @@ pub(super) unsafe fn row_sums<const BITS: usize, const N: usize>(
                 }
             }
         }
-        let scale = row.scale(group);
-        let has_rest = whole < to || row.has_zeros();
+        let scale = _mm256_set1_ps(row.scale(group));
         for n in 0..N {
-            let part = _mm256_add_ps(even[n], odd[n]);
-            totals[n] = _mm256_fmadd_ps(_mm256_set1_ps(scale), part, totals[n]);
-            if has_rest {
-                rest[n] += row.rest(group, whole..to, inputs[n], group_sums[n]);
-            }
+            totals[n] = _mm256_fmadd_ps(scale, _mm256_add_ps(even[n], odd[n]), totals[n]);
         }
     }
-    for n in 0..N {
-        sums[n] = across(totals[n]) + rest[n];
+    let mut sums = totals.map(|total| across(total));
+    add_rest(row, inputs, group_sums, &mut sums);
+    sums
+}
+
+/// Adds what is left over after whole eights, and takes off the zeros.
+#[inline]
+pub(super) fn add_rest(
+    row: &CodeRow<'_>,
+    inputs: &[&[f32]],
+    group_sums: &[&[f32]],
+    sums: &mut [f32],
+) {
+    let whole = row.cols / 8 * 8;
+    if whole < row.cols || !row.zeros.is_empty() {
+        for (sum, (input, group_sums)) in sums.iter_mut().zip(inputs.iter().zip(group_sums)) {
+            *sum += row.rest(whole, input, group_sums);
+        }
     }
 }
 
-/// Values of the codes of `row`, without zero and scale.
+/// Values of the codes of `row`, without zero and scale, in the order of the kernel if `IS_ORDERED`.
 ///
 /// # Safety
-/// `out` is as long as the row, and 8 bytes can be read behind its codes.
+/// `out` is as long as the row, and 16 bytes can be read behind its codes.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) unsafe fn values<const BITS: usize>(row: &CodeRow<'_>, out: &mut [f32]) {
+pub(super) unsafe fn values<const BITS: usize, const IS_ORDERED: bool>(
+    row: &CodeRow<'_>,
+    out: &mut [f32],
+) {
     let lookup = Lookup::new::<BITS>(row.table);
-    let whole = row.cols / 8 * 8;
-    let mut from = 0;
-    if BITS == 4 && row.table.is_some() {
-        from = row.cols / 32 * 32;
-        for at in (0..from).step_by(32) {
+    let mut done = 0;
+    if BITS == 4 {
+        done = row.cols / 32 * 32;
+        for at in (0..done).step_by(32) {
             // SAFETY: 32 codes are 16 bytes, and as many values have room.
             unsafe {
                 let bytes = row.bytes.as_ptr().add(at / 2);
-                lookup.thirty_two(bytes, out.as_mut_ptr().add(at));
+                let values = if IS_ORDERED {
+                    lookup.thirty_two(bytes)
+                } else {
+                    lookup.thirty_two_as_they_come(bytes)
+                };
+                for (eight, values) in values.into_iter().enumerate() {
+                    _mm256_storeu_ps(out.as_mut_ptr().add(at + 8 * eight), values);
+                }
             }
         }
     }
-    for at in (from..whole).step_by(8) {
-        // SAFETY: as above.
-        unsafe {
-            let values = lookup.eight::<BITS>(row.bytes.as_ptr().add(at / 8 * BITS));
-            _mm256_storeu_ps(out.as_mut_ptr().add(at), values);
+    if BITS != 4 || IS_ORDERED {
+        let whole = row.cols / 8 * 8;
+        for at in (done..whole).step_by(8) {
+            // SAFETY: as above.
+            unsafe {
+                let values = lookup.eight::<BITS>(row.bytes.as_ptr().add(at / 8 * BITS));
+                _mm256_storeu_ps(out.as_mut_ptr().add(at), values);
+            }
         }
+        done = whole;
     }
-    for (at, value) in out.iter_mut().enumerate().skip(whole) {
+    for (at, value) in out.iter_mut().enumerate().skip(done) {
         *value = row.value(at);
     }
 }

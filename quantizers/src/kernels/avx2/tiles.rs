@@ -7,6 +7,7 @@
 )]
 
 use super::lookup::across;
+use super::rows::add_rest;
 use crate::kernels::codes::CodeRow;
 use std::arch::x86_64::{
     __m256, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps,
@@ -30,7 +31,6 @@ pub(super) unsafe fn tile<const R: usize, const N: usize>(
 ) -> [[f32; N]; R] {
     let (cols, group_size) = (rows[0].cols, rows[0].group_size);
     let mut totals = [[_mm256_setzero_ps(); N]; R];
-    let mut rest = [[0.0_f32; N]; R];
     for (group, from) in (0..cols).step_by(group_size).enumerate() {
         let to = (from + group_size).min(cols);
         let whole = from + (to - from) / 8 * 8;
@@ -50,22 +50,17 @@ pub(super) unsafe fn tile<const R: usize, const N: usize>(
             }
         }
         for r in 0..R {
-            let scale = rows[r].scale(group);
-            let has_rest = whole < to || rows[r].has_zeros();
+            let scale = _mm256_set1_ps(rows[r].scale(group));
             for n in 0..N {
                 let part = _mm256_add_ps(even[r][n], odd[r][n]);
-                totals[r][n] = _mm256_fmadd_ps(_mm256_set1_ps(scale), part, totals[r][n]);
-                if has_rest {
-                    rest[r][n] += rows[r].rest(group, whole..to, inputs[n], group_sums[n]);
-                }
+                totals[r][n] = _mm256_fmadd_ps(scale, part, totals[r][n]);
             }
         }
     }
     let mut sums = [[0.0; N]; R];
     for r in 0..R {
-        for n in 0..N {
-            sums[r][n] = across(totals[r][n]) + rest[r][n];
-        }
+        sums[r] = totals[r].map(|total| across(total));
+        add_rest(&rows[r], inputs, group_sums, &mut sums[r]);
     }
     sums
 }

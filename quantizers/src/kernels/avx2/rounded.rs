@@ -1,0 +1,228 @@
+//! Rows of whole numbers with rounded inputs: products of 16 bits are summed in 32, two at a time.
+
+#![expect(
+    unsafe_code,
+    clippy::cast_ptr_alignment,
+    reason = "instructions found at run time, whose loads take pointers of any alignment"
+)]
+
+use super::lookup::across;
+use super::nibbles;
+use crate::kernels::codes::CodeRow;
+use crate::kernels::inputs::{ROUNDED_TOGETHER, RoundedInput};
+use std::arch::x86_64::{
+    __m128i, __m256i, _mm_loadu_si128, _mm256_add_epi32, _mm256_and_si256,
+    _mm256_broadcastsi128_si256, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_loadu_si256,
+    _mm256_madd_epi16, _mm256_mullo_epi16, _mm256_or_si256, _mm256_packus_epi16,
+    _mm256_permute4x64_epi64, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_ps,
+    _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16,
+    _mm256_srli_epi16, _mm256_unpackhi_epi8, _mm256_unpacklo_epi8,
+};
+
+/// Where in 32 inputs the ones that codes of four bits are multiplied with stand: of each sixteen, those of lower halves
+/// of bytes come first.
+#[rustfmt::skip]
+pub(super) const NIBBLES_ORDER: [usize; ROUNDED_TOGETHER] = [
+    0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15,
+    16, 18, 20, 22, 24, 26, 28, 30, 17, 19, 21, 23, 25, 27, 29, 31,
+];
+/// The same of narrower codes, which become bytes that are widened in both halves of a register at once.
+#[rustfmt::skip]
+pub(super) const PAIRS_ORDER: [usize; ROUNDED_TOGETHER] = [
+    0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23,
+    8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31,
+];
+
+/// Gives `put` the sums of each of `rows` with `N` inputs.
+///
+/// # Safety
+/// Inputs and groups are as long as the rows say, groups are whole blocks, and 16 bytes can be read behind their codes.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) unsafe fn sums<const BITS: usize, const IS_TABLE: bool, const N: usize>(
+    rows: &[CodeRow<'_>],
+    inputs: &[RoundedInput<'_>],
+    put: &mut dyn FnMut(usize, [f32; N]),
+) {
+    for (at, row) in rows.iter().enumerate() {
+        // SAFETY: the caller's.
+        put(at, unsafe { row_sums::<BITS, IS_TABLE, N>(row, inputs) });
+    }
+}
+
+/// # Safety
+/// As [`sums`].
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn row_sums<const BITS: usize, const IS_TABLE: bool, const N: usize>(
+    row: &CodeRow<'_>,
+    inputs: &[RoundedInput<'_>],
+) -> [f32; N] {
+    let words = Words::new::<BITS>(row.integers);
+    let mut totals = [_mm256_setzero_ps(); N];
+    for (group, from) in (0..row.cols).step_by(row.group_size).enumerate() {
+        let to = (from + row.group_size).min(row.cols);
+        let blocks = from / ROUNDED_TOGETHER..to / ROUNDED_TOGETHER;
+        let mut parts = [_mm256_setzero_ps(); N];
+        for block in blocks {
+            // SAFETY: a block of codes takes 4 BITS bytes, and inputs have as many blocks as the row.
+            unsafe {
+                let bytes = row.bytes.as_ptr().add(block * ROUNDED_TOGETHER / 8 * BITS);
+                let [first, second] = words.block::<BITS, IS_TABLE>(bytes);
+                for n in 0..N {
+                    let x = inputs[n].values.as_ptr().add(block * ROUNDED_TOGETHER);
+                    let x = x.cast::<__m256i>();
+                    let sum = _mm256_add_epi32(
+                        _mm256_madd_epi16(first, _mm256_loadu_si256(x)),
+                        _mm256_madd_epi16(second, _mm256_loadu_si256(x.add(1))),
+                    );
+                    let scale = _mm256_set1_ps(*inputs[n].scales.get_unchecked(block));
+                    parts[n] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale, parts[n]);
+                }
+            }
+        }
+        let scale = _mm256_set1_ps(row.scale(group));
+        for n in 0..N {
+            totals[n] = _mm256_fmadd_ps(scale, parts[n], totals[n]);
+        }
+    }
+    let whole = row.cols / ROUNDED_TOGETHER * ROUNDED_TOGETHER;
+    let mut sums = totals.map(|total| row.integer_scale() * across(total));
+    if whole < row.cols || !row.zeros.is_empty() {
+        for (sum, input) in sums.iter_mut().zip(inputs) {
+            *sum += row.rest(whole, input.input, &input.group_sums);
+        }
+    }
+    sums
+}
+
+/// How 32 codes become two registers of 16-bit words.
+struct Words {
+    /// Lower and upper bytes of what codes stand for.
+    tables: [__m256i; 2],
+    /// The bytes in which the code, or the pair of codes, of each word lies.
+    bytes: __m256i,
+    /// What moves it to the top of its word.
+    factors: __m256i,
+}
+
+impl Words {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn new<const BITS: usize>(table: Option<&[i16]>) -> Self {
+        let mut values = [0_i16; 16];
+        if let Some(table) = table {
+            values[..table.len()].copy_from_slice(table);
+        }
+        let places = const { &Places::of(BITS) };
+        // SAFETY: 32 bytes each.
+        unsafe {
+            let values = _mm256_loadu_si256(values.as_ptr().cast::<__m256i>());
+            let lower = _mm256_and_si256(values, _mm256_set1_epi16(0xff));
+            let upper = _mm256_srli_epi16::<8>(values);
+            // Of each half of both: lower bytes, upper bytes.
+            let both = _mm256_packus_epi16(lower, upper);
+            Self {
+                tables: [
+                    _mm256_permute4x64_epi64::<0b10_00_10_00>(both),
+                    _mm256_permute4x64_epi64::<0b11_01_11_01>(both),
+                ],
+                bytes: _mm256_loadu_si256(places.bytes.as_ptr().cast::<__m256i>()),
+                factors: _mm256_loadu_si256(places.factors.as_ptr().cast::<__m256i>()),
+            }
+        }
+    }
+
+    /// What the 32 codes at `bytes` stand for, or they themselves.
+    ///
+    /// # Safety
+    /// 16 bytes can be read, and behind the first 16 codes.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn block<const BITS: usize, const IS_TABLE: bool>(
+        &self,
+        bytes: *const u8,
+    ) -> [__m256i; 2] {
+        // SAFETY: the caller's.
+        unsafe {
+            if BITS > 4 {
+                return [
+                    self.apart::<BITS>(bytes),
+                    self.apart::<BITS>(bytes.add(2 * BITS)),
+                ];
+            }
+            let codes = if BITS == 4 {
+                nibbles::halves_apart(bytes)
+            } else {
+                let pairs = self.apart::<BITS>(bytes);
+                let second = match BITS {
+                    1 => _mm256_slli_epi16::<7>(pairs),
+                    2 => _mm256_slli_epi16::<6>(pairs),
+                    _ => _mm256_slli_epi16::<5>(pairs),
+                };
+                let code = _mm256_set1_epi8((1 << BITS) - 1);
+                _mm256_and_si256(_mm256_or_si256(pairs, second), code)
+            };
+            let [lower, upper] = if IS_TABLE {
+                let [lower, upper] = self.tables;
+                [
+                    _mm256_shuffle_epi8(lower, codes),
+                    _mm256_shuffle_epi8(upper, codes),
+                ]
+            } else {
+                [codes, _mm256_setzero_si256()]
+            };
+            [
+                _mm256_unpacklo_epi8(lower, upper),
+                _mm256_unpackhi_epi8(lower, upper),
+            ]
+        }
+    }
+
+    /// The 16 codes, or pairs of codes, at `bytes`, one to a word.
+    ///
+    /// # Safety
+    /// 16 bytes can be read.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn apart<const BITS: usize>(&self, bytes: *const u8) -> __m256i {
+        // SAFETY: the caller's.
+        let stored = unsafe { _mm_loadu_si128(bytes.cast::<__m128i>()) };
+        let pairs = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(stored), self.bytes);
+        let at_top = _mm256_mullo_epi16(pairs, self.factors);
+        match width(BITS) {
+            2 => _mm256_srli_epi16::<14>(at_top),
+            4 => _mm256_srli_epi16::<12>(at_top),
+            5 => _mm256_srli_epi16::<11>(at_top),
+            6 => _mm256_srli_epi16::<10>(at_top),
+            7 => _mm256_srli_epi16::<9>(at_top),
+            _ => _mm256_srli_epi16::<8>(at_top),
+        }
+    }
+}
+
+/// Where sixteen words of [`Words::apart`] lie.
+struct Places {
+    bytes: [u8; 32],
+    factors: [u16; 16],
+}
+
+impl Places {
+    const fn of(bits: usize) -> Self {
+        let (mut bytes, mut factors) = ([0; 32], [0; 16]);
+        let mut word = 0;
+        while word < 16 {
+            let first = word * width(bits);
+            #[expect(clippy::cast_possible_truncation, reason = "at most 16")]
+            let byte = (first / 8) as u8;
+            (bytes[2 * word], bytes[2 * word + 1]) = (byte, byte + 1);
+            factors[word] = 1 << (16 - width(bits) - first % 8);
+            word += 1;
+        }
+        Self { bytes, factors }
+    }
+}
+
+/// Bits of a word of [`Words::apart`]: two codes where they are looked up as bytes, else one.
+const fn width(bits: usize) -> usize {
+    if bits < 4 { 2 * bits } else { bits }
+}
