@@ -14,11 +14,14 @@ pub use many::{MeasureArgs, SearchArgs};
 pub use serve::ServeArgs;
 
 use crate::machine::DeviceChoice;
+use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use eval::gate::Gate;
+use quantizers::kernels::Compute;
 use std::path::PathBuf;
 use values::{
-    formats, formats_or_auto, methods, parse_budget, parse_count, parse_gate, sensitivities,
+    computes, formats, formats_or_auto, methods, parse_budget, parse_count, parse_gate,
+    sensitivities,
 };
 
 /// Shrinks a trained checkpoint and proves what it cost.
@@ -273,6 +276,9 @@ pub struct EvalArgs {
     /// Seed of sampled evaluation data and of the intervals
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Run on packed weights, as `generate` and `serve` multiply them token by token; the baseline stays decoded
+    #[arg(long, value_name = "HOW", value_parser = computes().try_map(|name| name.parse::<Compute>()))]
+    pub compute: Option<Compute>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become help text")]
     pub evaluation: EvaluationArgs,

@@ -3,7 +3,7 @@
 use crate::artifact::Artifact;
 use crate::{SourceError, Tensor32, WeightSource};
 use quantizers::grid::InputQuantizer;
-use quantizers::kernels::PackedMatrix;
+use quantizers::kernels::{Compute, PackedMatrix};
 use std::sync::Arc;
 
 /// A source whose matrices are packed: codes stay codes, and values that are 16-bit floats stay such. What has no packed
@@ -11,12 +11,26 @@ use std::sync::Arc;
 pub struct PackedWeights<'a> {
     source: &'a dyn WeightSource,
     artifact: &'a Artifact,
+    compute: Compute,
+    many_as_few: bool,
 }
 
 impl<'a> PackedWeights<'a> {
-    /// The tensors of `source`, those that `artifact` holds quantized as it has them.
-    pub fn new(source: &'a dyn WeightSource, artifact: &'a Artifact) -> Self {
-        Self { source, artifact }
+    /// The tensors of `source`, those that `artifact` holds quantized as it has them, multiplied as `compute` says.
+    pub fn new(source: &'a dyn WeightSource, artifact: &'a Artifact, compute: Compute) -> Self {
+        Self {
+            source,
+            artifact,
+            compute,
+            many_as_few: false,
+        }
+    }
+
+    /// The same, with whole texts computed as tokens are one at a time.
+    #[must_use]
+    pub fn many_as_few(mut self) -> Self {
+        self.many_as_few = true;
+        self
     }
 }
 
@@ -44,7 +58,16 @@ impl WeightSource for PackedWeights<'_> {
             return Ok(None);
         }
         if let Some(quantized) = self.artifact.quantized(name)? {
-            return Ok(PackedMatrix::of_quantized(&quantized).map(Arc::new));
+            let packed = PackedMatrix::of_quantized(&quantized);
+            let computing = |packed: PackedMatrix| {
+                let packed = packed.computing(self.compute);
+                if self.many_as_few {
+                    packed.many_as_few()
+                } else {
+                    packed
+                }
+            };
+            return Ok(packed.map(|packed| Arc::new(computing(packed))));
         }
         let tensor = self.source.tensor(name)?;
         let [_, cols] = tensor.shape[..] else {

@@ -11,6 +11,7 @@ use calib::generation::{Decoder, GenerationError, NextToken, Session, TextMemory
 use calib::packed_weights::PackedWeights;
 use calib::tokenizer::Tokenizer;
 use calib::{Checkpoint, Hidden, Model, ModelOutput, NoTap, open_model};
+use quantizers::kernels::Compute;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
@@ -53,7 +54,8 @@ fn distance(found: &[f32], expected: &[f32]) -> f32 {
 }
 
 fn session(model: &dyn Model, checkpoint: &Checkpoint) -> Result<Session, GenerationError> {
-    Session::new(model, checkpoint, &Device::flex(), None, &mut |_, _| {})
+    let decoder = Decoder::new(model, checkpoint, &Device::flex(), None, &mut |_, _| {})?;
+    Ok(Session::new(decoder)?)
 }
 
 #[test]
@@ -121,7 +123,7 @@ fn texts_that_are_continued_together_come_out_bit_by_bit_as_alone() {
             continue;
         }
         let artifact = Artifact::open(&folder).unwrap();
-        let weights = PackedWeights::new(&checkpoint, &artifact);
+        let weights = PackedWeights::new(&checkpoint, &artifact, Compute::F32);
         let decoder = Decoder::new(
             model.as_ref(),
             &weights,

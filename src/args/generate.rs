@@ -1,15 +1,17 @@
 //! `quench generate`.
 
-use super::values::parse_count;
+use super::values::{computes, parse_count};
 use super::{MachineArgs, SourceArgs};
 use clap::Args;
+use clap::builder::TypedValueParser;
+use quantizers::kernels::Compute;
 
 /// `quench generate`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Any decoder that can be evaluated can generate, from a checkpoint or from what quench wrote. Weights
-are multiplied as they are stored, codes as codes, in f32 arithmetic; trellis codes are decoded when
-the model is read. Without sampling flags the model's generation_config.json decides, and where there
+are multiplied as they are stored, codes as codes, in f32 arithmetic unless --compute says otherwise;
+trellis codes are decoded when the model is read. Without sampling flags the model's generation_config.json decides, and where there
 is none the likeliest token is taken. The same seed gives the same text.")]
 pub struct GenerateArgs {
     /// A checkpoint (folder, `org/name[@revision]`, `demo`) or a quantized folder
@@ -35,6 +37,9 @@ pub struct GenerateArgs {
     /// Text at which an answer ends; repeatable
     #[arg(long, value_name = "TEXT")]
     pub stop: Vec<String>,
+    /// How packed weights are multiplied with one token, or a few
+    #[arg(long, value_name = "HOW", default_value_t, value_parser = computes().try_map(|name| name.parse::<Compute>()))]
+    pub compute: Compute,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become help text")]
     pub sampling: SamplingArgs,

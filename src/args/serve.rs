@@ -1,8 +1,10 @@
 //! `quench serve`.
 
-use super::values::parse_count;
+use super::values::{computes, parse_count};
 use super::{MachineArgs, SourceArgs};
 use clap::Args;
+use clap::builder::TypedValueParser;
+use quantizers::kernels::Compute;
 use std::net::IpAddr;
 
 /// `quench serve`.
@@ -36,6 +38,9 @@ pub struct ServeArgs {
     /// Most tokens of an answer, which a conversation gets unless it asks for fewer
     #[arg(long, value_name = "N", value_parser = parse_count, default_value_t = 4096)]
     pub max_tokens: usize,
+    /// How packed weights are multiplied with one token, or a few
+    #[arg(long, value_name = "HOW", default_value_t, value_parser = computes().try_map(|name| name.parse::<Compute>()))]
+    pub compute: Compute,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become help text")]
     pub source: SourceArgs,

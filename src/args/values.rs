@@ -4,6 +4,7 @@ use crate::recipe::{is_budget, parse_bytes};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use eval::gate::{Gate, GateError};
 use quantizers::formats::{FORMATS, Format};
+use quantizers::kernels::{COMPUTES, ComputeEntry};
 use quantizers::sensitivity::{SENSITIVITIES, Sensitivity};
 use quantizers::{METHODS, Method};
 
@@ -15,6 +16,11 @@ pub(super) fn methods() -> PossibleValuesParser {
 pub(super) fn sensitivities() -> PossibleValuesParser {
     let named = |kind: &Sensitivity| PossibleValue::new(kind.name).help(kind.summary);
     PossibleValuesParser::new(SENSITIVITIES.iter().map(named))
+}
+
+pub(super) fn computes() -> PossibleValuesParser {
+    let named = |entry: &ComputeEntry| PossibleValue::new(entry.name).help(entry.summary);
+    PossibleValuesParser::new(COMPUTES.iter().map(named))
 }
 
 pub(super) fn formats() -> PossibleValuesParser {

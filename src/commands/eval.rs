@@ -86,6 +86,7 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
         evaluations,
         gates,
         seed: args.seed,
+        compute: args.compute,
         fetch,
         machine,
         command: command_line(),

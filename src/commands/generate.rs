@@ -2,17 +2,15 @@
 
 mod bench;
 
-use super::{fetch_options, generation_config, print, print_json, resources};
+use super::{decoder, fetch_options, generation_config, print, print_json, resources};
 use crate::Error;
 use crate::args::{GenerateArgs, SamplingArgs};
 use crate::errors::Cause;
 use crate::model::OpenModel;
 use crate::progress::Progress;
-use calib::cache_policy::Protocol;
 use calib::generation::{
     Continuation, FinishReason, Generated, GenerationError, Sampling, Session, generate,
 };
-use calib::packed_weights::PackedWeights;
 use calib::tokenizer::Tokenizer;
 use quantizers::kernels::check_kernel;
 use serde_json::{Value, json};
@@ -57,20 +55,8 @@ pub fn run(args: &GenerateArgs, json: bool, progress: &Progress) -> Result<(), E
         Some(text) => Some(text.to_owned()),
         None => None,
     };
-    resources::check_weights(&open)?;
-    let device = machine.device.open()?;
-    let weights = PackedWeights::new(open.weights(), &open.artifact);
-    let policy = open.attention_policy(Protocol::Runtime)?;
-    let loading = progress.stage("load", open.model.stages());
-    let session = Session::new(
-        open.model.as_ref(),
-        &weights,
-        &device,
-        policy.as_ref(),
-        &mut |_, _| loading.advance(1),
-    );
-    drop(loading);
-    let mut session = session.map_err(|error| failed(error.into()))?;
+    let decoder = decoder::load(&open, &machine, args.compute, progress, &failed)?;
+    let mut session = Session::new(decoder).map_err(|error| failed(error.into()))?;
     if !args.bench.is_empty() {
         return bench::run(args, &open, &mut session, machine.threads, json);
     }

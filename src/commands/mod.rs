@@ -1,6 +1,7 @@
 //! One file per subcommand.
 
 pub mod cache;
+mod decoder;
 pub mod eval;
 pub mod export;
 pub mod generate;

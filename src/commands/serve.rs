@@ -1,6 +1,6 @@
 //! `quench serve`: a model answers requests over HTTP.
 
-use super::{fetch_options, generation_config, print, print_json, resources};
+use super::{decoder, fetch_options, generation_config, print, print_json, resources};
 use crate::Error;
 use crate::args::ServeArgs;
 use crate::errors::Cause;
@@ -8,9 +8,6 @@ use crate::machine::Machine;
 use crate::model::OpenModel;
 use crate::progress::Progress;
 use crate::serve::{self, Access, Address, DecoderToServe, EncoderToServe, ServeError};
-use calib::cache_policy::Protocol;
-use calib::generation::Decoder;
-use calib::packed_weights::PackedWeights;
 use calib::tokenizer::Tokenizer;
 use calib::{Forward, ModelOutput};
 use eval::integer_model::IntegerModel;
@@ -99,22 +96,10 @@ impl Serving<'_> {
         let tokenizer =
             Tokenizer::from_folder(&open.folder).map_err(|error| failed(error.into()))?;
         let sampling = generation_config::sampling(&open.folder)?;
-        resources::check_weights(open)?;
-        let device = self.machine.device.open()?;
-        let weights = PackedWeights::new(open.weights(), &open.artifact);
-        let policy = open.attention_policy(Protocol::Runtime)?;
-        let loading = self.progress.stage("load", open.model.stages());
-        let decoder = Decoder::new(
-            open.model.as_ref(),
-            &weights,
-            &device,
-            policy.as_ref(),
-            &mut |_, _| loading.advance(1),
-        );
-        drop(loading);
+        let decoder = decoder::load(open, self.machine, args.compute, self.progress, &failed)?;
         let model = DecoderToServe {
             name: self.name(),
-            decoder: decoder.map_err(|error| failed(error.into()))?,
+            decoder,
             vocabulary: self.vocabulary(&tokenizer),
             tokenizer,
             sampling,

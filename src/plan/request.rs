@@ -4,6 +4,7 @@ use super::{Plan, PlannedEvaluation};
 use crate::machine::Machine;
 use calib::hub::FetchOptions;
 use eval::gate::Gate;
+use quantizers::kernels::Compute;
 use std::path::PathBuf;
 
 /// `quench quantize`, resolved.
@@ -38,6 +39,8 @@ pub struct EvaluateRequest {
     pub gates: Vec<Gate>,
     /// Seed of sampled data and of the intervals.
     pub seed: u64,
+    /// How packed weights are multiplied; decoded weights are used where nothing is said.
+    pub compute: Option<Compute>,
     /// How to reach the Hub, for data.
     pub fetch: FetchOptions,
     /// Where.

@@ -9,15 +9,17 @@ use crate::plan::{
     EvaluateRequest, PlannedEvaluation, QuantizeRequest, RESIDENT_BYTES, SYNTHETIC_SAMPLES,
 };
 use crate::progress::Progress;
-use calib::Forward;
 use calib::cache_policy::Protocol;
 use calib::hub::FetchOptions;
+use calib::packed_weights::PackedWeights;
+use calib::{Forward, WeightSource};
 use eval::integer_model::IntegerModel;
 use eval::report::{ArtifactFacts, Report, RunFacts, SCHEMA};
 use eval::runner::Runner;
 use eval::score::Score;
 use eval::subject::Subject;
 use eval::tasks::{self, TASKS};
+use quantizers::kernels::Compute;
 
 /// Runs the tasks of `request` on `model` and, for the differences, on `baseline`.
 ///
@@ -47,6 +49,7 @@ pub fn run(
         machine: &request.machine,
         fetch: &request.fetch,
         seed: request.seed,
+        compute: request.compute,
         progress,
     };
     let scores = clock.stage("evaluate", || run.scores(&request.evaluations))?;
@@ -97,6 +100,7 @@ pub(super) fn of_output(
         machine: &request.machine,
         fetch: &request.fetch,
         seed: request.plan.seed,
+        compute: None,
         progress,
     };
     run.scores(&request.plan.evaluations)
@@ -109,6 +113,8 @@ struct Run<'a> {
     machine: &'a Machine,
     fetch: &'a FetchOptions,
     seed: u64,
+    /// How the packed weights of the model that is judged are multiplied, if they are.
+    compute: Option<Compute>,
     progress: &'a Progress,
 }
 
@@ -118,9 +124,20 @@ impl Run<'_> {
             return Ok(Vec::new());
         };
         let inputs = data::input_files(&model.name, &model.folder)?;
+        let packed = self.compute.map(|compute| {
+            let judged = self.quantized.unwrap_or(model);
+            PackedWeights::new(judged.weights(), &judged.artifact, compute).many_as_few()
+        });
+        let of_original = packed.as_ref().filter(|_| self.quantized.is_none());
         let subject = Subject {
-            original: self.original.map(|model| self.runner(model)).transpose()?,
-            quantized: self.quantized.map(|model| self.runner(model)).transpose()?,
+            original: self
+                .original
+                .map(|model| self.runner(model, of_original))
+                .transpose()?,
+            quantized: self
+                .quantized
+                .map(|model| self.runner(model, packed.as_ref()))
+                .transpose()?,
             inputs,
         };
         let mut scores = Vec::new();
@@ -153,7 +170,11 @@ impl Run<'_> {
     }
 
     /// The model ready to run: the integer program of a folder that has one, else its stages.
-    fn runner<'m>(&self, model: &'m OpenModel) -> Result<Box<dyn Runner + 'm>, Error> {
+    fn runner<'m>(
+        &self,
+        model: &'m OpenModel,
+        packed: Option<&'m PackedWeights<'m>>,
+    ) -> Result<Box<dyn Runner + 'm>, Error> {
         let program = model.artifact.reader().integer_program();
         let program = program.map_err(|error| {
             Error::io(
@@ -163,17 +184,19 @@ impl Run<'_> {
         })?;
         Ok(match program {
             Some(program) => Box::new(IntegerModel::new(program, model.model.as_ref())),
-            None => Box::new(self.forward(model)?),
+            None => Box::new(self.forward(model, packed)?),
         })
     }
 
     /// The stages of a model; all at once where they take little of the free memory.
-    fn forward<'m>(&self, model: &'m OpenModel) -> Result<Forward<'m>, Error> {
-        let mut forward = Forward::new(
-            model.model.as_ref(),
-            model.weights(),
-            self.machine.device.open()?,
-        );
+    fn forward<'m>(
+        &self,
+        model: &'m OpenModel,
+        packed: Option<&'m PackedWeights<'m>>,
+    ) -> Result<Forward<'m>, Error> {
+        let weights = packed.map_or_else(|| model.weights(), |packed| packed as &dyn WeightSource);
+        let device = self.machine.device.open()?;
+        let mut forward = Forward::new(model.model.as_ref(), weights, device);
         if let Some(policy) = model.attention_policy(Protocol::Strict)? {
             forward = forward.attending_by(policy);
         }

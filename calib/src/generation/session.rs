@@ -3,10 +3,7 @@
 use super::decoder::Decoder;
 use super::error::GenerationError;
 use super::memory::TextMemory;
-use crate::attention_policy::AttentionPolicy;
-use crate::{Model, StageError, WeightSource};
-use burn::tensor::Device;
-use std::sync::Arc;
+use crate::StageError;
 
 /// A decoder in memory, and the keys and values of the tokens it has seen.
 pub struct Session {
@@ -15,18 +12,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// Reads all weights of `model` from `source`; keys and values are kept as `policy` says. `progress` is told how many of how many stages are there.
+    /// A session of which nothing has been seen.
     ///
     /// # Errors
-    /// A model that does not continue text, weights that cannot be read.
-    pub fn new(
-        model: &dyn Model,
-        source: &dyn WeightSource,
-        device: &Device,
-        policy: Option<&Arc<dyn AttentionPolicy>>,
-        progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Self, GenerationError> {
-        let decoder = Decoder::new(model, source, device, policy, progress)?;
+    /// A policy of attention that cannot continue a text.
+    pub fn new(decoder: Decoder) -> Result<Self, StageError> {
         Ok(Self {
             memory: decoder.memory()?,
             decoder,

@@ -313,14 +313,14 @@ fn a_packed_cache_continues_a_text_as_whole_runs_over_it_do() {
             .collect();
         let device = Device::flex();
         let model = decoder.model.as_ref();
-        let session = Session::new(
+        let whole_text = Decoder::new(
             model,
             &decoder.checkpoint,
             &device,
             Some(&policy),
             &mut |_, _| {},
         );
-        let mut session = session.unwrap();
+        let mut session = Session::new(whole_text.unwrap()).unwrap();
         // The first half at once, then one by one.
         for end in decoder.tokens / 2..=decoder.tokens {
             let found = session.logits_after(&text[..end]).unwrap().to_vec();

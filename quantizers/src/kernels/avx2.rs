@@ -20,7 +20,7 @@ mod rows;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
 
-use super::codes::{CodeRow, PackedCodes};
+use super::codes::{CodeRow, CodeRows, PackedCodes};
 use super::inputs::{ROUNDED_TOGETHER, RoundedInput};
 use super::kernel::Kernel;
 
@@ -34,10 +34,10 @@ impl Kernel for Avx2 {
     fn is_available(&self) -> bool {
         false
     }
-    fn codes(&self, _: &[CodeRow<'_>], _: &[&[f32]], _: &[&[f32]], _: &mut [f32]) {
+    fn codes(&self, _: &CodeRows<'_>, _: &[&[f32]], _: &[&[f32]], _: &mut [f32]) {
         unreachable!("not on this machine")
     }
-    fn rounded(&self, _: &[CodeRow<'_>], _: &[RoundedInput<'_>], _: &mut [f32]) {
+    fn rounded(&self, _: &CodeRows<'_>, _: &[RoundedInput<'_>], _: &mut [f32]) {
         unreachable!("not on this machine")
     }
     fn halves(&self, _: &[u16], _: &[&[f32]], _: &mut [f32]) {
@@ -53,8 +53,8 @@ mod x86 {
     #![expect(unsafe_code, reason = "instructions found at run time")]
 
     use super::{
-        Avx2, CodeRow, Kernel, PackedCodes, ROUNDED_TOGETHER, RoundedInput, halves, lookup,
-        rounded, rows, tiles,
+        Avx2, CodeRow, CodeRows, Kernel, PackedCodes, ROUNDED_TOGETHER, RoundedInput, halves,
+        lookup, rounded, rows, tiles,
     };
     use crate::kernels::scalar::Scalar;
     use std::cell::RefCell;
@@ -111,26 +111,26 @@ mod x86 {
             }
         }
 
-        fn rounded(&self, rows: &[CodeRow<'_>], inputs: &[RoundedInput<'_>], sums: &mut [f32]) {
-            for row in rows {
-                check_bytes(row);
-                let blocks = row.cols / ROUNDED_TOGETHER;
-                let groups = row.cols.div_ceil(row.group_size);
-                for input in inputs {
-                    assert!(input.values.len() == blocks * ROUNDED_TOGETHER);
-                    assert!(input.scales.len() == blocks && input.group_sums.len() == groups);
-                }
+        fn rounded(&self, rows: &CodeRows<'_>, inputs: &[RoundedInput<'_>], sums: &mut [f32]) {
+            check_rows(rows);
+            let (blocks, groups) = (
+                rows.codes.cols() / ROUNDED_TOGETHER,
+                rows.codes.groups_per_row(),
+            );
+            for input in inputs {
+                assert!(input.values.len() == blocks * ROUNDED_TOGETHER);
+                assert!(input.scales.len() == blocks && input.group_sums.len() == groups);
             }
             let count = inputs.len();
             for (at, few) in inputs.chunks(DIRECT).enumerate() {
-                let first = at * DIRECT;
+                let sums = &mut sums[at * DIRECT..];
                 // SAFETY: the features were found by `is_available`; lengths were checked above.
                 unsafe {
                     match few.len() {
-                        1 => rounded_of_bits::<1>(rows, few, sums, first, count),
-                        2 => rounded_of_bits::<2>(rows, few, sums, first, count),
-                        3 => rounded_of_bits::<3>(rows, few, sums, first, count),
-                        _ => rounded_of_bits::<DIRECT>(rows, few, sums, first, count),
+                        1 => rounded_of_bits::<1>(rows, few, sums, count),
+                        2 => rounded_of_bits::<2>(rows, few, sums, count),
+                        3 => rounded_of_bits::<3>(rows, few, sums, count),
+                        _ => rounded_of_bits::<DIRECT>(rows, few, sums, count),
                     }
                 }
             }
@@ -138,16 +138,19 @@ mod x86 {
 
         fn codes(
             &self,
-            rows: &[CodeRow<'_>],
+            rows: &CodeRows<'_>,
             inputs: &[&[f32]],
             group_sums: &[&[f32]],
             sums: &mut [f32],
         ) {
-            if !rows.iter().all(begins_with_bytes) {
+            if !eights_lie_in_groups(rows.codes) {
+                // Groups that do not begin with a whole byte are rare enough for the plain kernel.
                 return Scalar.codes(rows, inputs, group_sums, sums);
             }
-            for row in rows {
-                check(row, inputs, group_sums);
+            check_rows(rows);
+            let (cols, groups) = (rows.codes.cols(), rows.codes.groups_per_row());
+            for (input, group_sums) in inputs.iter().zip(group_sums) {
+                assert!(input.len() == cols && group_sums.len() == groups);
             }
             // SAFETY: the features were found by `is_available`; lengths were checked above.
             unsafe {
@@ -160,21 +163,30 @@ mod x86 {
                 }
             }
             VALUES.with_borrow_mut(|values| {
-                let rows = rows.chunks(tiles::ROWS);
-                for (rows, sums) in rows.zip(sums.chunks_mut(tiles::ROWS * inputs.len())) {
-                    let cols = rows[0].cols;
-                    values.resize(tiles::ROWS * cols, 0.0);
-                    for (row, values) in rows.iter().zip(values.chunks_exact_mut(cols)) {
+                values.resize(tiles::ROWS * cols, 0.0);
+                let tiles = sums.chunks_mut(tiles::ROWS * inputs.len());
+                for (from, sums) in (0..rows.len()).step_by(tiles::ROWS).zip(tiles) {
+                    let row = |at: usize| rows.row(from + at);
+                    let height = tiles::ROWS.min(rows.len() - from);
+                    for (at, values) in values.chunks_exact_mut(cols).take(height).enumerate() {
                         // SAFETY: as below.
-                        unsafe { values_of_bits::<true>(row, values) };
+                        unsafe { values_of_bits::<true>(&row(at), values) };
                     }
                     let of = |row: usize| &values[row * cols..(row + 1) * cols];
                     // SAFETY: the features were found by `is_available`; lengths were checked above.
                     unsafe {
-                        match rows.len() {
-                            1 => by_tiles([of(0)], rows, inputs, group_sums, sums),
-                            2 => by_tiles([of(0), of(1)], rows, inputs, group_sums, sums),
-                            _ => by_tiles([of(0), of(1), of(2)], rows, inputs, group_sums, sums),
+                        match height {
+                            1 => by_tiles([0].map(of), [0].map(row), inputs, group_sums, sums),
+                            2 => {
+                                by_tiles([0, 1].map(of), [0, 1].map(row), inputs, group_sums, sums)
+                            }
+                            _ => by_tiles(
+                                [0, 1, 2].map(of),
+                                [0, 1, 2].map(row),
+                                inputs,
+                                group_sums,
+                                sums,
+                            ),
                         }
                     }
                 }
@@ -183,7 +195,7 @@ mod x86 {
 
         fn values(&self, row: &CodeRow<'_>, out: &mut [f32]) {
             assert!(out.len() == row.cols);
-            check(row, &[], &[]);
+            check(row);
             // SAFETY: the features were found by `is_available`; lengths were checked above.
             unsafe { values_of_bits::<false>(row, out) }
         }
@@ -197,39 +209,37 @@ mod x86 {
         }
     }
 
-    /// Groups that do not begin with a whole byte are rare enough for the plain kernel.
-    fn begins_with_bytes(row: &CodeRow<'_>) -> bool {
-        row.group_size >= row.cols || row.group_size.is_multiple_of(8)
-    }
-
     fn eights_lie_in_groups(codes: &PackedCodes) -> bool {
         codes.groups_per_row() == 1 || codes.group_size.is_multiple_of(8)
     }
 
-    /// What the kernels rely on.
-    fn check(row: &CodeRow<'_>, inputs: &[&[f32]], group_sums: &[&[f32]]) {
-        let groups = row.cols.div_ceil(row.group_size);
-        for (input, group_sums) in inputs.iter().zip(group_sums) {
-            assert!(input.len() == row.cols && group_sums.len() >= groups);
+    /// What the kernels rely on; rows of a matrix are all alike.
+    fn check_rows(rows: &CodeRows<'_>) {
+        if rows.len() > 0 {
+            check(&rows.row(0));
         }
-        check_bytes(row);
-        assert!(row.table.is_none_or(|table| table.len() == 1 << row.bits));
     }
 
-    fn check_bytes(row: &CodeRow<'_>) {
+    fn check(row: &CodeRow<'_>) {
         assert!(row.bytes.len() >= (row.cols * usize::from(row.bits)).div_ceil(8) + 16);
+        let entries = 1 << row.bits;
+        assert!(row.table.is_none_or(|table| table.len() == entries));
+        assert!(
+            row.integers
+                .is_none_or(|table| table.len() == entries && entries <= 16)
+        );
     }
 
     #[target_feature(enable = "avx2,fma,f16c")]
     fn of_bits<const N: usize>(
-        rows: &[CodeRow<'_>],
+        rows: &CodeRows<'_>,
         inputs: &[&[f32]],
         group_sums: &[&[f32]],
         sums: &mut [f32],
     ) {
         // SAFETY: the caller has checked the lengths.
         unsafe {
-            with_bits!(rows[0], BITS => rows::sums::<BITS, N>(rows, inputs, group_sums, sums));
+            with_bits!(rows.codes, BITS => rows::sums::<BITS, N>(rows, inputs, group_sums, sums));
         }
     }
 
@@ -239,24 +249,19 @@ mod x86 {
         unsafe { with_bits!(row, BITS => rows::values::<BITS, IS_ORDERED>(row, out)) }
     }
 
-    /// Puts the sums of `N` inputs at `first` of `count`.
     #[target_feature(enable = "avx2,fma,f16c")]
     fn rounded_of_bits<const N: usize>(
-        rows: &[CodeRow<'_>],
+        rows: &CodeRows<'_>,
         inputs: &[RoundedInput<'_>],
         sums: &mut [f32],
-        first: usize,
         count: usize,
     ) {
-        let mut put = |row: usize, found: [f32; N]| {
-            sums[row * count + first..][..N].copy_from_slice(&found);
-        };
         // SAFETY: the caller has checked the lengths.
         unsafe {
-            with_bits!(rows[0], BITS => if rows[0].integers.is_some() {
-                rounded::sums::<BITS, true, N>(rows, inputs, &mut put);
+            with_bits!(rows.codes, BITS => if rows.codes.have_tables() {
+                rounded::sums::<BITS, true, N>(rows, inputs, sums, count);
             } else {
-                rounded::sums::<BITS, false, N>(rows, inputs, &mut put);
+                rounded::sums::<BITS, false, N>(rows, inputs, sums, count);
             });
         }
     }
@@ -265,7 +270,7 @@ mod x86 {
     #[target_feature(enable = "avx2,fma,f16c")]
     fn by_tiles<const R: usize>(
         values: [&[f32]; R],
-        rows: &[CodeRow<'_>],
+        rows: [CodeRow<'_>; R],
         inputs: &[&[f32]],
         group_sums: &[&[f32]],
         sums: &mut [f32],

@@ -45,6 +45,11 @@ fn available() -> impl Iterator<Item = &'static dyn Kernel> {
     all.filter(|kernel| kernel.is_available())
 }
 
+/// The name of the kernel that is used.
+pub fn kernel_name() -> &'static str {
+    kernel().name()
+}
+
 /// The one that is used: the one `QUENCH_KERNEL` names if this machine has it ([`check_kernel`] says where not), else
 /// the first it has.
 pub(super) fn kernel() -> &'static dyn Kernel {

@@ -3,6 +3,7 @@
 use super::inputs::ROUNDED_TOGETHER;
 use crate::pack;
 use crate::tensor::{Codebook, Granularity, Uniform};
+use std::ops::Range;
 
 /// Bytes that may be read behind the last row.
 const SLACK_WORDS: usize = 4;
@@ -15,6 +16,7 @@ const MOST_TABLE_BITS: u8 = 4;
 #[derive(Debug, Clone)]
 pub(super) struct PackedCodes {
     pub(super) bits: u8,
+    cols: usize,
     /// `[rows, words of a row]` and [`SLACK_WORDS`].
     words: Vec<u32>,
     words_per_row: usize,
@@ -51,6 +53,13 @@ enum CodeValues {
     Integers,
 }
 
+/// Consecutive rows.
+#[derive(Debug, Clone)]
+pub(super) struct CodeRows<'a> {
+    pub(super) codes: &'a PackedCodes,
+    rows: Range<usize>,
+}
+
 /// One row.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CodeRow<'a> {
@@ -81,6 +90,7 @@ impl PackedCodes {
         };
         Self {
             bits: codebook.bits,
+            cols,
             words: with_slack(pack::pack(&codebook.indices, cols.max(1), codebook.bits)),
             words_per_row: pack::words(cols, codebook.bits),
             values: CodeValues::Tables {
@@ -120,6 +130,7 @@ impl PackedCodes {
         let all = 0..rows * groups;
         Some(Self {
             bits: uniform.bits,
+            cols,
             words: with_slack(pack::pack_signed(&uniform.codes, cols.max(1), uniform.bits)),
             words_per_row: pack::words(cols, uniform.bits),
             values: CodeValues::Integers,
@@ -132,9 +143,9 @@ impl PackedCodes {
     }
 
     /// Multiplies as whole numbers from now on, unless tables are too large for that or groups too short.
-    pub(super) fn as_integers(&mut self, cols: usize) {
+    pub(super) fn as_integers(&mut self) {
         let holds_blocks =
-            self.group_size >= cols || self.group_size.is_multiple_of(ROUNDED_TOGETHER);
+            self.groups_per_row == 1 || self.group_size.is_multiple_of(ROUNDED_TOGETHER);
         let entries = 1_usize << self.bits;
         self.integers = match &self.values {
             _ if !holds_blocks => None,
@@ -172,6 +183,16 @@ impl PackedCodes {
         self.integers.is_some()
     }
 
+    /// Inputs.
+    pub(super) fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Whether a code means what a table says.
+    pub(super) fn have_tables(&self) -> bool {
+        matches!(self.values, CodeValues::Tables { .. })
+    }
+
     /// Groups of a row.
     pub(super) fn groups_per_row(&self) -> usize {
         self.groups_per_row
@@ -182,11 +203,17 @@ impl PackedCodes {
         !self.zeros.is_empty()
     }
 
-    pub(super) fn row(&self, row: usize, cols: usize) -> CodeRow<'_> {
+    /// The rows `rows`.
+    pub(super) fn rows(&self, rows: Range<usize>) -> CodeRows<'_> {
+        CodeRows { codes: self, rows }
+    }
+
+    #[inline]
+    pub(super) fn row(&self, row: usize) -> CodeRow<'_> {
         let from = row * self.words_per_row;
         let words = &self.words[from..from + self.words_per_row + SLACK_WORDS];
         let groups = row * self.groups_per_row..(row + 1) * self.groups_per_row;
-        let of_row = |values: &'_ [f32]| -> std::ops::Range<usize> {
+        let of_row = |values: &'_ [f32]| -> Range<usize> {
             if values.is_empty() {
                 0..0
             } else {
@@ -213,7 +240,7 @@ impl PackedCodes {
         CodeRow {
             bytes: bytemuck::cast_slice(words),
             bits: self.bits,
-            cols,
+            cols: self.cols,
             table,
             integers,
             integer_scale,
@@ -234,6 +261,26 @@ impl PackedCodes {
             2 * integers.tables.len() + 4 * integers.scales.len()
         });
         4 * (self.words.len() + tables + self.scales.len() + self.zeros.len()) + integers
+    }
+}
+
+impl<'a> CodeRows<'a> {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Row `at` of these.
+    #[inline]
+    pub(super) fn row(&self, at: usize) -> CodeRow<'a> {
+        self.codes.row(self.rows.start + at)
+    }
+
+    /// One after the other.
+    #[inline]
+    pub(super) fn iter(&self) -> impl Iterator<Item = CodeRow<'a>> + use<'a> {
+        let codes = self.codes;
+        self.rows.clone().map(move |row| codes.row(row))
     }
 }
 

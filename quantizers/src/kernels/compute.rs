@@ -18,21 +18,49 @@ pub enum Compute {
     Int16,
 }
 
-/// All of them with their names.
-const ALL: [(Compute, &str); 2] = [(Compute::F32, "f32"), (Compute::Int16, "int16")];
+/// A way to multiply with its name and what is to be said of it.
+pub struct ComputeEntry {
+    /// As it is asked for.
+    pub name: &'static str,
+    /// In a line.
+    pub summary: &'static str,
+    compute: Compute,
+}
+
+/// All of them.
+pub const COMPUTES: &[ComputeEntry] = &[
+    ComputeEntry {
+        name: "f32",
+        summary: "Values of codes as they are stored",
+        compute: Compute::F32,
+    },
+    ComputeEntry {
+        name: "int16",
+        summary: "Activations rounded to 16 bits, products summed exactly: twice as fast, where the CPU has AVX2",
+        compute: Compute::Int16,
+    },
+];
 
 /// A way to multiply that is none.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("expected {}, found `{found}`", ALL.map(|(_, name)| format!("`{name}`")).join(" or "))]
+#[error("expected {}, found `{found}`", names())]
 pub struct ComputeError {
     /// What was given.
     pub found: String,
 }
 
+fn names() -> String {
+    let names: Vec<String> = COMPUTES
+        .iter()
+        .map(|entry| format!("`{}`", entry.name))
+        .collect();
+    names.join(" or ")
+}
+
 impl fmt::Display for Compute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = ALL.iter().find(|(compute, _)| compute == self);
-        f.write_str(name.map_or("", |(_, name)| name))
+        let entry = COMPUTES.iter().find(|entry| entry.compute == *self);
+        f.write_str(entry.map_or("", |entry| entry.name))
     }
 }
 
@@ -40,9 +68,9 @@ impl FromStr for Compute {
     type Err = ComputeError;
 
     fn from_str(name: &str) -> Result<Self, ComputeError> {
-        let named = ALL.iter().find(|(_, known)| *known == name);
-        named
-            .map(|(compute, _)| *compute)
+        let entry = COMPUTES.iter().find(|entry| entry.name == name);
+        entry
+            .map(|entry| entry.compute)
             .ok_or_else(|| ComputeError {
                 found: name.to_owned(),
             })

@@ -1,6 +1,6 @@
 //! What a kernel does.
 
-use super::codes::{CodeRow, PackedCodes};
+use super::codes::{CodeRow, CodeRows, PackedCodes};
 use super::inputs::{ROUNDED_TOGETHER, RoundedInput};
 
 /// Sums of rows of a matrix with a few inputs at a time.
@@ -14,14 +14,14 @@ pub(super) trait Kernel: Sync {
     fn order(&self, _codes: &PackedCodes) -> Option<&'static [usize; 8]> {
         None
     }
-    /// `sums[r * inputs.len() + k] = sum over inputs j of w_rj inputs[k][j]` of rows that have the same groups, with
+    /// `sums[r * inputs.len() + k] = sum over inputs j of w_rj inputs[k][j]` with
     /// inputs `[cols]` in the order of [`Self::order`]; `group_sums[k][g]` is the sum of the inputs of group `g`. How many
     /// inputs there are changes no bit of a sum, as long as they are at most [`PackedMatrix::MOST_ALIKE`].
     ///
     /// [`PackedMatrix::MOST_ALIKE`]: super::PackedMatrix::MOST_ALIKE
     fn codes(
         &self,
-        rows: &[CodeRow<'_>],
+        rows: &CodeRows<'_>,
         inputs: &[&[f32]],
         group_sums: &[&[f32]],
         sums: &mut [f32],
@@ -32,7 +32,7 @@ pub(super) trait Kernel: Sync {
         None
     }
     /// The same of rows whose codes stand for whole numbers, [`CodeRow::integers`].
-    fn rounded(&self, rows: &[CodeRow<'_>], inputs: &[RoundedInput<'_>], sums: &mut [f32]);
+    fn rounded(&self, rows: &CodeRows<'_>, inputs: &[RoundedInput<'_>], sums: &mut [f32]);
     /// Values of the codes of a row `[cols]`, as they come, without zero and scale.
     fn values(&self, row: &CodeRow<'_>, out: &mut [f32]) {
         for (at, value) in out.iter_mut().enumerate() {

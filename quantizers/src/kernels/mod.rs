@@ -15,6 +15,6 @@ mod sparse;
 #[cfg(test)]
 mod tests;
 
-pub use chosen::{KernelError, check_kernel};
-pub use compute::{Compute, ComputeError};
+pub use chosen::{KernelError, check_kernel, kernel_name};
+pub use compute::{COMPUTES, Compute, ComputeEntry, ComputeError};
 pub use packed::PackedMatrix;

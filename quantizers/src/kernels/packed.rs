@@ -28,6 +28,8 @@ pub struct PackedMatrix {
     cols: usize,
     dense: Dense,
     outliers: Option<SparseRows>,
+    /// Many inputs are multiplied as few are.
+    as_few: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -54,6 +56,7 @@ impl PackedMatrix {
             cols,
             dense: Dense::Codes(codes),
             outliers: tensor.outliers.as_ref().map(SparseRows::of),
+            as_few: false,
         })
     }
 
@@ -61,8 +64,16 @@ impl PackedMatrix {
     #[must_use]
     pub fn computing(mut self, compute: Compute) -> Self {
         if let (Compute::Int16, Dense::Codes(codes)) = (compute, &mut self.dense) {
-            codes.as_integers(self.cols);
+            codes.as_integers();
         }
+        self
+    }
+
+    /// Multiplies any number of inputs as it does a few from now on: what one token at a time computes can then be judged on
+    /// whole texts.
+    #[must_use]
+    pub fn many_as_few(mut self) -> Self {
+        self.as_few = true;
         self
     }
 
@@ -82,6 +93,7 @@ impl PackedMatrix {
             cols,
             dense: Dense::Halves(Halves::of(values)?),
             outliers: None,
+            as_few: false,
         })
     }
 
@@ -115,7 +127,7 @@ impl PackedMatrix {
         if out.is_empty() {
             return out;
         }
-        let is_many = count >= MANY_INPUTS;
+        let is_many = count >= MANY_INPUTS && !self.as_few;
         let each: Vec<&[f32]> = if is_many {
             Vec::new()
         } else {
@@ -171,20 +183,20 @@ impl PackedMatrix {
     ) -> Vec<f32> {
         let (height, count) = (rows.len(), each.len());
         let mut out = vec![0.0; count * height];
-        let mut sums = vec![0.0; ROWS_AT_ONCE * count];
-        for from in (0..height).step_by(ROWS_AT_ONCE) {
-            let to = (from + ROWS_AT_ONCE).min(height);
-            let sums = &mut sums[..(to - from) * count];
-            self.dense_sums(
-                rows.start + from..rows.start + to,
-                each,
-                prepared,
-                kernel,
-                sums,
-            );
-            for (row, sums) in (from..to).zip(sums.chunks(count)) {
-                for (at, sum) in sums.iter().enumerate() {
-                    out[at * height + row] = *sum;
+        if count == 1 {
+            // Its sums are in their places already.
+            self.dense_sums(rows.clone(), each, prepared, kernel, &mut out);
+        } else {
+            let mut sums = vec![0.0; ROWS_AT_ONCE * count];
+            for from in (0..height).step_by(ROWS_AT_ONCE) {
+                let to = (from + ROWS_AT_ONCE).min(height);
+                let sums = &mut sums[..(to - from) * count];
+                let here = rows.start + from..rows.start + to;
+                self.dense_sums(here, each, prepared, kernel, sums);
+                for (row, sums) in (from..to).zip(sums.chunks(count)) {
+                    for (at, sum) in sums.iter().enumerate() {
+                        out[at * height + row] = *sum;
+                    }
                 }
             }
         }
@@ -213,14 +225,12 @@ impl PackedMatrix {
                 }
             }
             (Dense::Codes(codes), Some(Inputs::Floats { each, group_sums })) => {
-                let rows: Vec<_> = rows.map(|row| codes.row(row, self.cols)).collect();
                 let each: Vec<&[f32]> = each.iter().map(AsRef::as_ref).collect();
                 let group_sums: Vec<&[f32]> = group_sums.iter().map(Vec::as_slice).collect();
-                kernel.codes(&rows, &each, &group_sums, sums);
+                kernel.codes(&codes.rows(rows), &each, &group_sums, sums);
             }
             (Dense::Codes(codes), Some(Inputs::Rounded(inputs))) => {
-                let rows: Vec<_> = rows.map(|row| codes.row(row, self.cols)).collect();
-                kernel.rounded(&rows, inputs, sums);
+                kernel.rounded(&codes.rows(rows), inputs, sums);
             }
             (Dense::Codes(_), None) => unreachable!("inputs of codes are prepared"),
         }
@@ -230,7 +240,7 @@ impl PackedMatrix {
     fn decode(&self, row: usize, out: &mut [f32]) {
         match &self.dense {
             Dense::Codes(codes) => {
-                let row = codes.row(row, self.cols);
+                let row = codes.row(row);
                 kernel().values(&row, out);
                 row.scale_values(out);
             }

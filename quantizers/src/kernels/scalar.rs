@@ -1,6 +1,6 @@
 //! Sums in plain Rust, for every machine: what the other kernels are held against.
 
-use super::codes::CodeRow;
+use super::codes::{CodeRow, CodeRows};
 use super::inputs::{ROUNDED_TOGETHER, RoundedInput};
 use super::kernel::Kernel;
 use half::{bf16, f16};
@@ -21,7 +21,7 @@ impl Kernel for Scalar {
 
     fn codes(
         &self,
-        rows: &[CodeRow<'_>],
+        rows: &CodeRows<'_>,
         inputs: &[&[f32]],
         group_sums: &[&[f32]],
         sums: &mut [f32],
@@ -38,7 +38,7 @@ impl Kernel for Scalar {
         }
     }
 
-    fn rounded(&self, rows: &[CodeRow<'_>], inputs: &[RoundedInput<'_>], sums: &mut [f32]) {
+    fn rounded(&self, rows: &CodeRows<'_>, inputs: &[RoundedInput<'_>], sums: &mut [f32]) {
         for (row, sums) in rows.iter().zip(sums.chunks_exact_mut(inputs.len())) {
             for (input, sum) in inputs.iter().zip(sums) {
                 let mut whole = 0.0;
@@ -46,7 +46,7 @@ impl Kernel for Scalar {
                     let to = (from + row.group_size).min(row.cols);
                     let blocks = from / ROUNDED_TOGETHER..to / ROUNDED_TOGETHER;
                     let parts =
-                        blocks.map(|block| input.scales[block] * product(row, block, input));
+                        blocks.map(|block| input.scales[block] * product(&row, block, input));
                     whole += row.scale(group) * parts.sum::<f32>();
                 }
                 let blocks = row.cols / ROUNDED_TOGETHER;

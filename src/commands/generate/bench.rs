@@ -5,6 +5,7 @@ use crate::Error;
 use crate::args::{GenerateArgs, SpeedTest};
 use crate::model::OpenModel;
 use calib::generation::{GenerationError, Session};
+use quantizers::kernels::kernel_name;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::time::Instant;
@@ -54,6 +55,8 @@ pub(super) fn run(
             "model_size": size,
             "model_n_params": parameters,
             "n_threads": threads,
+            "kernel": kernel_name(),
+            "compute": args.compute.to_string(),
             "n_prompt": prompt,
             "n_gen": generated,
             "avg_ns": mean_ns,

@@ -8,7 +8,7 @@
 
 use super::lookup::across;
 use super::nibbles;
-use crate::kernels::codes::CodeRow;
+use crate::kernels::codes::{CodeRow, CodeRows};
 use crate::kernels::inputs::{ROUNDED_TOGETHER, RoundedInput};
 use std::arch::x86_64::{
     __m128i, __m256i, _mm_loadu_si128, _mm256_add_epi32, _mm256_and_si256,
@@ -33,19 +33,21 @@ pub(super) const PAIRS_ORDER: [usize; ROUNDED_TOGETHER] = [
     8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31,
 ];
 
-/// Gives `put` the sums of each of `rows` with `N` inputs.
+/// Sums of each of `rows` with `N` inputs, `sums[r · count + n]`.
 ///
 /// # Safety
 /// Inputs and groups are as long as the rows say, groups are whole blocks, and 16 bytes can be read behind their codes.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn sums<const BITS: usize, const IS_TABLE: bool, const N: usize>(
-    rows: &[CodeRow<'_>],
+    rows: &CodeRows<'_>,
     inputs: &[RoundedInput<'_>],
-    put: &mut dyn FnMut(usize, [f32; N]),
+    sums: &mut [f32],
+    count: usize,
 ) {
-    for (at, row) in rows.iter().enumerate() {
+    for (row, sums) in rows.iter().zip(sums.chunks_mut(count)) {
         // SAFETY: the caller's.
-        put(at, unsafe { row_sums::<BITS, IS_TABLE, N>(row, inputs) });
+        let found = unsafe { row_sums::<BITS, IS_TABLE, N>(&row, inputs) };
+        sums[..N].copy_from_slice(&found);
     }
 }
 

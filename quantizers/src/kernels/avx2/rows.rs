@@ -6,7 +6,7 @@
 )]
 
 use super::lookup::{Lookup, across};
-use crate::kernels::codes::CodeRow;
+use crate::kernels::codes::{CodeRow, CodeRows};
 use std::arch::x86_64::{
     _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps,
     _mm256_storeu_ps,
@@ -19,14 +19,14 @@ use std::arch::x86_64::{
 /// codes.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn sums<const BITS: usize, const N: usize>(
-    rows: &[CodeRow<'_>],
+    rows: &CodeRows<'_>,
     inputs: &[&[f32]],
     group_sums: &[&[f32]],
     sums: &mut [f32],
 ) {
     for (row, sums) in rows.iter().zip(sums.chunks_exact_mut(N)) {
         // SAFETY: the caller's.
-        sums.copy_from_slice(&unsafe { row_sums::<BITS, N>(row, inputs, group_sums) });
+        sums.copy_from_slice(&unsafe { row_sums::<BITS, N>(&row, inputs, group_sums) });
     }
 }
 

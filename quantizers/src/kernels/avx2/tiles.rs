@@ -24,7 +24,7 @@ pub(super) const INPUTS: usize = 2;
 /// Values, inputs and groups are as long as the rows say, and groups begin with whole bytes.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn tile<const R: usize, const N: usize>(
-    rows: &[CodeRow<'_>],
+    rows: [CodeRow<'_>; R],
     values: [&[f32]; R],
     inputs: &[&[f32]],
     group_sums: &[&[f32]],

@@ -1,0 +1,40 @@
+//! A decoder read into memory, for commands that continue texts.
+
+use super::resources;
+use crate::Error;
+use crate::errors::Cause;
+use crate::machine::Machine;
+use crate::model::OpenModel;
+use crate::progress::Progress;
+use calib::cache_policy::Protocol;
+use calib::generation::Decoder;
+use calib::packed_weights::PackedWeights;
+use quantizers::kernels::Compute;
+
+/// The weights of `open` as they are stored, multiplied as `compute` says; `failed` makes an error of what stands in the
+/// way.
+///
+/// # Errors
+/// Weights that do not fit in memory or cannot be read, a model that does not continue text.
+pub(super) fn load(
+    open: &OpenModel,
+    machine: &Machine,
+    compute: Compute,
+    progress: &Progress,
+    failed: &dyn Fn(Cause) -> Error,
+) -> Result<Decoder, Error> {
+    resources::check_weights(open)?;
+    let device = machine.device.open()?;
+    let weights = PackedWeights::new(open.weights(), &open.artifact, compute);
+    let policy = open.attention_policy(Protocol::Runtime)?;
+    let loading = progress.stage("load", open.model.stages());
+    let decoder = Decoder::new(
+        open.model.as_ref(),
+        &weights,
+        &device,
+        policy.as_ref(),
+        &mut |_, _| loading.advance(1),
+    );
+    drop(loading);
+    decoder.map_err(|error| failed(error.into()))
+}
