@@ -25,7 +25,7 @@ pub struct GenerateArgs {
     /// Runs of each test of `--bench`, after one that does not count
     #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = parse_count, requires = "bench")]
     pub repetitions: usize,
-    /// Talk to the model through its chat template: a line of stdin is a message
+    /// Talk to the model through its chat template: a line of stdin is a message; in a terminal arrow keys go back to earlier ones
     #[arg(long)]
     pub chat: bool,
     /// What the conversation begins with

@@ -1,6 +1,7 @@
 //! `quench generate`: text from a decoder, once or in a conversation.
 
 mod bench;
+mod messages;
 
 use super::{decoder, fetch_options, generation_config, print, print_json, resources};
 use crate::Error;
@@ -12,9 +13,10 @@ use calib::generation::{
     Continuation, FinishReason, Generated, GenerationError, Sampling, Session, generate,
 };
 use calib::tokenizer::Tokenizer;
+use messages::Messages;
 use quantizers::kernels::check_kernel;
 use serde_json::{Value, json};
-use std::io::{BufRead, IsTerminal, Read, Write};
+use std::io::{Read, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -142,8 +144,8 @@ impl Talk<'_> {
         if let Some(system) = &self.args.system {
             messages.push(json!({"role": "system", "content": system}));
         }
-        let is_person = std::io::stdin().is_terminal() && !self.json;
-        while let Some(line) = message(is_person)? {
+        let mut lines = Messages::of_stdin(self.json)?;
+        while let Some(line) = lines.next()? {
             if line.trim().is_empty() {
                 continue;
             }
@@ -225,19 +227,6 @@ impl Talk<'_> {
             "seconds": made.speed.seconds,
         })
     }
-}
-
-/// The next line of stdin, which a person is asked for; nothing where there are no more.
-fn message(is_person: bool) -> Result<Option<String>, Error> {
-    if is_person {
-        write("> ")?;
-    }
-    let line = std::io::stdin().lock().lines().next();
-    line.transpose().map_err(unreadable)
-}
-
-fn unreadable(error: impl Into<Cause>) -> Error {
-    Error::io("cannot read a message from stdin", error)
 }
 
 fn speed(made: &Generated, prompt_tokens: usize) -> String {

@@ -208,6 +208,7 @@ impl PackedCodes {
         CodeRows { codes: self, rows }
     }
 
+    /// Row `row`.
     #[inline]
     pub(super) fn row(&self, row: usize) -> CodeRow<'_> {
         let from = row * self.words_per_row;

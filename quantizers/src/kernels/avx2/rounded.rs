@@ -11,7 +11,7 @@ use super::nibbles;
 use crate::kernels::codes::{CodeRow, CodeRows};
 use crate::kernels::inputs::{ROUNDED_TOGETHER, RoundedInput};
 use std::arch::x86_64::{
-    __m128i, __m256i, _mm_loadu_si128, _mm256_add_epi32, _mm256_and_si256,
+    __m128i, __m256, __m256i, _mm_loadu_si128, _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256,
     _mm256_broadcastsi128_si256, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_loadu_si256,
     _mm256_madd_epi16, _mm256_mullo_epi16, _mm256_or_si256, _mm256_packus_epi16,
     _mm256_permute4x64_epi64, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_ps,
@@ -60,31 +60,32 @@ unsafe fn row_sums<const BITS: usize, const IS_TABLE: bool, const N: usize>(
     inputs: &[RoundedInput<'_>],
 ) -> [f32; N] {
     let words = Words::new::<BITS>(row.integers);
+    let values: [_; N] = std::array::from_fn(|n| inputs[n].values.as_ptr());
+    let scales: [_; N] = std::array::from_fn(|n| inputs[n].scales.as_ptr());
     let mut totals = [_mm256_setzero_ps(); N];
     for (group, from) in (0..row.cols).step_by(row.group_size).enumerate() {
         let to = (from + row.group_size).min(row.cols);
         let blocks = from / ROUNDED_TOGETHER..to / ROUNDED_TOGETHER;
-        let mut parts = [_mm256_setzero_ps(); N];
-        for block in blocks {
-            // SAFETY: a block of codes takes 4 BITS bytes, and inputs have as many blocks as the row.
-            unsafe {
-                let bytes = row.bytes.as_ptr().add(block * ROUNDED_TOGETHER / 8 * BITS);
-                let [first, second] = words.block::<BITS, IS_TABLE>(bytes);
-                for n in 0..N {
-                    let x = inputs[n].values.as_ptr().add(block * ROUNDED_TOGETHER);
-                    let x = x.cast::<__m256i>();
-                    let sum = _mm256_add_epi32(
-                        _mm256_madd_epi16(first, _mm256_loadu_si256(x)),
-                        _mm256_madd_epi16(second, _mm256_loadu_si256(x.add(1))),
-                    );
-                    let scale = _mm256_set1_ps(*inputs[n].scales.get_unchecked(block));
-                    parts[n] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale, parts[n]);
-                }
+        // Two sums, so that one need not wait for the other.
+        let mut parts = [[_mm256_setzero_ps(); N]; 2];
+        let mut block = blocks.start;
+        // SAFETY: a block of codes takes 4 BITS bytes, and inputs have as many blocks as the row.
+        unsafe {
+            while block + 2 <= blocks.end {
+                let [even, odd] = &mut parts;
+                add_block::<BITS, IS_TABLE, N>(row, &words, block, values, scales, even);
+                add_block::<BITS, IS_TABLE, N>(row, &words, block + 1, values, scales, odd);
+                block += 2;
+            }
+            if block < blocks.end {
+                let [even, _] = &mut parts;
+                add_block::<BITS, IS_TABLE, N>(row, &words, block, values, scales, even);
             }
         }
         let scale = _mm256_set1_ps(row.scale(group));
         for n in 0..N {
-            totals[n] = _mm256_fmadd_ps(scale, parts[n], totals[n]);
+            let part = _mm256_add_ps(parts[0][n], parts[1][n]);
+            totals[n] = _mm256_fmadd_ps(scale, part, totals[n]);
         }
     }
     let whole = row.cols / ROUNDED_TOGETHER * ROUNDED_TOGETHER;
@@ -95,6 +96,36 @@ unsafe fn row_sums<const BITS: usize, const IS_TABLE: bool, const N: usize>(
         }
     }
     sums
+}
+
+/// Adds the products of a block to the sums of `N` inputs.
+///
+/// # Safety
+/// Row and inputs have such a block.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn add_block<const BITS: usize, const IS_TABLE: bool, const N: usize>(
+    row: &CodeRow<'_>,
+    words: &Words,
+    block: usize,
+    values: [*const i16; N],
+    scales: [*const f32; N],
+    sums: &mut [__m256; N],
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let bytes = row.bytes.as_ptr().add(block * ROUNDED_TOGETHER / 8 * BITS);
+        let [first, second] = words.block::<BITS, IS_TABLE>(bytes);
+        for n in 0..N {
+            let x = values[n].add(block * ROUNDED_TOGETHER).cast::<__m256i>();
+            let sum = _mm256_add_epi32(
+                _mm256_madd_epi16(first, _mm256_loadu_si256(x)),
+                _mm256_madd_epi16(second, _mm256_loadu_si256(x.add(1))),
+            );
+            let scale = _mm256_set1_ps(*scales[n].add(block));
+            sums[n] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale, sums[n]);
+        }
+    }
 }
 
 /// How 32 codes become two registers of 16-bit words.
@@ -111,10 +142,17 @@ impl Words {
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
     fn new<const BITS: usize>(table: Option<&[i16]>) -> Self {
-        let mut values = [0_i16; 16];
-        if let Some(table) = table {
-            values[..table.len()].copy_from_slice(table);
-        }
+        let mut narrow = [0_i16; 16];
+        let values = match table {
+            Some(table) if BITS == 4 => table.first_chunk::<16>().unwrap_or(&narrow),
+            Some(table) => {
+                for (value, integer) in narrow.iter_mut().zip(table) {
+                    *value = *integer;
+                }
+                &narrow
+            }
+            None => &narrow,
+        };
         let places = const { &Places::of(BITS) };
         // SAFETY: 32 bytes each.
         unsafe {
