@@ -16,7 +16,9 @@ impl Feedback {
         let mut weighted = rounded.to_vec();
         for (values, variance) in weighted.chunks_mut(rows).zip(&self.variances) {
             let share = narrow(variance / self.mean);
-            values.iter_mut().for_each(|value| *value *= share);
+            for value in values {
+                *value *= share;
+            }
         }
         let mut residuals = vec![0.0; weighted.len()];
         for from in (0..cols).step_by(BLOCK) {
