@@ -77,8 +77,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let start = cpu_seconds() - clock;
     report("k-means", start, Encoding::Codebook(codebook.clone()))?;
     let alternation = Alternation {
-        iterations: number(2, 3)?,
-        cycles: number(3, 4)?,
+        iterations: number(2, 1)?,
+        cycles: number(3, 2)?,
         damping: 0.01,
     };
     let clock = cpu_seconds();

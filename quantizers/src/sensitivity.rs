@@ -15,6 +15,8 @@ pub struct Sensitivity {
     pub name: &'static str,
     /// One line with the formula.
     pub summary: &'static str,
+    /// What it cannot see, for a reader who wonders how well it ranks.
+    pub limit: Option<&'static str>,
     /// Statistics of the layer that it reads.
     pub reads: &'static [&'static Statistic],
     /// How it is found.
@@ -50,30 +52,37 @@ pub static SENSITIVITIES: &[Sensitivity] = &[
     Sensitivity {
         name: "fisher",
         summary: "1/2 sum F (w - w')^2 with the diagonal Fisher of a token: nats per token, weights on their own",
+        limit: None,
         reads: &[&FISHER],
         score: Score::OfLayer(fisher),
     },
     Sensitivity {
         name: "guided",
         summary: "1/2 sum over rows of g d H d^T, H the Hessian of the inputs and g the row's share of the Fisher: sees errors that make up for each other",
+        limit: None,
         reads: &[&FISHER, &HESSIAN],
         score: Score::OfLayer(guided),
     },
     Sensitivity {
         name: "hawq",
         summary: "1/2 mean(F) sum (w - w')^2: the trace of HAWQ-V2, that of the Fisher matrix, which is exact and needs no sampling",
+        limit: None,
         reads: &[&FISHER],
         score: Score::OfLayer(hawq),
     },
     Sensitivity {
         name: "local",
-        summary: "noise over signal of the weights plus that of the outputs (QuantuneV2): no gradients, no loss",
+        summary: "geometric mean of squared error and noise over signal, of the weights and of the outputs (QuantuneV2): no gradients, no loss",
+        limit: Some(
+            "it tells options of a layer apart, not layers with the same option: at equal bits all have about the same noise over signal, and how the loss reacts to a layer is in no local figure",
+        ),
         reads: &[&HESSIAN],
         score: Score::OfLayer(local),
     },
     Sensitivity {
         name: "kl",
         summary: "KL divergence from the original with this layer alone quantized, measured end to end: one run of the model for each option",
+        limit: None,
         reads: &[],
         score: Score::EndToEnd,
     },
@@ -177,18 +186,22 @@ fn hawq(layer: &LayerError<'_>) -> Result<f64, QuantizeError> {
     Ok(0.5 * layer.per_token * trace / fisher.len().max(1) as f64 * error)
 }
 
-/// What SQNR of weights and of outputs say, as powers that add up.
+/// The four local figures, noise powers all, in one: the mean of their logarithms weights them alike whatever their units.
+/// Noise over signal alone is about the same for all layers with an option; squared errors add which layers are large.
+/// Over 42 layers of a small decoder, the rank correlation with KL divergence at 2, 3 and 4 bits is 0.46, 0.47 and 0.45 so,
+/// 0.15, 0.32 and 0.31 with the sum of both ratios, and at most 0.43 with any of the four or their ranks summed up.
 fn local(layer: &LayerError<'_>) -> Result<f64, QuantizeError> {
     let (original, approximation) = (layer.original, layer.approximation);
-    let relative = |deviation: Deviation| {
+    let figures = |deviation: Deviation| {
         if deviation.signal > 0.0 {
-            deviation.relative()
+            deviation.relative() * deviation.error
         } else {
             0.0
         }
     };
     let outputs = Deviation::of_outputs(original, approximation, layer.hessian()?);
-    Ok(relative(Deviation::between(original, approximation)) + relative(outputs))
+    let product = figures(Deviation::between(original, approximation)) * figures(outputs);
+    Ok(product.max(0.0).sqrt().sqrt())
 }
 
 #[cfg(test)]
@@ -231,8 +244,8 @@ mod tests {
         let of = |name| score(name, rounded, &fisher, &hessian);
         // The row's gradient is 4 / 8.
         close(of("guided"), 0.5 * 10.0 * 0.5 * 1.5);
-        // Weights 0.5 / 5; outputs 1.5 / (6 + 4 + 8).
-        close(of("local"), 0.1 + 1.5 / 18.0);
+        // Weights 0.5 of 5; outputs 1.5 of 6 + 4 + 8.
+        close(of("local"), (0.5 * 0.1 * 1.5 * 1.5 / 18.0_f64).powf(0.25));
     }
 
     #[test]

@@ -100,6 +100,9 @@ fn render(measured: &Measured, output: &Path) -> String {
             found.pairs,
             shown(found.spearman_of_layers),
         );
+        if let Some(limit) = Sensitivity::find(&found.sensitivity).and_then(|kind| kind.limit) {
+            let _ = writeln!(text, "note: `{}`: {limit}", found.sensitivity);
+        }
     }
     let _ = writeln!(text, "written  {}", output.display());
     text

@@ -58,7 +58,7 @@ pub(super) fn find(
 
 /// Where scores of this recipe and model are left.
 fn cached(recipe: &Recipe, fingerprint: &str, progress: &Progress) -> PathBuf {
-    let mut hasher = blake3::Hasher::new_derive_key("quench scores version 1");
+    let mut hasher = blake3::Hasher::new_derive_key("quench scores version 2");
     let data = recipe
         .calibration
         .data

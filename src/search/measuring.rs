@@ -126,7 +126,7 @@ impl Search<'_> {
                 }
                 // The model cannot be quantized so; another configuration may do.
                 Err(error) if error.exit_code() == ExitCode::Mismatch => {
-                    row.reason = Some(error.to_string());
+                    row.reason = Some(with_causes(&error));
                 }
                 Err(error) => return Err(error),
             }
@@ -170,6 +170,18 @@ impl Search<'_> {
         }
         report
     }
+}
+
+/// An error and what caused it, in one line.
+fn with_causes(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 /// The error of a record that cannot be used.

@@ -19,11 +19,32 @@ from safetensors.numpy import save_file
 
 OUT = pathlib.Path(__file__).resolve().parents[2] / "quantizers" / "tests" / "fixtures"
 ROWS, COLS = 32, 16
-CASES = [("mcg", 3, 16), ("3inst", 2, 16), ("1mad", 4, 12), ("mcg", 1, 13), ("3inst", 5, 14), ("1mad", 8, 16), ("mcg", 7, 15), ("3inst", 6, 16)]
+CASES = [("mcg", 3, 16), ("3inst", 2, 16), ("1mad", 4, 12), ("mcg", 1, 13), ("3inst", 5, 14), ("1mad", 8, 16), ("mcg", 7, 15), ("3inst", 6, 16), ("strata", 4, 16), ("strata", 2, 12), ("strata", 3, 16)]
+
+
+def strata(state):
+    """A normal quantile, bit by bit from the top."""
+    def mixed(place, bits):
+        x = (bits + (place << 16) + 1) * 0x9E3779B1 % 2**32
+        return ((x ^ x >> 15) * 0x85EBCA6B % 2**32) >> 31
+
+    position = 0
+    for at in range(8):
+        between = (state & (1 << 15 - at) - 1) >> at + 1
+        position = 2 * position + ((state >> at ^ state >> 15 - at) & 1 ^ mixed(at, between))
+    for at in range(15, 7, -1):
+        position = 2 * position + (state >> at & 1 ^ mixed(23 - at, state & (1 << at) - 1))
+    x = (2 * position + 1) / 65536.0 - 1.0
+    t = 1.0 - x * x
+    above = 4.0962 + t * (2796.676 + t * (52370.137 + t * 33492.659))
+    below = 1.0 + t * (948.9295 + t * (27151.894 + t * 42423.076))
+    return np.float32(x * above / below)
 
 
 def value(code, state):
     """One state to a float32."""
+    if code == "strata":
+        return strata(state)
     if code == "1mad":
         x = (34038481 * state + 76625530) % 2**32
         total = (x & 255) + (x >> 8 & 255) + (x >> 16 & 255) + (x >> 24)

@@ -3,6 +3,11 @@
 use super::boosting::{BoostedTrees, Boosting};
 use super::space::Choices;
 
+/// Configurations that have to be measured before other models are judged by them.
+const ENOUGH_TO_JUDGE: usize = 4;
+/// Correlation of what another model predicts with what is measured, from which on it is believed.
+const LEAST_CORRELATION: f64 = 0.5;
+
 /// Configurations of the same space and their losses on another model.
 pub type Earlier = Vec<(usize, f64)>;
 
@@ -14,8 +19,8 @@ pub type Earlier = Vec<(usize, f64)>;
 pub struct Explorer {
     space: Choices,
     first: usize,
-    /// Losses of other models, standardised.
-    earlier: Vec<(usize, f64)>,
+    /// Losses of other models, each standardised, with what trees learned from it alone.
+    earlier: Vec<(Earlier, BoostedTrees)>,
     /// Configuration and loss; nothing where it could not be measured.
     measured: Vec<(usize, Option<f64>)>,
     seed: u64,
@@ -27,11 +32,18 @@ impl Explorer {
         let standardised = |model: &Earlier| {
             let (mean, deviation) = moments(model.iter().map(|(_, loss)| *loss));
             let rows = model.iter();
-            rows.map(|(at, loss)| (*at, (loss - mean) / deviation))
-                .collect::<Vec<_>>()
+            let model: Earlier = rows
+                .map(|(at, loss)| (*at, (loss - mean) / deviation))
+                .collect();
+            let (rows, targets): (Vec<Vec<bool>>, Vec<f64>) = model
+                .iter()
+                .map(|(at, loss)| (space.features(*at), *loss))
+                .unzip();
+            let trees = Boosting::default().fit(&rows, &targets);
+            (model, trees)
         };
         Self {
-            earlier: earlier.iter().flat_map(standardised).collect(),
+            earlier: earlier.iter().map(standardised).collect(),
             space,
             first,
             measured: Vec::new(),
@@ -71,7 +83,24 @@ impl Explorer {
     /// Whether too little is known to predict: one more configuration than dimensions where no other model was
     /// searched, so that every dimension has been seen to change.
     fn is_spreading(&self) -> bool {
-        self.earlier.is_empty() && self.measured.len() <= self.space.of(0).len()
+        self.trusted().is_empty() && self.measured.len() <= self.space.of(0).len()
+    }
+
+    /// Losses of the other models that predict those measured here. Another model on which other choices are good
+    /// misleads more than no model.
+    fn trusted(&self) -> Vec<&Earlier> {
+        let measured: Vec<(usize, f64)> = self
+            .measured
+            .iter()
+            .filter_map(|(at, loss)| Some((*at, (*loss)?)))
+            .filter(|(_, loss)| loss.is_finite())
+            .collect();
+        let models = self.earlier.iter().filter(|(_, trees)| {
+            let predicted = |at: usize| trees.predict(&self.space.features(at));
+            let pairs = measured.iter().map(|(at, loss)| (predicted(*at), *loss));
+            measured.len() < ENOUGH_TO_JUDGE || correlation(pairs) >= LEAST_CORRELATION
+        });
+        models.map(|(model, _)| model).collect()
     }
 
     /// How far configuration `at` is from all that are measured: dimensions in which it differs from the nearest
@@ -103,11 +132,10 @@ impl Explorer {
             .filter(|(_, loss)| loss.is_finite())
             .collect();
         let (mean, deviation) = moments(losses.iter().map(|(_, loss)| *loss));
+        let trusted = self.trusted();
+        let earlier = || trusted.iter().copied().flatten();
         // Where the same configurations stand on other models.
-        let same = self
-            .earlier
-            .iter()
-            .filter(|(at, _)| losses.iter().any(|(measured, _)| measured == at));
+        let same = earlier().filter(|(at, _)| losses.iter().any(|(measured, _)| measured == at));
         let same: Vec<f64> = same.map(|(_, loss)| *loss).collect();
         let (centre, width) = if same.is_empty() {
             (0.0, 1.0)
@@ -116,7 +144,7 @@ impl Explorer {
         };
         let mut rows: Vec<Vec<bool>> = Vec::new();
         let mut targets = Vec::new();
-        for (at, loss) in &self.earlier {
+        for (at, loss) in earlier() {
             rows.push(self.features(*at, false));
             targets.push(*loss);
         }
@@ -139,6 +167,15 @@ pub fn shuffled(count: usize, seed: u64) -> Vec<usize> {
 fn drawn(seed: u64, round: usize, at: usize) -> [u8; 32] {
     let words = [seed, round as u64, at as u64].map(u64::to_le_bytes);
     *blake3::hash(words.as_flattened()).as_bytes()
+}
+
+/// Pearson's correlation; 0 where a side is constant.
+fn correlation(pairs: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
+    let count = pairs.clone().count().max(1) as f64;
+    let (left, left_deviation) = moments(pairs.clone().map(|(left, _)| left));
+    let (right, right_deviation) = moments(pairs.clone().map(|(_, right)| right));
+    let products = pairs.map(|(a, b)| (a - left) * (b - right));
+    products.sum::<f64>() / count / (left_deviation * right_deviation)
 }
 
 /// Mean and standard deviation; a deviation of 1 where all are equal.

@@ -110,6 +110,29 @@ fn trees_need_fewer_measurements_than_chance_and_fewer_still_when_taught() {
 }
 
 #[test]
+fn a_model_on_which_other_choices_are_good_does_not_mislead_for_long() {
+    let seeds = || 0..20;
+    let alone = |seed| needed(Explorer::new(space(), 0, &[], seed), 1.0);
+    // What is good here is bad there.
+    let contrary: Earlier = (0..96).map(|at| (at, -loss(at, 1.0))).collect();
+    let misled = |seed| {
+        let earlier = std::slice::from_ref(&contrary);
+        needed(Explorer::new(space(), 0, earlier, seed), 1.0)
+    };
+    let (alone, misled) = (
+        median(seeds().map(alone).collect()),
+        median(seeds().map(misled).collect()),
+    );
+    assert!(misled <= alone + 6, "{misled} against {alone}");
+    // Beside a model that says the same as this one, it changes little.
+    let same: Earlier = (0..96).map(|at| (at, loss(at, 2.0))).collect();
+    let both = [contrary.clone(), same];
+    let taught = |seed| needed(Explorer::new(space(), 0, &both, seed), 1.0);
+    let taught = median(seeds().map(taught).collect());
+    assert!(taught <= alone, "{taught} against {alone}");
+}
+
+#[test]
 fn every_configuration_is_measured_once_and_failures_are_left_behind() {
     let space = Choices::new(vec![3, 2]);
     let mut explorer = Explorer::new(space, 4, &[], 7);

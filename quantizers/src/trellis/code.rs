@@ -2,6 +2,7 @@
 //!
 //! Adding one is a `static` here and its line in [`CODES`].
 
+use super::strata;
 use half::f16;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -52,8 +53,16 @@ static MCG: TrellisCode = TrellisCode {
 };
 const MCG_FACTOR: u32 = 0xcbac_1fed;
 
+/// Values in strata, `strata.rs`.
+static STRATA: TrellisCode = TrellisCode {
+    name: "strata",
+    summary: "normal quantiles in strata: bit j of the quantile is bit j of s, bit 15 - j of s and a hash of those between, added without carry",
+    marker: None,
+    value: strata::value,
+};
+
 /// Every code.
-pub static CODES: &[&TrellisCode] = &[&ONE_MAD, &THREE_INST, &MCG];
+pub static CODES: &[&TrellisCode] = &[&ONE_MAD, &THREE_INST, &MCG, &STRATA];
 
 /// Two numbers of type f16 added in f16, as GPUs do it.
 fn sum_of_halves(word: u32) -> f32 {

@@ -10,12 +10,13 @@
 //! A matrix is cut into tiles of 16 x 16 weights ([`tile`]), a stream each.
 //!
 //! Tseng et al. 2024, QTIP, arXiv 2406.11235. The codes, the order of the weights in a tile and of the bits in a stream are
-//! those that exllamav3 reads (with `L` = 16 and its codes).
+//! those that exllamav3 reads (with `L` = 16 and its codes; `strata` is not one of them).
 
 mod code;
 mod encoder;
 mod geometry;
 mod step;
+mod strata;
 mod stream;
 pub mod tile;
 mod viterbi;

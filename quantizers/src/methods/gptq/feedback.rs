@@ -21,8 +21,11 @@ const LEAST_RAISE: f64 = 0.01;
 pub struct Feedback {
     /// Original column at each position.
     pub order: Vec<usize>,
-    /// `M`, `[cols, cols]`; meaningful above its diagonal.
+    /// `M`, `[cols, cols]`: ones on its diagonal, zeros below.
     pub factor: Vec<f32>,
+    /// `D`, what is left of the variance of each input once those after it are known; in the units of the Hessian,
+    /// damping included. 0 for inputs that were zero in all calibration data.
+    pub variances: Vec<f64>,
     /// The damping used: what was asked for, or more where the factorisation failed with that.
     pub damping: f64,
     /// Mean of the diagonal over the inputs that are ever non-zero; 1 where none is.
@@ -57,15 +60,16 @@ impl Feedback {
         loop {
             let mut matrix = ordered(hessian, &order, mean, used * mean);
             match factor::unit_upper(&mut matrix, size) {
-                Ok(_) => {
-                    #[expect(
-                        clippy::cast_possible_truncation,
-                        reason = "the column loop is in f32"
-                    )]
-                    let factor = matrix.par_iter().map(|value| *value as f32).collect();
+                Ok(mut variances) => {
+                    for (variance, col) in variances.iter_mut().zip(&order) {
+                        if diagonal[*col] <= 0.0 {
+                            *variance = 0.0;
+                        }
+                    }
                     return Ok(Self {
+                        factor: upper(&matrix, size),
                         order,
-                        factor,
+                        variances,
                         damping: used,
                         mean,
                         dead: size - count,
@@ -80,6 +84,22 @@ impl Feedback {
             }
         }
     }
+}
+
+/// The upper triangle of `matrix` in f32, zeros below.
+fn upper(matrix: &[f64], size: usize) -> Vec<f32> {
+    let mut values = vec![0.0; matrix.len()];
+    if size > 0 {
+        let rows = values.par_chunks_mut(size).enumerate();
+        rows.for_each(|(row, out)| {
+            for (out, value) in out.iter_mut().zip(&matrix[row * size..]).skip(row) {
+                #[expect(clippy::cast_possible_truncation, reason = "the column loop is in f32")]
+                let value = *value as f32;
+                *out = value;
+            }
+        });
+    }
+    values
 }
 
 /// The upper triangle of `hessian` in `order`, as f64, with `damp` added to its diagonal and `mean`
@@ -138,6 +158,16 @@ mod tests {
         let feedback = Feedback::new(of(&[4.0, 2.0, 2.0, 2.0], 2), 0.0, true).unwrap();
         assert_eq!(feedback.order, [0, 1]);
         assert!((feedback.factor[1] - 1.0).abs() < 1e-7);
+        // Ones on the diagonal, zeros below; D = (4 - 2 * 2 / 2, 2).
+        for (at, expected) in [(0, 1.0), (2, 0.0), (3, 1.0)] {
+            assert!((feedback.factor[at] - expected).abs() < 1e-7);
+        }
+        assert!(
+            feedback
+                .variances
+                .iter()
+                .all(|variance| (variance - 2.0).abs() < 1e-12)
+        );
         // Turned round: M_01 = 2 / 4.
         let feedback = Feedback::new(of(&[2.0, 2.0, 2.0, 4.0], 2), 0.0, true).unwrap();
         assert_eq!(feedback.order, [1, 0]);
@@ -169,6 +199,7 @@ mod tests {
         assert!((feedback.factor[2] - 1.0).abs() < 1e-7);
         let nothing = Feedback::new(of(&[0.0; 4], 2), 0.01, true).unwrap();
         assert_eq!((nothing.dead, nothing.factor[1]), (2, 0.0));
+        assert_eq!(nothing.variances, [0.0; 2]);
     }
 
     #[test]

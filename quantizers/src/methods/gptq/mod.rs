@@ -27,10 +27,13 @@ mod descent;
 mod refit;
 mod codebook;
 mod codebook_grid;
+mod residuals;
+mod row_tables;
 
 pub use codebook::CompensatedCodebook;
 pub use compensation::{Compensated, Compensation};
 pub use feedback::Feedback;
+pub(super) use row_tables::{Start, start_of_row_tables};
 
 use codebook_grid::{CODEBOOK_PARAMETERS, CodebookQuantizer, refuse_others};
 

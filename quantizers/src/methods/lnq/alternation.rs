@@ -2,18 +2,26 @@
 
 use super::labels::sweep;
 use super::objective::Objective;
-use super::strip::Strip;
+use super::strip::{Compensated, Strip};
 use super::tables::refit;
 use crate::MatrixRef;
 use crate::methods::QuantizeError;
+use crate::methods::gptq::{Feedback, Start, start_of_row_tables};
 use crate::statistics::rows_of_group;
 use crate::tensor::Codebook;
+use half::f16;
 use rayon::prelude::*;
 
 /// Rows of a strip. More of them share what a product prepares of the Hessian, fewer divide a small matrix among
 /// threads. It depends on the matrix alone, so that the number of threads changes no bit.
 pub(super) const fn strip_rows(rows: usize) -> usize {
-    if rows < 2048 { 64 } else { 256 }
+    if rows < 512 {
+        64
+    } else if rows < 2048 {
+        128
+    } else {
+        256
+    }
 }
 
 /// How long tables and labels take turns.
@@ -30,8 +38,8 @@ pub struct Alternation {
 /// How a fit went.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
-    /// The sum over rows of `e^T H e`, damping included: at the start, and after every step of the strip of rows that
-    /// took most of them.
+    /// The sum over rows of `e^T H e`, damping included: with the labels that make up for each other's errors on the
+    /// first tables, and after every step of the strip of rows that took most of them. Empty without turns.
     pub steps: Vec<f64>,
     /// Inputs without any use in the calibration data.
     pub dead: usize,
@@ -39,7 +47,8 @@ pub struct Progress {
 
 impl Alternation {
     /// Moves the tables and labels of `codebook` (one table per row) towards the least error `e^T H e` of each row of
-    /// `weight`; `hessians` `[cols, cols]` of the statistic `name` are those of as many groups of consecutive rows.
+    /// `weight`, unless there are no turns. Labels are first rounded column by column, each to where it makes up for the
+    /// errors of those before: one pass finds what takes many sweeps from nearest labels. `hessians` `[cols, cols]` of the statistic `name` are those of as many groups of consecutive rows.
     /// Weights in `removed` `[rows * cols]` have no error and are left alone.
     ///
     /// # Errors
@@ -76,23 +85,39 @@ impl Alternation {
                 "a Hessian of the inputs"
             );
             let objective = Objective::new(*hessian, self.damping, name)?;
+            progress.dead = progress.dead.max(objective.dead);
+            if self.iterations == 0 {
+                continue;
+            }
             let weights = of_group.start * cols..of_group.end * cols;
-            let labels = codebook.indices[weights.clone()].par_chunks_mut(strip * cols);
             let tables = of_group.start * entries..of_group.end * entries;
+            let start = {
+                let tables = &codebook.tables[tables.clone()];
+                let removed = removed.map(|removed| &removed[weights.clone()]);
+                let own = MatrixRef::new(&weight.data()[weights.clone()], of_group.len(), cols);
+                let own = own.expect("rows of a matrix");
+                self.compensated(own, *hessian, (tables, entries), removed)?
+            };
+            let labels = codebook.indices[weights.clone()].par_chunks_mut(strip * cols);
             let tables = codebook.tables[tables].par_chunks_mut(strip * entries);
             let strips: Vec<Vec<f64>> = labels
                 .zip(tables)
                 .enumerate()
                 .map(|(at, (labels, tables))| {
-                    let first = weights.start + at * strip * cols;
-                    let own = first..first + labels.len();
+                    let own = at * strip * cols..at * strip * cols + labels.len();
+                    let start = start.as_ref().map(|(feedback, start)| Compensated {
+                        feedback,
+                        raised: narrow(feedback.damping - self.damping),
+                        labels: &start.indices[own.clone()],
+                        residuals: &start.residuals[own.clone()],
+                    });
+                    let own = weights.start + own.start..weights.start + own.end;
                     let fixed = removed.map(|removed| &removed[own.clone()]);
                     let own = &weight.data()[own];
-                    let mut strip = Strip::new(&objective, own, fixed, labels, (tables, entries));
-                    self.alternate(&mut strip, &objective)
+                    let mut strip = Strip::new(own, fixed, labels, (tables, entries));
+                    self.alternate(&mut strip, &objective, start)
                 })
                 .collect();
-            progress.dead = progress.dead.max(objective.dead);
             for steps in strips {
                 progress.add(&steps, objective.unit);
             }
@@ -102,12 +127,42 @@ impl Alternation {
 }
 
 impl Alternation {
-    /// Takes a strip through its turns; its objective after each step, never more than before it.
-    fn alternate(&self, strip: &mut Strip<'_>, objective: &Objective) -> Vec<f64> {
+    /// Labels of entries of `tables` that make up for each other's errors; nothing where the Hessian is not that of any
+    /// inputs.
+    ///
+    /// # Errors
+    /// A Hessian with impossible values.
+    fn compensated(
+        &self,
+        weight: MatrixRef<'_>,
+        hessian: MatrixRef<'_>,
+        tables: (&[f16], usize),
+        removed: Option<&[bool]>,
+    ) -> Result<Option<(Feedback, Start)>, QuantizeError> {
+        match Feedback::new(hessian, self.damping, true) {
+            Ok(feedback) => {
+                let start = start_of_row_tables(weight, &feedback, tables, removed);
+                Ok(Some((feedback, start)))
+            }
+            Err(QuantizeError::NotPositive { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes a strip through its turns, from the labels of `start` where a row loses less with them; its objective after
+    /// each step, never more than before it.
+    fn alternate(
+        &self,
+        strip: &mut Strip<'_>,
+        objective: &Objective,
+        start: Option<Compensated<'_>>,
+    ) -> Vec<f64> {
+        match start {
+            Some(start) => strip.adopt(start, objective),
+            None => strip.renew(objective),
+        }
         let mut steps = vec![strip.objective()];
-        for _ in 0..self.iterations {
-            let moved = refit(strip, objective);
-            steps.push(strip.objective());
+        for turn in 1..=self.iterations {
             let mut changed = 0;
             for _ in 0..self.cycles {
                 let in_cycle = sweep(strip, objective);
@@ -117,12 +172,22 @@ impl Alternation {
                     break;
                 }
             }
-            if moved == 0 && changed == 0 {
+            let done = refit(strip, objective);
+            steps.push(strip.objective() - done.gain);
+            if done.moved == 0 && changed == 0 {
                 break;
+            }
+            if turn < self.iterations {
+                strip.renew(objective);
             }
         }
         steps
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "residuals are in f32")]
+fn narrow(value: f64) -> f32 {
+    value as f32
 }
 
 impl Progress {

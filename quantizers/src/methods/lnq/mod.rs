@@ -2,9 +2,11 @@
 //!
 //! The error `e` of a row costs `e^T H e`. With the plain Hessian `H = X^T X` that is the squared error of the row's
 //! output; with guided ones (`crate::statistics::guided_hessian`) an estimate of what the loss pays for it. From the
-//! exact weighted k-means on, two steps that never raise it alternate: the best table for the labels in closed form,
-//! and for each weight in turn the best label while all others stay (Kim et al. 2025, `GuidedQuant`, layer-wise
-//! non-uniform quantization).
+//! exact weighted k-means on, three steps that never raise it: labels are rounded column by column, each to where it
+//! makes up for the errors before it (as GPTQ does; a row that loses more with these keeps its own); then two alternate,
+//! for each weight in turn the best label while all others stay, and the best table for the labels in closed form
+//! (Kim et al. 2025, `GuidedQuant`, layer-wise non-uniform quantization). Started from the first of these steps, one
+//! turn gets lower than three turns of four sweeps from the k-means itself.
 
 mod alternation;
 mod labels;
@@ -34,10 +36,11 @@ use crate::{FloatType, MatrixRef};
 
 /// Multiplications a thread does in a second, in products and while sums of Hessian rows are made.
 const SPEED: f64 = 15e9;
-/// Products over all columns that a turn costs: the table step, the product after it, and the sweeps, of which all but
-/// the first change few labels.
-const PRODUCTS_PER_TURN: f64 = 3.0;
-/// Bytes beside each weight of a strip: errors, residuals and both anew.
+/// Products over all columns that the start and each turn cost: half a product each for the column loop, the residuals
+/// it leaves and the system of the tables, and about as much for sweeps, which change few labels.
+const PRODUCTS_OF_START: f64 = 1.0;
+const PRODUCTS_PER_TURN: f64 = 1.0;
+/// Bytes beside each weight of a strip: errors twice, residuals, and what rounding added.
 const STRIP_BYTES: usize = 16;
 /// Rows of the strips of all threads together, about.
 const ROWS_AT_ONCE: usize = 2048;
@@ -57,11 +60,11 @@ const OWN: [(&str, &str); 7] = [
     ),
     (
         "iterations",
-        "turns of tables and labels, 0 to 100; 3 unless given",
+        "turns of labels and tables, 0 to 100; 1 unless given; 0: the first tables",
     ),
     (
         "cycles",
-        "sweeps over the labels in each turn, at most, 1 to 100; 4 unless given",
+        "sweeps over the labels in each turn, at most, 1 to 100; 2 unless given",
     ),
     (
         "damping",
@@ -132,8 +135,8 @@ impl Method for Lnq {
             groups,
             start: start.unwrap_or(Start::Fisher),
             alternation: Alternation {
-                iterations: count("iterations", 0..=100, 3)?,
-                cycles: count("cycles", 1..=100, 4)?,
+                iterations: count("iterations", 0..=100, 1)?,
+                cycles: count("cycles", 1..=100, 2)?,
                 damping: parameters.number("damping", 0.0..=1.0)?.unwrap_or(0.01),
             },
             sequential,
@@ -190,13 +193,15 @@ impl Quantizer for LnqQuantizer {
             plan.sequential = Sequential::Blocks;
         }
         let product = rows as f64 * (cols as f64).powi(2);
-        let products = 1.0 + PRODUCTS_PER_TURN * self.alternation.iterations as f64;
+        let products = PRODUCTS_OF_START + PRODUCTS_PER_TURN * self.alternation.iterations as f64;
+        let factor = (cols as f64).powi(3) / 6.0;
         plan.cost = Cost {
-            thread_seconds: plan.cost.thread_seconds + products * product / SPEED,
-            // A Hessian in its own units, strips of rows, and the weights of the start.
-            scratch_bytes: (4 * cols * cols
+            thread_seconds: plan.cost.thread_seconds + (factor + products * product) / SPEED,
+            // A Hessian in its own units and its factor in f64 and f32, strips of rows, the weights of the k-means, and
+            // indices and residuals of the start.
+            scratch_bytes: (16 * cols * cols
                 + STRIP_BYTES * rows.min(ROWS_AT_ONCE) * cols
-                + 4 * rows * cols) as u64,
+                + 9 * rows * cols) as u64,
         };
         self.outliers.add_to(&mut plan, rows * cols);
         Ok(plan)
@@ -244,7 +249,7 @@ impl Progress {
             && *first > 0.0
         {
             notes.push(format!(
-                "objective {:.3} of what the first tables have",
+                "objective {:.3} of what column by column compensation leaves on the first tables",
                 last / first
             ));
         }

@@ -1,6 +1,7 @@
 //! What the rows of a group are fitted to: the quadratic form of their error.
 
 use crate::MatrixRef;
+use crate::linalg::product::{Strided, multiply};
 use crate::methods::QuantizeError;
 use rayon::prelude::*;
 
@@ -72,6 +73,32 @@ impl Objective {
     pub(super) fn cols(&self) -> usize {
         self.inverse_diagonal.len()
     }
+
+    /// `H e` of each row of `errors` `[rows, cols]`.
+    pub(super) fn products(&self, errors: &[f32]) -> Vec<f32> {
+        let cols = self.cols();
+        let mut products = vec![0.0; errors.len()];
+        let hessian = Strided::row_major(&self.hessian, cols);
+        let errors = Strided::row_major(errors, cols);
+        multiply(errors, hessian, &mut products, cols, false);
+        products
+    }
+}
+
+/// The sum of products, in f64; of several sums at a time, so that none waits for the last addition.
+pub(super) fn dot(left: &[f32], right: &[f32]) -> f64 {
+    const SUMS: usize = 8;
+    let (left, left_rest) = left.as_chunks::<SUMS>();
+    let (right, right_rest) = right.as_chunks::<SUMS>();
+    let mut sums = [0.0; SUMS];
+    for (left, right) in left.iter().zip(right) {
+        for (sum, (a, b)) in sums.iter_mut().zip(left.iter().zip(right)) {
+            *sum += f64::from(*a) * f64::from(*b);
+        }
+    }
+    let rest = left_rest.iter().zip(right_rest);
+    let rest: f64 = rest.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+    sums.iter().sum::<f64>() + rest
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "products are in f32")]

@@ -1,8 +1,8 @@
 //! A strip of rows between two steps.
 
-use super::objective::Objective;
+use super::objective::{Objective, dot};
 use crate::codebook::set_thresholds;
-use crate::linalg::product::{Strided, multiply};
+use crate::methods::gptq::Feedback;
 use half::f16;
 
 /// Rows whose tables and labels are being fitted; all matrices but the tables are `[rows, cols]`.
@@ -21,10 +21,21 @@ pub(super) struct Strip<'a> {
     pub(super) residuals: Vec<f32>,
 }
 
+/// Labels that make up for each other's errors.
+#[derive(Clone, Copy)]
+pub(super) struct Compensated<'a> {
+    pub(super) feedback: &'a Feedback,
+    /// What the damping of the feedback is above that of the objective.
+    pub(super) raised: f32,
+    /// `[rows, cols]`.
+    pub(super) labels: &'a [u8],
+    /// What the objective would have as residuals with the damping of the feedback, `[rows, cols]`.
+    pub(super) residuals: &'a [f32],
+}
+
 impl<'a> Strip<'a> {
-    /// Starts from `labels` and `tables` as they are.
+    /// `labels` and `tables` as they are; the residuals are still to be computed.
     pub(super) fn new(
-        objective: &Objective,
         weights: &'a [f32],
         fixed: Option<&'a [bool]>,
         labels: &'a mut [u8],
@@ -39,19 +50,47 @@ impl<'a> Strip<'a> {
             errors: Vec::new(),
             residuals: Vec::new(),
         };
-        strip.errors = strip.errors_with(strip.tables);
-        strip.residuals = products(&strip.errors, objective);
+        strip.errors = strip.errors_of(strip.labels);
         strip
+    }
+
+    /// Computes errors and residuals from the labels and tables.
+    pub(super) fn renew(&mut self, objective: &Objective) {
+        self.errors = self.errors_of(self.labels);
+        self.residuals = objective.products(&self.errors);
+    }
+
+    /// Gives each row the labels of `start`, unless it would lose more with them.
+    pub(super) fn adopt(&mut self, start: Compensated<'_>, objective: &Objective) {
+        let cols = objective.cols();
+        let before = std::mem::take(&mut self.errors);
+        self.errors = self.errors_of(start.labels);
+        self.residuals = start.residuals.to_vec();
+        let mut bounds = Vec::with_capacity(self.rows());
+        let rows = before.chunks(cols).zip(self.errors.chunks(cols));
+        let rows = rows.zip(self.residuals.chunks_mut(cols));
+        for ((before, errors), residuals) in rows {
+            for (residual, error) in residuals.iter_mut().zip(errors) {
+                *residual -= start.raised * error;
+            }
+            bounds.push(dot(errors, residuals) + f64::from(start.raised) * dot(before, before));
+        }
+        let better = start.feedback.lose_more(&before, &bounds);
+        for (row, better) in better.into_iter().enumerate() {
+            let columns = row * cols..(row + 1) * cols;
+            if better {
+                self.labels[columns.clone()].copy_from_slice(&start.labels[columns]);
+            } else {
+                let before = &before[columns.clone()];
+                self.errors[columns.clone()].copy_from_slice(before);
+                self.residuals[columns].copy_from_slice(&objective.products(before));
+            }
+        }
     }
 
     /// Rows.
     pub(super) fn rows(&self) -> usize {
         self.tables.len() / self.entries
-    }
-
-    /// Whether the weight at `at` is not in the codebook.
-    pub(super) fn is_fixed(&self, at: usize) -> bool {
-        self.fixed.is_some_and(|fixed| fixed[at])
     }
 
     /// The table of `row` as f32.
@@ -93,43 +132,23 @@ impl<'a> Strip<'a> {
         }
     }
 
-    /// The errors of the labels with `tables`.
-    pub(super) fn errors_with(&self, tables: &[f16]) -> Vec<f32> {
-        let rows = tables.len() / self.entries;
-        let cols = self.weights.len() / rows.max(1);
+    /// The errors of `labels`.
+    fn errors_of(&self, labels: &[u8]) -> Vec<f32> {
+        let cols = self.weights.len() / self.rows().max(1);
         let mut errors = Vec::with_capacity(self.weights.len());
-        for (row, table) in tables.chunks(self.entries).enumerate() {
+        for row in 0..self.rows() {
+            let table = self.values(row);
             let columns = row * cols..(row + 1) * cols;
-            let labels = &self.labels[columns.clone()];
-            for (at, (weight, label)) in self.weights[columns].iter().zip(labels).enumerate() {
-                errors.push(if self.is_fixed(row * cols + at) {
-                    0.0
-                } else {
-                    table[usize::from(*label)].to_f32() - weight
-                });
+            let pairs = self.weights[columns.clone()].iter().zip(&labels[columns]);
+            errors.extend(pairs.map(|(weight, label)| table[usize::from(*label)] - weight));
+        }
+        if let Some(fixed) = self.fixed {
+            for (error, fixed) in errors.iter_mut().zip(fixed) {
+                if *fixed {
+                    *error = 0.0;
+                }
             }
         }
         errors
     }
-}
-
-/// `errors` times `H`, row by row.
-pub(super) fn products(errors: &[f32], objective: &Objective) -> Vec<f32> {
-    let cols = objective.cols();
-    let mut products = vec![0.0; errors.len()];
-    let hessian = Strided::row_major(&objective.hessian, cols);
-    multiply(
-        Strided::row_major(errors, cols),
-        hessian,
-        &mut products,
-        cols,
-        false,
-    );
-    products
-}
-
-/// The sum of products, in f64.
-pub(super) fn dot(left: &[f32], right: &[f32]) -> f64 {
-    let pairs = left.iter().zip(right);
-    pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }

@@ -2,139 +2,218 @@
 //!
 //! With `P` the one-hot matrix of a row's labels, the error changes by `P d` when the table does by `d`, so that the
 //! best change solves `P^T H P d = -P^T r`, `r = H e`. Entries are rounded to f16, and a row keeps its old table where
-//! the rounded one is no better.
+//! the rounded one is no better; that is known from the same system.
 
 use super::objective::Objective;
-use super::strip::{Strip, dot, products};
+use super::strip::Strip;
 use crate::codebook::nearest_f16;
+use half::f16;
 use multiversion::multiversion;
 
-/// Columns summed at a time.
+/// Columns summed at a time, and as many rows of the Hessian: a tile fits a core's first cache beside the sums.
 const LANES: usize = 64;
 /// Share of the mean diagonal added to the diagonal of the system, tried in this order.
 const RIDGES: [f64; 4] = [1e-9, 1e-7, 1e-5, 1e-3];
 
-/// Gives each row its best table where that lowers its objective; how many rows it did for.
-pub(super) fn refit(strip: &mut Strip<'_>, objective: &Objective) -> usize {
-    let (entries, cols) = (strip.entries, objective.cols());
-    let tables = refitted(strip, objective);
-    let errors = strip.errors_with(&tables);
-    let residuals = products(&errors, objective);
-    let mut moved = 0;
-    for (row, table) in tables.chunks(entries).enumerate() {
-        let columns = row * cols..(row + 1) * cols;
-        let (errors, residuals) = (&errors[columns.clone()], &residuals[columns.clone()]);
-        let (old_errors, old_residuals) = (
-            &mut strip.errors[columns.clone()],
-            &mut strip.residuals[columns],
-        );
-        if dot(errors, residuals) < dot(old_errors, old_residuals) {
-            moved += 1;
-            old_errors.copy_from_slice(errors);
-            old_residuals.copy_from_slice(residuals);
-            strip.tables[row * entries..][..entries].copy_from_slice(table);
-            strip.sort(row);
-        }
-    }
-    moved
+/// What a table step did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Refit {
+    /// Rows with another table.
+    pub(super) moved: usize,
+    /// What the objective fell by.
+    pub(super) gain: f64,
 }
 
-/// Better tables for all rows, `[rows, entries]`; where the system of a row has no solution it is the old one.
-fn refitted(strip: &Strip<'_>, objective: &Objective) -> Vec<half::f16> {
+/// Gives each row its best table where that lowers its objective. Errors and residuals stay those of the tables before.
+pub(super) fn refit(strip: &mut Strip<'_>, objective: &Objective) -> Refit {
     let (entries, cols) = (strip.entries, objective.cols());
     let systems = systems(strip, objective);
-    let mut tables = strip.tables.to_vec();
-    let tables_of_rows = tables.chunks_mut(entries);
-    for (row, (table, system)) in tables_of_rows
-        .zip(systems.chunks(entries * entries))
-        .enumerate()
-    {
+    let mut done = Refit {
+        moved: 0,
+        gain: 0.0,
+    };
+    for (row, system) in systems.chunks(entries * entries).enumerate() {
         let columns = row * cols..(row + 1) * cols;
+        let fixed = strip.fixed.map(|fixed| &fixed[columns.clone()]);
         let mut slope = vec![0.0; entries];
         let labels = &strip.labels[columns.clone()];
         for (at, (label, residual)) in labels.iter().zip(&strip.residuals[columns]).enumerate() {
-            if !strip.is_fixed(row * cols + at) {
+            if !fixed.is_some_and(|fixed| fixed[at]) {
                 slope[usize::from(*label)] -= f64::from(*residual);
             }
         }
-        if let Some(step) = solve(system, &slope) {
-            for (entry, step) in table.iter_mut().zip(step) {
-                *entry = nearest_f16(entry.to_f64() + step);
-            }
+        let table = &mut strip.tables[row * entries..][..entries];
+        let Some(moved) = solve(system, &slope).map(|step| stepped(table, &step)) else {
+            continue;
+        };
+        let gain = gain(system, &slope, table, &moved);
+        if gain > 0.0 {
+            table.copy_from_slice(&moved);
+            done.moved += 1;
+            done.gain += gain;
+            strip.sort(row);
         }
     }
-    tables
+    done
+}
+
+/// The entries nearest `table + step`.
+fn stepped(table: &[f16], step: &[f64]) -> Vec<f16> {
+    let pairs = table.iter().zip(step);
+    pairs
+        .map(|(entry, step)| nearest_f16(entry.to_f64() + step))
+        .collect()
+}
+
+/// What the objective falls by from `table` to `moved`: `2 d^T slope - d^T system d` for the difference `d`.
+fn gain(system: &[f64], slope: &[f64], table: &[f16], moved: &[f16]) -> f64 {
+    let pairs = table.iter().zip(moved);
+    let steps: Vec<f64> = pairs
+        .map(|(old, new)| new.to_f64() - old.to_f64())
+        .collect();
+    let rows = system.chunks(steps.len()).zip(slope).zip(&steps);
+    rows.map(|((system, slope), step)| {
+        let curved: f64 = system.iter().zip(&steps).map(|(a, b)| a * b).sum();
+        step * (2.0 * slope - curved)
+    })
+    .sum()
 }
 
 /// `P^T H P` of all rows, `[rows, entries, entries]`. Only one triangle of `H` is read.
 fn systems(strip: &Strip<'_>, objective: &Objective) -> Vec<f64> {
     let (entries, cols) = (strip.entries, objective.cols());
-    let mut systems = vec![0.0; strip.rows() * entries * entries];
-    // Sums over the labels of the columns from a block on; what lies before the block is the mirror of it.
-    let (mut inside, mut after) = (vec![0.0; entries * LANES], vec![0.0; entries * LANES]);
+    let size = entries * entries;
+    let by_label = ByLabel::new(strip, cols);
+    let mut systems = vec![0.0; strip.rows() * size];
+    let mut sums = vec![[0.0; LANES]; strip.rows() * entries];
+    let mut tile = [[0.0; LANES]; LANES];
     for from in (0..cols).step_by(LANES) {
         let to = (from + LANES).min(cols);
-        for (row, system) in systems.chunks_mut(entries * entries).enumerate() {
-            let labels = &strip.labels[row * cols..(row + 1) * cols];
-            let fixed = strip
-                .fixed
-                .map(|fixed| &fixed[row * cols..(row + 1) * cols]);
-            for (sums, columns) in [(&mut inside, (from, to)), (&mut after, (to, cols))] {
-                sums.fill(0.0);
-                if columns.0 == columns.1 {
-                    continue;
+        sums.fill([0.0; LANES]);
+        for first in (from..cols).step_by(LANES) {
+            // Tiles before the block had their turn with it: both together are counted when the first comes.
+            let share = if first == from { 1.0 } else { 2.0 };
+            for (lanes, row) in tile.iter_mut().zip(first..cols) {
+                let values = &objective.hessian[row * cols + from..row * cols + to];
+                for (lane, value) in lanes.iter_mut().zip(values) {
+                    *lane = share * value;
                 }
-                let hessian = &objective.hessian[columns.0 * cols + from..];
-                let labels = &labels[columns.0..columns.1];
-                let fixed = fixed.map(|fixed| &fixed[columns.0..columns.1]);
-                sum_by_label(hessian, cols, to - from, labels, fixed, sums);
             }
-            for (at, label) in labels[from..to].iter().enumerate() {
-                if fixed.is_some_and(|fixed| fixed[from + at]) {
-                    continue;
+            for (row, sums) in sums.chunks_mut(entries).enumerate() {
+                let (order, counts) = by_label.of(row, first);
+                add_by_label(&tile, order, counts, sums);
+            }
+        }
+        for (row, (system, sums)) in systems
+            .chunks_mut(size)
+            .zip(sums.chunks(entries))
+            .enumerate()
+        {
+            let (order, counts) = by_label.of(row, from);
+            for (entry, sums) in sums.iter().enumerate() {
+                let mut lanes = order.iter();
+                for (label, count) in counts.iter().enumerate() {
+                    let of_label = lanes.by_ref().take(usize::from(*count));
+                    let sum: f32 = of_label.map(|lane| sums[usize::from(*lane) % LANES]).sum();
+                    system[label * entries + entry] += f64::from(sum);
                 }
-                let label = usize::from(*label);
-                for entry in 0..entries {
-                    let mirrored = f64::from(after[entry * LANES + at]);
-                    system[entry * entries + label] +=
-                        f64::from(inside[entry * LANES + at]) + mirrored;
-                    system[label * entries + entry] += mirrored;
-                }
+            }
+        }
+    }
+    for system in systems.chunks_mut(size) {
+        for row in 0..entries {
+            for col in 0..row {
+                let mean = 0.5 * (system[row * entries + col] + system[col * entries + row]);
+                system[row * entries + col] = mean;
+                system[col * entries + row] = mean;
             }
         }
     }
     systems
 }
 
-/// `sums[labels[j]] += hessian[j]` for the first `width` values of rows every `stride` values; `sums` is
-/// `[entries, LANES]`.
+/// The columns of each tile, row by row, in the order of their labels.
+struct ByLabel {
+    cols: usize,
+    entries: usize,
+    /// Places in the tile, `[rows, cols]`; those of fixed weights are missing at the end of their tile.
+    order: Vec<u8>,
+    /// How many have each label, `[rows, tiles, entries]`.
+    counts: Vec<u8>,
+}
+
+impl ByLabel {
+    fn new(strip: &Strip<'_>, cols: usize) -> Self {
+        let entries = strip.entries;
+        let tiles = cols.div_ceil(LANES);
+        let mut order = vec![0; strip.labels.len()];
+        let mut counts = vec![0; strip.rows() * tiles * entries];
+        let mut starts = vec![0_usize; entries];
+        for (row, labels) in strip.labels.chunks(cols).enumerate() {
+            for (tile, labels) in labels.chunks(LANES).enumerate() {
+                let first = row * cols + tile * LANES;
+                let fixed = strip.fixed.map(|fixed| &fixed[first..][..labels.len()]);
+                let counts = &mut counts[(row * tiles + tile) * entries..][..entries];
+                let free = |at: usize| !fixed.is_some_and(|fixed| fixed[at]);
+                let free = || {
+                    labels
+                        .iter()
+                        .zip(0_u8..)
+                        .filter(|(_, at)| free(usize::from(*at)))
+                };
+                for (label, _) in free() {
+                    counts[usize::from(*label)] += 1;
+                }
+                let mut start = 0;
+                for (first, count) in starts.iter_mut().zip(counts) {
+                    *first = start;
+                    start += usize::from(*count);
+                }
+                let order = &mut order[first..][..labels.len()];
+                for (label, at) in free() {
+                    let place = &mut starts[usize::from(*label)];
+                    order[*place] = at;
+                    *place += 1;
+                }
+            }
+        }
+        Self {
+            cols,
+            entries,
+            order,
+            counts,
+        }
+    }
+
+    /// Places and counts of `row` in the tile that begins at column `first`.
+    fn of(&self, row: usize, first: usize) -> (&[u8], &[u8]) {
+        let tile = row * self.cols.div_ceil(LANES) + first / LANES;
+        let last = (first + LANES).min(self.cols);
+        (
+            &self.order[row * self.cols + first..row * self.cols + last],
+            &self.counts[tile * self.entries..][..self.entries],
+        )
+    }
+}
+
+/// Adds the rows of `tile` to the sums of their labels, whose `counts` follow each other in `order`.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512bw+avx512vl", "x86_64+avx2"))]
-fn sum_by_label(
-    hessian: &[f32],
-    stride: usize,
-    width: usize,
-    labels: &[u8],
-    fixed: Option<&[bool]>,
-    sums: &mut [f32],
+fn add_by_label(
+    tile: &[[f32; LANES]; LANES],
+    order: &[u8],
+    counts: &[u8],
+    sums: &mut [[f32; LANES]],
 ) {
-    for (at, label) in labels.iter().enumerate() {
-        if fixed.is_some_and(|fixed| fixed[at]) {
-            continue;
-        }
-        let values = &hessian[at * stride..][..width];
-        let sums = &mut sums[usize::from(*label) * LANES..][..LANES];
-        if let (Some(values), Some(sums)) = (
-            values.first_chunk::<LANES>(),
-            sums.first_chunk_mut::<LANES>(),
-        ) {
-            for (sum, value) in sums.iter_mut().zip(values) {
-                *sum += value;
-            }
-        } else {
-            for (sum, value) in sums.iter_mut().zip(values) {
+    let mut order = order.iter();
+    for (count, sums) in counts.iter().zip(sums) {
+        // Held in registers while the rows of a label are added.
+        let mut sum = *sums;
+        for at in order.by_ref().take(usize::from(*count)) {
+            for (sum, value) in sum.iter_mut().zip(&tile[usize::from(*at) % LANES]) {
                 *sum += value;
             }
         }
+        *sums = sum;
     }
 }
 

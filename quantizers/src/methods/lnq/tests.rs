@@ -107,6 +107,67 @@ fn no_step_raises_the_objective() {
 }
 
 #[test]
+fn no_row_loses_more_than_with_the_first_tables() {
+    // Inputs that share almost nothing with each other, so that labels of the column loop are no better than nearest
+    // ones in some rows and worse in others; and a few that share almost all.
+    for (shared, own) in [(1, 1.0), (2, 3.0), (16, 0.1)] {
+        let (weight, hessian) = layer_with(shared, own);
+        let stats = LayerStats::default().with(&HESSIAN, &hessian);
+        for bits in [1, 2, 4] {
+            let rule = format!("bits = {bits}\nguided = 0\nstart = 'hessian'\ndamping = 0.01");
+            let first = quantize(&format!("{rule}\niterations = 0"), &weight, &stats);
+            let found = quantize(&rule, &weight, &stats);
+            let (first, found) = (first.tensor.dequantize(), found.tensor.dequantize());
+            let mut damped = hessian.clone();
+            let mean = damped.iter().step_by(COLS + 1).sum::<f32>() / COLS as f32;
+            damped
+                .iter_mut()
+                .step_by(COLS + 1)
+                .for_each(|value| *value += 0.01 * mean);
+            let loss = |decoded: &[f32], row: usize| {
+                let row = row * COLS..(row + 1) * COLS;
+                Deviation::of_outputs(
+                    matrix(&weight[row.clone()], 1),
+                    matrix(&decoded[row], 1),
+                    matrix(&damped, COLS),
+                )
+                .relative()
+            };
+            for row in 0..ROWS {
+                let (first, found) = (loss(&first, row), loss(&found, row));
+                assert!(
+                    found <= first * (1.0 + 1e-5),
+                    "row {row}: {found} above {first}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hessian_that_needs_more_damping_or_has_no_factor_is_no_reason_to_stop() {
+    let (weight, _) = layer();
+    // Of one token: without damping there is no factor.
+    let token: Vec<f32> = (0..COLS).map(|at| 1.0 + (at % 5) as f32).collect();
+    let mut hessian: Vec<f32> = second_moment(&token);
+    for (rule, indefinite) in [("damping = 0", false), ("damping = 0.001", true)] {
+        if indefinite {
+            // Nothing that inputs could have; it has no factor with any damping.
+            hessian[1] += 1e4;
+            hessian[COLS] += 1e4;
+        }
+        let stats = LayerStats::default().with(&HESSIAN, &hessian);
+        let rule = format!("bits = 3\nguided = 0\nstart = 'hessian'\n{rule}");
+        let first = quantize(&format!("{rule}\niterations = 0"), &weight, &stats);
+        let found = quantize(&rule, &weight, &stats);
+        if !indefinite {
+            let lost = |found: &Quantized| lost(&weight, &hessian, &found.tensor);
+            assert!(lost(&found) < 0.1 * lost(&first));
+        }
+    }
+}
+
+#[test]
 fn a_diagonal_hessian_and_one_row_are_exact_weighted_kmeans() {
     let (weight, _) = layer();
     let row = &weight[..COLS];

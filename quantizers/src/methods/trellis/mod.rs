@@ -41,7 +41,7 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("bits", "bits of a weight, 1 to 8"),
     (
         "code",
-        "how a state becomes a value: `mcg` (default), `3inst` or `1mad`",
+        "how a state becomes a value: `mcg` (default), `3inst`, `1mad`, or `strata`, which loses least and which only `quench` reads",
     ),
     (
         "state_bits",

@@ -60,16 +60,17 @@ fn codes_of_12_bits_are_within_40_percent_of_the_bound() {
     }
 }
 
-/// At 2 bits every code is within 12 % of the bound, at 3 bits `mcg` is. At 4 bits none of them is: a window holds
-/// four weights only, and the values of `3inst` and `mcg` end at 3.2 times their size.
+/// At 2 bits every code is within 12 % of the bound, at 3 bits `mcg` is. At 4 bits only `strata` is: a window holds four
+/// weights only, so that what can be chosen among has to be spread out well, and the values of `3inst` and `mcg` end at
+/// 3.2 times their size.
 #[test]
 #[ignore = "minutes"]
 fn codes_of_16_bits_are_close_to_the_bound() {
     for code in CODES.iter().map(|code| Code(code)) {
-        let within = if code == Code::default() {
-            [1.12, 1.12, 1.18]
-        } else {
-            [1.12, 1.14, 1.2]
+        let within = match code.0.name {
+            "strata" => [1.12, 1.12, 1.12],
+            "mcg" => [1.12, 1.12, 1.18],
+            _ => [1.12, 1.14, 1.2],
         };
         for (bits, within) in [2, 3, 4].into_iter().zip(within) {
             let found = over_the_bound(code, bits, 16, 128);
