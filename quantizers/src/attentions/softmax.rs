@@ -164,30 +164,59 @@ pub(super) fn products(
     positions: &[u32],
     out: &mut Vec<f32>,
 ) {
-    let (whole, rest) = query.as_chunks::<LANES>();
+    let dim = query.len();
+    let row = |position: u32| &keys[position as usize * dim..][..dim];
     out.clear();
-    for position in positions {
-        let key = &keys[*position as usize * query.len()..][..query.len()];
-        let (key, key_rest) = key.as_chunks::<LANES>();
-        let mut sums = [0.0_f32; LANES];
-        for (x, y) in whole.iter().zip(key) {
+    // Four keys at once: their sums are added up together.
+    let (fours, others) = positions.as_chunks::<4>();
+    for at in fours {
+        let rows = [row(at[0]), row(at[1]), row(at[2]), row(at[3])];
+        for sum in products_of(query, rows) {
+            out.push(sum * scale);
+        }
+    }
+    for at in others {
+        let [sum] = products_of(query, [row(*at)]);
+        out.push(sum * scale);
+    }
+}
+
+/// `<query, key>` of each of `keys`. The order of the sum is the same for any number of keys: lanes of sixteen, halved
+/// until one is left, then what does not fill a lane.
+#[inline(always)]
+fn products_of<const N: usize>(query: &[f32], keys: [&[f32]; N]) -> [f32; N] {
+    let (whole, rest) = query.as_chunks::<LANES>();
+    let mut sums = [[0.0_f32; LANES]; N];
+    for (chunk, x) in whole.iter().enumerate() {
+        for (sums, key) in sums.iter_mut().zip(keys) {
+            let y = &key[chunk * LANES..][..LANES];
             for lane in 0..LANES {
                 sums[lane] += x[lane] * y[lane];
             }
         }
-        let mut width = LANES / 2;
-        while width > 0 {
-            for lane in 0..width {
-                sums[lane] += sums[lane + width];
-            }
-            width /= 2;
-        }
-        let mut sum = sums[0];
-        for (x, y) in rest.iter().zip(key_rest) {
-            sum += x * y;
-        }
-        out.push(sum * scale);
     }
+    let mut eights = [[0.0_f32; 8]; N];
+    for (eight, sums) in eights.iter_mut().zip(&sums) {
+        for lane in 0..8 {
+            eight[lane] = sums[lane] + sums[lane + 8];
+        }
+    }
+    let mut quads = [[0.0_f32; 4]; N];
+    for (quad, eight) in quads.iter_mut().zip(&eights) {
+        for lane in 0..4 {
+            quad[lane] = eight[lane] + eight[lane + 4];
+        }
+    }
+    let mut out = [0.0_f32; N];
+    for (out, quad) in out.iter_mut().zip(&quads) {
+        *out = (quad[0] + quad[2]) + (quad[1] + quad[3]);
+    }
+    for (out, key) in out.iter_mut().zip(keys) {
+        for (x, y) in rest.iter().zip(&key[whole.len() * LANES..]) {
+            *out += x * y;
+        }
+    }
+    out
 }
 
 /// `out += sum of weights * rows`, of the rows `positions` of `values`.
@@ -199,7 +228,7 @@ fn accumulate(weights: &[f32], values: &[f32], positions: &[u32], out: &mut [f32
     let (fours, rest) = positions.as_chunks::<4>();
     let (weights, weights_rest) = weights.as_chunks::<4>();
     for (at, w) in fours.iter().zip(weights) {
-        let [a, b, c, d] = at.map(row);
+        let (a, b, c, d) = (row(at[0]), row(at[1]), row(at[2]), row(at[3]));
         let rows = a.iter().zip(b).zip(c.iter().zip(d));
         for (out, ((a, b), (c, d))) in out.iter_mut().zip(rows) {
             *out += (w[0] * a + w[1] * b) + (w[2] * c + w[3] * d);

@@ -30,11 +30,22 @@ pub struct Head<'a> {
 /// `out` is `[tokens, head_dim]`, contiguous. `log_sums` gets, per query, the logarithm of the sum of
 /// exponentials its probabilities were divided by: all that the gradient needs to find them again.
 pub fn attend(head: Head<'_>, pattern: Pattern, scale: f32, out: &mut [f32], log_sums: &mut [f32]) {
+    attend_from(head, 0, (pattern, scale), out, log_sums);
+}
+
+/// The same of queries that stand at position `first` and after, with keys up to the last of them.
+pub fn attend_from(
+    head: Head<'_>,
+    first: usize,
+    (pattern, scale): (Pattern, f32),
+    out: &mut [f32],
+    log_sums: &mut [f32],
+) {
     let (tokens, width) = (head.query.rows(), head.value.cols());
     let all_keys = head.key.rows();
     let mut scores = Vec::new();
     if tokens == 1 {
-        let keys = pattern.visible(0, all_keys);
+        let keys = pattern.visible(first, all_keys);
         scores.resize(keys.len(), 0.0);
         score_one(head, keys.clone(), &mut scores);
         let seen = scores.len();
@@ -44,14 +55,15 @@ pub fn attend(head: Head<'_>, pattern: Pattern, scale: f32, out: &mut [f32], log
     }
     for from in (0..tokens).step_by(QUERIES) {
         let block = from..(from + QUERIES).min(tokens);
-        let keys = visible_to_block(pattern, &block, all_keys);
+        let places = block.start + first..block.end + first;
+        let keys = visible_to_block(pattern, &places, all_keys);
         let columns = keys.len();
         scores.resize(block.len() * columns, 0.0);
         let query = head.query.slice_rows(block.start, block.end);
         let key = head.key.slice_rows(keys.start, keys.end);
         multiply(query, key.transposed(), &mut scores, columns, false);
         for (query, row) in block.clone().zip(scores.chunks_exact_mut(columns)) {
-            let seen = shifted(&pattern.visible(query, all_keys), keys.start);
+            let seen = shifted(&pattern.visible(first + query, all_keys), keys.start);
             log_sums[query] = exponentials(row, seen.start, seen.end, scale);
         }
         let value = head.value.slice_rows(keys.start, keys.end);
@@ -63,6 +75,22 @@ pub fn attend(head: Head<'_>, pattern: Pattern, scale: f32, out: &mut [f32], log
             width,
             false,
         );
+    }
+}
+
+/// Shares of attention of queries that stand at position `first` and after, `[queries, keys]`; zero for keys that a
+/// query does not see.
+pub fn shares_from(
+    (query, key): (Strided<'_>, Strided<'_>),
+    first: usize,
+    (pattern, scale): (Pattern, f32),
+    out: &mut [f32],
+) {
+    let keys = key.rows();
+    multiply(query, key.transposed(), out, keys, false);
+    for (at, row) in out.chunks_exact_mut(keys.max(1)).enumerate() {
+        let seen = pattern.visible(first + at, keys);
+        exponentials(row, seen.start, seen.end, scale);
     }
 }
 
