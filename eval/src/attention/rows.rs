@@ -214,6 +214,11 @@ impl BlockSums {
         }
     }
 
+    /// Whether keys and values are what they were.
+    pub fn is_exact(&self) -> bool {
+        self.keys.error <= 0.0 && self.values.error <= 0.0
+    }
+
     /// The figures of block `block`.
     pub fn finish(mut self, block: usize) -> BlockCost {
         self.divergences.sort_by(f64::total_cmp);

@@ -67,6 +67,8 @@ struct Run<'a> {
     /// Codecs that were fitted before, by block; the others are fitted on the way.
     fitted: Codecs,
     strict: Vec<Hidden>,
+    /// Every block so far has given back the very keys and values: the states are those of the original.
+    is_exact: bool,
     /// Only where it differs.
     runtime: Option<Vec<Hidden>>,
     blocks: Vec<BlockCost>,
@@ -130,8 +132,8 @@ pub fn measure(
         for run in &mut runs {
             match shape {
                 Some(shape) => {
-                    let judged = (&of_judged[..], &compared[..]);
-                    run.block(built.as_mut(), shape, &of_fitting, judged)?;
+                    let before = (&of_judged[..], &compared[..]);
+                    run.block(built.as_mut(), shape, &of_fitting, (before, &judged))?;
                 }
                 None => run.advance(built.as_ref())?,
             }
@@ -213,6 +215,7 @@ impl<'a> Run<'a> {
             plans,
             fitted: Vec::new(),
             strict: judged.to_vec(),
+            is_exact: true,
             runtime: differs.then(|| judged.to_vec()),
             blocks: Vec::new(),
             policies: Vec::new(),
@@ -256,7 +259,7 @@ impl<'a> Run<'a> {
         stage: &mut dyn Stage,
         shape: &BlockShape,
         fitting: &[Attending],
-        (judged, compared): (&[Attending], &[Reference]),
+        ((judged, compared), after): ((&[Attending], &[Reference]), &[Hidden]),
     ) -> Result<(), TaskError> {
         let block = shape.cache.layer;
         match (&self.candidate.way, &self.plans[block]) {
@@ -282,9 +285,15 @@ impl<'a> Run<'a> {
                     sums.add((exact, reference), &keys, &values);
                     sums
                 });
-                self.blocks.push(all(sums.collect()).finish(block));
-                stage.attend_by(Arc::new(strict.clone()));
-                advance(stage, &mut self.strict)?;
+                let sums = all(sums.collect());
+                self.is_exact &= sums.is_exact();
+                self.blocks.push(sums.finish(block));
+                if self.is_exact {
+                    self.strict = after.to_vec();
+                } else {
+                    stage.attend_by(Arc::new(strict.clone()));
+                    advance(stage, &mut self.strict)?;
+                }
                 let in_use = Arc::new(CachePolicy {
                     protocol: Protocol::Runtime,
                     ..strict
@@ -309,6 +318,7 @@ impl<'a> Run<'a> {
                 let sums = sums.collect::<Result<_, TaskError>>()?;
                 self.blocks.push(all(sums).finish(block));
                 self.policies.push(Some(policy.clone()));
+                self.is_exact = false;
                 stage.attend_by(policy.clone() as Arc<dyn AttentionPolicy>);
                 advance(stage, &mut self.strict)?;
                 self.work = self.work.and(policy.take_work());

@@ -167,56 +167,64 @@ pub(super) fn products(
     let dim = query.len();
     let row = |position: u32| &keys[position as usize * dim..][..dim];
     out.clear();
-    // Four keys at once: their sums are added up together.
+    // Four keys at once: what is left of their lanes is added up together.
     let (fours, others) = positions.as_chunks::<4>();
     for at in fours {
         let rows = [row(at[0]), row(at[1]), row(at[2]), row(at[3])];
-        for sum in products_of(query, rows) {
+        let quads = [
+            quarter(query, rows[0]),
+            quarter(query, rows[1]),
+            quarter(query, rows[2]),
+            quarter(query, rows[3]),
+        ];
+        let lane = |lane: usize| {
+            [
+                quads[0][lane],
+                quads[1][lane],
+                quads[2][lane],
+                quads[3][lane],
+            ]
+        };
+        let (first, second, third, fourth) = (lane(0), lane(1), lane(2), lane(3));
+        for key in 0..4 {
+            let sum = (first[key] + third[key]) + (second[key] + fourth[key]);
             out.push(sum * scale);
         }
     }
     for at in others {
-        let [sum] = products_of(query, [row(*at)]);
-        out.push(sum * scale);
+        let quad = quarter(query, row(*at));
+        out.push(((quad[0] + quad[2]) + (quad[1] + quad[3])) * scale);
+    }
+    let (whole, rest) = query.as_chunks::<LANES>();
+    if !rest.is_empty() {
+        let from = whole.len() * LANES;
+        for (out, at) in out.iter_mut().zip(positions) {
+            let own = rest.iter().zip(&row(*at)[from..]);
+            *out += own.map(|(x, y)| x * y).sum::<f32>() * scale;
+        }
     }
 }
 
-/// `<query, key>` of each of `keys`. The order of the sum is the same for any number of keys: lanes of sixteen, halved
-/// until one is left, then what does not fill a lane.
+/// `<query, key>` in four sums, of what fills lanes of sixteen: these are added to half as many, and again.
 #[inline(always)]
-fn products_of<const N: usize>(query: &[f32], keys: [&[f32]; N]) -> [f32; N] {
-    let (whole, rest) = query.as_chunks::<LANES>();
-    let mut sums = [[0.0_f32; LANES]; N];
-    for (chunk, x) in whole.iter().enumerate() {
-        for (sums, key) in sums.iter_mut().zip(keys) {
-            let y = &key[chunk * LANES..][..LANES];
-            for lane in 0..LANES {
-                sums[lane] += x[lane] * y[lane];
-            }
+fn quarter(query: &[f32], key: &[f32]) -> [f32; 4] {
+    let (query, _) = query.as_chunks::<LANES>();
+    let (key, _) = key.as_chunks::<LANES>();
+    let mut sums = [0.0_f32; LANES];
+    for (x, y) in query.iter().zip(key) {
+        for lane in 0..LANES {
+            sums[lane] += x[lane] * y[lane];
         }
     }
-    let mut eights = [[0.0_f32; 8]; N];
-    for (eight, sums) in eights.iter_mut().zip(&sums) {
-        for lane in 0..8 {
-            eight[lane] = sums[lane] + sums[lane + 8];
-        }
+    let mut eight = [0.0_f32; 8];
+    for lane in 0..8 {
+        eight[lane] = sums[lane] + sums[lane + 8];
     }
-    let mut quads = [[0.0_f32; 4]; N];
-    for (quad, eight) in quads.iter_mut().zip(&eights) {
-        for lane in 0..4 {
-            quad[lane] = eight[lane] + eight[lane + 4];
-        }
+    let mut four = [0.0_f32; 4];
+    for lane in 0..4 {
+        four[lane] = eight[lane] + eight[lane + 4];
     }
-    let mut out = [0.0_f32; N];
-    for (out, quad) in out.iter_mut().zip(&quads) {
-        *out = (quad[0] + quad[2]) + (quad[1] + quad[3]);
-    }
-    for (out, key) in out.iter_mut().zip(keys) {
-        for (x, y) in rest.iter().zip(&key[whole.len() * LANES..]) {
-            *out += x * y;
-        }
-    }
-    out
+    four
 }
 
 /// `out += sum of weights * rows`, of the rows `positions` of `values`.

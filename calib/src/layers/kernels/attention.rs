@@ -232,6 +232,40 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn the_last_queries_attend_as_they_do_among_all() {
+        let (tokens, width, first) = (QUERIES + 40, 6, 23);
+        let x = wave(tokens * 3 * width, 0.3);
+        let view = |which: usize, from: usize, to: usize| {
+            Strided::new(&x[which * width..], tokens, width, 3 * width, 1).slice_rows(from, to)
+        };
+        for pattern in PATTERNS {
+            let all = Head {
+                query: view(0, 0, tokens),
+                key: view(1, 0, tokens),
+                value: view(2, 0, tokens),
+            };
+            let (mut out, mut log_sums) = (vec![0.0; tokens * width], vec![0.0; tokens]);
+            attend(all, pattern, 0.8, &mut out, &mut log_sums);
+            let last = Head {
+                query: view(0, first, tokens),
+                ..all
+            };
+            let count = tokens - first;
+            let (mut found, mut sums) = (vec![0.0; count * width], vec![0.0; count]);
+            attend_from(last, first, (pattern, 0.8), &mut found, &mut sums);
+            let mut shares = vec![9.0; count * tokens];
+            shares_from((last.query, last.key), first, (pattern, 0.8), &mut shares);
+            let mut summed = vec![0.0; count * width];
+            let shares = Strided::row_major(&shares, tokens);
+            multiply(shares, last.value, &mut summed, width, false);
+            for ((found, summed), exact) in found.iter().zip(&summed).zip(&out[first * width..]) {
+                assert!((found - exact).abs() < 1e-6, "{pattern:?}");
+                assert!((summed - exact).abs() < 1e-6, "{pattern:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_score_that_is_not_a_number_is_not_hidden() {
         let x = [f32::NAN, 1.0];
         let view = Strided::row_major(&x, 1);
