@@ -18,7 +18,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use eval::gate::Gate;
 use std::path::PathBuf;
 use values::{
-    formats, formats_or_auto, methods, parse_budget, parse_count, parse_gate, sensitivities,
+    formats, formats_or_auto, methods, parse_budget, parse_count, parse_gate, parse_share,
+    sensitivities,
 };
 
 /// Shrinks a trained checkpoint and proves what it cost.
@@ -258,6 +259,9 @@ pub struct EvalArgs {
     /// The original to compare with [default: the one a quantized folder names, if it is there]
     #[arg(long, value_name = "MODEL")]
     pub baseline: Option<String>,
+    /// Compare with an encoder whose blocks compute only this share of the tokens, chosen by its own attention
+    #[arg(long, value_parser = parse_share, value_name = "SHARE")]
+    pub keep_tokens: Option<f64>,
     /// A recipe whose `[[evaluate]]` tables and `[gate]` say what to run; it needs no `[[layers]]`
     #[arg(short, long, value_name = "RECIPE")]
     pub recipe: Option<String>,
