@@ -206,6 +206,10 @@ pub(super) fn products(
 }
 
 /// `<query, key>` in four sums, of what fills lanes of sixteen: these are added to half as many, and again.
+#[expect(
+    clippy::inline_always,
+    reason = "part of a loop with instructions found at run time"
+)]
 #[inline(always)]
 fn quarter(query: &[f32], key: &[f32]) -> [f32; 4] {
     let (query, _) = query.as_chunks::<LANES>();

@@ -151,6 +151,7 @@ impl CacheQuantizer for MixedSettings {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "bits of plans are exact")]
 mod tests {
     use super::super::{CACHES, find};
     use super::*;

@@ -123,6 +123,10 @@ mod masked {
     }
 
     /// Appends the values of a block whose bits are set.
+    #[expect(
+        clippy::inline_always,
+        reason = "part of a loop with instructions found at run time"
+    )]
     #[inline(always)]
     fn push(
         mut mask: u32,
