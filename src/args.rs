@@ -21,7 +21,7 @@ use quantizers::kernels::Compute;
 use std::path::PathBuf;
 use values::{
     computes, formats, formats_or_auto, methods, parse_budget, parse_count, parse_gate,
-    sensitivities,
+    parse_share, sensitivities,
 };
 
 /// Shrinks a trained checkpoint and proves what it cost.
@@ -261,6 +261,9 @@ pub struct EvalArgs {
     /// The original to compare with [default: the one a quantized folder names, if it is there]
     #[arg(long, value_name = "MODEL")]
     pub baseline: Option<String>,
+    /// Compare with an encoder whose blocks compute only this share of the tokens, chosen by its own attention
+    #[arg(long, value_parser = parse_share, value_name = "SHARE")]
+    pub keep_tokens: Option<f64>,
     /// A recipe whose `[[evaluate]]` tables and `[gate]` say what to run; it needs no `[[layers]]`
     #[arg(short, long, value_name = "RECIPE")]
     pub recipe: Option<String>,
@@ -277,7 +280,7 @@ pub struct EvalArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Run on packed weights, as `generate` and `serve` multiply them token by token; the baseline stays decoded
-    #[arg(long, value_name = "HOW", value_parser = computes().try_map(|name| name.parse::<Compute>()))]
+    #[arg(long, value_name = "HOW", conflicts_with = "keep_tokens", value_parser = computes().try_map(|name| name.parse::<Compute>()))]
     pub compute: Option<Compute>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become help text")]

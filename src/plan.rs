@@ -19,6 +19,7 @@ mod resolve;
 mod size;
 mod table;
 mod cache;
+mod cache_budget;
 mod transforms;
 mod way;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use budget::{
 };
 pub(crate) use budgeted::option_key;
 pub use cache::{FITTED_TOKENS, PlannedCache};
+pub use cache_budget::PlannedCacheBudget;
 pub(crate) use data::{SYNTHETIC_SAMPLES, SYNTHETIC_TOKENS};
 pub use error::PlanError;
 pub use estimate::Estimate;

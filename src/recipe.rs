@@ -30,7 +30,7 @@ pub use overrides::Overrides;
 pub use pattern::Pattern;
 pub use quantity::parse_bytes;
 pub use transform::TransformRule;
-pub use way::{WayKind, WayRule};
+pub use way::{CacheBudget, WayKind, WayRule};
 
 use calib::running::expert_calibration::ExpertCalibration;
 use calib::sampling::{Selection, Template, TextMode};

@@ -6,7 +6,7 @@ use crate::key_value_cache::KeyValueStore;
 use crate::layers::Rope;
 use crate::policy_error::PolicyError;
 use burn::tensor::{Tensor, TensorData};
-use quantizers::attentions::measure::{Comparison, compare};
+use quantizers::attentions::measure::{Loss, loss};
 use quantizers::attentions::{AttentionError, HeadGroup, Rotary, SparseAttention};
 use quantizers::matrix::MatrixRef;
 use rayon::prelude::*;
@@ -72,14 +72,14 @@ impl SparsePolicy {
     ///
     /// # Errors
     /// Whatever the method refuses.
-    pub fn compare(
+    pub fn losses(
         &self,
         input: &Attending,
         queries: usize,
         top: usize,
-    ) -> Result<Vec<Comparison>, AttentionError> {
+    ) -> Result<Vec<Loss>, AttentionError> {
         self.by_group(input, |group| {
-            compare(group, self.method.as_ref(), queries, top)
+            loss(group, self.method.as_ref(), queries, top)
         })
     }
 

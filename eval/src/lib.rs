@@ -16,6 +16,7 @@ mod forward_runner;
 pub mod retrieval;
 pub mod attention;
 pub mod integer_model;
+pub mod pruned;
 pub mod tasks;
 pub mod gate;
 pub mod report;

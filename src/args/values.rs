@@ -59,6 +59,13 @@ pub(super) fn parse_budget(text: &str) -> Result<f64, String> {
     }
 }
 
+pub(super) fn parse_share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err(format!("expected a number from 0 to 1, found `{text}`")),
+    }
+}
+
 pub(super) fn parse_gate(text: &str) -> Result<Gate, String> {
     text.parse().map_err(|error: GateError| match error.hint() {
         Some(hint) => format!("{error}; {hint}"),

@@ -80,11 +80,13 @@ pub fn run(args: &EvalArgs, json: bool, progress: &Progress) -> Result<(), Error
     }
     let mut gates = recipe.map_or_else(Vec::new, |recipe| recipe.gates);
     gates.extend(args.evaluation.gate.iter().cloned());
-    check_bounds(&gates, &evaluations, baseline.is_some())
+    let compares = baseline.is_some() || args.keep_tokens.is_some();
+    check_bounds(&gates, &evaluations, compares)
         .map_err(|source| refused(args, &facts.name, source))?;
     let request = EvaluateRequest {
         evaluations,
         gates,
+        keep_tokens: args.keep_tokens,
         seed: args.seed,
         compute: args.compute,
         fetch,

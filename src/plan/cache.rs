@@ -1,6 +1,7 @@
 //! How the cache of keys and values will be kept, decided from headers.
 
-use super::way::of_blocks;
+use super::cache_budget::{PlannedCacheBudget, choose};
+use super::way::{blocks_of, of_blocks};
 use super::{ModelFacts, PlanError};
 use crate::recipe::{Recipe, WayRule};
 use eval::attention::candidate::{BlockPlan, BlockShape, Candidate};
@@ -11,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 /// Most tokens a cache is fitted to, as published for calibrated ones: 16 sequences of 2048.
 pub const FITTED_TOKENS: usize = 32_768;
+
+/// The cache that holds what a budget came to.
+const MIXED: &str = "mixed";
 
 /// The cache of a [`Plan`](super::Plan).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +39,9 @@ pub struct PlannedCache {
     /// It weighs their errors by gradients of the loss.
     #[serde(default)]
     pub needs_gradients: bool,
+    /// How its choices were found, where a budget made them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<PlannedCacheBudget>,
 }
 
 impl PlannedCache {
@@ -64,11 +71,23 @@ pub(super) fn plan(
     let Some(rule) = &recipe.cache else {
         return Ok(None);
     };
-    let (shapes, plans) = of_blocks(rule, recipe, model, notes)?;
-    Ok(Some(planned(rule, &shapes, &plans)))
+    let (chosen, budget) = match &rule.budget {
+        Some(budget) => {
+            let shapes = blocks_of(rule, recipe, model)?;
+            let (parameters, found) = choose(rule, budget, &model.name, &shapes)?;
+            (rule.chosen(MIXED, parameters), Some(found))
+        }
+        None => (rule.clone(), None),
+    };
+    let (shapes, plans) = of_blocks(&chosen, recipe, model, notes)?;
+    Ok(Some(planned(&chosen, (&shapes, &plans), budget)))
 }
 
-fn planned(rule: &WayRule, shapes: &[BlockShape], plans: &[BlockPlan]) -> PlannedCache {
+fn planned(
+    rule: &WayRule,
+    (shapes, plans): (&[BlockShape], &[BlockPlan]),
+    budget: Option<PlannedCacheBudget>,
+) -> PlannedCache {
     let packed = plans.iter().filter_map(|plan| match plan {
         BlockPlan::Cache(plan) => Some(plan),
         BlockPlan::Kept | BlockPlan::Attention { .. } => None,
@@ -90,5 +109,6 @@ fn planned(rule: &WayRule, shapes: &[BlockShape], plans: &[BlockPlan]) -> Planne
         values_per_token: values.max().unwrap_or(0),
         needs_samples,
         needs_gradients,
+        budget,
     }
 }

@@ -37,6 +37,8 @@ pub struct EvaluateRequest {
     pub evaluations: Vec<PlannedEvaluation>,
     /// Bounds of the command line and the recipe.
     pub gates: Vec<Gate>,
+    /// Share of the tokens that blocks of the result compute; absent for all.
+    pub keep_tokens: Option<f64>,
     /// Seed of sampled data and of the intervals.
     pub seed: u64,
     /// How packed weights are multiplied; decoded weights are used where nothing is said.

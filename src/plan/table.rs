@@ -2,7 +2,7 @@
 
 mod layers;
 
-use super::{Plan, PlannedCalibration, PlannedLayer, estimate};
+use super::{Plan, PlannedCacheBudget, PlannedCalibration, PlannedLayer, estimate};
 use calib::running::expert_calibration::{ExpertCalibration, ExpertTokens};
 use eval::report::figures;
 use quantizers::statistics::{Pass, Statistic};
@@ -111,6 +111,9 @@ fn header(text: &mut String, plan: &Plan) {
             cache.value_bits,
             cache.bytes_per_token,
         );
+        for line in cache.budget.iter().flat_map(PlannedCacheBudget::lines) {
+            let _ = writeln!(text, "             {line}");
+        }
     }
     if let Some(attention) = &plan.attention {
         let _ = writeln!(

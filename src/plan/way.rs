@@ -46,12 +46,42 @@ pub(super) fn of_blocks(
     model: &ModelFacts,
     notes: &mut Vec<String>,
 ) -> Result<(Vec<BlockShape>, Vec<BlockPlan>), PlanError> {
-    let refused = |reason: String| PlanError::Way {
+    let shapes = blocks_of(rule, recipe, model)?;
+    let candidate = Candidate {
+        method: rule.kind.name(),
+        label: rule.method.clone(),
+        engines: None,
+        way: rule.configured()?,
+        kept: rule.kept.clone(),
+    };
+    let plans = candidate.plans(&shapes);
+    let plans = plans.map_err(|error| refused(rule, error.with_causes()))?;
+    for note in plans.iter().flat_map(BlockPlan::notes) {
+        let note = format!("{}: {note}", rule.method);
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    Ok((shapes, plans))
+}
+
+/// A table that the model cannot have.
+pub(super) fn refused(rule: &WayRule, reason: String) -> PlanError {
+    PlanError::Way {
         line: rule.line,
         table: rule.kind.name(),
         method: rule.method.clone(),
         reason,
-    };
+    }
+}
+
+/// The attention of every block of `model`, in order, of which `rule` names no others.
+pub(super) fn blocks_of(
+    rule: &WayRule,
+    recipe: &Recipe,
+    model: &ModelFacts,
+) -> Result<Vec<BlockShape>, PlanError> {
+    let refused = |reason| refused(rule, reason);
     if recipe.integer.is_some() {
         return Err(refused("integer-only programs keep no cache".to_owned()));
     }
@@ -67,20 +97,5 @@ pub(super) fn of_blocks(
             "`skip_layers`: expected blocks 0 to {last}, found {far}"
         )));
     }
-    let candidate = Candidate {
-        method: rule.kind.name(),
-        label: rule.method.clone(),
-        engines: None,
-        way: rule.configured()?,
-        kept: rule.kept.clone(),
-    };
-    let plans = candidate.plans(&shapes);
-    let plans = plans.map_err(|error| refused(error.with_causes()))?;
-    for note in plans.iter().flat_map(BlockPlan::notes) {
-        let note = format!("{}: {note}", rule.method);
-        if !notes.contains(&note) {
-            notes.push(note);
-        }
-    }
-    Ok((shapes, plans))
+    Ok(shapes)
 }

@@ -148,6 +148,10 @@ fn way_table(way: &super::WayRule) -> Table {
         let kept = way.kept.iter().map(|block| whole(*block as u64));
         table.insert("skip_layers".to_owned(), Value::Array(kept.collect()));
     }
+    if let Some(budget) = &way.budget {
+        table.insert("bits_per_value".to_owned(), budget.bits_per_value.into());
+        table.insert("measured".to_owned(), absolute(&budget.measured).into());
+    }
     table.extend(way.parameters.clone());
     table
 }

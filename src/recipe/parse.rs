@@ -53,7 +53,7 @@ impl Recipe {
         let mut way = |kind: WayKind| {
             let section = top.take_table(kind.name())?;
             section
-                .map(|section| WayRule::read(kind, section))
+                .map(|section| WayRule::read(kind, section, folder))
                 .transpose()
         };
         let (cache, attention) = (way(WayKind::Cache)?, way(WayKind::Attention)?);

@@ -223,7 +223,11 @@ mod tests {
         let windows = EVERY_SECTION.replace("documents", "windows");
         let attention =
             EVERY_SECTION.replace("[cache]\nmethod = \"fp8\"", "[attention]\nmethod = \"hip\"");
-        for text in [EVERY_SECTION, &windows, &attention] {
+        let budget = EVERY_SECTION.replace(
+            "method = \"fp8\"",
+            "method = \"auto\"\nbits_per_value = 4\nmeasured = \"cache.json\"",
+        );
+        for text in [EVERY_SECTION, &windows, &attention, &budget] {
             Recipe::parse(text, Origin::CommandLine, None).unwrap();
         }
         let known = known_keys();

@@ -136,7 +136,24 @@ pub(super) static SECTIONS: &[SectionText] = &[
         name: "`[cache]`",
         summary: "How the cache of keys and values is kept when the model runs. Weights stay as the rules say; `kv_quant.json` and `kv_quant.safetensors` in the artifact hold what was decided and fitted. `[[transform]]` `rotate` with `rotation = \"v\"` makes values easier to hold. Further keys are the method's own, below.",
         keys: &[
-            ("method", "the name of a cache", "must be there", "which"),
+            (
+                "method",
+                "the name of a cache, or `\"auto\"`",
+                "must be there",
+                "which; `auto` gives each block one of those that `quench cache` has tried, so that the squared errors of what blocks attend to add up to the least",
+            ),
+            (
+                "bits_per_value",
+                "a number above 0 and at most 32",
+                "must be there with `auto`",
+                "what keys and values of all blocks may take together",
+            ),
+            (
+                "measured",
+                "a file",
+                "must be there with `auto`",
+                "the `cache.json` that `quench cache --output` wrote of this model",
+            ),
             (
                 "skip_layers",
                 "a list of whole numbers",

@@ -1,12 +1,18 @@
 //! `[cache]` and `[attention]`: how keys and values are kept when the model runs, and which of them are attended to.
 
 use super::document::Section;
-use super::{RecipeError, line_of};
+use super::{RecipeError, line_of, resolve_data};
 use eval::attention::candidate::Way;
 use quantizers::ParamError;
 use quantizers::attentions::ATTENTIONS;
 use quantizers::caches::CACHES;
 use quantizers::nearest::nearest;
+use std::path::Path;
+
+/// The method of a cache whose blocks choose within a budget.
+const AUTO: &str = "auto";
+/// Most bits a value of a cache can have.
+const MOST_BITS: f64 = 32.0;
 
 /// Which of the two tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +62,43 @@ impl WayKind {
     }
 }
 
+/// What the blocks of a cache with `method = "auto"` choose from, and within what.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CacheBudget {
+    /// Bits of one value, keys and values of all blocks together.
+    pub bits_per_value: f64,
+    /// The figures of `quench cache`.
+    pub measured: String,
+}
+
+impl CacheBudget {
+    /// Reads what stands beside `method = "auto"`; `folder` is what paths are relative to.
+    fn read(mut section: Section, folder: Option<&Path>) -> Result<Self, RecipeError> {
+        let (line, name) = (section.line(), "`[cache]`");
+        let missing = |key| RecipeError::MissingKey {
+            line,
+            section: name.to_owned(),
+            key,
+        };
+        let bits = section.take(
+            "bits_per_value",
+            "a number above 0 and at most 32",
+            |value| {
+                let whole = || value.as_integer().map(|whole| whole as f64);
+                let number = value.as_float().or_else(whole);
+                number.filter(|&bits| bits > 0.0 && bits <= MOST_BITS)
+            },
+        )?;
+        let measured = section.take_string("measured")?;
+        section.finish()?;
+        let measured = measured.ok_or_else(|| missing("measured"))?;
+        Ok(Self {
+            bits_per_value: bits.ok_or_else(|| missing("bits_per_value"))?,
+            measured: resolve_data(&measured, folder),
+        })
+    }
+}
+
 /// One of the tables.
 #[derive(Debug, Clone)]
 pub struct WayRule {
@@ -63,8 +106,10 @@ pub struct WayRule {
     pub kind: WayKind,
     /// First line of the table.
     pub line: usize,
-    /// Registry name.
+    /// Registry name, or `auto` where there is a budget.
     pub method: String,
+    /// What blocks choose within.
+    pub budget: Option<CacheBudget>,
     /// Parameters of the method, as typed.
     pub parameters: toml::Table,
     /// Blocks that stay as they are.
@@ -75,7 +120,11 @@ pub struct WayRule {
 
 impl WayRule {
     /// Reads the table and checks its parameters.
-    pub(super) fn read(kind: WayKind, mut section: Section) -> Result<Self, RecipeError> {
+    pub(super) fn read(
+        kind: WayKind,
+        mut section: Section,
+        folder: Option<&Path>,
+    ) -> Result<Self, RecipeError> {
         let line = section.line();
         let method_line = section.line_of("method");
         let method = section.require_string("method")?;
@@ -85,12 +134,24 @@ impl WayRule {
                 .map(|number| usize::try_from(number.as_integer()?).ok())
                 .collect()
         })?;
+        if kind == WayKind::Cache && method == AUTO {
+            return Ok(Self {
+                kind,
+                line,
+                method,
+                budget: Some(CacheBudget::read(section, folder)?),
+                parameters: toml::Table::new(),
+                kept: kept.unwrap_or_default(),
+                lines: Vec::new(),
+            });
+        }
         let (parameters, mut lines) = section.rest();
         lines.push(("method".to_owned(), method_line));
         let rule = Self {
             kind,
             line,
             method,
+            budget: None,
             parameters,
             kept: kept.unwrap_or_default(),
             lines,
@@ -99,10 +160,20 @@ impl WayRule {
         Ok(rule)
     }
 
+    /// The same with what its budget came to.
+    pub(crate) fn chosen(&self, method: &str, parameters: toml::Table) -> Self {
+        Self {
+            method: method.to_owned(),
+            budget: None,
+            parameters,
+            ..self.clone()
+        }
+    }
+
     /// The configured method.
     ///
     /// # Errors
-    /// An unknown method, or a parameter it cannot take.
+    /// A choice that is left to a budget, an unknown method, or a parameter it cannot take.
     pub fn configured(&self) -> Result<Way, RecipeError> {
         let Some(configured) = self.kind.configured(&self.method, &self.parameters) else {
             return Err(RecipeError::UnknownName {

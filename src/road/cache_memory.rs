@@ -73,7 +73,10 @@ impl Tried<'_> {
             .shapes
             .iter()
             .map(|shape| shape.group.query_heads * shape.cache.kv_heads);
-        let shares = SHARES * 4 * QUERIES as u64 * tokens * heads.max().unwrap_or(0) as u64;
+        let of_a_copy = 4 * QUERIES as u64 * tokens * heads.max().unwrap_or(0) as u64;
+        // What caches are compared with: shares of every window, and their logarithms.
+        let compared = 2 * judged * of_a_copy;
+        let shares = SHARES * of_a_copy;
         let sizes = stage_sizes(self.model.model.as_ref());
         let weights = sizes.iter().map(|size| size.weights as u64).max();
         let activations = sizes.iter().map(|size| size.activations as u64).max();
@@ -94,6 +97,7 @@ impl Tried<'_> {
             + states
             + hidden
             + attending
+            + compared
             + stage
             + threads * (in_flight + shares)
             + gradients

@@ -12,8 +12,9 @@ use crate::progress::Progress;
 use calib::cache_policy::Protocol;
 use calib::hub::FetchOptions;
 use calib::packed_weights::PackedWeights;
-use calib::{Forward, WeightSource};
+use calib::{Forward, StageError, WeightSource};
 use eval::integer_model::IntegerModel;
+use eval::pruned::Pruned;
 use eval::report::{ArtifactFacts, Report, RunFacts, SCHEMA};
 use eval::runner::Runner;
 use eval::score::Score;
@@ -40,12 +41,15 @@ pub fn run(
     // A plain checkpoint alone is an original; beside a baseline, or quantized, it is the result.
     let (original, quantized) = match baseline {
         Some(baseline) => (Some(baseline), Some(model)),
+        // With fewer tokens it is compared with itself.
+        None if request.keep_tokens.is_some() => (Some(model), Some(model)),
         None if model.is_quantized() => (None, Some(model)),
         None => (Some(model), None),
     };
     let run = Run {
         original,
         quantized,
+        keep_tokens: request.keep_tokens,
         machine: &request.machine,
         fetch: &request.fetch,
         seed: request.seed,
@@ -97,6 +101,7 @@ pub(super) fn of_output(
     let run = Run {
         original: Some(model),
         quantized: Some(&quantized),
+        keep_tokens: None,
         machine: &request.machine,
         fetch: &request.fetch,
         seed: request.plan.seed,
@@ -110,6 +115,8 @@ pub(super) fn of_output(
 struct Run<'a> {
     original: Option<&'a OpenModel>,
     quantized: Option<&'a OpenModel>,
+    /// Share of the tokens that blocks of the result compute.
+    keep_tokens: Option<f64>,
     machine: &'a Machine,
     fetch: &'a FetchOptions,
     seed: u64,
@@ -129,15 +136,22 @@ impl Run<'_> {
             PackedWeights::new(judged.weights(), &judged.artifact, compute).many_as_few()
         });
         let of_original = packed.as_ref().filter(|_| self.quantized.is_none());
+        let original = self.original;
+        let original = original.map(|model| self.runner(model, of_original));
+        let original = original.transpose()?;
+        let (quantized, computed) = match (self.quantized, self.keep_tokens) {
+            (Some(model), Some(keep)) => {
+                let pruned = self.pruned(model, keep)?;
+                let computed = pruned.computed();
+                let pruned: Box<dyn Runner> = Box::new(pruned);
+                (Some(pruned), Some(computed))
+            }
+            (Some(model), None) => (Some(self.runner(model, packed.as_ref())?), None),
+            (None, _) => (None, None),
+        };
         let subject = Subject {
-            original: self
-                .original
-                .map(|model| self.runner(model, of_original))
-                .transpose()?,
-            quantized: self
-                .quantized
-                .map(|model| self.runner(model, packed.as_ref()))
-                .transpose()?,
+            original,
+            quantized,
             inputs,
         };
         let mut scores = Vec::new();
@@ -166,7 +180,41 @@ impl Run<'_> {
             let found = tasks::evaluate(TASKS, &subject, spec, &content, self.seed, &watch);
             scores.extend(found.map_err(failed)?);
         }
+        if let Some(computed) = computed {
+            let share = 100.0 * computed.share();
+            let said = format!("blocks computed {share:.1} % of the tokens");
+            self.progress.say(&said);
+        }
         Ok(scores)
+    }
+
+    /// The model with blocks that compute the share `keep` of the tokens.
+    fn pruned<'m>(&self, model: &'m OpenModel, keep: f64) -> Result<Pruned<'m>, Error> {
+        let message = || {
+            format!(
+                "`--keep-tokens`: cannot leave out tokens of `{}`",
+                model.name
+            )
+        };
+        if model.is_quantized() {
+            return Err(Error::Mismatch {
+                message: format!("{}: it is quantized", message()),
+                source: None,
+                hint: Some("name the original checkpoint".to_owned()),
+            });
+        }
+        let device = self.machine.device.open()?;
+        let pruned = Pruned::new(model.model.as_ref(), model.weights(), device, keep);
+        let mut pruned = pruned.map_err(|error| {
+            let hint = "BERT and ViT with a class token can be tried".to_owned();
+            Error::mismatch(message(), error).hinted(Some(hint))
+        })?;
+        if is_small(model) {
+            pruned
+                .keep_resident()
+                .map_err(|error| unbuilt(model, error))?;
+        }
+        Ok(pruned)
     }
 
     /// The model ready to run: the integer program of a folder that has one, else its stages.
@@ -183,6 +231,12 @@ impl Run<'_> {
             )
         })?;
         Ok(match program {
+            Some(_) if packed.is_some() => {
+                return Err(Error::usage(format!(
+                    "`--compute` says how packed weights are multiplied, and `{}` is an integer-only program",
+                    model.name
+                )));
+            }
             Some(program) => Box::new(IntegerModel::new(program, model.model.as_ref())),
             None => Box::new(self.forward(model, packed)?),
         })
@@ -200,16 +254,25 @@ impl Run<'_> {
         if let Some(policy) = model.attention_policy(Protocol::Strict)? {
             forward = forward.attending_by(policy);
         }
-        if 4 * model.facts().parameters <= RESIDENT_BYTES {
-            forward.keep_resident().map_err(|error| {
-                Error::mismatch(
-                    format!("cannot build the stages of `{}`", model.name),
-                    error,
-                )
-            })?;
+        if is_small(model) {
+            forward
+                .keep_resident()
+                .map_err(|error| unbuilt(model, error))?;
             // What the weights were decoded and turned in, up to the size of the token table.
             calib::heap::give_back_freed_memory();
         }
         Ok(forward)
     }
+}
+
+/// Whether all stages together take little of the memory.
+fn is_small(model: &OpenModel) -> bool {
+    4 * model.facts().parameters <= RESIDENT_BYTES
+}
+
+fn unbuilt(model: &OpenModel, error: StageError) -> Error {
+    Error::mismatch(
+        format!("cannot build the stages of `{}`", model.name),
+        error,
+    )
 }

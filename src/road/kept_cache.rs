@@ -186,11 +186,12 @@ fn files(
             BlockPlan::Kept | BlockPlan::Attention { .. } => None,
         })
         .collect();
-    let first = packed.first();
     let most = |count: fn(&CachePlan) -> usize| packed.iter().map(|plan| count(plan)).max();
-    let hook = match first.map(|plan| plan.hook) {
-        Some(KeyHook::BeforeRotary) => "pre_rope",
-        Some(KeyHook::AfterRotary) | None => "post_rope",
+    let taken = |hook| packed.iter().any(|plan| plan.hook == hook);
+    let hook = match [KeyHook::BeforeRotary, KeyHook::AfterRotary].map(taken) {
+        [true, false] => "pre_rope",
+        [false, _] => "post_rope",
+        [true, true] => "by_layer",
     };
     let calibration = request.plan.calibration.as_ref();
     let layers = shapes

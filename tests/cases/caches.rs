@@ -121,6 +121,88 @@ fn skipped_blocks_keep_their_cache() {
     assert!(bits > 4.5 && bits < 16.0, "{bits}");
 }
 
+#[test]
+fn blocks_choose_their_cache_within_a_budget_and_the_artifact_runs_with_it() {
+    let bench = Workbench::new();
+    let tried = [
+        QUICK,
+        &[
+            "--method",
+            "q8_0",
+            "--method",
+            "kvquant bits=2",
+            "-o",
+            "costs",
+        ],
+    ];
+    let tried = bench.quench(&tried.concat());
+    assert_eq!(tried.code, 0, "{}", tried.shown());
+    let costs = methods(&tried.json());
+    let error = |at: usize, block: usize| {
+        let error = costs[at]["blocks"][block]["output_error"].as_f64();
+        error.unwrap()
+    };
+    let blocks = costs[0]["blocks"].as_array().unwrap().len();
+    // Halfway between the two: the blocks that gain most have the larger cache.
+    let bits = |at: usize| costs[at]["size"]["bytes_per_token"].as_f64().unwrap() * 8.0;
+    let plain = costs[0]["size"]["plain_bytes_per_token"].as_f64().unwrap() / 2.0;
+    let budget = f64::midpoint(bits(0), bits(1)) / plain;
+    let cache = |bits: f64| {
+        format!(
+            "[cache]\nmethod = \"auto\"\nbits_per_value = {bits}\nmeasured = \"costs/cache.json\"\n"
+        )
+    };
+    let made = quantized(&bench, "mixed", &cache(budget));
+    assert!(divergence(&made) > 0.0);
+    let header = fs_err::read_to_string(bench.at("mixed/kv_quant.json")).unwrap();
+    let header: Value = serde_json::from_str(&header).unwrap();
+    assert_eq!(header["method"], "mixed");
+    let choices = header["parameters"]["choices"].as_array().unwrap();
+    let of = |method: &str| -> Vec<usize> {
+        let own = choices.iter().filter(|one| one["method"] == method);
+        let layers = own.flat_map(|one| one["layers"].as_array().unwrap());
+        layers
+            .map(|layer| usize::try_from(layer.as_u64().unwrap()).unwrap())
+            .collect()
+    };
+    let (large, small) = (of("q8_0"), of("kvquant"));
+    assert_eq!(large.len() + small.len(), blocks, "{choices:?}");
+    assert!(!large.is_empty() && !small.is_empty(), "{choices:?}");
+    let gain = |block: &usize| error(1, *block).powi(2) - error(0, *block).powi(2);
+    let most = small.iter().map(gain).fold(0.0, f64::max);
+    assert!(
+        large.iter().map(gain).all(|gain| gain >= most),
+        "{choices:?}"
+    );
+    // Opened again, it is judged with the cache it names.
+    let recipe = |cache: &str| bench.write("recipe.toml", format!("{RECIPE}{cache}"));
+    recipe(&cache(1.0));
+    let plan = ["plan", "demo", "-r", "recipe.toml"];
+    bench.quench(&plan).says(
+        3,
+        &["line 15", "expected at least", "bits a value", "found 1"],
+    );
+    recipe(&cache(budget).replace("costs/", "nowhere/"));
+    bench.quench(&plan).says(
+        3,
+        &[
+            "nowhere/cache.json",
+            "expected the figures of `quench cache`",
+            "--output",
+        ],
+    );
+    recipe(&cache(budget).replace("measured", "mesured"));
+    bench
+        .quench(&plan)
+        .says(3, &["unknown key `mesured`", "`measured`"]);
+    recipe("[cache]\nmethod = \"auto\"\nbits_per_value = 4\n");
+    bench.quench(&plan).says(3, &["measured"]);
+    recipe("[cache]\nmethod = \"mixed\"\nchoices = [{ method = \"fp8\", layers = [99] }]\n");
+    bench
+        .quench(&plan)
+        .says(3, &["`layers`: expected blocks 0 to", "found 99"]);
+}
+
 pub(crate) const RECIPE: &str = "name = \"cached\"\n[calibration]\ndata = \"text.txt\"\nsamples = 4\nsequence_length = 64\n\
     [[layers]]\nmatch = \"*\"\nmethod = \"rtn\"\nbits = 8\n\
     [[evaluate]]\ntask = \"perplexity\"\ndata = \"text.txt\"\nsequence_length = 64\nlimit = 4\n";

@@ -28,6 +28,7 @@ mod incomplete_data;
 mod flavours;
 mod generation;
 mod integer_rows;
+mod kept_tokens;
 mod messages;
 mod mutations;
 mod outputs;

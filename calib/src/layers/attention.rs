@@ -108,12 +108,24 @@ pub fn attend_from(
     value: Tensor<4>,
     scores: &Scores,
 ) -> Tensor<4> {
+    let Scores { pattern, scale, .. } = *scores;
+    if scores.is_plain()
+        && let Some(attended) = fused::attend_from([&query, &key, &value], start, pattern, scale)
+    {
+        return attended;
+    }
     composed(query, key, value, scores, None, start)
 }
 
 /// What share of its attention each query at position `start` and after gives to each key,
 /// `[batch, heads, tokens, keys]`.
 pub fn shares_from(start: usize, query: Tensor<4>, key: Tensor<4>, scores: &Scores) -> Tensor<4> {
+    let Scores { pattern, scale, .. } = *scores;
+    if scores.is_plain()
+        && let Some(shares) = fused::shares_from([&query, &key], start, pattern, scale)
+    {
+        return shares;
+    }
     shares(query, key, scores, None, start)
 }
 

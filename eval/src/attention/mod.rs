@@ -7,6 +7,7 @@ pub mod next_token;
 pub mod size;
 pub mod candidate;
 pub mod settings;
+mod passes;
 pub mod fit;
 pub mod fit_backward;
 pub mod walk;

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use calib::attention_policy::Attending;
 use calib::hidden::values;
 use calib::layers::attention::{attended, shares_from};
-use quantizers::attentions::measure::Comparison;
+use quantizers::attentions::measure::Loss;
 use serde::Serialize;
 
 /// Last queries of a sequence that are compared: those with most keys to choose from.
@@ -85,6 +85,58 @@ pub struct BlockCost {
     pub output_cosine: f64,
 }
 
+/// What the last queries of sequences attend to exactly, found once for all methods.
+pub struct Reference {
+    /// Position of the first of them.
+    start: usize,
+    /// `[batch, heads, queries, head_dim]`.
+    query: Tensor<4>,
+    /// Shares of attention, `[batch, heads, queries, keys]`.
+    shares: Vec<f32>,
+    /// Their logarithms.
+    logs: Vec<f32>,
+    /// What is attended to, `[batch, heads, queries, value_dim]`.
+    output: Vec<f32>,
+}
+
+impl Reference {
+    /// Of `exact`.
+    pub fn new(exact: &Attending) -> Self {
+        let [_, _, tokens, _] = exact.query.dims();
+        let count = QUERIES.min(tokens);
+        let mut reference = Self {
+            start: tokens - count,
+            query: exact.query.clone().narrow(2, tokens - count, count),
+            shares: Vec::new(),
+            logs: Vec::new(),
+            output: Vec::new(),
+        };
+        let shares = reference.shares(exact, &exact.key);
+        reference.output = values(attended(shares.clone(), exact.value.clone()));
+        reference.shares = values(shares);
+        let logs = reference.shares.iter();
+        reference.logs = logs.map(|share| share.max(SMALLEST).ln()).collect();
+        reference
+    }
+
+    /// The shares that these queries give to `keys`.
+    fn shares(&self, exact: &Attending, keys: &Tensor<4>) -> Tensor<4> {
+        shares_from(self.start, self.query.clone(), keys.clone(), &exact.scores)
+    }
+}
+
+/// KL divergence of the shares `found` from the shares `exact` of logarithms `logs`, nats.
+fn divergence(exact: &[f32], logs: &[f32], found: &[f32]) -> f64 {
+    let mut sum = 0.0;
+    for ((exact, log), found) in exact.iter().zip(logs).zip(found) {
+        if *exact > 0.0 {
+            sum += f64::from(exact * (log - found.max(SMALLEST).ln()));
+        }
+    }
+    // Rounding alone may leave a value just below zero.
+    sum.max(0.0)
+}
+
 impl BlockSums {
     /// With those of other sequences.
     #[must_use]
@@ -104,32 +156,30 @@ impl BlockSums {
         self
     }
 
-    /// Adds sequences whose keys (rotated) and values have become `keys` and `values`.
-    pub fn add(&mut self, exact: &Attending, keys: &Tensor<4>, values: &Tensor<4>) {
+    /// Adds sequences whose keys (rotated) and values have become `keys` and `values`; `reference` is of `exact`.
+    pub fn add(
+        &mut self,
+        (exact, reference): (&Attending, &Reference),
+        keys: &Tensor<4>,
+        values: &Tensor<4>,
+    ) {
         self.keys.add(&exact.key, keys);
         self.values.add(&exact.value, values);
-        let [_, _, tokens, _] = exact.query.dims();
-        let count = QUERIES.min(tokens);
-        let start = tokens - count;
-        let query = exact.query.clone().narrow(2, start, count);
-        let shares =
-            |keys: &Tensor<4>| shares_from(start, query.clone(), keys.clone(), &exact.scores);
-        let (reference, found) = (shares(&exact.key), shares(keys));
-        self.add_rows(&reference, &found);
-        self.add_outputs(
-            &attended(reference, exact.value.clone()),
-            &attended(found, values.clone()),
-        );
+        let found = reference.shares(exact, keys);
+        let output = attended(found.clone(), values.clone());
+        self.add_rows(reference, found);
+        self.add_outputs(&reference.output, output);
     }
 
-    fn add_rows(&mut self, reference: &Tensor<4>, found: &Tensor<4>) {
-        let log = |shares: &Tensor<4>| shares.clone().clamp_min(SMALLEST).log();
-        let divergence = (reference.clone() * (log(reference) - log(found))).sum_dim(3);
-        let [_, heads, queries, _] = divergence.dims();
+    fn add_rows(&mut self, reference: &Reference, found: Tensor<4>) {
+        let [_, heads, queries, width] = found.dims();
         self.by_head.resize(heads, (0.0, 0));
-        for (at, divergence) in values(divergence).into_iter().enumerate() {
-            // Rounding alone may leave a value just below zero.
-            let divergence = f64::from(divergence).max(0.0);
+        let found = values(found);
+        let rows = found.chunks_exact(width.max(1));
+        for (at, found) in rows.enumerate() {
+            let row = at * width..(at + 1) * width;
+            let divergence =
+                divergence(&reference.shares[row.clone()], &reference.logs[row], found);
             self.divergences.push(divergence);
             let head = &mut self.by_head[at / queries % heads];
             *head = (head.0 + divergence, head.1 + 1);
@@ -137,18 +187,18 @@ impl BlockSums {
     }
 
     /// Adds a key-value head that a sparse method has attended to.
-    pub fn add_comparison(&mut self, found: &Comparison) {
-        self.recalls.push(found.recall.mean);
-        self.masses.push(found.mass.mean);
-        self.errors.push(found.relative_l2.mean);
-        self.cosines.push(found.cosine.mean);
+    pub fn add_loss(&mut self, found: &Loss) {
+        self.recalls.push(found.recall);
+        self.masses.push(found.mass);
+        self.errors.push(found.relative_l2);
+        self.cosines.push(found.cosine);
     }
 
     /// Adds what the last queries attend to, `[batch, heads, queries, value_dim]`, exactly and not.
-    fn add_outputs(&mut self, reference: &Tensor<4>, found: &Tensor<4>) {
-        let [_, _, queries, dim] = reference.dims();
+    fn add_outputs(&mut self, reference: &[f32], found: Tensor<4>) {
+        let [_, _, queries, dim] = found.dims();
         let size = (queries * dim).max(1);
-        let (reference, found) = (values(reference.clone()), values(found.clone()));
+        let found = values(found);
         for (exact, found) in reference.chunks_exact(size).zip(found.chunks_exact(size)) {
             let mut sums = [0.0_f64; 4];
             for (a, b) in exact.iter().zip(found) {
@@ -162,6 +212,11 @@ impl BlockSums {
             self.errors.push((error / exact).sqrt());
             self.cosines.push(both / (exact * found).sqrt());
         }
+    }
+
+    /// Whether keys and values are what they were.
+    pub fn is_exact(&self) -> bool {
+        self.keys.error <= 0.0 && self.values.error <= 0.0
     }
 
     /// The figures of block `block`.

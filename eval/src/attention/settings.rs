@@ -90,21 +90,7 @@ pub fn usual(tokens: usize) -> Vec<String> {
 /// # Errors
 /// A name or parameter that is not known.
 pub fn candidate(line: &str, kept: &[usize]) -> Result<Candidate, SettingError> {
-    let mut words = line.split_whitespace();
-    let name = words.next().unwrap_or_default();
-    let mut table = toml::Table::new();
-    for word in words {
-        let wrong = || SettingError::Word {
-            line: line.to_owned(),
-            found: word.to_owned(),
-        };
-        let (key, value) = word.split_once('=').ok_or_else(wrong)?;
-        // Words need no quotes here.
-        let value = value
-            .parse::<toml::Value>()
-            .unwrap_or_else(|_| toml::Value::String(value.to_owned()));
-        table.insert(key.to_owned(), value);
-    }
+    let (name, table) = parameters(line)?;
     let wrong = |source| SettingError::Parameter {
         line: line.to_owned(),
         source,
@@ -133,6 +119,29 @@ pub fn candidate(line: &str, kept: &[usize]) -> Result<Candidate, SettingError> 
         found: name.to_owned(),
         nearest: nearest(name, names()),
     })
+}
+
+/// The name that `line` begins with, and the parameters behind it, unchecked.
+///
+/// # Errors
+/// A word that is no parameter.
+pub fn parameters(line: &str) -> Result<(&str, toml::Table), SettingError> {
+    let mut words = line.split_whitespace();
+    let name = words.next().unwrap_or_default();
+    let mut table = toml::Table::new();
+    for word in words {
+        let wrong = || SettingError::Word {
+            line: line.to_owned(),
+            found: word.to_owned(),
+        };
+        let (key, value) = word.split_once('=').ok_or_else(wrong)?;
+        // Words need no quotes here.
+        let value = value
+            .parse::<toml::Value>()
+            .unwrap_or_else(|_| toml::Value::String(value.to_owned()));
+        table.insert(key.to_owned(), value);
+    }
+    Ok((name, table))
 }
 
 /// `line` once for each of `seeds` seeds, where its method draws and it names no seed itself.

@@ -4,20 +4,20 @@ use super::candidate::{BlockPlan, BlockShape, Candidate, Way};
 use super::fit::Codecs;
 use super::fit_backward::{Fitting, fit_backward};
 use super::next_token::{TokenCost, token_costs};
+use super::passes::{advance, built, recorded, refused};
 use super::recorder::Recorder;
 use super::retrieve::{RetrievalCell, cells, found};
-use super::rows::{BlockCost, BlockSums, QUERIES, TOP_KEYS};
+use super::rows::{BlockCost, BlockSums, QUERIES, Reference, TOP_KEYS};
 use super::samples::Samples;
 use super::size::CacheSize;
-use crate::error::{Side, TaskError};
+use crate::error::TaskError;
 use crate::retrieval::Probe;
 use crate::runner::Progress;
 use calib::attention_policy::{Attending, AttentionPolicy, ByBlock};
 use calib::cache_policy::{CachePolicy, Protocol};
-use calib::policy_error::PolicyError;
 use calib::running::fisher::{KeyValueOptions, Sequence};
 use calib::sparse_policy::{SparsePolicy, Work};
-use calib::{Forward, Hidden, NoTap, Stage, StageError};
+use calib::{Forward, Hidden, Stage};
 use quantizers::attentions::SparseAttention;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -67,6 +67,8 @@ struct Run<'a> {
     /// Codecs that were fitted before, by block; the others are fitted on the way.
     fitted: Codecs,
     strict: Vec<Hidden>,
+    /// Every block so far has given back the very keys and values: the states are those of the original.
+    is_exact: bool,
     /// Only where it differs.
     runtime: Option<Vec<Hidden>>,
     blocks: Vec<BlockCost>,
@@ -121,9 +123,18 @@ pub fn measure(
         } else {
             shapes_left.next()
         };
+        let compared = match shape {
+            Some(shape) if runs.iter().any(|run| run.quantizes(shape.cache.layer)) => {
+                of_judged.par_iter().map(Reference::new).collect()
+            }
+            _ => Vec::new(),
+        };
         for run in &mut runs {
             match shape {
-                Some(shape) => run.block(built.as_mut(), shape, &of_fitting, &of_judged)?,
+                Some(shape) => {
+                    let before = (&of_judged[..], &compared[..]);
+                    run.block(built.as_mut(), shape, &of_fitting, (before, &judged))?;
+                }
                 None => run.advance(built.as_ref())?,
             }
         }
@@ -196,48 +207,6 @@ fn all(sums: Vec<BlockSums>) -> BlockSums {
     sums.into_iter().fold(BlockSums::default(), BlockSums::and)
 }
 
-fn built(forward: &Forward<'_>, stage: usize) -> Result<Box<dyn Stage>, TaskError> {
-    let built = forward
-        .model()
-        .build(stage, forward.source(), forward.device());
-    built.map_err(failed)
-}
-
-fn failed(source: StageError) -> TaskError {
-    TaskError::Stage {
-        side: Side::Original,
-        source,
-    }
-}
-
-fn refused(block: usize, source: impl std::error::Error + Send + Sync + 'static) -> TaskError {
-    failed(StageError::Policy(PolicyError {
-        block,
-        source: source.into(),
-    }))
-}
-
-/// Moves `hidden` past `stage`, window by window, and returns what its attention met; nothing where it has none.
-fn recorded(
-    stage: &dyn Stage,
-    recorder: &Recorder,
-    hidden: &mut [Hidden],
-) -> Result<Vec<Attending>, TaskError> {
-    let mut seen = Vec::new();
-    for hidden in hidden {
-        *hidden = stage.forward(hidden.clone(), &mut NoTap).map_err(failed)?;
-        seen.extend(recorder.take());
-    }
-    Ok(seen)
-}
-
-fn advance(stage: &dyn Stage, hidden: &mut [Hidden]) -> Result<(), TaskError> {
-    hidden.par_iter_mut().try_for_each(|hidden| {
-        *hidden = stage.forward(hidden.clone(), &mut NoTap).map_err(failed)?;
-        Ok(())
-    })
-}
-
 impl<'a> Run<'a> {
     fn new(candidate: &'a Candidate, plans: Vec<BlockPlan>, judged: &[Hidden]) -> Self {
         let differs = plans.iter().any(BlockPlan::waits);
@@ -246,6 +215,7 @@ impl<'a> Run<'a> {
             plans,
             fitted: Vec::new(),
             strict: judged.to_vec(),
+            is_exact: true,
             runtime: differs.then(|| judged.to_vec()),
             blocks: Vec::new(),
             policies: Vec::new(),
@@ -272,6 +242,11 @@ impl<'a> Run<'a> {
             && plans.any(|plan| matches!(plan, BlockPlan::Cache(plan) if plan.needs_samples))
     }
 
+    /// Whether it packs keys and values in `block`.
+    fn quantizes(&self, block: usize) -> bool {
+        matches!(self.plans[block], BlockPlan::Cache(_))
+    }
+
     /// What enters the next stage, of every protocol.
     fn states(&self) -> impl Iterator<Item = &[Hidden]> {
         let runtime = self.runtime.as_deref();
@@ -284,7 +259,7 @@ impl<'a> Run<'a> {
         stage: &mut dyn Stage,
         shape: &BlockShape,
         fitting: &[Attending],
-        judged: &[Attending],
+        ((judged, compared), after): ((&[Attending], &[Reference]), &[Hidden]),
     ) -> Result<(), TaskError> {
         let block = shape.cache.layer;
         match (&self.candidate.way, &self.plans[block]) {
@@ -304,15 +279,21 @@ impl<'a> Run<'a> {
                     plan: plan.clone(),
                     protocol: Protocol::Strict,
                 };
-                let sums = judged.par_iter().map(|exact| {
+                let sums = judged.par_iter().zip(compared).map(|(exact, reference)| {
                     let [keys, values] = strict.restored(exact);
                     let mut sums = BlockSums::default();
-                    sums.add(exact, &keys, &values);
+                    sums.add((exact, reference), &keys, &values);
                     sums
                 });
-                self.blocks.push(all(sums.collect()).finish(block));
-                stage.attend_by(Arc::new(strict.clone()));
-                advance(stage, &mut self.strict)?;
+                let sums = all(sums.collect());
+                self.is_exact &= sums.is_exact();
+                self.blocks.push(sums.finish(block));
+                if self.is_exact {
+                    self.strict = after.to_vec();
+                } else {
+                    stage.attend_by(Arc::new(strict.clone()));
+                    advance(stage, &mut self.strict)?;
+                }
                 let in_use = Arc::new(CachePolicy {
                     protocol: Protocol::Runtime,
                     ..strict
@@ -327,16 +308,17 @@ impl<'a> Run<'a> {
             (Way::Attention(method), BlockPlan::Attention { .. }) => {
                 let policy = Arc::new(sparse(method, shape));
                 let sums = judged.par_iter().map(|exact| {
-                    let compared = policy.compare(exact, QUERIES, TOP_KEYS);
+                    let compared = policy.losses(exact, QUERIES, TOP_KEYS);
                     let mut sums = BlockSums::default();
                     for found in compared.map_err(|source| refused(block, source))? {
-                        sums.add_comparison(&found);
+                        sums.add_loss(&found);
                     }
                     Ok(sums)
                 });
                 let sums = sums.collect::<Result<_, TaskError>>()?;
                 self.blocks.push(all(sums).finish(block));
                 self.policies.push(Some(policy.clone()));
+                self.is_exact = false;
                 stage.attend_by(policy.clone() as Arc<dyn AttentionPolicy>);
                 advance(stage, &mut self.strict)?;
                 self.work = self.work.and(policy.take_work());

@@ -144,6 +144,10 @@ impl SparseAttention for DeltaAttention {
     ) -> Result<Attended, AttentionError> {
         self.plan(&group.shape())?;
         let mut run = Run::new(group, seen)?;
+        // Every query is corrected by the one before it that is computed exactly.
+        let first = (0..run.tokens()).find(|token| !run.skips(*token));
+        let first = first.unwrap_or(run.tokens());
+        run.need_from(first - first % self.gamma);
         match &self.base {
             Base::Window(window) => window.run(&mut run),
             Base::Hip(search) => search.run(&mut run),

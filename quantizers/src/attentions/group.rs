@@ -146,6 +146,11 @@ pub struct Attended {
 pub trait Seen {
     /// Whether the query at `token` is asked for.
     fn wants(&self, token: usize) -> bool;
+    /// Whether only the outputs of those queries are of use: methods may leave out what no other output depends on, and
+    /// do not count what they leave out.
+    fn only(&self) -> bool {
+        false
+    }
     /// The query at `token` of query head `head` of the group looked at the keys at `positions`, with these shares of
     /// its output (`positions` may name a key twice, where a method sampled it twice). Shares are what the method
     /// multiplied a value with; they sum to 1 unless the method estimates the denominator from other keys.

@@ -41,6 +41,9 @@ impl Sums {
 
     /// Adds the keys of `listed` to the sums of the query at `token`.
     pub(super) fn add(&mut self, run: &mut Run<'_, '_>, token: usize, listed: Listed<'_>) {
+        if run.skips(token) {
+            return;
+        }
         let group = run.group;
         let query = group.queries[self.head].row(token);
         self.row

@@ -135,6 +135,9 @@ impl HipSearch {
         let mut positions = Vec::new();
         for start in (0..run.tokens()).step_by(self.block_size_q) {
             let queries = start..run.tokens().min(start.saturating_add(self.block_size_q));
+            if queries.clone().all(|token| run.skips(token)) {
+                continue;
+            }
             for head in run.heads() {
                 self.choose(run, head, queries.clone(), &mut positions);
                 for token in queries.clone() {

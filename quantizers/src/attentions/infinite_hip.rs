@@ -142,6 +142,9 @@ impl SparseAttention for InfiniteHipAttention {
         run.exact_range(0..dense);
         for start in (dense..group.tokens()).step_by(self.block_size_q) {
             let queries = start..group.tokens().min(start.saturating_add(self.block_size_q));
+            if queries.clone().all(|token| run.skips(token)) {
+                continue;
+            }
             self.block(&mut run, rotary, queries);
         }
         Ok(run.finish())

@@ -84,9 +84,49 @@ pub fn compare(
     Ok(judge(group, first, top, &attended, &looks))
 }
 
+/// What a method loses on the last queries of one head group, whatever it costs: means of [`Comparison`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Loss {
+    /// [`Comparison::recall`].
+    pub recall: f64,
+    /// [`Comparison::mass`].
+    pub mass: f64,
+    /// [`Comparison::relative_l2`].
+    pub relative_l2: f64,
+    /// [`Comparison::cosine`].
+    pub cosine: f64,
+}
+
+/// The means of [`compare`] without its counts: nothing is computed that the last queries do not depend on.
+///
+/// # Errors
+/// What [`SparseAttention::attend`] returns.
+pub fn loss(
+    group: &HeadGroup<'_>,
+    method: &dyn SparseAttention,
+    queries: usize,
+    top: usize,
+) -> Result<Loss, AttentionError> {
+    let first = group.tokens().saturating_sub(queries);
+    let mut looks = Looks {
+        only: true,
+        ..Looks::new(group, first)
+    };
+    let attended = method.attend(group, Some(&mut looks))?;
+    let found = judge(group, first, top, &attended, &looks);
+    Ok(Loss {
+        recall: found.recall.mean,
+        mass: found.mass.mean,
+        relative_l2: found.relative_l2.mean,
+        cosine: found.cosine.mean,
+    })
+}
+
 /// Keys looked at by the queries from `first` on.
 struct Looks {
     first: usize,
+    /// No other query is of interest.
+    only: bool,
     /// Of each query head and query.
     keys: Vec<Vec<Vec<u32>>>,
 }
@@ -96,6 +136,7 @@ impl Looks {
         let of_a_head = vec![Vec::new(); group.tokens() - first];
         Self {
             first,
+            only: false,
             keys: vec![of_a_head; group.queries.len()],
         }
     }
@@ -104,6 +145,10 @@ impl Looks {
 impl Seen for Looks {
     fn wants(&self, token: usize) -> bool {
         token >= self.first
+    }
+
+    fn only(&self) -> bool {
+        self.only
     }
 
     fn saw(&mut self, head: usize, token: usize, positions: &[u32], _shares: &[f32]) {

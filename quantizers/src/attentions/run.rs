@@ -17,6 +17,8 @@ pub(super) struct Run<'g, 's> {
     outputs: Vec<Matrix>,
     score_evaluations: u64,
     kept_keys_max: usize,
+    /// Queries from here on are computed, asked for or not.
+    needed_from: usize,
 }
 
 impl<'g, 's> Run<'g, 's> {
@@ -38,6 +40,7 @@ impl<'g, 's> Run<'g, 's> {
                 .collect(),
             score_evaluations: 0,
             kept_keys_max: 0,
+            needed_from: usize::MAX,
         })
     }
 
@@ -69,6 +72,17 @@ impl<'g, 's> Run<'g, 's> {
     /// Whether the query at `token` is asked for.
     pub(super) fn wants(&self, token: usize) -> bool {
         self.seen.as_ref().is_some_and(|seen| seen.wants(token))
+    }
+
+    /// Whether nobody has a use for the output of the query at `token`.
+    pub(super) fn skips(&self, token: usize) -> bool {
+        let seen = self.seen.as_ref();
+        token < self.needed_from && seen.is_some_and(|seen| seen.only() && !seen.wants(token))
+    }
+
+    /// Computes the outputs from `token` on, as others are made from them.
+    pub(super) fn need_from(&mut self, token: usize) {
+        self.needed_from = token;
     }
 
     /// Tells what a query looked at, if it is asked for.
@@ -109,6 +123,9 @@ impl<'g, 's> Run<'g, 's> {
 
     /// Attention of one query over listed keys of the group.
     pub(super) fn listed(&mut self, head: usize, token: usize, listed: Listed<'_>) {
+        if self.skips(token) {
+            return;
+        }
         let matrices = (self.group.keys, self.group.values);
         let query = self.group.queries[head].row(token);
         self.row.attend(query, self.group.scale, matrices, listed);
@@ -124,8 +141,8 @@ impl<'g, 's> Run<'g, 's> {
         matrices: (MatrixRef<'_>, MatrixRef<'_>),
         positions: &[u32],
     ) -> Vec<f32> {
-        let rows: Vec<u32> = (0..).take(positions.len()).collect();
-        let listed = Listed::plain(&rows);
+        // As many rows as listed keys, of which there are no more than tokens.
+        let listed = Listed::plain(&self.all[..positions.len()]);
         self.row.attend(query, self.group.scale, matrices, listed);
         self.close(head, token, positions, &[]);
         let partial = &self.row.partial;

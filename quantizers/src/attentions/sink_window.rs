@@ -69,6 +69,9 @@ impl SinkWindowAttention {
     pub(super) fn run(&self, run: &mut Run<'_, '_>) {
         let mut positions = Vec::new();
         for token in 0..run.tokens() {
+            if run.skips(token) {
+                continue;
+            }
             self.positions(run, token, &mut positions);
             for head in run.heads() {
                 run.listed(head, token, Listed::plain(&positions));

@@ -164,30 +164,71 @@ pub(super) fn products(
     positions: &[u32],
     out: &mut Vec<f32>,
 ) {
-    let (whole, rest) = query.as_chunks::<LANES>();
+    let dim = query.len();
+    let row = |position: u32| &keys[position as usize * dim..][..dim];
     out.clear();
-    for position in positions {
-        let key = &keys[*position as usize * query.len()..][..query.len()];
-        let (key, key_rest) = key.as_chunks::<LANES>();
-        let mut sums = [0.0_f32; LANES];
-        for (x, y) in whole.iter().zip(key) {
-            for lane in 0..LANES {
-                sums[lane] += x[lane] * y[lane];
-            }
+    // Four keys at once: what is left of their lanes is added up together.
+    let (fours, others) = positions.as_chunks::<4>();
+    for at in fours {
+        let rows = [row(at[0]), row(at[1]), row(at[2]), row(at[3])];
+        let quads = [
+            quarter(query, rows[0]),
+            quarter(query, rows[1]),
+            quarter(query, rows[2]),
+            quarter(query, rows[3]),
+        ];
+        let lane = |lane: usize| {
+            [
+                quads[0][lane],
+                quads[1][lane],
+                quads[2][lane],
+                quads[3][lane],
+            ]
+        };
+        let (first, second, third, fourth) = (lane(0), lane(1), lane(2), lane(3));
+        for key in 0..4 {
+            let sum = (first[key] + third[key]) + (second[key] + fourth[key]);
+            out.push(sum * scale);
         }
-        let mut width = LANES / 2;
-        while width > 0 {
-            for lane in 0..width {
-                sums[lane] += sums[lane + width];
-            }
-            width /= 2;
-        }
-        let mut sum = sums[0];
-        for (x, y) in rest.iter().zip(key_rest) {
-            sum += x * y;
-        }
-        out.push(sum * scale);
     }
+    for at in others {
+        let quad = quarter(query, row(*at));
+        out.push(((quad[0] + quad[2]) + (quad[1] + quad[3])) * scale);
+    }
+    let (whole, rest) = query.as_chunks::<LANES>();
+    if !rest.is_empty() {
+        let from = whole.len() * LANES;
+        for (out, at) in out.iter_mut().zip(positions) {
+            let own = rest.iter().zip(&row(*at)[from..]);
+            *out += own.map(|(x, y)| x * y).sum::<f32>() * scale;
+        }
+    }
+}
+
+/// `<query, key>` in four sums, of what fills lanes of sixteen: these are added to half as many, and again.
+#[expect(
+    clippy::inline_always,
+    reason = "part of a loop with instructions found at run time"
+)]
+#[inline(always)]
+fn quarter(query: &[f32], key: &[f32]) -> [f32; 4] {
+    let (query, _) = query.as_chunks::<LANES>();
+    let (key, _) = key.as_chunks::<LANES>();
+    let mut sums = [0.0_f32; LANES];
+    for (x, y) in query.iter().zip(key) {
+        for lane in 0..LANES {
+            sums[lane] += x[lane] * y[lane];
+        }
+    }
+    let mut eight = [0.0_f32; 8];
+    for lane in 0..8 {
+        eight[lane] = sums[lane] + sums[lane + 8];
+    }
+    let mut four = [0.0_f32; 4];
+    for lane in 0..4 {
+        four[lane] = eight[lane] + eight[lane + 4];
+    }
+    four
 }
 
 /// `out += sum of weights * rows`, of the rows `positions` of `values`.
@@ -199,7 +240,7 @@ fn accumulate(weights: &[f32], values: &[f32], positions: &[u32], out: &mut [f32
     let (fours, rest) = positions.as_chunks::<4>();
     let (weights, weights_rest) = weights.as_chunks::<4>();
     for (at, w) in fours.iter().zip(weights) {
-        let [a, b, c, d] = at.map(row);
+        let (a, b, c, d) = (row(at[0]), row(at[1]), row(at[2]), row(at[3]));
         let rows = a.iter().zip(b).zip(c.iter().zip(d));
         for (out, ((a, b), (c, d))) in out.iter_mut().zip(rows) {
             *out += (w[0] * a + w[1] * b) + (w[2] * c + w[3] * d);

@@ -156,6 +156,9 @@ impl SparseAttention for SubGenStream {
                 run.count(products);
             }
             let from = (token + 1).saturating_sub(self.window);
+            if run.skips(token) {
+                continue;
+            }
             samples.list(self.samples);
             for head in run.heads() {
                 samples.attend(&mut run, head, token, from);

@@ -53,6 +53,14 @@ pub enum CacheError {
         /// Channels of a token.
         found: usize,
     },
+    /// A choice for a block that the model does not have.
+    #[error("`layers`: expected blocks 0 to {}, found {found}", layers.saturating_sub(1))]
+    Layer {
+        /// Blocks of the model.
+        layers: usize,
+        /// The block.
+        found: usize,
+    },
     /// No sample to fit to.
     #[error("needs samples of {} with more than {first} tokens, found none", part.name())]
     NoSamples {

@@ -38,6 +38,7 @@ mod kvquant;
 mod qjl;
 mod polar;
 mod turbo;
+mod mixed;
 #[cfg(test)]
 mod tests;
 
@@ -61,6 +62,7 @@ pub static CACHES: &[&dyn Cache] = &[
     &qjl::Qjl,
     &polar::Polar,
     &turbo::Turbo,
+    &mixed::Mixed(&CACHES),
 ];
 
 /// The entry called `name`.

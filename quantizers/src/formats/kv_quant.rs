@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 /// The version written.
 const VERSION: u32 = 1;
+/// Where keys are taken.
+const HOOKS: [&str; 3] = ["pre_rope", "post_rope", "by_layer"];
 const HEADER: &str = "kv_quant.json";
 const TENSORS: &str = "kv_quant.safetensors";
 
@@ -37,7 +39,7 @@ pub struct KvQuantHeader {
     pub method: String,
     /// Its parameters.
     pub parameters: Map<String, Value>,
-    /// Where keys are taken: `pre_rope` or `post_rope`.
+    /// Where keys are taken: `pre_rope` or `post_rope`, or `by_layer` where blocks differ.
     pub hook: String,
     /// The model the method was fitted to.
     pub model: String,
@@ -145,7 +147,7 @@ impl KvQuant {
                 found,
             ));
         }
-        if !["pre_rope", "post_rope"].contains(&header.hook.as_str()) {
+        if !HOOKS.contains(&header.hook.as_str()) {
             let found = format!("`{}`", header.hook);
             return Err(wrong("hook", "`pre_rope` or `post_rope`".to_owned(), found));
         }

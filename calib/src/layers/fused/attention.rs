@@ -1,9 +1,10 @@
 //! Scaled dot-product attention.
 
 use super::host::{Host, HostOperation, apply, tensor};
-use super::strided::{dims, heads, viewable};
+use super::strided::{self, dims, heads, viewable};
 use crate::layers::kernels::attention::{self as kernel, Head};
 use crate::layers::kernels::attention_gradient::{Attended, HeadGradient, attend_gradient};
+use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{Shape, Tensor};
 use quantizers::graph::Pattern;
@@ -21,6 +22,64 @@ pub(in crate::layers) fn attend(
     #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
     let scale = scale as f32;
     Some(apply(Attend { pattern, scale }, [query, key, value]))
+}
+
+/// The same of queries that stand at position `first` and after; `None` for tensors elsewhere or on a tape.
+pub(in crate::layers) fn attend_from(
+    inputs: [&Tensor<4>; 3],
+    first: usize,
+    pattern: Pattern,
+    scale: f64,
+) -> Option<Tensor<4>> {
+    let [Some(query), Some(key), Some(value)] = inputs.map(Host::constant) else {
+        return None;
+    };
+    let inputs = [query, key, value].map(viewable);
+    let [batches, heads, tokens, _] = dims(&inputs[0]);
+    let width = dims(&inputs[2])[3];
+    let mut out = vec![0.0; batches * heads * tokens * width];
+    #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
+    let scale = scale as f32;
+    views(&inputs)
+        .into_par_iter()
+        .zip(out.par_chunks_mut((tokens * width).max(1)))
+        .for_each(|(head, out)| {
+            let mut log_sums = vec![0.0; tokens];
+            kernel::attend_from(head, first, (pattern, scale), out, &mut log_sums);
+        });
+    let out = tensor(out, Shape::new([batches, heads, tokens, width]));
+    Some(Tensor::from_primitive::<Flex>(out))
+}
+
+/// Shares of attention of queries that stand at position `first` and after, `[batch, heads, queries, keys]`; `None` for
+/// tensors elsewhere or on a tape.
+pub(in crate::layers) fn shares_from(
+    inputs: [&Tensor<4>; 2],
+    first: usize,
+    pattern: Pattern,
+    scale: f64,
+) -> Option<Tensor<4>> {
+    let [Some(query), Some(key)] = inputs.map(Host::constant) else {
+        return None;
+    };
+    let inputs = [query, key].map(viewable);
+    let [batches, heads, tokens, _] = dims(&inputs[0]);
+    let [_, kv_heads, keys, _] = dims(&inputs[1]);
+    let mut out = vec![0.0; batches * heads * tokens * keys];
+    #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
+    let scale = scale as f32;
+    let group = heads / kv_heads.max(1);
+    let of_keys = strided::heads(&inputs[1]);
+    strided::heads(&inputs[0])
+        .into_par_iter()
+        .enumerate()
+        .zip(out.par_chunks_mut((tokens * keys).max(1)))
+        .for_each(|((index, query), out)| {
+            let key = of_keys[index / group];
+            kernel::shares_from((query, key), first, (pattern, scale), out);
+        });
+    let out = tensor(out, Shape::new([batches, heads, tokens, keys]));
+    Some(Tensor::from_primitive::<Flex>(out))
 }
 
 #[derive(Debug, Clone)]

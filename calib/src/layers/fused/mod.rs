@@ -18,7 +18,7 @@ mod strided;
 mod tape;
 
 pub(super) use activation::{activate, gate};
-pub(super) use attention::attend;
+pub(super) use attention::{attend, attend_from, shares_from};
 pub(super) use inputs::round_inputs;
 pub(super) use linear::linear;
 pub(super) use norm::norm;

@@ -30,11 +30,22 @@ pub struct Head<'a> {
 /// `out` is `[tokens, head_dim]`, contiguous. `log_sums` gets, per query, the logarithm of the sum of
 /// exponentials its probabilities were divided by: all that the gradient needs to find them again.
 pub fn attend(head: Head<'_>, pattern: Pattern, scale: f32, out: &mut [f32], log_sums: &mut [f32]) {
+    attend_from(head, 0, (pattern, scale), out, log_sums);
+}
+
+/// The same of queries that stand at position `first` and after, with keys up to the last of them.
+pub fn attend_from(
+    head: Head<'_>,
+    first: usize,
+    (pattern, scale): (Pattern, f32),
+    out: &mut [f32],
+    log_sums: &mut [f32],
+) {
     let (tokens, width) = (head.query.rows(), head.value.cols());
     let all_keys = head.key.rows();
     let mut scores = Vec::new();
     if tokens == 1 {
-        let keys = pattern.visible(0, all_keys);
+        let keys = pattern.visible(first, all_keys);
         scores.resize(keys.len(), 0.0);
         score_one(head, keys.clone(), &mut scores);
         let seen = scores.len();
@@ -44,14 +55,15 @@ pub fn attend(head: Head<'_>, pattern: Pattern, scale: f32, out: &mut [f32], log
     }
     for from in (0..tokens).step_by(QUERIES) {
         let block = from..(from + QUERIES).min(tokens);
-        let keys = visible_to_block(pattern, &block, all_keys);
+        let places = block.start + first..block.end + first;
+        let keys = visible_to_block(pattern, &places, all_keys);
         let columns = keys.len();
         scores.resize(block.len() * columns, 0.0);
         let query = head.query.slice_rows(block.start, block.end);
         let key = head.key.slice_rows(keys.start, keys.end);
         multiply(query, key.transposed(), &mut scores, columns, false);
         for (query, row) in block.clone().zip(scores.chunks_exact_mut(columns)) {
-            let seen = shifted(&pattern.visible(query, all_keys), keys.start);
+            let seen = shifted(&pattern.visible(first + query, all_keys), keys.start);
             log_sums[query] = exponentials(row, seen.start, seen.end, scale);
         }
         let value = head.value.slice_rows(keys.start, keys.end);
@@ -63,6 +75,22 @@ pub fn attend(head: Head<'_>, pattern: Pattern, scale: f32, out: &mut [f32], log
             width,
             false,
         );
+    }
+}
+
+/// Shares of attention of queries that stand at position `first` and after, `[queries, keys]`; zero for keys that a
+/// query does not see.
+pub fn shares_from(
+    (query, key): (Strided<'_>, Strided<'_>),
+    first: usize,
+    (pattern, scale): (Pattern, f32),
+    out: &mut [f32],
+) {
+    let keys = key.rows();
+    multiply(query, key.transposed(), out, keys, false);
+    for (at, row) in out.chunks_exact_mut(keys.max(1)).enumerate() {
+        let seen = pattern.visible(first + at, keys);
+        exponentials(row, seen.start, seen.end, scale);
     }
 }
 
@@ -199,6 +227,40 @@ pub(super) mod tests {
             let expected = reference(columns.each_ref().map(Vec::as_slice), width, pattern, 0.8);
             for (found, expected) in out.iter().zip(&expected) {
                 assert!((f64::from(*found) - expected).abs() < 1e-6, "{pattern:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_queries_attend_as_they_do_among_all() {
+        let (tokens, width, first) = (QUERIES + 40, 6, 23);
+        let x = wave(tokens * 3 * width, 0.3);
+        let view = |which: usize, from: usize, to: usize| {
+            Strided::new(&x[which * width..], tokens, width, 3 * width, 1).slice_rows(from, to)
+        };
+        for pattern in PATTERNS {
+            let all = Head {
+                query: view(0, 0, tokens),
+                key: view(1, 0, tokens),
+                value: view(2, 0, tokens),
+            };
+            let (mut out, mut log_sums) = (vec![0.0; tokens * width], vec![0.0; tokens]);
+            attend(all, pattern, 0.8, &mut out, &mut log_sums);
+            let last = Head {
+                query: view(0, first, tokens),
+                ..all
+            };
+            let count = tokens - first;
+            let (mut found, mut sums) = (vec![0.0; count * width], vec![0.0; count]);
+            attend_from(last, first, (pattern, 0.8), &mut found, &mut sums);
+            let mut shares = vec![9.0; count * tokens];
+            shares_from((last.query, last.key), first, (pattern, 0.8), &mut shares);
+            let mut summed = vec![0.0; count * width];
+            let shares = Strided::row_major(&shares, tokens);
+            multiply(shares, last.value, &mut summed, width, false);
+            for ((found, summed), exact) in found.iter().zip(&summed).zip(&out[first * width..]) {
+                assert!((found - exact).abs() < 1e-6, "{pattern:?}");
+                assert!((summed - exact).abs() < 1e-6, "{pattern:?}");
             }
         }
     }

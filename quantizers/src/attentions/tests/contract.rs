@@ -1,6 +1,6 @@
 //! What holds for every method.
 
-use super::super::measure::compare;
+use super::super::measure::{Loss, compare, loss};
 use super::super::{ATTENTIONS, Attended, AttentionError, Seen, find};
 use super::made::{Made, SPARSE, SPARSE_ENCODERS, method};
 use proptest::prelude::*;
@@ -120,6 +120,25 @@ fn sparse_settings_do_drop_keys() {
                 last.mass.worst > 0.0 && last.mass.mean <= 1.0 + 1e-6,
                 "{name}\n{rule}"
             );
+        }
+    });
+}
+
+#[test]
+fn what_the_last_queries_lose_does_not_depend_on_whether_the_others_are_computed() {
+    let made = Made::noise(97, 2, (8, 4), 6);
+    made.with(|group| {
+        for (name, rule) in SPARSE {
+            let method = method(name, rule);
+            let all = compare(group, method.as_ref(), 20, 10).unwrap();
+            let expected = Loss {
+                recall: all.recall.mean,
+                mass: all.mass.mean,
+                relative_l2: all.relative_l2.mean,
+                cosine: all.cosine.mean,
+            };
+            let found = loss(group, method.as_ref(), 20, 10).unwrap();
+            assert_eq!(found, expected, "{name}\n{rule}");
         }
     });
 }

@@ -5,6 +5,7 @@
 //! outliers, a 16-bit channel and an f16 each.
 
 use super::extremes::Extremes;
+use super::found::outside;
 use super::ranges::{Ends, Scaling, of_token};
 use super::settings::Settings;
 use crate::MatrixRef;
@@ -16,9 +17,6 @@ use crate::caches::table::{self, Table};
 use crate::caches::{codes, halves};
 use half::f16;
 use multiversion::multiversion;
-
-/// Channels that are looked at together for outliers.
-const LANES: usize = 32;
 
 /// Calibrated ranges of the channels.
 #[derive(Debug, Clone, Default)]
@@ -172,7 +170,6 @@ impl PartCodec {
         let per_tail = self.settings.per_tail(width);
         let mut scaled = vec![0.0; width];
         let mut room = vec![0; width];
-        let mut blocks = vec![false; width.div_ceil(LANES)];
         let mut extremes = Extremes::default();
         let mut outliers = Vec::new();
         let mut sparse = Vec::new();
@@ -181,7 +178,8 @@ impl PartCodec {
             if let Some(channels) = &self.channels {
                 normalise_channels(values, &channels.zero, &channels.inverse, &mut scaled);
                 if self.settings.outlier_fraction > 0.0 {
-                    outside(values, channels, &mut blocks, &mut outliers);
+                    outliers.clear();
+                    outside(values, &channels.low, &channels.high, &mut outliers);
                     if self.settings.caps {
                         cap(&mut outliers, &scaled, per_tail);
                     }
@@ -267,49 +265,6 @@ fn cap(outliers: &mut Vec<(f32, usize)>, scaled: &[f32], per_tail: usize) {
     let below = outliers.partition_point(|(_, at)| scaled[*at] < 0.0);
     outliers.drain(below..below.max(outliers.len().saturating_sub(per_tail)));
     outliers.drain(per_tail.min(below)..below);
-}
-
-/// Outliers of a token, by channel.
-fn outside(
-    values: &[f32],
-    channels: &Channels,
-    blocks: &mut [bool],
-    outliers: &mut Vec<(f32, usize)>,
-) {
-    outliers.clear();
-    mark_outside(values, &channels.low, &channels.high, blocks);
-    for (block, _) in blocks.iter().enumerate().filter(|(_, any)| **any) {
-        let from = block * LANES;
-        let own = values.iter().enumerate().skip(from).take(LANES);
-        let found =
-            own.filter(|(at, value)| **value < channels.low[*at] || **value > channels.high[*at]);
-        outliers.extend(found.map(|(at, value)| (*value, at)));
-    }
-}
-
-/// Whether any value of each block is outside.
-#[multiversion(targets("x86_64+avx2"))]
-fn mark_outside(values: &[f32], low: &[f32], high: &[f32], blocks: &mut [bool]) {
-    let (whole, rest) = values.as_chunks::<LANES>();
-    let ends = low
-        .as_chunks::<LANES>()
-        .0
-        .iter()
-        .zip(high.as_chunks::<LANES>().0);
-    for ((values, (low, high)), block) in whole.iter().zip(ends).zip(blocks.iter_mut()) {
-        let mut any = [0; 8];
-        for from in (0..LANES).step_by(8) {
-            any = std::array::from_fn(|lane| {
-                let at = from + lane;
-                any[lane] | i32::from(values[at] < low[at]) | i32::from(values[at] > high[at])
-            });
-        }
-        *block = any != [0; 8];
-    }
-    if let Some(last) = blocks.get_mut(whole.len()) {
-        // Few enough to be looked at one by one.
-        *last = !rest.is_empty();
-    }
 }
 
 #[multiversion(targets("x86_64+avx2"))]

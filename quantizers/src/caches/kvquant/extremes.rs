@@ -1,5 +1,6 @@
 //! The largest and smallest values of a token, found without sorting it.
 
+use super::found::reaching;
 use multiversion::multiversion;
 
 /// Columns in which a token is folded.
@@ -9,7 +10,6 @@ const LANES: usize = 32;
 #[derive(Debug, Default)]
 pub(super) struct Extremes {
     folded: Vec<f32>,
-    reaches: Vec<bool>,
     candidates: Vec<(f32, usize)>,
 }
 
@@ -44,15 +44,7 @@ impl Extremes {
         } else {
             f32::NEG_INFINITY
         };
-        self.reaches.resize(values.len().div_ceil(LANES), false);
-        mark(values, sign, bound, &mut self.reaches);
-        let blocks = values.chunks(LANES).zip(&self.reaches).enumerate();
-        for (block, (values, _)) in blocks.filter(|(_, (_, reaches))| **reaches) {
-            let all = values.iter().map(|value| sign * value).enumerate();
-            let found = all.filter(|(_, value)| *value >= bound);
-            self.candidates
-                .extend(found.map(|(at, value)| (value, block * LANES + at)));
-        }
+        reaching(values, sign, bound, &mut self.candidates);
         self.candidates
             .sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         self.candidates.truncate(count);
@@ -82,22 +74,6 @@ fn fold(values: &[f32], sign: f32, largest: &mut [f32]) {
     }
     for (largest, value) in parts[blocks.len() % count].iter_mut().zip(rest) {
         *largest = largest.max(sign * value);
-    }
-}
-
-/// Whether any value of each block reaches the bound.
-#[multiversion(targets("x86_64+avx2"))]
-fn mark(values: &[f32], sign: f32, bound: f32, reaches: &mut [bool]) {
-    let (blocks, rest) = values.as_chunks::<LANES>();
-    for (block, reaches) in blocks.iter().zip(reaches.iter_mut()) {
-        let mut any = [0; 8];
-        for eight in block.as_chunks::<8>().0 {
-            any = std::array::from_fn(|lane| any[lane] | i32::from(sign * eight[lane] >= bound));
-        }
-        *reaches = any != [0; 8];
-    }
-    if let (Some(last), false) = (reaches.get_mut(blocks.len()), rest.is_empty()) {
-        *last = rest.iter().any(|value| sign * value >= bound);
     }
 }
 

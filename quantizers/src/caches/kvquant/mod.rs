@@ -7,6 +7,7 @@
 //! and `a` beyond the ends is an outlier that is kept as f16 with a 16-bit index.
 
 mod codec;
+mod found;
 mod extremes;
 mod fit;
 mod ranges;

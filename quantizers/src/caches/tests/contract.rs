@@ -227,7 +227,7 @@ fn limit(name: &str, rule: &str) -> f64 {
         ("int4-token-head", _) => 0.04,
         ("kivi", "") => 0.35,
         ("kivi", "bits = 3") => 0.08,
-        ("q4_0" | "kivi", _) => 0.02,
+        ("q4_0" | "kivi" | "mixed", _) => 0.02,
         ("kvquant", "bits = 2") => 0.15,
         ("kvquant", rule) if rule.contains("bits = 3") => 0.05,
         ("kvquant", _) => 0.03,

@@ -68,8 +68,14 @@ pub(in crate::caches) fn relative_error(a: &[f32], b: &[f32]) -> f64 {
 
 /// Every entry with its defaults, and others with the parameters that lead other ways.
 pub(in crate::caches) fn configurations() -> Vec<(&'static str, &'static str)> {
-    let mut all: Vec<(&str, &str)> = CACHES.iter().map(|cache| (cache.name(), "")).collect();
+    // One has to be told what it chooses between.
+    let with_defaults = CACHES.iter().filter(|cache| cache.name() != "mixed");
+    let mut all: Vec<(&str, &str)> = with_defaults.map(|cache| (cache.name(), "")).collect();
     all.extend([
+        (
+            "mixed",
+            "choices = [{ method = \"kivi\", bits = 4, layers = [20] }, { method = \"fp8\", layers = [3] }]",
+        ),
         ("none", "type = \"f16\""),
         ("none", "type = \"bf16\""),
         ("fp8", "granularity = \"head\""),
