@@ -9,8 +9,9 @@ use std::ops::Range;
 const SLACK_WORDS: usize = 4;
 /// The largest value of a table as whole numbers: four products with inputs of 16 bits fit a sum of 32.
 const MOST_INTEGER: f32 = 16383.0;
-/// Widest codes whose tables have a form in whole numbers: kernels look those up in one register.
-const MOST_TABLE_BITS: u8 = 4;
+/// Bits of codes whose tables have a form in whole numbers: those of narrower ones are looked up as f32 in the same time,
+/// and wider ones do not fit a register.
+const TABLE_BITS: u8 = 4;
 
 /// A matrix of codes: `w = scale of the group · (value of the code - zero of the group)`.
 #[derive(Debug, Clone)]
@@ -142,7 +143,7 @@ impl PackedCodes {
         })
     }
 
-    /// Multiplies as whole numbers from now on, unless tables are too large for that or groups too short.
+    /// Multiplies as whole numbers from now on, unless that takes longer or groups are too short.
     pub(super) fn as_integers(&mut self) {
         let holds_blocks =
             self.groups_per_row == 1 || self.group_size.is_multiple_of(ROUNDED_TOGETHER);
@@ -153,7 +154,7 @@ impl PackedCodes {
                 tables: Vec::new(),
                 scales: Vec::new(),
             }),
-            CodeValues::Tables { .. } if self.bits > MOST_TABLE_BITS => None,
+            CodeValues::Tables { .. } if self.bits != TABLE_BITS => None,
             CodeValues::Tables { tables, .. } => {
                 let largest = |table: &[f32]| {
                     table

@@ -142,17 +142,10 @@ impl Words {
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
     fn new<const BITS: usize>(table: Option<&[i16]>) -> Self {
-        let mut narrow = [0_i16; 16];
-        let values = match table {
-            Some(table) if BITS == 4 => table.first_chunk::<16>().unwrap_or(&narrow),
-            Some(table) => {
-                for (value, integer) in narrow.iter_mut().zip(table) {
-                    *value = *integer;
-                }
-                &narrow
-            }
-            None => &narrow,
-        };
+        let none = [0_i16; 16];
+        let values = table
+            .and_then(|table| table.first_chunk::<16>())
+            .unwrap_or(&none);
         let places = const { &Places::of(BITS) };
         // SAFETY: 32 bytes each.
         unsafe {
