@@ -294,7 +294,7 @@ fn rows_are_rotated_as_tables_rotate_them() {
 
 #[test]
 fn a_packed_cache_continues_a_text_as_whole_runs_over_it_do() {
-    use calib::generation::Session;
+    use calib::generation::{Decoder as WholeTexts, Session};
     let mut compared = 0;
     for decoder in decoders() {
         let Some(strict) = cache(&decoder, "int8-token-head", "", Protocol::Strict) else {
@@ -313,14 +313,14 @@ fn a_packed_cache_continues_a_text_as_whole_runs_over_it_do() {
             .collect();
         let device = Device::flex();
         let model = decoder.model.as_ref();
-        let whole_text = Decoder::new(
+        let whole_texts = WholeTexts::new(
             model,
             &decoder.checkpoint,
             &device,
             Some(&policy),
             &mut |_, _| {},
         );
-        let mut session = Session::new(whole_text.unwrap()).unwrap();
+        let mut session = Session::new(whole_texts.unwrap()).unwrap();
         // The first half at once, then one by one.
         for end in decoder.tokens / 2..=decoder.tokens {
             let found = session.logits_after(&text[..end]).unwrap().to_vec();

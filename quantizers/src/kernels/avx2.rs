@@ -178,7 +178,7 @@ mod x86 {
                         match height {
                             1 => by_tiles([0].map(of), [0].map(row), inputs, group_sums, sums),
                             2 => {
-                                by_tiles([0, 1].map(of), [0, 1].map(row), inputs, group_sums, sums)
+                                by_tiles([0, 1].map(of), [0, 1].map(row), inputs, group_sums, sums);
                             }
                             _ => by_tiles(
                                 [0, 1, 2].map(of),

@@ -144,7 +144,7 @@ impl PackedMatrix {
                 if is_many {
                     self.by_tiles(rows, inputs)
                 } else {
-                    self.by_rows(rows, &each, &prepared, kernel())
+                    self.by_rows(rows, &each, prepared.as_ref(), kernel())
                 }
             })
             .collect();
@@ -178,7 +178,7 @@ impl PackedMatrix {
         &self,
         rows: std::ops::Range<usize>,
         each: &[&[f32]],
-        prepared: &Option<Inputs<'_>>,
+        prepared: Option<&Inputs<'_>>,
         kernel: &dyn Kernel,
     ) -> Vec<f32> {
         let (height, count) = (rows.len(), each.len());
@@ -213,7 +213,7 @@ impl PackedMatrix {
         &self,
         rows: std::ops::Range<usize>,
         each: &[&[f32]],
-        prepared: &Option<Inputs<'_>>,
+        prepared: Option<&Inputs<'_>>,
         kernel: &dyn Kernel,
         sums: &mut [f32],
     ) {

@@ -86,7 +86,7 @@ fn check(packed: &PackedMatrix, weights: &[f32], what: &str) {
         let inputs: Vec<&[f32]> = inputs.chunks(cols).collect();
         for kernel in KERNELS.iter().filter(|kernel| kernel.is_available()) {
             let prepared = packed.prepare(&inputs, *kernel);
-            let values = packed.by_rows(0..rows, &inputs, &prepared, *kernel);
+            let values = packed.by_rows(0..rows, &inputs, prepared.as_ref(), *kernel);
             found.push((kernel.name().to_owned(), values));
         }
         for (name, found) in found {
@@ -255,7 +255,7 @@ fn rounding_error(
     let inputs = noise(3 * cols, 17);
     let inputs: Vec<&[f32]> = inputs.chunks(cols).collect();
     let prepared = packed.prepare(&inputs, kernel);
-    let found = packed.by_rows(0..rows, &inputs, &prepared, kernel);
+    let found = packed.by_rows(0..rows, &inputs, prepared.as_ref(), kernel);
     let (mut errors, mut sizes) = (0.0, 0.0);
     for (n, input) in inputs.iter().enumerate() {
         for (row, weights) in weights.chunks(cols).enumerate() {

@@ -2,7 +2,6 @@
 
 #![expect(
     unsafe_code,
-    clippy::cast_ptr_alignment,
     reason = "instructions found at run time, whose loads take pointers of any alignment"
 )]
 
@@ -42,15 +41,13 @@ impl Lookup {
         let mut repeated = [0.0; 16];
         let values = match table {
             None => &own,
-            Some(table) => match table.first_chunk::<16>() {
-                Some(values) => values,
-                None => {
-                    for values in repeated.chunks_exact_mut(1 << BITS) {
-                        values.copy_from_slice(table);
-                    }
-                    &repeated
+            Some(table) if BITS < 4 => {
+                for values in repeated.chunks_exact_mut(1 << BITS) {
+                    values.copy_from_slice(table);
                 }
-            },
+                &repeated
+            }
+            Some(table) => table.first_chunk::<16>().unwrap_or(&own),
         };
         // SAFETY: 16 values.
         let (low, high) = unsafe {
@@ -208,23 +205,26 @@ fn shifts<const BITS: usize>() -> __m256i {
         reason = "at most 8"
     )]
     let bits = BITS as i32;
-    if BITS == 4 {
-        let at = NIBBLES_ORDER;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_possible_wrap,
-            reason = "below 8"
-        )]
-        let [a, b, c, d, e, f, g, h] = at.map(|code| code as i32 * bits);
-        _mm256_setr_epi32(a, b, c, d, e, f, g, h)
-    } else if BITS < 4 {
-        let at = |code: i32| code * bits;
-        _mm256_setr_epi32(at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7))
-    } else {
-        // The upper four begin in the middle of a byte where BITS is odd.
-        let at = |code: i32| code * bits + 4 * (bits % 2);
-        let low = |code: i32| code * bits;
-        _mm256_setr_epi32(low(0), low(1), low(2), low(3), at(0), at(1), at(2), at(3))
+    match BITS {
+        4 => {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_possible_wrap,
+                reason = "below 8"
+            )]
+            let [a, b, c, d, e, f, g, h] = NIBBLES_ORDER.map(|code| code as i32 * bits);
+            _mm256_setr_epi32(a, b, c, d, e, f, g, h)
+        }
+        1..4 => {
+            let at = |code: i32| code * bits;
+            _mm256_setr_epi32(at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7))
+        }
+        _ => {
+            // The upper four begin in the middle of a byte where BITS is odd.
+            let at = |code: i32| code * bits + 4 * (bits % 2);
+            let low = |code: i32| code * bits;
+            _mm256_setr_epi32(low(0), low(1), low(2), low(3), at(0), at(1), at(2), at(3))
+        }
     }
 }
 
