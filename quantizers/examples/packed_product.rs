@@ -6,6 +6,7 @@
 //!
 //! The matrices lie in memory, not in a cache: several of them, 256 MiB in all, are multiplied in turn. `QUENCH_KERNEL`
 //! names the kernel to use.
+#![expect(clippy::print_stdout, reason = "printing figures is its purpose")]
 
 use half::f16;
 use quantizers::MatrixRef;
