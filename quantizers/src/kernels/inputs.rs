@@ -1,7 +1,5 @@
 //! Inputs as kernels read them.
 
-use super::codes::PackedCodes;
-use super::kernel::Kernel;
 use std::borrow::Cow;
 
 /// Inputs that share a scale where they are rounded.
@@ -36,19 +34,36 @@ pub(super) struct RoundedInput<'a> {
 }
 
 impl<'a> Inputs<'a> {
-    /// `each` for products with `codes` by `kernel`.
-    pub(super) fn of_codes(each: &[&'a [f32]], codes: &PackedCodes, kernel: &dyn Kernel) -> Self {
-        if codes.are_integers() {
-            let order = kernel.rounded_order(codes);
-            let rounded = each.iter();
-            let rounded = rounded.map(|input| RoundedInput::of(input, codes.group_size, order));
-            return Self::Rounded(rounded.collect());
-        }
-        let order = kernel.order(codes);
+    /// `each` in `order`, with the sums of groups of `group_size` inputs if these are wanted.
+    pub(super) fn floats(
+        each: &[&'a [f32]],
+        order: Option<&[usize; 8]>,
+        group_size: usize,
+        sums_are_wanted: bool,
+    ) -> Self {
+        let group_sums = |input: &&[f32]| {
+            let groups = input.chunks(group_size);
+            if sums_are_wanted {
+                groups.map(|group| group.iter().sum()).collect()
+            } else {
+                vec![0.0; groups.len()]
+            }
+        };
         Self::Floats {
             each: each.iter().map(|input| in_order(input, order)).collect(),
-            group_sums: each.iter().map(|input| group_sums(input, codes)).collect(),
+            group_sums: each.iter().map(group_sums).collect(),
         }
+    }
+
+    /// `each` rounded, in `order`.
+    pub(super) fn rounded(
+        each: &[&'a [f32]],
+        order: Option<&[usize; ROUNDED_TOGETHER]>,
+        group_size: usize,
+    ) -> Self {
+        let rounded = each.iter();
+        let rounded = rounded.map(|input| RoundedInput::of(input, group_size, order));
+        Self::Rounded(rounded.collect())
     }
 }
 
@@ -63,15 +78,6 @@ fn in_order<'a>(input: &'a [f32], order: Option<&[usize; 8]>) -> Cow<'a, [f32]> 
     }
     ordered.extend_from_slice(rest);
     Cow::Owned(ordered)
-}
-
-fn group_sums(input: &[f32], codes: &PackedCodes) -> Vec<f32> {
-    let groups = input.chunks(codes.group_size);
-    if codes.has_zeros() {
-        groups.map(|group| group.iter().sum()).collect()
-    } else {
-        vec![0.0; groups.len()]
-    }
 }
 
 impl<'a> RoundedInput<'a> {

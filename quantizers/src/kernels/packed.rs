@@ -168,7 +168,19 @@ impl PackedMatrix {
         kernel: &dyn Kernel,
     ) -> Option<Inputs<'a>> {
         match &self.dense {
-            Dense::Codes(codes) => Some(Inputs::of_codes(each, codes, kernel)),
+            Dense::Codes(codes) if codes.are_integers() => {
+                let order = kernel.rounded_order(codes);
+                Some(Inputs::rounded(each, order, codes.group_size))
+            }
+            Dense::Codes(codes) => {
+                let order = kernel.order(codes);
+                Some(Inputs::floats(
+                    each,
+                    order,
+                    codes.group_size,
+                    codes.has_zeros(),
+                ))
+            }
             Dense::Halves(_) => None,
         }
     }
