@@ -258,11 +258,12 @@ mod x86 {
     ) {
         // SAFETY: the caller has checked the lengths.
         unsafe {
-            with_bits!(rows.codes, BITS => if rows.codes.have_tables() {
-                rounded::sums::<BITS, true, N>(rows, inputs, sums, count);
+            if rows.codes.have_tables() {
+                assert_eq!(rows.codes.bits, 4, "the only tables of whole numbers");
+                rounded::sums::<4, true, N>(rows, inputs, sums, count);
             } else {
-                rounded::sums::<BITS, false, N>(rows, inputs, sums, count);
-            });
+                with_bits!(rows.codes, BITS => rounded::sums::<BITS, false, N>(rows, inputs, sums, count));
+            }
         }
     }
 
