@@ -13,6 +13,7 @@ use super::gguf::blocks::Form;
 use super::gguf::header;
 use super::{FormatError, no_weights, python_json};
 use crate::nearest::nearest;
+use crate::tensor::FloatType;
 use memmap2::Mmap;
 use opening::{map, no_weights_in};
 use safetensors::Dtype;
@@ -185,6 +186,22 @@ impl TensorFolder {
             expected: "F64, F32, F16 or BF16",
             found: info.dtype,
         })
+    }
+
+    /// The bits of a tensor of 16-bit floats, row-major, and of which kind they are; nothing for other types.
+    ///
+    /// # Errors
+    /// No such tensor.
+    pub fn halves(&self, name: &str) -> Result<Option<(FloatType, Vec<u16>)>, FormatError> {
+        let kind = match self.require(name)?.dtype {
+            Dtype::F16 => FloatType::F16,
+            Dtype::BF16 => FloatType::Bf16,
+            _ => return Ok(None),
+        };
+        let bytes = self.bytes(name)?;
+        let pairs = bytes.as_chunks::<2>().0.iter();
+        let bits = pairs.map(|pair| u16::from_le_bytes(*pair));
+        Ok(Some((kind, bits.collect())))
     }
 
     /// Lets the operating system take the pages of `name` back; reading it again is valid and

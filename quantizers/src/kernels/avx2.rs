@@ -20,7 +20,8 @@ mod rows;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
 
-use super::codes::{CodeRow, CodeRows, PackedCodes};
+use super::code_row::CodeRow;
+use super::codes::{CodeRows, PackedCodes};
 use super::inputs::{ROUNDED_TOGETHER, RoundedInput};
 use super::kernel::Kernel;
 

@@ -1,5 +1,6 @@
-//! Packed codes with what they mean, and one row of them as kernels see it.
+//! Packed codes with what they mean.
 
+use super::code_row::CodeRow;
 use super::inputs::ROUNDED_TOGETHER;
 use crate::pack;
 use crate::tensor::{Codebook, Granularity, Uniform};
@@ -59,26 +60,6 @@ enum CodeValues {
 pub(super) struct CodeRows<'a> {
     pub(super) codes: &'a PackedCodes,
     rows: Range<usize>,
-}
-
-/// One row.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct CodeRow<'a> {
-    /// Its codes, lowest bits first, and at least 16 bytes more.
-    pub(super) bytes: &'a [u8],
-    pub(super) bits: u8,
-    pub(super) cols: usize,
-    /// `[2^bits]`; none where a code is its own value.
-    pub(super) table: Option<&'a [f32]>,
-    pub(super) group_size: usize,
-    /// By group; empty where all are 1.
-    pub(super) scales: &'a [f32],
-    /// By group; empty where all are 0.
-    pub(super) zeros: &'a [f32],
-    /// Whole numbers that the codes stand for; none where a code is its own value.
-    pub(super) integers: Option<&'a [i16]>,
-    /// What [`Self::integers`] are multiplied with to be the values of the table.
-    integer_scale: f32,
 }
 
 impl PackedCodes {
@@ -209,46 +190,85 @@ impl PackedCodes {
         CodeRows { codes: self, rows }
     }
 
-    /// Row `row`.
-    #[inline]
+    /// Row `row`. Kernels that look at every row take the parts they need instead.
     pub(super) fn row(&self, row: usize) -> CodeRow<'_> {
-        let from = row * self.words_per_row;
-        let words = &self.words[from..from + self.words_per_row + SLACK_WORDS];
-        let groups = row * self.groups_per_row..(row + 1) * self.groups_per_row;
-        let of_row = |values: &'_ [f32]| -> Range<usize> {
-            if values.is_empty() {
-                0..0
-            } else {
-                groups.clone()
-            }
-        };
-        let entries = 1_usize << self.bits;
-        let (table, integers, integer_scale) = match &self.values {
-            CodeValues::Integers => (None, None, 1.0),
-            CodeValues::Tables {
-                tables,
-                rows_per_table,
-            } => {
-                let at = row / rows_per_table;
-                let entries = at * entries..(at + 1) * entries;
-                let integers = self.integers.as_ref();
-                (
-                    Some(&tables[entries.clone()]),
-                    integers.map(|integers| &integers.tables[entries]),
-                    integers.map_or(1.0, |integers| integers.scales[at]),
-                )
-            }
-        };
         CodeRow {
-            bytes: bytemuck::cast_slice(words),
+            bytes: self.bytes_of(row),
             bits: self.bits,
             cols: self.cols,
-            table,
-            integers,
-            integer_scale,
+            table: self.table(row),
+            integers: self.integers(row),
+            integer_scale: self.integer_scale(row),
             group_size: self.group_size,
-            scales: &self.scales[of_row(&self.scales)],
-            zeros: &self.zeros[of_row(&self.zeros)],
+            scales: self.scales(row),
+            zeros: self.by_group(&self.zeros, row),
+        }
+    }
+
+    /// [`CodeRow::bytes`] of row `row`.
+    #[inline]
+    pub(super) fn bytes_of(&self, row: usize) -> &[u8] {
+        let from = row * self.words_per_row;
+        bytemuck::cast_slice(&self.words[from..from + self.words_per_row + SLACK_WORDS])
+    }
+
+    /// [`CodeRow::table`] of row `row`.
+    #[inline]
+    pub(super) fn table(&self, row: usize) -> Option<&[f32]> {
+        match &self.values {
+            CodeValues::Integers => None,
+            CodeValues::Tables { tables, .. } => Some(&tables[self.entries(row)]),
+        }
+    }
+
+    /// [`CodeRow::integers`] of row `row`.
+    #[inline]
+    pub(super) fn integers(&self, row: usize) -> Option<&[i16]> {
+        match (&self.values, &self.integers) {
+            (CodeValues::Tables { .. }, Some(integers)) => {
+                Some(&integers.tables[self.entries(row)])
+            }
+            _ => None,
+        }
+    }
+
+    /// [`CodeRow::integer_scale`] of row `row`.
+    #[inline]
+    pub(super) fn integer_scale(&self, row: usize) -> f32 {
+        match (&self.values, &self.integers) {
+            (CodeValues::Tables { .. }, Some(integers)) => integers.scales[self.table_of(row)],
+            _ => 1.0,
+        }
+    }
+
+    /// [`CodeRow::scales`] of row `row`.
+    #[inline]
+    pub(super) fn scales(&self, row: usize) -> &[f32] {
+        self.by_group(&self.scales, row)
+    }
+
+    #[inline]
+    fn by_group<'a>(&self, values: &'a [f32], row: usize) -> &'a [f32] {
+        if values.is_empty() {
+            values
+        } else {
+            &values[row * self.groups_per_row..(row + 1) * self.groups_per_row]
+        }
+    }
+
+    /// Where the table of row `row` lies among those of all.
+    #[inline]
+    fn entries(&self, row: usize) -> Range<usize> {
+        let (at, entries) = (self.table_of(row), 1_usize << self.bits);
+        at * entries..(at + 1) * entries
+    }
+
+    #[inline]
+    fn table_of(&self, row: usize) -> usize {
+        match self.values {
+            // A division takes as long as a few dozen weights.
+            CodeValues::Tables { rows_per_table, .. } if rows_per_table > 1 => row / rows_per_table,
+            _ => row,
         }
     }
 
@@ -273,13 +293,17 @@ impl<'a> CodeRows<'a> {
     }
 
     /// Row `at` of these.
-    #[inline]
     pub(super) fn row(&self, at: usize) -> CodeRow<'a> {
-        self.codes.row(self.rows.start + at)
+        self.codes.row(self.number(at))
+    }
+
+    /// Which row of all row `at` of these is.
+    #[inline]
+    pub(super) fn number(&self, at: usize) -> usize {
+        self.rows.start + at
     }
 
     /// One after the other.
-    #[inline]
     pub(super) fn iter(&self) -> impl Iterator<Item = CodeRow<'a>> + use<'a> {
         let codes = self.codes;
         self.rows.clone().map(move |row| codes.row(row))
@@ -289,90 +313,4 @@ impl<'a> CodeRows<'a> {
 fn with_slack(mut words: Vec<u32>) -> Vec<u32> {
     words.extend([0; SLACK_WORDS]);
     words
-}
-
-impl CodeRow<'_> {
-    /// The code of input `at`.
-    pub(super) fn code(&self, at: usize) -> usize {
-        let bits = usize::from(self.bits);
-        let first = at * bits;
-        let bytes = &self.bytes[first / 8..first / 8 + 2];
-        let pair = u16::from_le_bytes([bytes[0], bytes[1]]) >> (first % 8);
-        usize::from(pair) & ((1 << bits) - 1)
-    }
-
-    /// The value of input `at` before zero and scale.
-    pub(super) fn value(&self, at: usize) -> f32 {
-        let code = self.code(at);
-        match self.table {
-            Some(table) => table[code],
-            #[expect(clippy::cast_precision_loss, reason = "a code has at most 8 bits")]
-            None => code as f32,
-        }
-    }
-
-    /// The whole number that input `at` is multiplied with.
-    pub(super) fn integer(&self, at: usize) -> i32 {
-        let code = self.code(at);
-        #[expect(
-            clippy::cast_possible_wrap,
-            clippy::cast_possible_truncation,
-            reason = "a code has at most 8 bits"
-        )]
-        self.integers
-            .map_or(code as i32, |table| i32::from(table[code]))
-    }
-
-    /// What a sum of [`Self::integer`] is multiplied with, beside the scale of its group.
-    pub(super) fn integer_scale(&self) -> f32 {
-        self.integer_scale
-    }
-
-    /// Scale of `group`.
-    pub(super) fn scale(&self, group: usize) -> f32 {
-        self.scales.get(group).copied().unwrap_or(1.0)
-    }
-
-    /// Zero of `group`.
-    fn zero(&self, group: usize) -> f32 {
-        self.zeros.get(group).copied().unwrap_or(0.0)
-    }
-
-    /// What columns from `from` on, which are of the last group, add to a sum, and what the zeros of all take off.
-    pub(super) fn rest(&self, from: usize, input: &[f32], group_sums: &[f32]) -> f32 {
-        let tail: f32 = (from..self.cols).map(|at| self.value(at) * input[at]).sum();
-        let last = (self.cols - 1) / self.group_size;
-        self.scale(last) * tail - self.zeros_part(group_sums)
-    }
-
-    fn zeros_part(&self, group_sums: &[f32]) -> f32 {
-        if self.zeros.is_empty() {
-            return 0.0;
-        }
-        // Kept apart, so that one need not wait for the other.
-        let mut sums = [0.0; 8];
-        let (scales, last_scales) = self.scales.as_chunks::<8>();
-        let (zeros, last_zeros) = self.zeros.as_chunks::<8>();
-        let (inputs, last_inputs) = group_sums.as_chunks::<8>();
-        for ((scales, zeros), inputs) in scales.iter().zip(zeros).zip(inputs) {
-            for (at, sum) in sums.iter_mut().enumerate() {
-                *sum += scales[at] * zeros[at] * inputs[at];
-            }
-        }
-        let last = last_scales.iter().zip(last_zeros).zip(last_inputs);
-        let last: f32 = last
-            .map(|((scale, zero), input)| scale * zero * input)
-            .sum();
-        sums.iter().sum::<f32>() + last
-    }
-
-    /// Makes weights, `[cols]`, of the values of codes.
-    pub(super) fn scale_values(&self, values: &mut [f32]) {
-        for (group, values) in values.chunks_mut(self.group_size).enumerate() {
-            let (scale, zero) = (self.scale(group), self.zero(group));
-            for value in values {
-                *value = scale * (*value - zero);
-            }
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! Rows of 16-bit floats, as checkpoints store them.
 
 use super::kernel::Kernel;
+use crate::tensor::FloatType;
 use half::{bf16, f16};
 
 /// A matrix of 16-bit floats.
@@ -23,6 +24,15 @@ impl Halves {
             Some(Self::Bf16(bits.collect()))
         } else {
             None
+        }
+    }
+
+    /// Floats of `kind` with `bits`; `None` where these are no 16.
+    pub(super) fn of_bits(kind: FloatType, bits: Vec<u16>) -> Option<Self> {
+        match kind {
+            FloatType::F32 => None,
+            FloatType::F16 => Some(Self::F16(bits)),
+            FloatType::Bf16 => Some(Self::Bf16(bits)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a kernel does.
 
-use super::codes::{CodeRow, CodeRows, PackedCodes};
+use super::code_row::CodeRow;
+use super::codes::{CodeRows, PackedCodes};
 use super::inputs::{ROUNDED_TOGETHER, RoundedInput};
 
 /// Sums of rows of a matrix with a few inputs at a time.

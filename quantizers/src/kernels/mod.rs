@@ -4,6 +4,7 @@
 
 mod avx2;
 mod chosen;
+mod code_row;
 mod codes;
 mod compute;
 mod halves;

@@ -6,10 +6,11 @@ use super::compute::Compute;
 use super::halves::Halves;
 use super::inputs::Inputs;
 use super::kernel::Kernel;
-use super::sparse::SparseRows;
+use super::sparse::{BLOCK_ROWS, SparseRows};
 use crate::linalg::product::{Strided, multiply};
-use crate::tensor::{Encoding, QuantizedTensor, Scheme, SchemeKind};
+use crate::tensor::{Encoding, FloatType, QuantizedTensor, Scheme, SchemeKind};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Weights that a thread takes at a time, at least: fewer are not worth waking it.
 const TASK_WEIGHTS: usize = 1 << 16;
@@ -19,7 +20,7 @@ const _: () = assert!(PackedMatrix::MOST_ALIKE < MANY_INPUTS);
 /// Rows that are handed to a kernel at a time.
 const ROWS_AT_ONCE: usize = 12;
 /// Rows that are decoded at a time.
-const TILE_ROWS: usize = 32;
+const TILE_ROWS: usize = BLOCK_ROWS;
 
 /// A matrix `[rows, cols]` in its packed form.
 #[derive(Debug, Clone)]
@@ -43,7 +44,7 @@ impl PackedMatrix {
     pub const MOST_ALIKE: usize = 8;
 
     /// The packed form of `tensor`; `None` for encodings that are not executed packed: trellis codes, and grids whose
-    /// groups are no neighbours.
+    /// groups are no neighbours; and for outliers in columns beyond the 65,536th.
     pub fn of_quantized(tensor: &QuantizedTensor) -> Option<Self> {
         let (rows, cols) = (tensor.rows, tensor.cols);
         let codes = match &tensor.encoding {
@@ -51,11 +52,15 @@ impl PackedMatrix {
             Encoding::Uniform(uniform) => PackedCodes::of_uniform(uniform, rows, cols)?,
             Encoding::Trellis(_) => return None,
         };
+        let outliers = match &tensor.outliers {
+            Some(outliers) => Some(SparseRows::of(outliers)?),
+            None => None,
+        };
         Some(Self {
             rows,
             cols,
             dense: Dense::Codes(codes),
-            outliers: tensor.outliers.as_ref().map(SparseRows::of),
+            outliers,
             as_few: false,
         })
     }
@@ -82,19 +87,35 @@ impl PackedMatrix {
         !matches!(scheme.kind, SchemeKind::Trellis { .. }) && !scheme.column_groups
     }
 
+    /// 16-bit floats `[rows, cols]` of which `bits` are the bits; `None` for floats of another size.
+    ///
+    /// # Panics
+    /// When `cols` does not divide the number of values.
+    pub fn of_halves(kind: FloatType, bits: Vec<u16>, cols: usize) -> Option<Self> {
+        Some(Self::of_dense(
+            bits.len(),
+            cols,
+            Halves::of_bits(kind, bits)?,
+        ))
+    }
+
     /// `values` `[rows, cols]` as 16-bit floats; `None` where some of them are none.
     ///
     /// # Panics
     /// When `cols` does not divide the number of values.
     pub fn of_values(values: &[f32], cols: usize) -> Option<Self> {
-        assert!(values.len().is_multiple_of(cols.max(1)), "whole rows");
-        Some(Self {
-            rows: values.len() / cols.max(1),
+        Some(Self::of_dense(values.len(), cols, Halves::of(values)?))
+    }
+
+    fn of_dense(values: usize, cols: usize, halves: Halves) -> Self {
+        assert!(values.is_multiple_of(cols.max(1)), "whole rows");
+        Self {
+            rows: values / cols.max(1),
             cols,
-            dense: Dense::Halves(Halves::of(values)?),
+            dense: Dense::Halves(halves),
             outliers: None,
             as_few: false,
-        })
+        }
     }
 
     /// Output channels.
@@ -121,44 +142,35 @@ impl PackedMatrix {
     /// # Panics
     /// When `cols` does not divide the number of values.
     pub fn multiply(&self, inputs: &[f32]) -> Vec<f32> {
-        let count = inputs.len() / self.cols.max(1);
-        assert_eq!(inputs.len(), count * self.cols, "inputs of {}", self.cols);
-        let mut out = vec![0.0; count * self.rows];
-        if out.is_empty() {
-            return out;
-        }
-        let is_many = count >= MANY_INPUTS && !self.as_few;
-        let each: Vec<&[f32]> = if is_many {
-            Vec::new()
-        } else {
-            inputs.chunks_exact(self.cols).collect()
-        };
-        let prepared = self.prepare(&each, kernel());
-        let rows_at_once = (TASK_WEIGHTS / self.cols)
-            .max(1)
-            .next_multiple_of(TILE_ROWS);
-        let parts: Vec<Vec<f32>> = (0..self.rows.div_ceil(rows_at_once))
-            .into_par_iter()
-            .map(|task| {
-                let rows = task * rows_at_once..((task + 1) * rows_at_once).min(self.rows);
-                if is_many {
-                    self.by_tiles(rows, inputs)
-                } else {
-                    self.by_rows(rows, &each, prepared.as_ref(), kernel())
-                }
-            })
+        let [out] = Self::multiply_each([self], inputs);
+        out
+    }
+
+    /// The same with each of several matrices that are as wide as one another. Threads share the rows of all of them, so
+    /// that they wait for each other once.
+    ///
+    /// # Panics
+    /// When `cols` of one of them does not divide the number of values.
+    pub fn multiply_each<const N: usize>(matrices: [&Self; N], inputs: &[f32]) -> [Vec<f32>; N] {
+        let products = matrices.map(|matrix| Product::new(matrix, inputs));
+        let tasks: Vec<(usize, Range<usize>)> = products
+            .iter()
+            .enumerate()
+            .flat_map(|(at, product)| product.tasks().map(move |rows| (at, rows)))
             .collect();
-        for (task, part) in parts.iter().enumerate() {
-            let from = task * rows_at_once;
-            let width = part.len() / count;
-            for (part, out) in part
-                .chunks_exact(width)
-                .zip(out.chunks_exact_mut(self.rows))
-            {
-                out[from..from + width].copy_from_slice(part);
+        let parts: Vec<Vec<f32>> = tasks
+            .par_iter()
+            .map(|(at, rows)| products[*at].part(rows.clone()))
+            .collect();
+        let mut all = products.map(|product| vec![0.0; product.count * product.matrix.rows]);
+        for ((at, rows), part) in tasks.into_iter().zip(parts) {
+            let of_part = part.chunks_exact(rows.len());
+            let of_all = all[at].chunks_exact_mut(matrices[at].rows);
+            for (part, out) in of_part.zip(of_all) {
+                out[rows.clone()].copy_from_slice(part);
             }
         }
-        out
+        all
     }
 
     /// `each` as `kernel` reads them; 16-bit floats are multiplied with them as they come.
@@ -188,7 +200,7 @@ impl PackedMatrix {
     /// `[n, rows]`, row by row, of `each` and what [`Self::prepare`] has made of them.
     pub(super) fn by_rows(
         &self,
-        rows: std::ops::Range<usize>,
+        rows: Range<usize>,
         each: &[&[f32]],
         prepared: Option<&Inputs<'_>>,
         kernel: &dyn Kernel,
@@ -223,7 +235,7 @@ impl PackedMatrix {
     /// `[rows, n]` without the weights that are stored apart.
     fn dense_sums(
         &self,
-        rows: std::ops::Range<usize>,
+        rows: Range<usize>,
         each: &[&[f32]],
         prepared: Option<&Inputs<'_>>,
         kernel: &dyn Kernel,
@@ -248,8 +260,21 @@ impl PackedMatrix {
         }
     }
 
-    /// The weights of `row`.
-    fn decode(&self, row: usize, out: &mut [f32]) {
+    /// The weights of `row`, `[cols]`.
+    ///
+    /// # Panics
+    /// When there is no such row, or `out` is of another length.
+    pub fn decode(&self, row: usize, out: &mut [f32]) {
+        assert!(row < self.rows, "row {row} of {}", self.rows);
+        self.decode_dense(row, out);
+        if let Some(outliers) = &self.outliers {
+            outliers.add_row(row, out);
+        }
+    }
+
+    /// The same without the weights that are stored apart.
+    fn decode_dense(&self, row: usize, out: &mut [f32]) {
+        assert_eq!(out.len(), self.cols, "a row of weights");
         match &self.dense {
             Dense::Codes(codes) => {
                 let row = codes.row(row);
@@ -258,25 +283,73 @@ impl PackedMatrix {
             }
             Dense::Halves(halves) => halves.decode(row, out),
         }
-        if let Some(outliers) = &self.outliers {
-            outliers.add_to(row, out);
-        }
     }
 
     /// `[n, rows]`, a few decoded rows at a time.
-    fn by_tiles(&self, rows: std::ops::Range<usize>, inputs: &[f32]) -> Vec<f32> {
+    fn by_tiles(&self, rows: Range<usize>, inputs: &[f32]) -> Vec<f32> {
         let height = rows.len();
         let left = Strided::row_major(inputs, self.cols);
         let mut out = vec![0.0; left.rows() * height];
         let mut tile = vec![0.0; TILE_ROWS * self.cols];
         for from in (0..height).step_by(TILE_ROWS) {
-            let count = TILE_ROWS.min(height - from);
-            for (at, values) in tile.chunks_exact_mut(self.cols).take(count).enumerate() {
-                self.decode(rows.start + from + at, values);
+            let here = rows.start + from..rows.start + (from + TILE_ROWS).min(height);
+            let tile = &mut tile[..here.len() * self.cols];
+            for (row, values) in here.clone().zip(tile.chunks_exact_mut(self.cols)) {
+                self.decode_dense(row, values);
             }
-            let right = Strided::row_major(&tile[..count * self.cols], self.cols).transposed();
+            if let Some(outliers) = &self.outliers {
+                outliers.add_to(here, self.cols, tile);
+            }
+            let right = Strided::row_major(tile, self.cols).transposed();
             multiply(left, right, &mut out[from..], height, false);
         }
         out
+    }
+}
+
+/// One matrix with inputs that are ready for it.
+struct Product<'a> {
+    matrix: &'a PackedMatrix,
+    /// `[count, cols]`.
+    inputs: &'a [f32],
+    count: usize,
+    /// Where they are few.
+    few: Option<(Vec<&'a [f32]>, Option<Inputs<'a>>)>,
+}
+
+impl<'a> Product<'a> {
+    fn new(matrix: &'a PackedMatrix, inputs: &'a [f32]) -> Self {
+        let cols = matrix.cols;
+        let count = inputs.len() / cols.max(1);
+        assert_eq!(inputs.len(), count * cols, "inputs of {cols}");
+        let is_many = count >= MANY_INPUTS && !matrix.as_few;
+        let few = (!is_many && count > 0).then(|| {
+            let each: Vec<&[f32]> = inputs.chunks_exact(cols).collect();
+            let prepared = matrix.prepare(&each, kernel());
+            (each, prepared)
+        });
+        Self {
+            matrix,
+            inputs,
+            count,
+            few,
+        }
+    }
+
+    /// Rows that one thread takes at a time.
+    fn tasks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let rows = if self.count > 0 { self.matrix.rows } else { 0 };
+        let at_once = TASK_WEIGHTS / self.matrix.cols.max(1);
+        let at_once = at_once.max(1).next_multiple_of(TILE_ROWS);
+        let starts = (0..rows).step_by(at_once);
+        starts.map(move |from| from..(from + at_once).min(rows))
+    }
+
+    /// `[count, rows]`.
+    fn part(&self, rows: Range<usize>) -> Vec<f32> {
+        match &self.few {
+            Some((each, prepared)) => self.matrix.by_rows(rows, each, prepared.as_ref(), kernel()),
+            None => self.matrix.by_tiles(rows, self.inputs),
+        }
     }
 }

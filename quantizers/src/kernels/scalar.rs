@@ -1,6 +1,7 @@
 //! Sums in plain Rust, for every machine: what the other kernels are held against.
 
-use super::codes::{CodeRow, CodeRows};
+use super::code_row::CodeRow;
+use super::codes::CodeRows;
 use super::inputs::{ROUNDED_TOGETHER, RoundedInput};
 use super::kernel::Kernel;
 use half::{bf16, f16};

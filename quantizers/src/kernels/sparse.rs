@@ -2,78 +2,110 @@
 
 use crate::tensor::Csr;
 use half::slice::HalfFloatSliceExt;
+use std::ops::Range;
+
+/// Rows whose values stand together.
+pub(super) const BLOCK_ROWS: usize = 32;
 
 /// Sparse rows with their values as f32: converting each for every token takes several times as long as its product.
 ///
-/// Rows hold two or three values each. A loop over so few is mispredicted at its end, which takes longer than its products;
-/// so every value knows its row, and one loop runs through all of a range of rows.
+/// Rows hold two or three values each. A loop over so few is mispredicted at its end, and each of its sums waits for the
+/// one before; both take longer than the products. So the values of [`BLOCK_ROWS`] rows stand together, the first of each
+/// row, then the second of each, and every value knows its row: one loop runs through all of them, and neighbours add to
+/// different sums.
 #[derive(Debug, Clone)]
 pub(super) struct SparseRows {
-    /// `[rows + 1]` offsets into what follows.
-    row_pointers: Vec<u32>,
-    /// The lower 16 bits of the row of each value.
-    rows: Vec<u16>,
-    columns: Vec<u32>,
+    /// `[blocks + 1]` offsets into what follows.
+    starts: Vec<u32>,
+    /// Which row of its block each value is of.
+    rows: Vec<u8>,
+    columns: Vec<u16>,
     values: Vec<f32>,
 }
 
-/// Rows that the lower bits of their numbers tell apart.
-const MOST_ROWS: usize = 1 << 16;
-
 impl SparseRows {
-    pub(super) fn of(stored: &Csr) -> Self {
-        let mut values = vec![0.0; stored.values.len()];
-        stored.values.convert_to_f32_slice(&mut values);
-        let counts = stored.row_pointers.array_windows();
-        let rows = counts.enumerate().flat_map(|(row, [from, to])| {
-            let row = lower_bits(row);
-            (*from..*to).map(move |_| row)
+    /// `None` where a column has a number of more than 16 bits.
+    pub(super) fn of(stored: &Csr) -> Option<Self> {
+        let columns: Result<Vec<u16>, _> =
+            stored.columns.iter().map(|at| u16::try_from(*at)).collect();
+        let columns = columns.ok()?;
+        let mut all = vec![0.0; stored.values.len()];
+        stored.values.convert_to_f32_slice(&mut all);
+        let count = stored.row_pointers.len().saturating_sub(1);
+        let mut sparse = Self {
+            starts: vec![0],
+            rows: Vec::with_capacity(all.len()),
+            columns: Vec::with_capacity(all.len()),
+            values: Vec::with_capacity(all.len()),
+        };
+        for first in (0..count).step_by(BLOCK_ROWS) {
+            let ends = &stored.row_pointers[first..(first + BLOCK_ROWS).min(count) + 1];
+            let rows = ends
+                .array_windows()
+                .map(|[from, to]| *from as usize..*to as usize);
+            let longest = rows.clone().map(|row| row.len()).max().unwrap_or(0);
+            for nth in 0..longest {
+                for (row, stored_at) in (0_u8..).zip(rows.clone()) {
+                    if let Some(at) = stored_at.clone().nth(nth) {
+                        sparse.rows.push(row);
+                        sparse.columns.push(columns[at]);
+                        sparse.values.push(all[at]);
+                    }
+                }
+            }
+            sparse.starts.extend(ends.last());
+        }
+        Some(sparse)
+    }
+
+    /// Calls `each` with row, column and value of all values of the blocks in `rows`, counted from the first of them.
+    #[inline]
+    fn for_each(&self, rows: Range<usize>, mut each: impl FnMut(usize, usize, f32)) {
+        assert!(
+            rows.start.is_multiple_of(BLOCK_ROWS),
+            "whole blocks of rows"
+        );
+        let blocks = rows.start / BLOCK_ROWS..rows.end.div_ceil(BLOCK_ROWS);
+        for (at, block) in blocks.enumerate() {
+            let stored = self.starts[block] as usize..self.starts[block + 1] as usize;
+            let columns = self.columns[stored.clone()].iter();
+            let values = self.values[stored.clone()].iter();
+            for ((row, column), value) in self.rows[stored].iter().zip(columns).zip(values) {
+                each(
+                    at * BLOCK_ROWS + usize::from(*row),
+                    *column as usize,
+                    *value,
+                );
+            }
+        }
+    }
+
+    /// Adds what `rows`, whole blocks or all that are left, add to their sums with `input`.
+    pub(super) fn add_products(&self, rows: Range<usize>, input: &[f32], sums: &mut [f32]) {
+        self.for_each(rows, |row, column, value| {
+            sums[row] += value * input[column];
         });
-        Self {
-            row_pointers: stored.row_pointers.clone(),
-            rows: rows.collect(),
-            columns: stored.columns.clone(),
-            values,
-        }
     }
 
-    fn stored(&self, rows: std::ops::Range<usize>) -> std::ops::Range<usize> {
-        self.row_pointers[rows.start] as usize..self.row_pointers[rows.end] as usize
+    /// Adds `rows`, whole blocks or all that are left, to their dense weights `[rows, cols]`.
+    pub(super) fn add_to(&self, rows: Range<usize>, cols: usize, weights: &mut [f32]) {
+        self.for_each(rows, |row, column, value| {
+            weights[row * cols + column] += value;
+        });
     }
 
-    /// Adds what `rows`, at most 65,536, add to their sums with `input`.
-    pub(super) fn add_products(
-        &self,
-        rows: std::ops::Range<usize>,
-        input: &[f32],
-        sums: &mut [f32],
-    ) {
-        assert!(rows.len() <= MOST_ROWS, "rows that can be told apart");
-        let first = lower_bits(rows.start);
-        let stored = self.stored(rows);
-        let columns = self.columns[stored.clone()].iter();
-        let values = self.values[stored.clone()].iter();
-        for ((row, column), value) in self.rows[stored].iter().zip(columns).zip(values) {
-            sums[usize::from(row.wrapping_sub(first))] += value * input[*column as usize];
-        }
-    }
-
-    /// Adds `row` to its dense weights.
-    pub(super) fn add_to(&self, row: usize, weights: &mut [f32]) {
-        let stored = self.stored(row..row + 1);
-        let values = &self.values[stored.clone()];
-        for (column, value) in self.columns[stored].iter().zip(values) {
-            weights[*column as usize] += value;
-        }
+    /// Adds row `row` to its dense weights.
+    pub(super) fn add_row(&self, row: usize, weights: &mut [f32]) {
+        let first = row / BLOCK_ROWS * BLOCK_ROWS;
+        self.for_each(first..row + 1, |at, column, value| {
+            if first + at == row {
+                weights[column] += value;
+            }
+        });
     }
 
     /// Bytes it takes.
     pub(super) fn bytes(&self) -> usize {
-        2 * self.rows.len() + 4 * (self.row_pointers.len() + self.columns.len() + self.values.len())
+        self.rows.len() + 2 * self.columns.len() + 4 * (self.starts.len() + self.values.len())
     }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the lower bits")]
-fn lower_bits(row: usize) -> u16 {
-    row as u16
 }

@@ -8,7 +8,7 @@
 
 use super::lookup::across;
 use super::nibbles;
-use crate::kernels::codes::{CodeRow, CodeRows};
+use crate::kernels::codes::{CodeRows, PackedCodes};
 use crate::kernels::inputs::{ROUNDED_TOGETHER, RoundedInput};
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm_loadu_si128, _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256,
@@ -33,7 +33,8 @@ pub(super) const PAIRS_ORDER: [usize; ROUNDED_TOGETHER] = [
     8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31,
 ];
 
-/// Sums of each of `rows` with `N` inputs, `sums[r · count + n]`.
+/// Sums of each of `rows` with `N` inputs, `sums[r · count + n]`. One row after the other: codes are then one stream, which
+/// the processor reads ahead by itself.
 ///
 /// # Safety
 /// Inputs and groups are as long as the rows say, groups are whole blocks, and 16 bytes can be read behind their codes.
@@ -44,9 +45,9 @@ pub(super) unsafe fn sums<const BITS: usize, const IS_TABLE: bool, const N: usiz
     sums: &mut [f32],
     count: usize,
 ) {
-    for (row, sums) in rows.iter().zip(sums.chunks_mut(count)) {
+    for (at, sums) in (0..rows.len()).zip(sums.chunks_mut(count)) {
         // SAFETY: the caller's.
-        let found = unsafe { row_sums::<BITS, IS_TABLE, N>(&row, inputs) };
+        let found = unsafe { row_sums::<BITS, IS_TABLE, N>(rows.codes, rows.number(at), inputs) };
         sums[..N].copy_from_slice(&found);
     }
 }
@@ -56,15 +57,20 @@ pub(super) unsafe fn sums<const BITS: usize, const IS_TABLE: bool, const N: usiz
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn row_sums<const BITS: usize, const IS_TABLE: bool, const N: usize>(
-    row: &CodeRow<'_>,
+    codes: &PackedCodes,
+    row: usize,
     inputs: &[RoundedInput<'_>],
 ) -> [f32; N] {
-    let words = Words::new::<BITS>(row.integers);
+    let words = Words::new::<BITS>(codes.integers(row));
+    let bytes = codes.bytes_of(row).as_ptr();
+    let group_scales = codes.scales(row);
     let values: [_; N] = std::array::from_fn(|n| inputs[n].values.as_ptr());
     let scales: [_; N] = std::array::from_fn(|n| inputs[n].scales.as_ptr());
+    let (cols, group_size) = (codes.cols(), codes.group_size);
     let mut totals = [_mm256_setzero_ps(); N];
-    for (group, from) in (0..row.cols).step_by(row.group_size).enumerate() {
-        let to = (from + row.group_size).min(row.cols);
+    let (mut group, mut from) = (0, 0);
+    while from < cols {
+        let to = (from + group_size).min(cols);
         let blocks = from / ROUNDED_TOGETHER..to / ROUNDED_TOGETHER;
         // Two sums, so that one need not wait for the other.
         let mut parts = [[_mm256_setzero_ps(); N]; 2];
@@ -73,24 +79,27 @@ unsafe fn row_sums<const BITS: usize, const IS_TABLE: bool, const N: usize>(
         unsafe {
             while block + 2 <= blocks.end {
                 let [even, odd] = &mut parts;
-                add_block::<BITS, IS_TABLE, N>(row, &words, block, values, scales, even);
-                add_block::<BITS, IS_TABLE, N>(row, &words, block + 1, values, scales, odd);
+                add_block::<BITS, IS_TABLE, N>(bytes, &words, block, values, scales, even);
+                add_block::<BITS, IS_TABLE, N>(bytes, &words, block + 1, values, scales, odd);
                 block += 2;
             }
             if block < blocks.end {
                 let [even, _] = &mut parts;
-                add_block::<BITS, IS_TABLE, N>(row, &words, block, values, scales, even);
+                add_block::<BITS, IS_TABLE, N>(bytes, &words, block, values, scales, even);
             }
         }
-        let scale = _mm256_set1_ps(row.scale(group));
+        let scale = _mm256_set1_ps(group_scales.get(group).copied().unwrap_or(1.0));
         for n in 0..N {
             let part = _mm256_add_ps(parts[0][n], parts[1][n]);
             totals[n] = _mm256_fmadd_ps(scale, part, totals[n]);
         }
+        (group, from) = (group + 1, to);
     }
-    let whole = row.cols / ROUNDED_TOGETHER * ROUNDED_TOGETHER;
-    let mut sums = totals.map(|total| row.integer_scale() * across(total));
-    if whole < row.cols || !row.zeros.is_empty() {
+    let whole = cols / ROUNDED_TOGETHER * ROUNDED_TOGETHER;
+    let scale = codes.integer_scale(row);
+    let mut sums = totals.map(|total| scale * across(total));
+    if whole < cols || codes.has_zeros() {
+        let row = codes.row(row);
         for (sum, input) in sums.iter_mut().zip(inputs) {
             *sum += row.rest(whole, input.input, &input.group_sums);
         }
@@ -105,7 +114,7 @@ unsafe fn row_sums<const BITS: usize, const IS_TABLE: bool, const N: usize>(
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn add_block<const BITS: usize, const IS_TABLE: bool, const N: usize>(
-    row: &CodeRow<'_>,
+    bytes: *const u8,
     words: &Words,
     block: usize,
     values: [*const i16; N],
@@ -114,7 +123,7 @@ unsafe fn add_block<const BITS: usize, const IS_TABLE: bool, const N: usize>(
 ) {
     // SAFETY: the caller's.
     unsafe {
-        let bytes = row.bytes.as_ptr().add(block * ROUNDED_TOGETHER / 8 * BITS);
+        let bytes = bytes.add(block * ROUNDED_TOGETHER / 8 * BITS);
         let [first, second] = words.block::<BITS, IS_TABLE>(bytes);
         for n in 0..N {
             let x = values[n].add(block * ROUNDED_TOGETHER).cast::<__m256i>();

@@ -6,13 +6,15 @@
 )]
 
 use super::lookup::{Lookup, across};
-use crate::kernels::codes::{CodeRow, CodeRows};
+use crate::kernels::code_row::CodeRow;
+use crate::kernels::codes::{CodeRows, PackedCodes};
 use std::arch::x86_64::{
     _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps,
     _mm256_storeu_ps,
 };
 
-/// `sums[r · N + n]` of `rows` with `N` inputs.
+/// `sums[r · N + n]` of `rows` with `N` inputs. One row after the other: codes are then one stream, which the processor reads
+/// ahead by itself.
 ///
 /// # Safety
 /// Inputs and groups are as long as the rows say, groups begin with whole bytes, and 16 bytes can be read behind their
@@ -24,9 +26,11 @@ pub(super) unsafe fn sums<const BITS: usize, const N: usize>(
     group_sums: &[&[f32]],
     sums: &mut [f32],
 ) {
-    for (row, sums) in rows.iter().zip(sums.chunks_exact_mut(N)) {
+    for (at, sums) in (0..rows.len()).zip(sums.chunks_exact_mut(N)) {
+        let row = rows.number(at);
         // SAFETY: the caller's.
-        sums.copy_from_slice(&unsafe { row_sums::<BITS, N>(&row, inputs, group_sums) });
+        let found = unsafe { row_sums::<BITS, N>(rows.codes, row, inputs, group_sums) };
+        sums.copy_from_slice(&found);
     }
 }
 
@@ -35,14 +39,20 @@ pub(super) unsafe fn sums<const BITS: usize, const N: usize>(
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn row_sums<const BITS: usize, const N: usize>(
-    row: &CodeRow<'_>,
+    codes: &PackedCodes,
+    row: usize,
     inputs: &[&[f32]],
     group_sums: &[&[f32]],
 ) -> [f32; N] {
-    let lookup = Lookup::new::<BITS>(row.table);
+    let lookup = Lookup::new::<BITS>(codes.table(row));
+    let bytes = codes.bytes_of(row).as_ptr();
+    let group_scales = codes.scales(row);
+    let inputs_at: [_; N] = std::array::from_fn(|n| inputs[n].as_ptr());
+    let (cols, group_size) = (codes.cols(), codes.group_size);
     let mut totals = [_mm256_setzero_ps(); N];
-    for (group, from) in (0..row.cols).step_by(row.group_size).enumerate() {
-        let to = (from + row.group_size).min(row.cols);
+    let (mut group, mut from) = (0, 0);
+    while from < cols {
+        let to = (from + group_size).min(cols);
         let whole = from + (to - from) / 8 * 8;
         let pairs = from + (to - from) / 16 * 16;
         let mut even = [_mm256_setzero_ps(); N];
@@ -51,10 +61,9 @@ unsafe fn row_sums<const BITS: usize, const N: usize>(
         // SAFETY: `at + 8 <= cols`, eight codes take BITS bytes, and 8 can be read behind the last.
         unsafe {
             while BITS == 4 && at + 32 <= pairs {
-                let [first, second, third, fourth] =
-                    lookup.thirty_two(row.bytes.as_ptr().add(at / 2));
+                let [first, second, third, fourth] = lookup.thirty_two(bytes.add(at / 2));
                 for n in 0..N {
-                    let x = inputs[n].as_ptr().add(at);
+                    let x = inputs_at[n].add(at);
                     even[n] = _mm256_fmadd_ps(first, _mm256_loadu_ps(x), even[n]);
                     odd[n] = _mm256_fmadd_ps(second, _mm256_loadu_ps(x.add(8)), odd[n]);
                     even[n] = _mm256_fmadd_ps(third, _mm256_loadu_ps(x.add(16)), even[n]);
@@ -63,34 +72,37 @@ unsafe fn row_sums<const BITS: usize, const N: usize>(
                 at += 32;
             }
             while at < pairs {
-                let bytes = row.bytes.as_ptr().add(at / 8 * BITS);
+                let bytes = bytes.add(at / 8 * BITS);
                 let weights = lookup.eight::<BITS>(bytes);
-                for (sum, input) in even.iter_mut().zip(inputs) {
-                    let x = _mm256_loadu_ps(input.as_ptr().add(at));
-                    *sum = _mm256_fmadd_ps(weights, x, *sum);
+                for n in 0..N {
+                    let x = _mm256_loadu_ps(inputs_at[n].add(at));
+                    even[n] = _mm256_fmadd_ps(weights, x, even[n]);
                 }
                 let weights = lookup.eight::<BITS>(bytes.add(BITS));
-                for (sum, input) in odd.iter_mut().zip(inputs) {
-                    let x = _mm256_loadu_ps(input.as_ptr().add(at + 8));
-                    *sum = _mm256_fmadd_ps(weights, x, *sum);
+                for n in 0..N {
+                    let x = _mm256_loadu_ps(inputs_at[n].add(at + 8));
+                    odd[n] = _mm256_fmadd_ps(weights, x, odd[n]);
                 }
                 at += 16;
             }
             if at < whole {
-                let weights = lookup.eight::<BITS>(row.bytes.as_ptr().add(at / 8 * BITS));
-                for (sum, input) in even.iter_mut().zip(inputs) {
-                    let x = _mm256_loadu_ps(input.as_ptr().add(at));
-                    *sum = _mm256_fmadd_ps(weights, x, *sum);
+                let weights = lookup.eight::<BITS>(bytes.add(at / 8 * BITS));
+                for n in 0..N {
+                    let x = _mm256_loadu_ps(inputs_at[n].add(at));
+                    even[n] = _mm256_fmadd_ps(weights, x, even[n]);
                 }
             }
         }
-        let scale = _mm256_set1_ps(row.scale(group));
+        let scale = _mm256_set1_ps(group_scales.get(group).copied().unwrap_or(1.0));
         for n in 0..N {
             totals[n] = _mm256_fmadd_ps(scale, _mm256_add_ps(even[n], odd[n]), totals[n]);
         }
+        (group, from) = (group + 1, to);
     }
     let mut sums = totals.map(|total| across(total));
-    add_rest(row, inputs, group_sums, &mut sums);
+    if cols / 8 * 8 < cols || codes.has_zeros() {
+        add_rest(&codes.row(row), inputs, group_sums, &mut sums);
+    }
     sums
 }
 

@@ -8,7 +8,7 @@
 
 use super::lookup::across;
 use super::rows::add_rest;
-use crate::kernels::codes::CodeRow;
+use crate::kernels::code_row::CodeRow;
 use std::arch::x86_64::{
     __m256, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps,
 };
