@@ -9,8 +9,10 @@ use calib::{Hidden, NoTap, Stage};
 use rayon::prelude::*;
 use serde::Serialize;
 
-/// Positions whose logits exist at once in one thread.
-const POSITIONS: usize = 64;
+/// Logits of one run that exist at once in one thread: the more positions, the less often the head is read.
+const LOGITS: usize = 1 << 24;
+/// Positions that are worth reading the head for.
+const FEWEST_POSITIONS: usize = 64;
 
 /// What a run costs at the end of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -64,21 +66,22 @@ impl Sums {
     }
 }
 
-/// Runs `head` on what enters it, of the original and of every run, window by window; `ids` are the tokens of the windows.
+/// Runs `head`, which knows `vocabulary` tokens, on what enters it, of the original and of every run, window by window; `ids` are the tokens of the windows.
 /// One cost for each run.
 ///
 /// # Errors
 /// A head that cannot be run, logits that are not finite.
 pub fn token_costs(
-    head: &dyn Stage,
+    (head, vocabulary): (&dyn Stage, usize),
     ids: &[&[u32]],
     original: &[Hidden],
     runs: &[&[Hidden]],
     seed: u64,
 ) -> Result<Vec<TokenCost>, TaskError> {
+    let positions = (LOGITS / vocabulary.max(1)).max(FEWEST_POSITIONS);
     let windows = (0..ids.len()).into_par_iter().map(|window| {
         let changed: Vec<&Hidden> = runs.iter().map(|states| &states[window]).collect();
-        of_window(head, ids[window], &original[window], &changed)
+        of_window((head, positions), ids[window], &original[window], &changed)
     });
     let by_window: Vec<Vec<Sums>> = windows.collect::<Result<_, _>>()?;
     let costs = (0..runs.len()).map(|run| {
@@ -113,7 +116,7 @@ fn cost(sums: &[Sums], seed: u64) -> TokenCost {
 }
 
 fn of_window(
-    head: &dyn Stage,
+    (head, positions): (&dyn Stage, usize),
     ids: &[u32],
     original: &Hidden,
     changed: &[&Hidden],
@@ -129,8 +132,8 @@ fn of_window(
     };
     let scored = ids.len().saturating_sub(1);
     let mut sums = vec![Sums::default(); changed.len()];
-    for start in (0..scored).step_by(POSITIONS) {
-        let length = POSITIONS.min(scored - start);
+    for start in (0..scored).step_by(positions) {
+        let length = positions.min(scored - start);
         let ([_, _, width], exact) = logits(original, start, length, Side::Original)?;
         for (sums, changed) in sums.iter_mut().zip(changed) {
             let (_, found) = logits(changed, start, length, Side::Quantized)?;

@@ -147,7 +147,9 @@ pub fn measure(
         .iter()
         .map(|found| &found.tokens[..])
         .collect();
-    let costs = token_costs(head.as_ref(), &ids, &judged, &states, backward.seed)?;
+    let vocabulary = forward.model().vocabulary().unwrap_or(1);
+    let head = (head.as_ref(), vocabulary);
+    let costs = token_costs(head, &ids, &judged, &states, backward.seed)?;
     drop(states);
     let mut costs = costs.into_iter();
     let finished = runs.into_iter().map(|run| run.finish(shapes, &mut costs));
