@@ -3,6 +3,7 @@
 use crate::{SourceError, Tensor32, WeightSource};
 use quantizers::formats::{ArtifactReader, FormatError};
 use quantizers::grid::InputQuantizer;
+use quantizers::tensor::FloatType;
 use quantizers::transforms::CheckpointRewrite;
 use quantizers::{QuantizedTensor, Scheme};
 use std::borrow::Cow;
@@ -183,8 +184,30 @@ impl WeightSource for Artifact {
         found.map_err(|error| self.source_error(error))
     }
 
+    fn halves(&self, name: &str) -> Result<Option<(FloatType, Vec<u16>)>, SourceError> {
+        if self.reader.decoded().contains_key(name) || self.layer_of(name).is_some() {
+            return Ok(None);
+        }
+        let found = self.reader.folder().halves(name);
+        found.map_err(|error| self.source_error(error))
+    }
+
     fn release(&self, name: &str) {
-        self.reader.folder().release(name);
+        let folder = self.reader.folder();
+        match self.layer_of(name) {
+            Some(layer) => {
+                // Its parts: codes, tables, scales.
+                let is_part = |part: &&str| {
+                    let rest = part.strip_prefix(layer);
+                    rest.is_some_and(|rest| rest.starts_with('.'))
+                };
+                folder
+                    .names()
+                    .filter(is_part)
+                    .for_each(|part| folder.release(part));
+            }
+            None => folder.release(name),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::{Model, ModelError, SourceError, Tensor32, WeightSource, open_model, 
 use quantizers::formats::{
     Dtype, FormatError, TensorFolder, gguf, is_float, is_lfs_pointer, python_json,
 };
+use quantizers::tensor::FloatType;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -247,6 +248,11 @@ impl WeightSource for Checkpoint {
 
     fn names(&self) -> Vec<String> {
         self.tensors.names().map(str::to_owned).collect()
+    }
+
+    fn halves(&self, name: &str) -> Result<Option<(FloatType, Vec<u16>)>, SourceError> {
+        let found = self.tensors.halves(name);
+        found.map_err(|error| self.source_error(error))
     }
 
     fn release(&self, name: &str) {

@@ -2,29 +2,42 @@
 
 use crate::Hidden;
 use burn::tensor::Tensor;
+use std::borrow::Cow;
 use std::fmt::Debug;
-use std::ops::Range;
 
-/// Keys and values of the next tokens, `[batch, kv_heads, tokens, dim]` each.
-#[derive(Debug, Clone)]
-pub struct NewTokens {
+/// Keys and values of the next tokens of one sequence, one token after the other: `[tokens, kv_heads · dim]` each.
+#[derive(Debug, Clone, Copy)]
+pub struct NewTokens<'a> {
+    /// How many tokens there are.
+    pub tokens: usize,
     /// Keys before the rotary embedding, normalised where the model does that first.
-    pub unrotated: Tensor<4>,
+    pub unrotated: &'a [f32],
     /// Keys as queries meet them.
-    pub key: Tensor<4>,
+    pub key: &'a [f32],
     /// Values.
-    pub value: Tensor<4>,
+    pub value: &'a [f32],
 }
 
-/// Rotates keys `[batch, kv_heads, tokens, head_dim]` of the first tokens of a text to their positions.
-pub type RotateAll<'a> = &'a dyn Fn(Tensor<4>) -> Tensor<4>;
+/// Rotates keys `[tokens, kv_heads · head_dim]` of the first tokens of a text to their positions.
+pub type RotateAll<'a> = &'a dyn Fn(&mut [f32]);
 
-/// Where keys and values are kept.
+/// Keys, rotated, and values of consecutive tokens, `[tokens, kv_heads · dim]` each.
+#[derive(Debug, Clone)]
+pub struct KeptTokens<'a> {
+    /// How many tokens there are.
+    pub tokens: usize,
+    /// Keys as queries meet them.
+    pub keys: Cow<'a, [f32]>,
+    /// Values.
+    pub values: Cow<'a, [f32]>,
+}
+
+/// Where keys and values of one sequence are kept.
 pub trait KeyValueStore: Debug + Send {
     /// Adds the next tokens.
-    fn append(&mut self, new: NewTokens);
-    /// Keys, rotated, and values of the last `window` tokens, or of all there are.
-    fn last(&mut self, window: usize, rotate: RotateAll<'_>) -> [Tensor<4>; 2];
+    fn append(&mut self, new: NewTokens<'_>);
+    /// Those of the last `window` tokens, or of all there are.
+    fn last(&mut self, window: usize, rotate: RotateAll<'_>) -> KeptTokens<'_>;
     /// Forgets all but the first `tokens` tokens; `false`, and nothing is forgotten, where that cannot be done.
     #[must_use]
     fn truncate(&mut self, tokens: usize) -> bool;
@@ -32,7 +45,7 @@ pub trait KeyValueStore: Debug + Send {
     fn bytes(&self) -> usize;
 }
 
-/// The tokens of one batch of sequences that one stage has seen.
+/// The tokens of one sequence that one stage has seen.
 ///
 /// A stage keeps one of two things: the keys and values of attention (all that a block needs), or its
 /// inputs, from which any stage can start over.
@@ -95,18 +108,18 @@ impl KeyValueCache {
     }
 
     /// Adds the keys and values of the next tokens.
-    pub fn add(&mut self, new: NewTokens) {
-        self.tokens += new.key.dims()[2];
+    pub fn add(&mut self, new: NewTokens<'_>) {
+        self.tokens += new.tokens;
         self.store.append(new);
     }
 
     /// Adds the keys and values of the next tokens and returns those of the last `window` tokens.
     pub fn with_key_value(
         &mut self,
-        new: NewTokens,
+        new: NewTokens<'_>,
         window: usize,
         rotate: RotateAll<'_>,
-    ) -> [Tensor<4>; 2] {
+    ) -> KeptTokens<'_> {
         self.add(new);
         self.store.last(window, rotate)
     }
@@ -141,49 +154,29 @@ const ROOM: usize = 256;
 /// Keys, rotated, and values as they are; those that a window has passed are dropped.
 #[derive(Debug, Default)]
 struct Exact {
-    /// `[batch, kv_heads, room, dim]` each, of which the tokens in `held` are there.
-    keys_values: Option<[Tensor<4>; 2]>,
-    held: Range<usize>,
+    keys: Rows,
+    values: Rows,
     /// Tokens dropped.
     passed: usize,
 }
 
 impl KeyValueStore for Exact {
-    fn append(&mut self, new: NewTokens) {
-        let NewTokens { key, value, .. } = new;
-        let count = key.dims()[2];
-        let Some(all) = self.keys_values.take() else {
-            self.held = 0..count;
-            self.keys_values = Some([key, value]);
-            return;
-        };
-        let all = if self.held.end + count > all[0].dims()[2] {
-            let held = self.held.clone();
-            self.held = 0..held.len();
-            let room = (held.len() + count).next_multiple_of(ROOM);
-            all.map(|all| with_room(all.narrow(2, held.start, held.len()), room))
-        } else {
-            all
-        };
-        // Written in place: nobody else has what is kept here.
-        let at = self.held.end;
-        let written = all.into_iter().zip([key, value]).map(|(all, new)| {
-            let [batch, heads, _, dim] = all.dims();
-            all.slice_assign([0..batch, 0..heads, at..at + count, 0..dim], new)
-        });
-        let written: Vec<Tensor<4>> = written.collect();
-        self.keys_values = written.try_into().ok();
-        self.held.end += count;
+    fn append(&mut self, new: NewTokens<'_>) {
+        self.keys.append(new.key, new.tokens);
+        self.values.append(new.value, new.tokens);
     }
 
-    fn last(&mut self, window: usize, _rotate: RotateAll<'_>) -> [Tensor<4>; 2] {
-        let dropped = self.held.len().saturating_sub(window);
+    fn last(&mut self, window: usize, _rotate: RotateAll<'_>) -> KeptTokens<'_> {
+        let dropped = self.keys.tokens().saturating_sub(window);
         self.passed += dropped;
-        self.held.start += dropped;
-        let all = self.keys_values.as_ref();
-        let all = all.expect("tokens were added before");
-        let (from, count) = (self.held.start, self.held.len());
-        all.each_ref().map(|all| all.clone().narrow(2, from, count))
+        for rows in [&mut self.keys, &mut self.values] {
+            rows.drop_first(dropped);
+        }
+        KeptTokens {
+            tokens: self.keys.tokens(),
+            keys: Cow::Borrowed(self.keys.held()),
+            values: Cow::Borrowed(self.values.held()),
+        }
     }
 
     fn truncate(&mut self, tokens: usize) -> bool {
@@ -194,23 +187,48 @@ impl KeyValueStore for Exact {
         if self.passed > 0 {
             return false;
         }
-        self.held.end = self.held.end.min(tokens);
+        for rows in [&mut self.keys, &mut self.values] {
+            rows.values.truncate(tokens * rows.width);
+        }
         true
     }
 
     fn bytes(&self) -> usize {
-        let tensors = self.keys_values.iter().flatten();
-        let of_token = tensors.map(|x| {
-            let [batch, heads, _, dim] = x.dims();
-            4 * batch * heads * dim
-        });
-        of_token.sum::<usize>() * self.held.len()
+        4 * (self.keys.held().len() + self.values.held().len())
     }
 }
 
-/// `held` `[batch, heads, tokens, dim]` with room for `room` tokens.
-fn with_room(held: Tensor<4>, room: usize) -> Tensor<4> {
-    let [batch, heads, tokens, dim] = held.dims();
-    let all = Tensor::zeros([batch, heads, room, dim], &held.device());
-    all.slice_assign([0..batch, 0..heads, 0..tokens, 0..dim], held)
+/// Rows of tokens, `[tokens, width]`.
+#[derive(Debug, Default)]
+struct Rows {
+    values: Vec<f32>,
+    width: usize,
+    /// Values of tokens that are dropped.
+    start: usize,
+}
+
+impl Rows {
+    fn append(&mut self, rows: &[f32], tokens: usize) {
+        self.width = rows.len() / tokens.max(1);
+        if self.values.len() + rows.len() > self.values.capacity() {
+            self.values.drain(..self.start);
+            self.start = 0;
+            // Room for a few more tokens, not for twice as many.
+            self.values
+                .reserve_exact(rows.len().next_multiple_of(ROOM * self.width.max(1)));
+        }
+        self.values.extend_from_slice(rows);
+    }
+
+    fn held(&self) -> &[f32] {
+        &self.values[self.start..]
+    }
+
+    fn tokens(&self) -> usize {
+        self.held().len() / self.width.max(1)
+    }
+
+    fn drop_first(&mut self, tokens: usize) {
+        self.start += tokens * self.width;
+    }
 }

@@ -185,28 +185,11 @@ pub trait Stage: Send + Sync {
     fn forward(&self, hidden: Hidden, tap: &mut dyn Tap) -> Result<Hidden, StageError>;
     /// Attends by `policy` in [`Stage::forward`] from now on; a stage without attention has no use for one.
     fn attend_by(&mut self, _policy: Arc<dyn AttentionPolicy>) {}
-    /// Runs the stage on the next token of each sequence, `[batch, 1]` or `[batch, 1, width]`, after
-    /// those in `cache`, which it joins; only for stages that never look ahead (decoders).
-    ///
-    /// The default runs the whole sequence again, which is right for every such stage.
-    ///
-    /// # Errors
-    /// As [`Stage::forward`].
-    fn next(&self, hidden: Hidden, cache: &mut KeyValueCache) -> Result<Hidden, StageError> {
-        let all = self.forward(cache.with_input(hidden), &mut NoTap)?;
-        Ok(match all {
-            Hidden::States(states) => {
-                let last = states.dims()[1] - 1;
-                Hidden::States(states.narrow(1, last, 1))
-            }
-            other => other,
-        })
-    }
     /// Runs the stage on the next token of each of several texts, `[texts, 1]` or `[texts, 1, width]`, each after those
-    /// in its own cache, which it joins. A text comes out bit by bit as [`Stage::next`] has it alone, if the source of
-    /// the weights keeps rows apart ([`WeightSource::keeps_rows_apart`]).
+    /// in its own cache, which it joins; only for stages that never look ahead (decoders). A text comes out bit by bit as
+    /// it does alone, if the source of the weights keeps rows apart ([`WeightSource::keeps_rows_apart`]).
     ///
-    /// The default runs one after the other.
+    /// The default runs each of the whole texts again, which is right for every such stage.
     ///
     /// # Errors
     /// As [`Stage::forward`].
@@ -215,9 +198,24 @@ pub trait Stage: Send + Sync {
         hidden: Hidden,
         caches: &mut [&mut KeyValueCache],
     ) -> Result<Hidden, StageError> {
-        let rows = caches.iter_mut().enumerate();
-        let rows = rows.map(|(at, cache)| self.next(hidden.row(at), cache));
-        Hidden::joined(rows.collect::<Result<_, _>>()?)
+        let rows = caches.iter_mut().enumerate().map(|(at, cache)| {
+            let all = self.forward(cache.with_input(hidden.row(at)), &mut NoTap)?;
+            Ok(match all {
+                Hidden::States(states) => {
+                    let last = states.dims()[1] - 1;
+                    Hidden::States(states.narrow(1, last, 1))
+                }
+                other => other,
+            })
+        });
+        Hidden::joined(rows.collect::<Result<_, StageError>>()?)
+    }
+    /// The same of one text.
+    ///
+    /// # Errors
+    /// As [`Stage::forward`].
+    fn next(&self, hidden: Hidden, cache: &mut KeyValueCache) -> Result<Hidden, StageError> {
+        self.next_of_each(hidden, &mut [cache])
     }
     /// An empty cache for [`Stage::begin`] and [`Stage::next`].
     ///
@@ -226,8 +224,8 @@ pub trait Stage: Send + Sync {
     fn cache(&self) -> Result<KeyValueCache, StageError> {
         Ok(KeyValueCache::default())
     }
-    /// Runs the stage on the first tokens of each sequence, `[batch, tokens]` or `[batch, tokens, width]`, as
-    /// [`Stage::forward`] does, and remembers them in `cache`, which is empty, for [`Stage::next`].
+    /// Runs the stage on the first tokens of a text, `[1, tokens]` or `[1, tokens, width]`, as [`Stage::forward`] does, and
+    /// remembers them in `cache`, which is empty, for [`Stage::next`].
     ///
     /// # Errors
     /// As [`Stage::forward`].

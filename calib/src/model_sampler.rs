@@ -95,8 +95,11 @@ impl<'a> ModelSampler<'a> {
                 sequence
             })
             .collect();
-        let mut caches: Vec<KeyValueCache> =
-            stages.iter().map(|_| KeyValueCache::default()).collect();
+        let of_stage = |_| {
+            let each = sequences.iter().map(|_| KeyValueCache::default());
+            each.collect::<Vec<_>>()
+        };
+        let mut caches: Vec<Vec<KeyValueCache>> = stages.iter().map(of_stage).collect();
         for _ in 1..length {
             let logits = self.logits(stages, &mut caches, &sequences)?;
             let rows = logits.chunks_exact(logits.len() / sequences.len());
@@ -121,7 +124,7 @@ impl<'a> ModelSampler<'a> {
     fn logits(
         &self,
         stages: &[Box<dyn Stage>],
-        caches: &mut [KeyValueCache],
+        caches: &mut [Vec<KeyValueCache>],
         sequences: &[Vec<u32>],
     ) -> Result<Vec<f32>, DataError> {
         let last: Vec<i32> = sequences
@@ -130,8 +133,9 @@ impl<'a> ModelSampler<'a> {
             .collect();
         let data = TensorData::new(last, [sequences.len(), 1]);
         let mut hidden = Hidden::Tokens(Tensor::<2, Int>::from_data(data, &self.device));
-        for (stage, cache) in stages.iter().zip(caches) {
-            hidden = stage.next(hidden, cache)?;
+        for (stage, caches) in stages.iter().zip(caches) {
+            let mut each: Vec<&mut KeyValueCache> = caches.iter_mut().collect();
+            hidden = stage.next_of_each(hidden, &mut each)?;
         }
         let logits = match hidden {
             Hidden::States(logits) => logits.into_data().convert::<f32>().try_to_vec::<f32>().ok(),

@@ -1,11 +1,10 @@
 //! Keys and values kept in fewer bits while text is generated.
 
-use crate::hidden::values;
-use crate::key_value_cache::{KeyValueStore, NewTokens, RotateAll};
-use burn::tensor::{Device, Tensor, TensorData};
+use crate::key_value_cache::{KeptTokens, KeyValueStore, NewTokens, RotateAll};
 use half::f16;
 use quantizers::caches::{CacheCodec, CachePlan, Encoded, KeyHook, Part};
 use quantizers::matrix::MatrixRef;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -17,9 +16,6 @@ pub struct PackedCache {
     packing: Packing,
     keys: Rows,
     values: Rows,
-    /// Heads, and the widths of a key and a value; known with the first token.
-    heads: usize,
-    device: Option<Device>,
 }
 
 /// How tokens are packed.
@@ -38,7 +34,7 @@ impl Debug for Packing {
 #[derive(Debug)]
 struct Rows {
     part: Part,
-    dim: usize,
+    /// Known with the first token.
     width: usize,
     first: Vec<f16>,
     packed: Vec<Encoded>,
@@ -49,7 +45,6 @@ impl Rows {
     fn new(part: Part) -> Self {
         Self {
             part,
-            dim: 0,
             width: 0,
             first: Vec::new(),
             packed: Vec::new(),
@@ -149,58 +144,37 @@ impl PackedCache {
             packing: Packing { codec, plan },
             keys: Rows::new(Part::Keys),
             values: Rows::new(Part::Values),
-            heads: 0,
-            device: None,
         }
     }
-
-    fn tensor(&self, rows: &Rows) -> Tensor<4> {
-        let tokens = rows.tokens();
-        let data = TensorData::new(
-            rows.unpacked(&self.packing),
-            [1, tokens, self.heads, rows.dim],
-        );
-        let device = self.device.as_ref().expect("tokens were added before");
-        Tensor::<4>::from_data(data, device).swap_dims(1, 2)
-    }
-}
-
-/// `[1, heads, tokens, dim]` as rows of tokens.
-///
-/// # Panics
-/// More than one sequence.
-fn rows_of(x: Tensor<4>) -> Vec<f32> {
-    let [batch, heads, tokens, dim] = x.dims();
-    assert_eq!(batch, 1, "a packed cache is of one sequence");
-    values(x.swap_dims(1, 2).reshape([tokens, heads * dim]))
 }
 
 impl KeyValueStore for PackedCache {
-    fn append(&mut self, new: NewTokens) {
-        let [_, heads, _, key_dim] = new.key.dims();
-        let value_dim = new.value.dims()[3];
-        self.heads = heads;
-        self.device = Some(new.key.device());
-        (self.keys.dim, self.keys.width) = (key_dim, heads * key_dim);
-        (self.values.dim, self.values.width) = (value_dim, heads * value_dim);
+    fn append(&mut self, new: NewTokens<'_>) {
         let keys = match self.packing.plan.hook {
             KeyHook::BeforeRotary => new.unrotated,
             KeyHook::AfterRotary => new.key,
         };
-        self.keys.append(&rows_of(keys), &self.packing);
-        self.values.append(&rows_of(new.value), &self.packing);
+        self.keys.width = keys.len() / new.tokens.max(1);
+        self.values.width = new.value.len() / new.tokens.max(1);
+        self.keys.append(keys, &self.packing);
+        self.values.append(new.value, &self.packing);
     }
 
-    fn last(&mut self, window: usize, rotate: RotateAll<'_>) -> [Tensor<4>; 2] {
-        let keys = self.tensor(&self.keys);
-        let keys = match self.packing.plan.hook {
-            KeyHook::BeforeRotary => rotate(keys),
-            KeyHook::AfterRotary => keys,
-        };
-        [keys, self.tensor(&self.values)].map(|all| {
-            let tokens = all.dims()[2];
-            all.narrow(2, tokens.saturating_sub(window), tokens.min(window))
-        })
+    fn last(&mut self, window: usize, rotate: RotateAll<'_>) -> KeptTokens<'_> {
+        let tokens = self.keys.tokens();
+        let passed = tokens.saturating_sub(window);
+        let mut keys = self.keys.unpacked(&self.packing);
+        if self.packing.plan.hook == KeyHook::BeforeRotary {
+            rotate(&mut keys);
+        }
+        let mut values = self.values.unpacked(&self.packing);
+        keys.drain(..passed * self.keys.width);
+        values.drain(..passed * self.values.width);
+        KeptTokens {
+            tokens: tokens - passed,
+            keys: Cow::Owned(keys),
+            values: Cow::Owned(values),
+        }
     }
 
     fn truncate(&mut self, tokens: usize) -> bool {

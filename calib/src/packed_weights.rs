@@ -4,7 +4,9 @@ use crate::artifact::Artifact;
 use crate::{SourceError, Tensor32, WeightSource};
 use quantizers::grid::InputQuantizer;
 use quantizers::kernels::{Compute, PackedMatrix};
-use std::sync::Arc;
+use quantizers::tensor::FloatType;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// A source whose matrices are packed: codes stay codes, and values that are 16-bit floats stay such. What has no packed
 /// form is given as values.
@@ -13,6 +15,8 @@ pub struct PackedWeights<'a> {
     artifact: &'a Artifact,
     compute: Compute,
     many_as_few: bool,
+    /// Matrices that are in use, by name: two stages that read one hold it once.
+    in_use: Mutex<HashMap<String, Weak<PackedMatrix>>>,
 }
 
 impl<'a> PackedWeights<'a> {
@@ -23,6 +27,7 @@ impl<'a> PackedWeights<'a> {
             artifact,
             compute,
             many_as_few: false,
+            in_use: Mutex::default(),
         }
     }
 
@@ -31,6 +36,36 @@ impl<'a> PackedWeights<'a> {
     pub fn many_as_few(mut self) -> Self {
         self.many_as_few = true;
         self
+    }
+
+    /// The matrix `name`, read.
+    fn read(&self, name: &str) -> Result<Option<PackedMatrix>, SourceError> {
+        // What would only be decoded is left to whoever asks for its values.
+        let scheme = self.artifact.scheme(name);
+        if scheme.is_some_and(|scheme| !PackedMatrix::executes(scheme)) {
+            return Ok(None);
+        }
+        if let Some(quantized) = self.artifact.quantized(name)? {
+            self.artifact.release(name);
+            let packed = PackedMatrix::of_quantized(&quantized);
+            return Ok(packed.map(|packed| {
+                let packed = packed.computing(self.compute);
+                if self.many_as_few {
+                    packed.many_as_few()
+                } else {
+                    packed
+                }
+            }));
+        }
+        let Some(&[_, cols]) = self.source.shape(name).as_deref() else {
+            return Ok(None);
+        };
+        let packed = match self.source.halves(name)? {
+            Some((kind, bits)) => PackedMatrix::of_halves(kind, bits, cols),
+            None => PackedMatrix::of_values(&self.source.tensor(name)?.data, cols),
+        };
+        self.source.release(name);
+        Ok(packed)
     }
 }
 
@@ -47,35 +82,25 @@ impl WeightSource for PackedWeights<'_> {
         self.source.names()
     }
 
+    fn halves(&self, name: &str) -> Result<Option<(FloatType, Vec<u16>)>, SourceError> {
+        self.source.halves(name)
+    }
+
     fn input_quantizer(&self, layer: &str) -> Result<Option<InputQuantizer>, SourceError> {
         self.source.input_quantizer(layer)
     }
 
     fn packed(&self, name: &str) -> Result<Option<Arc<PackedMatrix>>, SourceError> {
-        // What would only be decoded is left to whoever asks for its values.
-        let scheme = self.artifact.scheme(name);
-        if scheme.is_some_and(|scheme| !PackedMatrix::executes(scheme)) {
-            return Ok(None);
+        // A panic elsewhere leaves a whole entry or none behind: poisoning means nothing here.
+        let in_use = || self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(matrix) = in_use().get(name).and_then(Weak::upgrade) {
+            return Ok(Some(matrix));
         }
-        if let Some(quantized) = self.artifact.quantized(name)? {
-            let packed = PackedMatrix::of_quantized(&quantized);
-            let computing = |packed: PackedMatrix| {
-                let packed = packed.computing(self.compute);
-                if self.many_as_few {
-                    packed.many_as_few()
-                } else {
-                    packed
-                }
-            };
-            return Ok(packed.map(|packed| Arc::new(computing(packed))));
+        let matrix = self.read(name)?.map(Arc::new);
+        if let Some(matrix) = &matrix {
+            in_use().insert(name.to_owned(), Arc::downgrade(matrix));
         }
-        let tensor = self.source.tensor(name)?;
-        let [_, cols] = tensor.shape[..] else {
-            return Ok(None);
-        };
-        let packed = PackedMatrix::of_values(&tensor.data, cols);
-        self.source.release(name);
-        Ok(packed.map(Arc::new))
+        Ok(matrix)
     }
 
     fn keeps_rows_apart(&self) -> bool {

@@ -3,6 +3,7 @@
 use quantizers::grid::InputQuantizer;
 use quantizers::kernels::PackedMatrix;
 use quantizers::nearest::closest_name;
+use quantizers::tensor::FloatType;
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,6 +39,13 @@ pub trait WeightSource: Send + Sync {
     /// # Errors
     /// A stored scale that cannot be read.
     fn input_quantizer(&self, _layer: &str) -> Result<Option<InputQuantizer>, SourceError> {
+        Ok(None)
+    }
+    /// The bits of `name`, row-major, where it is stored as 16-bit floats, and of which kind they are.
+    ///
+    /// # Errors
+    /// A tensor that cannot be read.
+    fn halves(&self, _name: &str) -> Result<Option<(FloatType, Vec<u16>)>, SourceError> {
         Ok(None)
     }
     /// The matrix `name`, where it is to be multiplied in the form it is stored in rather than as values.

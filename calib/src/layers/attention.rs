@@ -37,7 +37,8 @@ impl Scores {
         }
     }
 
-    fn is_plain(&self) -> bool {
+    /// Whether scores are products and nothing else.
+    pub fn is_plain(&self) -> bool {
         self.softcap.is_none()
             && self.alibi.is_none()
             && self.sinks.is_none()

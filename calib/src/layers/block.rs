@@ -2,13 +2,15 @@
 
 use super::Loader;
 use super::experts::Experts;
+use super::flow::{FeedForward, Flow, NextOfEach, Sequences};
 use super::mlp::Mlp;
 use super::norm::Norm;
 use super::self_attention::SelfAttention;
 use crate::architectures::StageSpec;
 use crate::attention_policy::AttentionPolicy;
+use crate::hidden::values;
 use crate::{Hidden, KeyValueCache, NoTap, Stage, StageError, Tap};
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use quantizers::graph::{BlockNode, MlpNode, NormNode, NormPlacement, StageNode, TensorSpec};
 use std::sync::Arc;
 
@@ -46,21 +48,6 @@ impl StageSpec for BlockNode {
     }
 }
 
-#[expect(clippy::large_enum_variant, reason = "one per block")]
-enum FeedForward {
-    Dense(Mlp),
-    Experts(Experts),
-}
-
-impl FeedForward {
-    fn forward(&self, x: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
-        match self {
-            Self::Dense(mlp) => mlp.forward(x, tap),
-            Self::Experts(experts) => experts.forward(x, tap),
-        }
-    }
-}
-
 struct Block {
     index: usize,
     attention_norm: Option<Norm>,
@@ -76,103 +63,97 @@ struct Block {
     residual_scale: f64,
 }
 
-fn normed(norm: Option<&Norm>, x: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
+fn normed<F: Flow>(norm: Option<&Norm>, x: F::Values, flow: &mut F) -> F::Values {
     match norm {
-        Some(norm) => norm.seen(x, tap),
+        Some(norm) => flow.normed(norm, x),
         None => x,
     }
 }
 
-fn by_channel(factors: Option<&Tensor<1>>, x: Tensor<3>) -> Tensor<3> {
+fn by_channel<F: Flow>(factors: Option<&Tensor<1>>, x: F::Values, flow: &mut F) -> F::Values {
     match factors {
-        Some(factors) => x * factors.clone().unsqueeze::<3>(),
+        Some(factors) => flow.by_channel(factors, x),
         None => x,
     }
 }
 
 impl Block {
-    /// Both halves around `attend`, which is given the attention half's input.
-    fn run(
-        &self,
-        x: Tensor<3>,
-        tap: &mut dyn Tap,
-        attend: impl FnOnce(Tensor<3>, &mut dyn Tap) -> Result<Tensor<3>, StageError>,
-    ) -> Result<Hidden, StageError> {
-        self.around(x, tap, attend).map(Hidden::States)
-    }
-
-    fn around(
-        &self,
-        x: Tensor<3>,
-        tap: &mut dyn Tap,
-        attend: impl FnOnce(Tensor<3>, &mut dyn Tap) -> Result<Tensor<3>, StageError>,
-    ) -> Result<Tensor<3>, StageError> {
+    /// Both halves.
+    fn run<F: Flow>(&self, x: F::Values, flow: &mut F) -> Result<F::Values, StageError> {
         Ok(match self.placement {
             NormPlacement::Before => {
-                let input = normed(self.attention_norm.as_ref(), x.clone(), tap);
-                let attended = attend(input.clone(), tap)?;
-                let attended = normed(self.attention_output_norm.as_ref(), attended, tap);
-                let attended = self.scaled(by_channel(self.attention_scale.as_ref(), attended));
+                let input = normed(self.attention_norm.as_ref(), x.clone(), flow);
+                let attended = flow.attended(&self.attention, input.clone())?;
+                let attended = normed(self.attention_output_norm.as_ref(), attended, flow);
+                let attended = by_channel(self.attention_scale.as_ref(), attended, flow);
+                let attended = self.scaled(attended, flow);
                 if self.parallel {
-                    if tap.done() {
-                        return Ok(x + attended);
+                    let sum = flow.sum(x.clone(), attended);
+                    if flow.is_done() {
+                        return Ok(sum);
                     }
                     let input = match &self.mlp_norm {
-                        Some(norm) => norm.seen(x.clone(), tap),
+                        Some(norm) => flow.normed(norm, x),
                         None => input,
                     };
-                    return Ok(x + attended + self.fed(input, tap));
+                    let fed = self.fed(input, flow);
+                    return Ok(flow.sum(sum, fed));
                 }
-                let x = x + attended;
-                if tap.done() {
+                let x = flow.sum(x, attended);
+                if flow.is_done() {
                     return Ok(x);
                 }
-                let input = normed(self.mlp_norm.as_ref(), x.clone(), tap);
-                x + self.fed(input, tap)
+                let input = normed(self.mlp_norm.as_ref(), x.clone(), flow);
+                let fed = self.fed(input, flow);
+                flow.sum(x, fed)
             }
             NormPlacement::AfterResidual => {
-                let attended = by_channel(self.attention_scale.as_ref(), attend(x.clone(), tap)?);
-                let x = x + self.scaled(attended);
-                if tap.done() {
+                let attended = flow.attended(&self.attention, x.clone())?;
+                let attended = by_channel(self.attention_scale.as_ref(), attended, flow);
+                let attended = self.scaled(attended, flow);
+                let x = flow.sum(x, attended);
+                if flow.is_done() {
                     return Ok(x);
                 }
-                let x = normed(self.attention_norm.as_ref(), x, tap);
-                let x = x.clone() + self.fed(x, tap);
-                normed(self.mlp_norm.as_ref(), x, tap)
+                let x = normed(self.attention_norm.as_ref(), x, flow);
+                let fed = self.fed(x.clone(), flow);
+                let x = flow.sum(x, fed);
+                normed(self.mlp_norm.as_ref(), x, flow)
             }
         })
     }
 
     /// What the feed-forward half adds to the residual.
-    fn fed(&self, input: Tensor<3>, tap: &mut dyn Tap) -> Tensor<3> {
-        let output = self.mlp.forward(input, tap);
-        let output = normed(self.mlp_output_norm.as_ref(), output, tap);
-        self.scaled(by_channel(self.mlp_scale.as_ref(), output))
+    fn fed<F: Flow>(&self, input: F::Values, flow: &mut F) -> F::Values {
+        let output = flow.fed(&self.mlp, input);
+        let output = normed(self.mlp_output_norm.as_ref(), output, flow);
+        let output = by_channel(self.mlp_scale.as_ref(), output, flow);
+        self.scaled(output, flow)
     }
 
-    fn scaled(&self, x: Tensor<3>) -> Tensor<3> {
+    fn scaled<F: Flow>(&self, x: F::Values, flow: &mut F) -> F::Values {
         // Exactly one for most families, where a product would only cost time.
         if self.residual_scale.to_bits() == 1.0_f64.to_bits() {
             x
         } else {
-            x * self.residual_scale
+            flow.scaled(x, self.residual_scale)
         }
+    }
+
+    fn states(&self, hidden: Hidden) -> Result<Tensor<3>, StageError> {
+        hidden.into_states(|| format!("block {}", self.index))
     }
 }
 
 impl Stage for Block {
     fn forward(&self, hidden: Hidden, tap: &mut dyn Tap) -> Result<Hidden, StageError> {
-        let x = hidden.into_states(|| format!("block {}", self.index))?;
-        self.run(x, tap, |x, tap| self.attention.forward(x, tap))
+        let mut flow = Sequences { tap, cache: None };
+        self.run(self.states(hidden)?, &mut flow)
+            .map(Hidden::States)
     }
 
     fn attend_by(&mut self, policy: Arc<dyn AttentionPolicy>) {
         self.attention.attend_by(policy);
-    }
-
-    fn next(&self, hidden: Hidden, cache: &mut KeyValueCache) -> Result<Hidden, StageError> {
-        let x = hidden.into_states(|| format!("block {}", self.index))?;
-        self.run(x, &mut NoTap, |x, _| Ok(self.attention.next(x, cache)))
     }
 
     fn next_of_each(
@@ -180,15 +161,24 @@ impl Stage for Block {
         hidden: Hidden,
         caches: &mut [&mut KeyValueCache],
     ) -> Result<Hidden, StageError> {
-        let x = hidden.into_states(|| format!("block {}", self.index))?;
-        self.run(x, &mut NoTap, |x, _| {
-            Ok(self.attention.next_of_each(x, caches))
-        })
+        let x = self.states(hidden)?;
+        let (shape, device) = (x.dims(), x.device());
+        let mut flow = NextOfEach {
+            caches,
+            device: &device,
+        };
+        let x = self.run(values(x), &mut flow)?;
+        let x = Tensor::from_data(TensorData::new(x, shape), &device);
+        Ok(Hidden::States(x))
     }
 
     fn begin(&self, hidden: Hidden, cache: &mut KeyValueCache) -> Result<Hidden, StageError> {
-        let x = hidden.into_states(|| format!("block {}", self.index))?;
-        self.run(x, &mut NoTap, |x, _| self.attention.begin(x, cache))
+        let mut flow = Sequences {
+            tap: &mut NoTap,
+            cache: Some(cache),
+        };
+        self.run(self.states(hidden)?, &mut flow)
+            .map(Hidden::States)
     }
 
     fn cache(&self) -> Result<KeyValueCache, StageError> {

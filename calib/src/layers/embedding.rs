@@ -5,8 +5,10 @@ use super::linear::Linear;
 use super::norm::Norm;
 use crate::architectures::StageSpec;
 use crate::{Hidden, KeyValueCache, NoTap, Stage, StageError, Tap};
-use burn::tensor::{Int, Tensor, module};
+use burn::tensor::{Int, Tensor, TensorData, module};
 use quantizers::graph::{LinearNode, StageNode, TensorSpec, TokenInputNode};
+use quantizers::kernels::PackedMatrix;
+use std::sync::Arc;
 
 impl StageSpec for TokenInputNode {
     fn node(&self) -> StageNode {
@@ -24,7 +26,10 @@ impl StageSpec for TokenInputNode {
         let norm = self.norm.as_ref();
         let positions = table(&self.positions)?;
         Ok(Box::new(TextEmbedding {
-            tokens: loader.read(&self.tokens)?,
+            tokens: match loader.packed(&self.tokens)? {
+                Some(packed) => TokenTable::Packed(packed),
+                None => TokenTable::Values(loader.read(&self.tokens)?),
+            },
             scale: self.scale,
             positions: positions.map(|all| {
                 let rows = all.dims()[0].saturating_sub(self.first_position);
@@ -38,8 +43,50 @@ impl StageSpec for TokenInputNode {
     }
 }
 
+/// A vector for each token `[vocabulary, width]`.
+enum TokenTable {
+    Values(Tensor<2>),
+    /// As it is stored: the few rows that are asked for are decoded.
+    Packed(Arc<PackedMatrix>),
+}
+
+impl TokenTable {
+    /// `[batch, tokens]` to `[batch, tokens, width]`.
+    fn vectors(&self, ids: Tensor<2, Int>) -> Result<Tensor<3>, StageError> {
+        let (shape, device) = (ids.dims(), ids.device());
+        let rows = self.rows(&ids)?;
+        Ok(match self {
+            Self::Values(table) => module::embedding(table.clone(), ids),
+            Self::Packed(table) => {
+                let mut vectors = vec![0.0; rows.len() * table.cols()];
+                for (row, vector) in rows.iter().zip(vectors.chunks_exact_mut(table.cols())) {
+                    table.decode(*row, vector);
+                }
+                let [batch, tokens] = shape;
+                let data = TensorData::new(vectors, [batch, tokens, table.cols()]);
+                Tensor::from_data(data, &device)
+            }
+        })
+    }
+
+    /// The rows that `ids` name.
+    fn rows(&self, ids: &Tensor<2, Int>) -> Result<Vec<usize>, StageError> {
+        let vocabulary = match self {
+            Self::Values(table) => table.dims()[0],
+            Self::Packed(table) => table.rows(),
+        };
+        let ids = ids.clone().into_data();
+        let rows = ids.iter::<i64>().map(|found| {
+            let row = usize::try_from(found).ok();
+            row.filter(|row| *row < vocabulary)
+                .ok_or(StageError::Token { found, vocabulary })
+        });
+        rows.collect()
+    }
+}
+
 struct TextEmbedding {
-    tokens: Tensor<2>,
+    tokens: TokenTable,
     scale: f64,
     /// From the first position on.
     positions: Option<Tensor<2>>,
@@ -54,9 +101,8 @@ impl TextEmbedding {
     /// The vectors of tokens of which the first is at position `start`.
     fn from(&self, start: usize, hidden: Hidden, tap: &mut dyn Tap) -> Result<Hidden, StageError> {
         let ids = hidden.into_tokens(|| "embedding".to_owned())?;
-        check_ids(&ids, self.tokens.dims()[0])?;
         let tokens = ids.dims()[1];
-        let mut x = module::embedding(self.tokens.clone(), ids);
+        let mut x = self.tokens.vectors(ids)?;
         if self.scale.to_bits() != 1.0_f64.to_bits() {
             x = x * self.scale;
         }
@@ -106,15 +152,17 @@ impl Stage for TextEmbedding {
         self.after(hidden, cache)
     }
 
-    fn next(&self, hidden: Hidden, cache: &mut KeyValueCache) -> Result<Hidden, StageError> {
-        self.after(hidden, cache)
-    }
-}
-
-fn check_ids(ids: &Tensor<2, Int>, vocabulary: usize) -> Result<(), StageError> {
-    let outside = |id: &i64| usize::try_from(*id).map_or(true, |id| id >= vocabulary);
-    match ids.clone().into_data().iter::<i64>().find(outside) {
-        Some(found) => Err(StageError::Token { found, vocabulary }),
-        None => Ok(()),
+    fn next_of_each(
+        &self,
+        hidden: Hidden,
+        caches: &mut [&mut KeyValueCache],
+    ) -> Result<Hidden, StageError> {
+        if self.positions.is_some() {
+            let rows = caches.iter_mut().enumerate();
+            let rows = rows.map(|(at, cache)| self.after(hidden.row(at), cache));
+            return Hidden::joined(rows.collect::<Result<_, _>>()?);
+        }
+        caches.iter_mut().for_each(|cache| cache.pass(1));
+        self.from(0, hidden, &mut NoTap)
     }
 }

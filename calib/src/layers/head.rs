@@ -147,16 +147,12 @@ impl Stage for Head {
         Ok(Hidden::States(x))
     }
 
-    fn next(&self, hidden: Hidden, _cache: &mut KeyValueCache) -> Result<Hidden, StageError> {
-        // Each position on its own: the past changes nothing.
-        self.forward(hidden, &mut NoTap)
-    }
-
     fn next_of_each(
         &self,
         hidden: Hidden,
         _caches: &mut [&mut KeyValueCache],
     ) -> Result<Hidden, StageError> {
+        // Each position on its own: the past changes nothing.
         self.forward(hidden, &mut NoTap)
     }
 }

@@ -50,4 +50,23 @@ impl Heads {
         };
         [part(0, queries), part(queries, 1), part(queries + 1, 1)]
     }
+
+    /// The same as [`Self::apart`] of rows in host memory.
+    pub fn rows_apart(&self, all: &[f32], layout: QkvLayout) -> [Vec<f32>; 3] {
+        // Consecutive channels of a row that are of queries, of keys and of values, over and over.
+        let heads = match layout {
+            QkvLayout::Concatenated => [self.query, self.key_value, self.key_value],
+            QkvLayout::ByKeyValueHead => [self.query / self.key_value, 1, 1],
+        };
+        let [queries, keys, values] = heads.map(|heads| heads * self.dim);
+        let mut apart: [Vec<f32>; 3] = Default::default();
+        for run in all.chunks_exact(queries + keys + values) {
+            let (query, rest) = run.split_at(queries);
+            let (key, value) = rest.split_at(keys);
+            for (part, run) in apart.iter_mut().zip([query, key, value]) {
+                part.extend_from_slice(run);
+            }
+        }
+        apart
+    }
 }

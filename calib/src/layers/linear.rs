@@ -38,6 +38,11 @@ impl Linear {
         &self.input_point
     }
 
+    /// How many values a row of its input has.
+    pub fn inputs(&self) -> usize {
+        self.weight.inputs()
+    }
+
     /// Shows `input` to `tap` at this layer's input point, before any rounding. Called once for layers that share it.
     pub fn observe(&self, input: &Tensor<3>, tap: &mut dyn Tap) {
         tap.observe(&self.input_point, input);
@@ -51,5 +56,30 @@ impl Linear {
         };
         let output = fused::linear(input, &self.weight, self.bias.as_ref());
         tap.pass(&self.output_point, output)
+    }
+
+    /// `[n, cols]` to `[n, rows]` in host memory, for the next tokens of texts: no tap sees them.
+    pub fn rows(&self, input: &[f32]) -> Vec<f32> {
+        let (weight, bias) = self.weight_and_bias();
+        match self.inputs {
+            Some(quantizer) => {
+                let mut rounded = input.to_vec();
+                quantizer.round(&mut rounded, self.inputs().max(1));
+                fused::linear_of_rows(&rounded, weight, bias)
+            }
+            None => fused::linear_of_rows(input, weight, bias),
+        }
+    }
+
+    /// The same by several layers that read the same input.
+    pub fn rows_of_each<const N: usize>(layers: [&Self; N], input: &[f32]) -> [Vec<f32>; N] {
+        if layers.iter().any(|layer| layer.inputs.is_some()) {
+            return layers.map(|layer| layer.rows(input));
+        }
+        fused::linear_of_each(input, layers.map(Self::weight_and_bias))
+    }
+
+    fn weight_and_bias(&self) -> (&Weight, Option<&Tensor<1>>) {
+        (&self.weight, self.bias.as_ref())
     }
 }

@@ -1,5 +1,6 @@
 //! The feed-forward half of a block, plain or gated.
 
+use super::kernels::activation as kernel;
 use super::linear::Linear;
 use super::{Loader, fused};
 use crate::{SourceError, Tap};
@@ -78,6 +79,65 @@ impl Mlp {
         self.down.observe(&inner, tap);
         self.down.forward(inner, tap)
     }
+
+    /// The same of the next tokens of texts, `[n, width]` in host memory: no tap sees them.
+    pub fn rows(&self, input: &[f32]) -> Vec<f32> {
+        let inner = match &self.gate {
+            LoadedGate::Layer(gate) => {
+                let [gate, up] = Linear::rows_of_each([gate, &self.up], input);
+                let mut out = vec![0.0; up.len()];
+                kernel::gate(self.activation, &gate, &up, &mut out);
+                out
+            }
+            LoadedGate::None => {
+                let up = self.up.rows(input);
+                let mut out = vec![0.0; up.len()];
+                kernel::activate(self.activation, &up, &mut out);
+                out
+            }
+            LoadedGate::FirstHalf | LoadedGate::SecondHalf => {
+                let up = self.up.rows(input);
+                let width = 2 * self.down.inputs();
+                let is_first = matches!(self.gate, LoadedGate::FirstHalf);
+                gated_halves(self.activation, &up, width, is_first)
+            }
+            LoadedGate::Alternating { alpha, limit } => {
+                alternating_rows(&self.up.rows(input), *alpha, *limit)
+            }
+        };
+        self.down.rows(&inner)
+    }
+}
+
+/// `f(first half) · second half` of rows, or the other way around.
+fn gated_halves(activation: Activation, x: &[f32], width: usize, gate_is_first: bool) -> Vec<f32> {
+    let half = width / 2;
+    let mut out = vec![0.0; x.len() / 2];
+    let rows = x.chunks_exact(width.max(1));
+    for (row, out) in rows.zip(out.chunks_exact_mut(half.max(1))) {
+        let (first, second) = row.split_at(half);
+        let (gate, up) = if gate_is_first {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        kernel::gate(activation, gate, up, out);
+    }
+    out
+}
+
+/// [`alternating`] of rows.
+fn alternating_rows(x: &[f32], alpha: f64, limit: f64) -> Vec<f32> {
+    #[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
+    let (alpha, limit) = (alpha as f32, limit as f32);
+    let pairs = x.as_chunks::<2>().0.iter();
+    let gated = pairs.map(|[gate, up]| {
+        // What is no number stays so.
+        let gate = if *gate > limit { limit } else { *gate };
+        let up = up.clamp(-limit, limit);
+        gate / (1.0 + (-gate * alpha).exp()) * (up + 1.0)
+    });
+    gated.collect()
 }
 
 fn halves(x: Tensor<3>) -> [Tensor<3>; 2] {

@@ -22,6 +22,7 @@ pub mod attention;
 pub mod self_attention;
 pub mod mlp;
 pub mod experts;
+mod flow;
 pub mod block;
 pub mod embedding;
 pub mod patches;

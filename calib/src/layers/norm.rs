@@ -1,5 +1,6 @@
 //! Normalisation over the last dimension: `RMSNorm` and `LayerNorm`.
 
+use super::kernels::norm as kernel;
 use super::{Loader, fused};
 use crate::{SourceError, Tap};
 use burn::tensor::Tensor;
@@ -54,6 +55,18 @@ impl Norm {
     /// Normalises the last dimension; the shape stays. No tap sees it.
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
         fused::norm(input, &self.weight, self.bias.as_ref(), self.epsilon)
+    }
+
+    /// The same of rows as wide as its weight, one after the other in host memory.
+    pub fn rows(&self, input: &[f32]) -> Vec<f32> {
+        let mut out = vec![0.0; input.len()];
+        fused::with_values(&self.weight, |weight| match &self.bias {
+            None => kernel::rms_norm(input, weight, self.epsilon, &mut out),
+            Some(bias) => fused::with_values(bias, |bias| {
+                kernel::layer_norm(input, weight, bias, self.epsilon, &mut out);
+            }),
+        });
+        out
     }
 }
 

@@ -1,7 +1,8 @@
 //! Normalisation of queries and keys.
 
-use super::Loader;
+use super::kernels::rows::add_to_rows;
 use super::norm::Norm;
+use super::{Loader, fused};
 use crate::SourceError;
 use burn::tensor::Tensor;
 use quantizers::graph::QueryKeyNorm as Node;
@@ -93,6 +94,26 @@ impl QueryKeyNorm {
                     Some(bias) => scaled + bias.clone(),
                     None => scaled,
                 }
+            }
+        }
+    }
+
+    /// The same of rows that hold all heads, one after the other in host memory.
+    pub fn rows(&self, x: &[f32]) -> Vec<f32> {
+        match self {
+            // As wide as a head, or as all of them.
+            Self::Head(norm) | Self::Joint(norm) => norm.rows(x),
+            Self::EachHead { norm, weight, bias } => {
+                let mut x = norm.rows(x);
+                fused::with_values(weight, |weight| {
+                    for row in x.chunks_exact_mut(weight.len()) {
+                        row.iter_mut().zip(weight).for_each(|(x, w)| *x *= w);
+                    }
+                });
+                if let Some(bias) = bias {
+                    fused::with_values(bias, |bias| add_to_rows(bias, &mut x));
+                }
+                x
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Rotary position embedding (Su et al. 2021), of halves or of neighbours.
 
 use super::fused;
+use super::kernels::rotary as kernel;
 use burn::tensor::{Device, Tensor, TensorData};
 use quantizers::attentions::Rotary;
 use quantizers::graph::{RopeNode, RopeScaling};
@@ -197,6 +198,18 @@ impl RopeTables {
         }
         let rotated = self.rotate_all(x.clone().narrow(3, 0, channels));
         Tensor::cat(vec![rotated, x.narrow(3, channels, width - channels)], 3)
+    }
+
+    /// The same of one token at `position`, a row of heads `head_dim` wide in host memory.
+    pub fn rotate_row(&self, position: usize, row: &mut [f32], head_dim: usize) {
+        let channels = self.cos.dims()[3];
+        let angles = position * channels..(position + 1) * channels;
+        fused::with_values(&self.cos, |cos| {
+            fused::with_values(&self.sin, |sin| {
+                let (cos, sin) = (&cos[angles.clone()], &sin[angles.clone()]);
+                kernel::rotate_token(row, head_dim, cos, sin, self.interleaved);
+            });
+        });
     }
 
     fn rotate_all(&self, x: Tensor<4>) -> Tensor<4> {

@@ -1,5 +1,7 @@
 //! Multi-head self-attention with its projections, as all families share it.
 
+mod next;
+
 use super::alibi::Alibi;
 use super::attention::{Scores, attend, attend_with};
 use super::disentangled::Disentangled;
@@ -12,11 +14,11 @@ use super::rope::{CachedRope, RopeTables};
 use super::windows::{self, Windows};
 use super::{Loader, Rope};
 use crate::attention_policy::{Attending, AttentionPolicy};
+use crate::hidden::values;
 use crate::key_value_cache::NewTokens;
 use crate::{KeyValueCache, NoTap, SourceError, StageError, Tap};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use quantizers::graph::{AttentionNode, DistanceNode, Pattern, QkvLayout, QkvNode};
-use rayon::prelude::*;
 use std::sync::Arc;
 
 #[derive(Debug, Clone)]
@@ -25,6 +27,13 @@ enum Qkv {
     Separate(Box<[Linear; 3]>),
     Fused(Box<Linear>, QkvLayout),
     Latent(Box<Latent>),
+}
+
+/// Keys and values `[batch, kv_heads, tokens, dim]`.
+struct NewHeads {
+    unrotated: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "one per block")]
@@ -52,6 +61,7 @@ pub struct SelfAttention {
     /// Number of the block, for the policy.
     block: usize,
     policy: Option<Arc<dyn AttentionPolicy>>,
+    device: Device,
 }
 
 impl SelfAttention {
@@ -85,6 +95,7 @@ impl SelfAttention {
         };
         Ok(Self {
             block,
+            device: device.clone(),
             policy: None,
             qkv: match &node.qkv {
                 QkvNode::Separate { query, key, value } => Qkv::Separate(Box::new([
@@ -199,50 +210,7 @@ impl SelfAttention {
         (scores * self.scores.scale, heads)
     }
 
-    /// The next token `[batch, 1, width]` after those in `cache`, which it joins.
-    pub fn next(&self, input: Tensor<3>, cache: &mut KeyValueCache) -> Tensor<3> {
-        let heads = self.projected(input, &mut NoTap);
-        self.joined(self.attended_next(heads, cache), &mut NoTap)
-    }
-
-    /// The next token of each of several texts, `[texts, 1, width]`, after those in its cache, which it joins.
-    pub fn next_of_each(&self, input: Tensor<3>, caches: &mut [&mut KeyValueCache]) -> Tensor<3> {
-        let heads = self.projected(input, &mut NoTap);
-        let attended = caches.par_iter_mut().enumerate().map(|(at, cache)| {
-            let of_text = heads.each_ref().map(|x| x.clone().narrow(0, at, 1));
-            self.attended_next(of_text, cache)
-        });
-        let attended = attended.collect();
-        self.joined(Tensor::cat(attended, 0), &mut NoTap)
-    }
-
-    /// What the next token attends to, `[batch, heads, 1, head_dim]`, from its queries, keys and values.
-    fn attended_next(
-        &self,
-        [query, key, value]: [Tensor<4>; 3],
-        cache: &mut KeyValueCache,
-    ) -> Tensor<4> {
-        let position = cache.tokens();
-        let all = self.rope.as_ref().map(|rope| {
-            // Tables of a power of two: made anew a few times, not for every token.
-            let rows = (position + 1).next_power_of_two();
-            rope.tables(rows, position + 1)
-        });
-        let tables = all.as_ref().map(|tables| tables.narrow(position, 1));
-        let (query_norm, key_norm) = (self.query_norm.as_ref(), self.key_norm.as_ref());
-        let query = self.placed(query, query_norm, tables.as_ref());
-        let key = self.before_rotation(key, key_norm);
-        let new = self.new_tokens(key, value, tables.as_ref());
-        let rotate = |keys: Tensor<4>| {
-            let tables = all.as_ref().map(|all| all.narrow(0, keys.dims()[2]));
-            rotated(keys, tables.as_ref(), self.norm_after(key_norm))
-        };
-        let [keys, values] = cache.with_key_value(new, self.window(), &rotate);
-        // What is remembered is what the token sees.
-        attend(query, keys, values, &self.scores.of_last())
-    }
-
-    /// The first tokens `[batch, tokens, width]`, as [`Self::forward`] has them without distances, remembered in
+    /// The first tokens of a text, `[1, tokens, width]`, as [`Self::forward`] has them without distances, remembered in
     /// `cache`.
     ///
     /// # Errors
@@ -258,7 +226,13 @@ impl SelfAttention {
         let query = self.placed(query, self.query_norm.as_ref(), tables.as_ref());
         let key = self.before_rotation(key, self.key_norm.as_ref());
         let new = self.new_tokens(key, value, tables.as_ref());
-        cache.add(new.clone());
+        let [unrotated, key, value] = [&new.unrotated, &new.key, &new.value].map(rows_of);
+        cache.add(NewTokens {
+            tokens,
+            unrotated: &unrotated,
+            key: &key,
+            value: &value,
+        });
         let attended = match &self.policy {
             Some(policy) => policy.attend(self.attending(query, new, tables))?,
             None => attend(query, new.key, new.value, &self.scores),
@@ -284,9 +258,9 @@ impl SelfAttention {
         unrotated: Tensor<4>,
         value: Tensor<4>,
         tables: Option<&RopeTables>,
-    ) -> NewTokens {
+    ) -> NewHeads {
         let norm = self.norm_after(self.key_norm.as_ref());
-        NewTokens {
+        NewHeads {
             key: rotated(unrotated.clone(), tables, norm),
             unrotated,
             value,
@@ -294,7 +268,7 @@ impl SelfAttention {
     }
 
     /// What a policy is given of whole sequences, queries rotated.
-    fn attending(&self, query: Tensor<4>, new: NewTokens, tables: Option<RopeTables>) -> Attending {
+    fn attending(&self, query: Tensor<4>, new: NewHeads, tables: Option<RopeTables>) -> Attending {
         let norm = self.norm_after(self.key_norm.as_ref()).cloned();
         Attending {
             block: self.block,
@@ -381,6 +355,11 @@ impl SelfAttention {
         self.output.observe(&attended, tap);
         self.output.forward(attended, tap)
     }
+}
+
+/// `[1, heads, tokens, dim]` as rows of tokens.
+fn rows_of(x: &Tensor<4>) -> Vec<f32> {
+    values(x.clone().swap_dims(1, 2))
 }
 
 /// Queries or keys at their positions, normalised by `norm` after that.

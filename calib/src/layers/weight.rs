@@ -63,6 +63,14 @@ impl Weight {
         })?;
         Ok(Self::Dense(Box::new(dense)))
     }
+
+    /// How many values a row of its input has.
+    pub fn inputs(&self) -> usize {
+        match self {
+            Self::Dense(dense) => dense.columns.dims()[0],
+            Self::Packed(matrix) => matrix.cols(),
+        }
+    }
 }
 
 fn matrix(values: Vec<f32>, shape: [usize; 2], device: &Device) -> Tensor<2> {

@@ -1,5 +1,6 @@
 //! Tensors in host memory as slices, and operations on them with hand-written gradients.
 
+use crate::hidden::values as all_values;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
@@ -156,4 +157,15 @@ pub(super) fn values(tensor: &FlexTensor) -> &[f32] {
         .contiguous_offsets()
         .unwrap_or_else(|| unreachable!("asked for the values of a view"));
     &tensor.storage::<f32>()[from..to]
+}
+
+/// What `read` makes of the values of `tensor`, row-major, copied only where they are elsewhere or not in order.
+pub(in crate::layers) fn with_values<const D: usize, R>(
+    tensor: &Tensor<D>,
+    read: impl FnOnce(&[f32]) -> R,
+) -> R {
+    match Host::constant(tensor).map(contiguous) {
+        Some(host) => read(values(&host)),
+        None => read(&all_values(tensor.clone())),
+    }
 }

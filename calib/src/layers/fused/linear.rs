@@ -1,8 +1,9 @@
 //! Linear layers.
 
-use super::host::{Host, HostOperation, apply, contiguous, shape, tensor, values};
+use super::host::{Host, HostOperation, apply, contiguous, shape, tensor, values, with_values};
 use super::strided::{matrix, viewable};
-use crate::hidden::values as host_values;
+use crate::hidden::values as all_values;
+use crate::layers::kernels::rows::add_to_rows;
 use crate::layers::weight::{DenseWeight, Weight};
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{Shape, Tensor, TensorData, module};
@@ -15,35 +16,95 @@ pub(in crate::layers) fn linear(
     weight: &Weight,
     bias: Option<&Tensor<1>>,
 ) -> Tensor<3> {
-    let weight = match weight {
-        Weight::Packed(matrix) => return packed(x, matrix, bias),
-        Weight::Dense(weight) => weight,
-    };
     let [texts, tokens, _] = x.dims();
-    if weight.keeps_rows_apart && tokens == 1 && texts > 1 {
-        let rows = (0..texts).map(|at| dense(x.clone().narrow(0, at, 1), weight, bias));
-        return Tensor::cat(rows.collect(), 0);
+    match weight {
+        // Tokens of several texts are to come out as each does alone.
+        Weight::Dense(dense) if !dense.keeps_rows_apart || tokens > 1 || texts == 1 => {
+            if let (Some(x), Some(operation)) = (Host::of(&x), Linear::new(dense, bias)) {
+                return apply(operation, [x]);
+            }
+            module::linear(x, dense.columns.clone(), bias.cloned())
+        }
+        _ => {
+            let device = x.device();
+            let out = linear_of_rows(&all_values(x), weight, bias);
+            let outputs = out.len() / (texts * tokens).max(1);
+            Tensor::from_data(TensorData::new(out, [texts, tokens, outputs]), &device)
+        }
     }
-    dense(x, weight, bias)
 }
 
-fn dense(x: Tensor<3>, weight: &DenseWeight, bias: Option<&Tensor<1>>) -> Tensor<3> {
-    if let (Some(x), Some(operation)) = (Host::of(&x), Linear::new(weight, bias)) {
-        return apply(operation, [x]);
+/// The same of rows `[n, inputs]` in host memory, to `[n, outputs]`.
+pub(in crate::layers) fn linear_of_rows(
+    x: &[f32],
+    weight: &Weight,
+    bias: Option<&Tensor<1>>,
+) -> Vec<f32> {
+    match weight {
+        Weight::Packed(matrix) => biased(matrix.multiply(x), bias),
+        Weight::Dense(dense) => {
+            let columns = &dense.columns;
+            let inputs = columns.dims()[0];
+            let at_once = if dense.keeps_rows_apart {
+                inputs
+            } else {
+                x.len()
+            };
+            let parts = x.chunks(at_once.max(1)).map(|x| match bias {
+                Some(bias) => with_values(bias, |bias| times(x, columns, Some(bias))),
+                None => times(x, columns, None),
+            });
+            parts.flatten().collect()
+        }
     }
-    module::linear(x, weight.columns.clone(), bias.cloned())
 }
 
-/// The same with a matrix that is multiplied as it is stored, by the values of `x` in host memory.
-fn packed(x: Tensor<3>, matrix: &PackedMatrix, bias: Option<&Tensor<1>>) -> Tensor<3> {
-    let [batch, tokens, _] = x.dims();
-    let device = x.device();
-    let out = matrix.multiply(&host_values(x));
-    let data = TensorData::new(out, [batch, tokens, matrix.rows()]);
-    let out = Tensor::from_data(data, &device);
+/// The same by several layers.
+pub(in crate::layers) fn linear_of_each<const N: usize>(
+    x: &[f32],
+    layers: [(&Weight, Option<&Tensor<1>>); N],
+) -> [Vec<f32>; N] {
+    let is_packed = |(weight, _): &(&Weight, _)| matches!(weight, Weight::Packed(_));
+    if !layers.iter().all(is_packed) {
+        return layers.map(|(weight, bias)| linear_of_rows(x, weight, bias));
+    }
+    let matrices = layers.map(|(weight, _)| match weight {
+        Weight::Packed(matrix) => matrix.as_ref(),
+        Weight::Dense(_) => unreachable!("all of them are packed"),
+    });
+    let mut biases = layers.iter().map(|(_, bias)| *bias);
+    PackedMatrix::multiply_each(matrices, x).map(|out| biased(out, biases.next().flatten()))
+}
+
+fn biased(mut out: Vec<f32>, bias: Option<&Tensor<1>>) -> Vec<f32> {
+    if let Some(bias) = bias {
+        with_values(bias, |bias| add_to_rows(bias, &mut out));
+    }
+    out
+}
+
+/// `x W + b` of rows with `columns` `[inputs, outputs]`.
+fn times(x: &[f32], columns: &Tensor<2>, bias: Option<&[f32]>) -> Vec<f32> {
+    match Host::constant(columns).map(viewable) {
+        Some(columns) => product_of_rows(x, matrix(&columns), bias),
+        None => {
+            let [inputs, outputs] = columns.dims();
+            let columns = all_values(columns.clone());
+            let columns = Strided::new(&columns, inputs, outputs, outputs, 1);
+            product_of_rows(x, columns, bias)
+        }
+    }
+}
+
+fn product_of_rows(x: &[f32], columns: Strided<'_>, bias: Option<&[f32]>) -> Vec<f32> {
+    let rows = Strided::row_major(x, columns.rows());
     match bias {
-        Some(bias) => out + bias.clone().unsqueeze::<3>(),
-        None => out,
+        Some(bias) => {
+            let mut out = bias.repeat(rows.rows());
+            add_product(rows, columns, &mut out);
+            out
+        }
+        None => product(rows, columns),
     }
 }
 
@@ -89,15 +150,7 @@ impl HostOperation<1> for Linear {
     fn forward(self, [x]: [FlexTensor; 1]) -> (FlexTensor, Self::Saved) {
         let x = contiguous(x);
         let columns = matrix(&self.columns);
-        let rows = Strided::row_major(values(&x), columns.rows());
-        let out = match &self.bias {
-            Some(bias) => {
-                let mut out = values(bias).repeat(rows.rows());
-                add_product(rows, columns, &mut out);
-                out
-            }
-            None => product(rows, columns),
-        };
+        let out = product_of_rows(values(&x), columns, self.bias.as_ref().map(values));
         let [batch, tokens] = [shape(&x)[0], shape(&x)[1]];
         let out = tensor(out, Shape::new([batch, tokens, columns.cols()]));
         let is_by_input = self.rows.is_none();

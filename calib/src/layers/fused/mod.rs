@@ -15,15 +15,18 @@ mod norm;
 mod rotary;
 mod squares;
 mod strided;
+mod sum;
 mod tape;
 
 pub(super) use activation::{activate, gate};
 pub(super) use attention::{attend, attend_from, shares_from};
+pub(super) use host::with_values;
 pub(super) use inputs::round_inputs;
-pub(super) use linear::linear;
+pub(super) use linear::{linear, linear_of_each, linear_of_rows};
 pub(super) use norm::norm;
 pub(super) use rotary::rotate;
 pub(crate) use squares::add_squared_products;
+pub(super) use sum::sum;
 pub(crate) use tape::{End, probe};
 
 #[cfg(test)]

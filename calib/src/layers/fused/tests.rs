@@ -1,7 +1,9 @@
 //! Fused against burn's own operations, outputs and gradients. A tape that recomputes is not fused,
 //! so it is the reference.
 
-use super::{End, activate, add_squared_products, gate, linear, norm, probe, rotate, round_inputs};
+use super::{
+    End, activate, add_squared_products, gate, linear, norm, probe, rotate, round_inputs, sum,
+};
 use crate::layers::attention::{Scores, attend};
 use crate::layers::weight::{DenseWeight, Weight};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -103,6 +105,17 @@ fn norms_of_rows_and_of_heads() {
             norm(x.swap_dims(1, 2), &weight, with_bias.then_some(&bias), 1e-5)
         });
     }
+}
+
+#[test]
+fn sums() {
+    compare("sum", [[2, 3, 11]; 2], |[a, b], _| sum(a * 3.0, b));
+    compare("sum of views", [[4, 3, 11]; 2], |[a, b], _| {
+        sum(
+            a.narrow(0, 1, 2).swap_dims(0, 1),
+            b.narrow(0, 2, 2).swap_dims(0, 1),
+        )
+    });
 }
 
 #[test]

@@ -9,6 +9,8 @@ use std::ops::Range;
 
 /// Sums of one product that are kept apart.
 const LANES: usize = 8;
+/// Keys whose sums are kept in registers side by side.
+const AT_ONCE: usize = 4;
 
 /// Queries per block.
 pub(super) const QUERIES: usize = 64;
@@ -97,32 +99,66 @@ pub fn shares_from(
 /// Products of the only query with `keys`: one row is not worth arranging keys for a product of matrices.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
 fn score_one(head: Head<'_>, keys: Range<usize>, scores: &mut [f32]) {
-    let (query, query_rest) = head.query.row(0).as_chunks::<LANES>();
-    for (score, key) in scores.iter_mut().zip(keys) {
-        let (key, key_rest) = head.key.row(key).as_chunks::<LANES>();
-        let mut sums = [0.0; LANES];
-        for chunk in 0..query.len().min(key.len()) {
+    let query = head.query.row(0);
+    let (several, last) = scores.as_chunks_mut::<AT_ONCE>();
+    let mut at = keys.start;
+    for scores in several {
+        *scores = dots(query, std::array::from_fn(|key| head.key.row(at + key)));
+        at += AT_ONCE;
+    }
+    for score in last {
+        [*score] = dots(query, [head.key.row(at)]);
+        at += 1;
+    }
+}
+
+/// Products of `query` with several keys, none of which waits for another.
+#[inline(always)]
+fn dots<const N: usize>(query: &[f32], keys: [&[f32]; N]) -> [f32; N] {
+    let (query, query_rest) = query.as_chunks::<LANES>();
+    let keys = keys.map(|key| key.as_chunks::<LANES>());
+    let mut sums = [[0.0; LANES]; N];
+    for (chunk, query) in query.iter().enumerate() {
+        for (sums, (key, _)) in sums.iter_mut().zip(&keys) {
+            let key = &key[chunk];
             for lane in 0..LANES {
-                sums[lane] += query[chunk][lane] * key[chunk][lane];
+                sums[lane] += query[lane] * key[lane];
             }
         }
-        let [a, b, c, d, e, f, g, h] = sums;
-        let mut sum = ((a + e) + (b + f)) + ((c + g) + (d + h));
-        for at in 0..query_rest.len().min(key_rest.len()) {
-            sum += query_rest[at] * key_rest[at];
-        }
-        *score = sum;
     }
+    std::array::from_fn(|key| {
+        let [a, b, c, d, e, f, g, h] = sums[key];
+        let mut sum = ((a + e) + (b + f)) + ((c + g) + (d + h));
+        for (query, key) in query_rest.iter().zip(keys[key].1) {
+            sum += query * key;
+        }
+        sum
+    })
 }
 
 /// Values of `keys`, by their shares.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
 fn sum_for_one(head: Head<'_>, keys: Range<usize>, shares: &[f32], out: &mut [f32]) {
     out.fill(0.0);
-    for (share, key) in shares.iter().zip(keys) {
-        for (sum, value) in out.iter_mut().zip(head.value.row(key)) {
+    let (several, last) = shares.as_chunks::<AT_ONCE>();
+    let mut at = keys.start;
+    for shares in several {
+        let rows: [&[f32]; AT_ONCE] = std::array::from_fn(|key| head.value.row(at + key));
+        let rows = rows.map(|row| &row[..out.len()]);
+        for (channel, sum) in out.iter_mut().enumerate() {
+            let mut total = *sum;
+            for (share, row) in shares.iter().zip(&rows) {
+                total += share * row[channel];
+            }
+            *sum = total;
+        }
+        at += AT_ONCE;
+    }
+    for share in last {
+        for (sum, value) in out.iter_mut().zip(head.value.row(at)) {
             *sum += share * value;
         }
+        at += 1;
     }
 }
 

@@ -17,5 +17,6 @@ pub mod exponential;
 pub mod lanes;
 pub mod norm;
 pub mod rotary;
+pub mod rows;
 pub mod squares;
 pub mod transpose;

@@ -26,6 +26,28 @@ pub fn rotate(head: Strided<'_>, cos: &[f32], sin: &[f32], inverse: bool, out: &
     }
 }
 
+/// Rotates each head of `row`, one token of heads as wide as `width`, in place: its first channels, as many as there are
+/// cosines, by the same angles, pair by pair of halves or of neighbours.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+pub fn rotate_token(row: &mut [f32], width: usize, cos: &[f32], sin: &[f32], interleaved: bool) {
+    let half = cos.len() / 2;
+    let angles = || cos.iter().zip(sin).take(half);
+    for head in row.chunks_exact_mut(width) {
+        let head = &mut head[..2 * half];
+        if interleaved {
+            let (pairs, _) = head.as_chunks_mut::<2>();
+            for ([a, b], (cos, sin)) in pairs.iter_mut().zip(angles()) {
+                (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+            }
+        } else {
+            let (first, second) = head.split_at_mut(half);
+            for ((a, b), (cos, sin)) in first.iter_mut().zip(second).zip(angles()) {
+                (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

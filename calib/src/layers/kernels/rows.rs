@@ -1,0 +1,15 @@
+//! Rows of values, one after the other.
+
+/// Adds `row` to each of `rows`, which are as wide.
+pub fn add_to_rows(row: &[f32], rows: &mut [f32]) {
+    for all in rows.chunks_exact_mut(row.len().max(1)) {
+        add(row, all);
+    }
+}
+
+/// Adds `more` to `values`, one by one.
+pub fn add(more: &[f32], values: &mut [f32]) {
+    for (value, more) in values.iter_mut().zip(more) {
+        *value += more;
+    }
+}
