@@ -8,13 +8,15 @@
 use super::nibbles;
 use std::arch::x86_64::{
     __m256, __m256i, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps, _mm_shuffle_ps,
-    _mm256_and_si256, _mm256_blendv_ps, _mm256_castps_si256, _mm256_castps256_ps128,
-    _mm256_castsi256_ps, _mm256_cvtepi32_ps, _mm256_extractf128_ps, _mm256_i32gather_ps,
-    _mm256_loadu_ps, _mm256_permute2x128_si256, _mm256_permute4x64_epi64,
-    _mm256_permutevar8x32_epi32, _mm256_permutevar8x32_ps, _mm256_set1_epi32, _mm256_setr_epi8,
-    _mm256_setr_epi32, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi32,
+    _mm256_add_ps, _mm256_and_si256, _mm256_blendv_ps, _mm256_castpd_ps, _mm256_castps_pd,
+    _mm256_castps_si256, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cvtepi32_ps,
+    _mm256_extractf128_ps, _mm256_i32gather_ps, _mm256_loadu_ps, _mm256_permute2f128_ps,
+    _mm256_permute2x128_si256, _mm256_permute4x64_epi64, _mm256_permutevar8x32_epi32,
+    _mm256_permutevar8x32_ps, _mm256_set1_epi32, _mm256_setr_epi8, _mm256_setr_epi32,
+    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_shuffle_ps, _mm256_slli_epi32,
     _mm256_srlv_epi32, _mm256_unpackhi_epi8, _mm256_unpackhi_epi16, _mm256_unpackhi_epi64,
-    _mm256_unpacklo_epi8, _mm256_unpacklo_epi16, _mm256_unpacklo_epi64,
+    _mm256_unpackhi_pd, _mm256_unpacklo_epi8, _mm256_unpacklo_epi16, _mm256_unpacklo_epi64,
+    _mm256_unpacklo_pd,
 };
 
 /// Where in eight inputs the ones that codes of four bits are multiplied with stand: those of lower halves of bytes come
@@ -226,6 +228,32 @@ fn shifts<const BITS: usize>() -> __m256i {
             _mm256_setr_epi32(low(0), low(1), low(2), low(3), at(0), at(1), at(2), at(3))
         }
     }
+}
+
+/// The sums of all lanes of each of eight registers, in the order in which [`across`] sums one.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn across_eight(lanes: &[__m256; 8]) -> __m256 {
+    // Halves of two registers, then of what is left, until one has a lane of each.
+    let pair = |at: usize| {
+        let (first, second) = (lanes[at], lanes[at + 4]);
+        _mm256_add_ps(
+            _mm256_permute2f128_ps::<0x20>(first, second),
+            _mm256_permute2f128_ps::<0x31>(first, second),
+        )
+    };
+    let four = |at: usize| {
+        let (first, second) = (_mm256_castps_pd(pair(at)), _mm256_castps_pd(pair(at + 1)));
+        _mm256_add_ps(
+            _mm256_castpd_ps(_mm256_unpacklo_pd(first, second)),
+            _mm256_castpd_ps(_mm256_unpackhi_pd(first, second)),
+        )
+    };
+    let (first, second) = (four(0), four(2));
+    _mm256_add_ps(
+        _mm256_shuffle_ps::<0b10_00_10_00>(first, second),
+        _mm256_shuffle_ps::<0b11_01_11_01>(first, second),
+    )
 }
 
 /// The sum of all lanes.

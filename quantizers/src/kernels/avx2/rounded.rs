@@ -6,17 +6,18 @@
     reason = "instructions found at run time, whose loads take pointers of any alignment"
 )]
 
-use super::lookup::across;
+use super::lookup::{across, across_eight};
 use super::nibbles;
 use crate::kernels::codes::{CodeRows, PackedCodes};
 use crate::kernels::inputs::{ROUNDED_TOGETHER, RoundedInput};
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm_loadu_si128, _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256,
-    _mm256_broadcastsi128_si256, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_loadu_si256,
-    _mm256_madd_epi16, _mm256_mullo_epi16, _mm256_or_si256, _mm256_packus_epi16,
-    _mm256_permute4x64_epi64, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_ps,
-    _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16,
-    _mm256_srli_epi16, _mm256_unpackhi_epi8, _mm256_unpacklo_epi8,
+    _mm256_broadcastsi128_si256, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_mul_ps, _mm256_mullo_epi16, _mm256_or_si256,
+    _mm256_packus_epi16, _mm256_permute4x64_epi64, _mm256_set1_epi8, _mm256_set1_epi16,
+    _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8,
+    _mm256_slli_epi16, _mm256_srli_epi16, _mm256_storeu_ps, _mm256_unpackhi_epi8,
+    _mm256_unpacklo_epi8,
 };
 
 /// Where in 32 inputs the ones that codes of four bits are multiplied with stand: of each sixteen, those of lower halves
@@ -45,22 +46,67 @@ pub(super) unsafe fn sums<const BITS: usize, const IS_TABLE: bool, const N: usiz
     sums: &mut [f32],
     count: usize,
 ) {
-    for (at, sums) in (0..rows.len()).zip(sums.chunks_mut(count)) {
+    let codes = rows.codes;
+    let mut at = 0;
+    // Lanes of eight rows are summed in the time of two.
+    while N == 1 && count == 1 && at + 8 <= rows.len() {
+        let mut totals = [_mm256_setzero_ps(); 8];
+        let mut scales = [0.0; 8];
+        for (r, (total, scale)) in totals.iter_mut().zip(&mut scales).enumerate() {
+            let row = rows.number(at + r);
+            *scale = codes.integer_scale(row);
+            // SAFETY: the caller's.
+            *total = unsafe { row_totals::<BITS, IS_TABLE, N>(codes, row, inputs) }[0];
+        }
+        let eight = &mut sums[at..at + 8];
+        // SAFETY: eight values each.
+        unsafe {
+            let scales = _mm256_loadu_ps(scales.as_ptr());
+            _mm256_storeu_ps(
+                eight.as_mut_ptr(),
+                _mm256_mul_ps(scales, across_eight(&totals)),
+            );
+        }
+        for (r, sum) in eight.chunks_exact_mut(1).enumerate() {
+            add_rest(codes, rows.number(at + r), inputs, sum);
+        }
+        at += 8;
+    }
+    while at < rows.len() {
+        let row = rows.number(at);
         // SAFETY: the caller's.
-        let found = unsafe { row_sums::<BITS, IS_TABLE, N>(rows.codes, rows.number(at), inputs) };
-        sums[..N].copy_from_slice(&found);
+        let totals = unsafe { row_totals::<BITS, IS_TABLE, N>(codes, row, inputs) };
+        let sums = &mut sums[at * count..at * count + N];
+        let scale = codes.integer_scale(row);
+        sums.copy_from_slice(&totals.map(|total| scale * across(total)));
+        add_rest(codes, row, inputs, sums);
+        at += 1;
     }
 }
 
+/// Adds what is left over after whole blocks, and takes off the zeros.
+#[inline]
+fn add_rest(codes: &PackedCodes, row: usize, inputs: &[RoundedInput<'_>], sums: &mut [f32]) {
+    let whole = codes.cols() / ROUNDED_TOGETHER * ROUNDED_TOGETHER;
+    if whole < codes.cols() || codes.has_zeros() {
+        let row = codes.row(row);
+        for (sum, input) in sums.iter_mut().zip(inputs) {
+            *sum += row.rest(whole, input.input, &input.group_sums);
+        }
+    }
+}
+
+/// Products of whole blocks of a row with each input, in lanes.
+///
 /// # Safety
 /// As [`sums`].
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn row_sums<const BITS: usize, const IS_TABLE: bool, const N: usize>(
+unsafe fn row_totals<const BITS: usize, const IS_TABLE: bool, const N: usize>(
     codes: &PackedCodes,
     row: usize,
     inputs: &[RoundedInput<'_>],
-) -> [f32; N] {
+) -> [__m256; N] {
     let words = Words::new::<BITS>(codes.integers(row));
     let bytes = codes.bytes_of(row).as_ptr();
     let group_scales = codes.scales(row);
@@ -95,16 +141,7 @@ unsafe fn row_sums<const BITS: usize, const IS_TABLE: bool, const N: usize>(
         }
         (group, from) = (group + 1, to);
     }
-    let whole = cols / ROUNDED_TOGETHER * ROUNDED_TOGETHER;
-    let scale = codes.integer_scale(row);
-    let mut sums = totals.map(|total| scale * across(total));
-    if whole < cols || codes.has_zeros() {
-        let row = codes.row(row);
-        for (sum, input) in sums.iter_mut().zip(inputs) {
-            *sum += row.rest(whole, input.input, &input.group_sums);
-        }
-    }
-    sums
+    totals
 }
 
 /// Adds the products of a block to the sums of `N` inputs.

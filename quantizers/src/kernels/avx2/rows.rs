@@ -5,11 +5,11 @@
     reason = "instructions found at run time, whose loads take pointers of any alignment"
 )]
 
-use super::lookup::{Lookup, across};
+use super::lookup::{Lookup, across, across_eight};
 use crate::kernels::code_row::CodeRow;
 use crate::kernels::codes::{CodeRows, PackedCodes};
 use std::arch::x86_64::{
-    _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps,
+    __m256, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps,
     _mm256_storeu_ps,
 };
 
@@ -26,24 +26,58 @@ pub(super) unsafe fn sums<const BITS: usize, const N: usize>(
     group_sums: &[&[f32]],
     sums: &mut [f32],
 ) {
-    for (at, sums) in (0..rows.len()).zip(sums.chunks_exact_mut(N)) {
+    let codes = rows.codes;
+    let mut at = 0;
+    // Lanes of eight rows are summed in the time of two.
+    while N == 1 && at + 8 <= rows.len() {
+        let mut totals = [_mm256_setzero_ps(); 8];
+        for (r, total) in totals.iter_mut().enumerate() {
+            // SAFETY: the caller's.
+            *total = unsafe { row_totals::<BITS, N>(codes, rows.number(at + r), inputs) }[0];
+        }
+        let eight = &mut sums[at..at + 8];
+        // SAFETY: eight values.
+        unsafe { _mm256_storeu_ps(eight.as_mut_ptr(), across_eight(&totals)) };
+        for (r, sum) in eight.chunks_exact_mut(1).enumerate() {
+            add_rest_of(codes, rows.number(at + r), inputs, group_sums, sum);
+        }
+        at += 8;
+    }
+    while at < rows.len() {
         let row = rows.number(at);
         // SAFETY: the caller's.
-        let found = unsafe { row_sums::<BITS, N>(rows.codes, row, inputs, group_sums) };
-        sums.copy_from_slice(&found);
+        let totals = unsafe { row_totals::<BITS, N>(codes, row, inputs) };
+        let sums = &mut sums[at * N..(at + 1) * N];
+        sums.copy_from_slice(&totals.map(|total| across(total)));
+        add_rest_of(codes, row, inputs, group_sums, sums);
+        at += 1;
     }
 }
 
-/// # Safety
-/// As [`sums`].
 #[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn row_sums<const BITS: usize, const N: usize>(
+fn add_rest_of(
     codes: &PackedCodes,
     row: usize,
     inputs: &[&[f32]],
     group_sums: &[&[f32]],
-) -> [f32; N] {
+    sums: &mut [f32],
+) {
+    if codes.cols() / 8 * 8 < codes.cols() || codes.has_zeros() {
+        add_rest(&codes.row(row), inputs, group_sums, sums);
+    }
+}
+
+/// Products of whole eights of a row with each input, in lanes.
+///
+/// # Safety
+/// As [`sums`].
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn row_totals<const BITS: usize, const N: usize>(
+    codes: &PackedCodes,
+    row: usize,
+    inputs: &[&[f32]],
+) -> [__m256; N] {
     let lookup = Lookup::new::<BITS>(codes.table(row));
     let bytes = codes.bytes_of(row).as_ptr();
     let group_scales = codes.scales(row);
@@ -99,11 +133,7 @@ unsafe fn row_sums<const BITS: usize, const N: usize>(
         }
         (group, from) = (group + 1, to);
     }
-    let mut sums = totals.map(|total| across(total));
-    if cols / 8 * 8 < cols || codes.has_zeros() {
-        add_rest(&codes.row(row), inputs, group_sums, &mut sums);
-    }
-    sums
+    totals
 }
 
 /// Adds what is left over after whole eights, and takes off the zeros.
