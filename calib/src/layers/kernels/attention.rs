@@ -96,44 +96,65 @@ pub fn shares_from(
     }
 }
 
-/// Products of the only query with `keys`: one row is not worth arranging keys for a product of matrices.
+/// Products of the only query with `keys`: one row is not worth arranging keys for a product of matrices. Four keys at a
+/// time, whose sums do not wait for each other.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
 fn score_one(head: Head<'_>, keys: Range<usize>, scores: &mut [f32]) {
-    let query = head.query.row(0);
-    let (several, last) = scores.as_chunks_mut::<AT_ONCE>();
+    let (query, query_rest) = head.query.row(0).as_chunks::<LANES>();
     let mut at = keys.start;
+    let (several, last) = scores.as_chunks_mut::<AT_ONCE>();
     for scores in several {
-        *scores = dots(query, std::array::from_fn(|key| head.key.row(at + key)));
+        let (a, a_rest) = head.key.row(at).as_chunks::<LANES>();
+        let (b, b_rest) = head.key.row(at + 1).as_chunks::<LANES>();
+        let (c, c_rest) = head.key.row(at + 2).as_chunks::<LANES>();
+        let (d, d_rest) = head.key.row(at + 3).as_chunks::<LANES>();
+        let (mut of_a, mut of_b) = ([0.0; LANES], [0.0; LANES]);
+        let (mut of_c, mut of_d) = ([0.0; LANES], [0.0; LANES]);
+        let chunks = query
+            .len()
+            .min(a.len())
+            .min(b.len())
+            .min(c.len().min(d.len()));
+        for chunk in 0..chunks {
+            add_products(&query[chunk], &a[chunk], &mut of_a);
+            add_products(&query[chunk], &b[chunk], &mut of_b);
+            add_products(&query[chunk], &c[chunk], &mut of_c);
+            add_products(&query[chunk], &d[chunk], &mut of_d);
+        }
+        *scores = [
+            with_rest(of_a, query_rest, a_rest),
+            with_rest(of_b, query_rest, b_rest),
+            with_rest(of_c, query_rest, c_rest),
+            with_rest(of_d, query_rest, d_rest),
+        ];
         at += AT_ONCE;
     }
     for score in last {
-        [*score] = dots(query, [head.key.row(at)]);
+        let (key, key_rest) = head.key.row(at).as_chunks::<LANES>();
+        let mut sums = [0.0; LANES];
+        for chunk in 0..query.len().min(key.len()) {
+            add_products(&query[chunk], &key[chunk], &mut sums);
+        }
+        *score = with_rest(sums, query_rest, key_rest);
         at += 1;
     }
 }
 
-/// Products of `query` with several keys, none of which waits for another.
 #[inline(always)]
-fn dots<const N: usize>(query: &[f32], keys: [&[f32]; N]) -> [f32; N] {
-    let (query, query_rest) = query.as_chunks::<LANES>();
-    let keys = keys.map(|key| key.as_chunks::<LANES>());
-    let mut sums = [[0.0; LANES]; N];
-    for (chunk, query) in query.iter().enumerate() {
-        for (sums, (key, _)) in sums.iter_mut().zip(&keys) {
-            let key = &key[chunk];
-            for lane in 0..LANES {
-                sums[lane] += query[lane] * key[lane];
-            }
-        }
+fn add_products(query: &[f32; LANES], key: &[f32; LANES], sums: &mut [f32; LANES]) {
+    for lane in 0..LANES {
+        sums[lane] += query[lane] * key[lane];
     }
-    std::array::from_fn(|key| {
-        let [a, b, c, d, e, f, g, h] = sums[key];
-        let mut sum = ((a + e) + (b + f)) + ((c + g) + (d + h));
-        for (query, key) in query_rest.iter().zip(keys[key].1) {
-            sum += query * key;
-        }
-        sum
-    })
+}
+
+/// All lanes, and the products of what is left over.
+#[inline(always)]
+fn with_rest([a, b, c, d, e, f, g, h]: [f32; LANES], query: &[f32], key: &[f32]) -> f32 {
+    let mut sum = ((a + e) + (b + f)) + ((c + g) + (d + h));
+    for at in 0..query.len().min(key.len()) {
+        sum += query[at] * key[at];
+    }
+    sum
 }
 
 /// Values of `keys`, by their shares.
@@ -141,16 +162,17 @@ fn dots<const N: usize>(query: &[f32], keys: [&[f32]; N]) -> [f32; N] {
 fn sum_for_one(head: Head<'_>, keys: Range<usize>, shares: &[f32], out: &mut [f32]) {
     out.fill(0.0);
     let (several, last) = shares.as_chunks::<AT_ONCE>();
+    let width = out.len();
     let mut at = keys.start;
-    for shares in several {
-        let rows: [&[f32]; AT_ONCE] = std::array::from_fn(|key| head.value.row(at + key));
-        let rows = rows.map(|row| &row[..out.len()]);
-        for (channel, sum) in out.iter_mut().enumerate() {
-            let mut total = *sum;
-            for (share, row) in shares.iter().zip(&rows) {
-                total += share * row[channel];
-            }
-            *sum = total;
+    for [a, b, c, d] in several {
+        let first = &head.value.row(at)[..width];
+        let second = &head.value.row(at + 1)[..width];
+        let third = &head.value.row(at + 2)[..width];
+        let fourth = &head.value.row(at + 3)[..width];
+        for channel in 0..width {
+            out[channel] = (((out[channel] + a * first[channel]) + b * second[channel])
+                + c * third[channel])
+                + d * fourth[channel];
         }
         at += AT_ONCE;
     }
