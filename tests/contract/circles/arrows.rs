@@ -68,7 +68,9 @@ impl Source {
         let mut at = 0;
         while at < tokens.len() {
             let token = tokens[at].as_str();
-            if token == "use" {
+            // `+ use<'a>` says what a type captures.
+            let captures = tokens.get(at + 1).is_some_and(|next| next == "<");
+            if token == "use" && !captures {
                 // `pub use`, `pub(crate) use`, `pub(in crate::report) use`
                 let public = at > 0 && matches!(tokens[at - 1].as_str(), "pub" | ")");
                 let length = tokens[at..].iter().take_while(|t| *t != ";").count();
