@@ -217,7 +217,7 @@ pub trait Stage: Send + Sync {
     fn next(&self, hidden: Hidden, cache: &mut KeyValueCache) -> Result<Hidden, StageError> {
         self.next_of_each(hidden, &mut [cache])
     }
-    /// An empty cache for [`Stage::begin`] and [`Stage::next`].
+    /// An empty cache for [`Stage::begin`] and [`Stage::next_of_each`].
     ///
     /// # Errors
     /// A policy of attention that cannot continue a sequence.
@@ -225,7 +225,7 @@ pub trait Stage: Send + Sync {
         Ok(KeyValueCache::default())
     }
     /// Runs the stage on the first tokens of a text, `[1, tokens]` or `[1, tokens, width]`, as [`Stage::forward`] does, and
-    /// remembers them in `cache`, which is empty, for [`Stage::next`].
+    /// remembers them in `cache`, which is empty, for [`Stage::next_of_each`].
     ///
     /// # Errors
     /// As [`Stage::forward`].

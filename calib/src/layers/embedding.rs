@@ -44,6 +44,7 @@ impl StageSpec for TokenInputNode {
 }
 
 /// A vector for each token `[vocabulary, width]`.
+#[expect(clippy::large_enum_variant, reason = "one per model")]
 enum TokenTable {
     Values(Tensor<2>),
     /// As it is stored: the few rows that are asked for are decoded.
@@ -162,7 +163,9 @@ impl Stage for TextEmbedding {
             let rows = rows.map(|(at, cache)| self.after(hidden.row(at), cache));
             return Hidden::joined(rows.collect::<Result<_, _>>()?);
         }
-        caches.iter_mut().for_each(|cache| cache.pass(1));
+        for cache in caches {
+            cache.pass(1);
+        }
         self.from(0, hidden, &mut NoTap)
     }
 }

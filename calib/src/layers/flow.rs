@@ -117,7 +117,9 @@ impl Flow for NextOfEach<'_, '_> {
     fn scaled(&mut self, mut x: Vec<f32>, factor: f64) -> Vec<f32> {
         #[expect(clippy::cast_possible_truncation, reason = "states are f32")]
         let factor = factor as f32;
-        x.iter_mut().for_each(|x| *x *= factor);
+        for x in &mut x {
+            *x *= factor;
+        }
         x
     }
 

@@ -215,12 +215,16 @@ impl SelfAttention {
     ///
     /// # Errors
     /// Those of the policy, where there is one.
+    ///
+    /// # Panics
+    /// More than one text.
     pub fn begin(
         &self,
         input: Tensor<3>,
         cache: &mut KeyValueCache,
     ) -> Result<Tensor<3>, StageError> {
-        let tokens = input.dims()[1];
+        let [texts, tokens, _] = input.dims();
+        assert_eq!(texts, 1, "a cache is of one text");
         let [query, key, value] = self.projected(input, &mut NoTap);
         let tables = self.rope.as_ref().map(|rope| rope.tables(tokens, tokens));
         let query = self.placed(query, self.query_norm.as_ref(), tables.as_ref());

@@ -39,7 +39,7 @@ impl SparseRows {
             values: Vec::with_capacity(all.len()),
         };
         for first in (0..count).step_by(BLOCK_ROWS) {
-            let ends = &stored.row_pointers[first..(first + BLOCK_ROWS).min(count) + 1];
+            let ends = &stored.row_pointers[first..=(first + BLOCK_ROWS).min(count)];
             let rows = ends
                 .array_windows()
                 .map(|[from, to]| *from as usize..*to as usize);

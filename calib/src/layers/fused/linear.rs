@@ -43,17 +43,13 @@ pub(in crate::layers) fn linear_of_rows(
     match weight {
         Weight::Packed(matrix) => biased(matrix.multiply(x), bias),
         Weight::Dense(dense) => {
-            let columns = &dense.columns;
-            let inputs = columns.dims()[0];
+            let inputs = dense.columns.dims()[0].max(1);
             let at_once = if dense.keeps_rows_apart {
                 inputs
             } else {
-                x.len()
+                x.len().max(1)
             };
-            let parts = x.chunks(at_once.max(1)).map(|x| match bias {
-                Some(bias) => with_values(bias, |bias| times(x, columns, Some(bias))),
-                None => times(x, columns, None),
-            });
+            let parts = x.chunks(at_once).map(|x| times(x, inputs, dense, bias));
             parts.flatten().collect()
         }
     }
@@ -83,16 +79,17 @@ fn biased(mut out: Vec<f32>, bias: Option<&Tensor<1>>) -> Vec<f32> {
     out
 }
 
-/// `x W + b` of rows with `columns` `[inputs, outputs]`.
-fn times(x: &[f32], columns: &Tensor<2>, bias: Option<&[f32]>) -> Vec<f32> {
-    match Host::constant(columns).map(viewable) {
-        Some(columns) => product_of_rows(x, matrix(&columns), bias),
-        None => {
-            let [inputs, outputs] = columns.dims();
-            let columns = all_values(columns.clone());
-            let columns = Strided::new(&columns, inputs, outputs, outputs, 1);
-            product_of_rows(x, columns, bias)
-        }
+/// `x W + b` of rows with a matrix of values, where these are.
+fn times(x: &[f32], inputs: usize, weight: &DenseWeight, bias: Option<&Tensor<1>>) -> Vec<f32> {
+    let columns = &weight.columns;
+    let Some(host) = Host::constant(columns).map(viewable) else {
+        let rows = TensorData::new(x.to_vec(), [1, x.len() / inputs, inputs]);
+        let rows = Tensor::<3>::from_data(rows, &columns.device());
+        return all_values(module::linear(rows, columns.clone(), bias.cloned()));
+    };
+    match bias {
+        Some(bias) => with_values(bias, |bias| product_of_rows(x, matrix(&host), Some(bias))),
+        None => product_of_rows(x, matrix(&host), None),
     }
 }
 

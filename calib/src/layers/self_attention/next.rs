@@ -95,7 +95,9 @@ impl SelfAttention {
         if let Some(most) = self.clip {
             #[expect(clippy::cast_possible_truncation, reason = "attention is f32")]
             let most = most as f32;
-            rows.iter_mut().for_each(|x| *x = x.clamp(-most, most));
+            for x in rows {
+                *x = x.clamp(-most, most);
+            }
         }
     }
 
