@@ -38,7 +38,7 @@ impl Scores {
     }
 
     /// Whether scores are products and nothing else.
-    pub fn is_plain(&self) -> bool {
+    pub(super) fn is_plain(&self) -> bool {
         self.softcap.is_none()
             && self.alibi.is_none()
             && self.sinks.is_none()

@@ -2,7 +2,7 @@
 
 use super::experts::Experts;
 use super::fused;
-use super::kernels::rows::add;
+use super::kernels::rows::{add, multiply_rows};
 use super::mlp::Mlp;
 use super::norm::Norm;
 use super::self_attention::SelfAttention;
@@ -106,11 +106,7 @@ impl Flow for NextOfEach<'_, '_> {
     }
 
     fn by_channel(&mut self, factors: &Tensor<1>, mut x: Vec<f32>) -> Vec<f32> {
-        fused::with_values(factors, |factors| {
-            for row in x.chunks_exact_mut(factors.len()) {
-                row.iter_mut().zip(factors).for_each(|(x, by)| *x *= by);
-            }
-        });
+        fused::with_values(factors, |factors| multiply_rows(factors, &mut x));
         x
     }
 

@@ -1,6 +1,6 @@
 //! Normalisation of queries and keys.
 
-use super::kernels::rows::add_to_rows;
+use super::kernels::rows::{add_to_rows, multiply_rows};
 use super::norm::Norm;
 use super::{Loader, fused};
 use crate::SourceError;
@@ -105,11 +105,7 @@ impl QueryKeyNorm {
             Self::Head(norm) | Self::Joint(norm) => norm.rows(x),
             Self::EachHead { norm, weight, bias } => {
                 let mut x = norm.rows(x);
-                fused::with_values(weight, |weight| {
-                    for row in x.chunks_exact_mut(weight.len()) {
-                        row.iter_mut().zip(weight).for_each(|(x, w)| *x *= w);
-                    }
-                });
+                fused::with_values(weight, |weight| multiply_rows(weight, &mut x));
                 if let Some(bias) = bias {
                     fused::with_values(bias, |bias| add_to_rows(bias, &mut x));
                 }

@@ -137,6 +137,35 @@ fn packed_products_are_those_of_the_decoded_matrix() {
     }
 }
 
+// Lanes of eight rows are summed together, values apart stand in blocks of 32 rows, and threads share the rows of several
+// matrices.
+#[test]
+fn many_rows_are_those_of_the_decoded_matrix() {
+    let (rows, cols) = (301, 576);
+    let tensors = [3, 4].map(|bits| codebook(rows, cols, bits, true));
+    let dense = tensors.each_ref().map(QuantizedTensor::dequantize);
+    let matrices = tensors
+        .each_ref()
+        .map(|tensor| PackedMatrix::of_quantized(tensor).unwrap());
+    for (packed, dense) in matrices.iter().zip(&dense) {
+        let mut decoded = vec![0.0; cols];
+        for (row, expected) in dense.chunks_exact(cols).enumerate() {
+            packed.decode(row, &mut decoded);
+            assert_eq!(decoded, expected, "row {row}");
+        }
+    }
+    for col in 0..cols {
+        let mut unit = vec![0.0; cols];
+        unit[col] = 1.0;
+        let found = PackedMatrix::multiply_each(matrices.each_ref(), &unit);
+        let expected = dense.each_ref().map(|dense| {
+            let column = dense[col..].iter().step_by(cols);
+            column.copied().collect::<Vec<f32>>()
+        });
+        assert_eq!(found, expected, "column {col}");
+    }
+}
+
 #[test]
 fn tables_with_scales_of_groups_are_multiplied_as_they_are_decoded() {
     for (cols, size) in [(172, 32), (576, 64), (64, 12)] {
@@ -201,23 +230,29 @@ fn a_unit_vector_picks_its_column() {
 
 #[test]
 fn an_input_comes_out_alike_alone_and_beside_others() {
-    let mut matrices = vec![PackedMatrix::of_values(&halved(5, 172), 172).unwrap()];
-    for bits in [2, 3, 4, 5, 8] {
-        matrices.push(PackedMatrix::of_quantized(&codebook(5, 172, bits, true)).unwrap());
-        for group in [None, Some(32), Some(12)] {
-            matrices.push(PackedMatrix::of_quantized(&uniform(5, 172, bits, group)).unwrap());
+    let mut matrices = Vec::new();
+    // Single rows, and more than are summed together.
+    for rows in [5, 45] {
+        matrices.push(PackedMatrix::of_values(&halved(rows, 172), 172).unwrap());
+        for bits in [2, 3, 4, 5, 8] {
+            matrices.push(PackedMatrix::of_quantized(&codebook(rows, 172, bits, true)).unwrap());
+            for group in [None, Some(32), Some(12)] {
+                let uniform = uniform(rows, 172, bits, group);
+                matrices.push(PackedMatrix::of_quantized(&uniform).unwrap());
+            }
         }
     }
     let rounded = matrices.clone().into_iter();
     matrices.extend(rounded.map(|packed| packed.computing(Compute::Int16)));
     for (at, packed) in matrices.iter().enumerate() {
+        let rows = packed.rows();
         let inputs = noise(172 * PackedMatrix::MOST_ALIKE, 4);
         for count in 2..=PackedMatrix::MOST_ALIKE {
             let together = packed.multiply(&inputs[..count * 172]);
             for (n, input) in inputs[..count * 172].chunks(172).enumerate() {
                 let alone = packed.multiply(input);
                 assert_eq!(
-                    together[n * 5..(n + 1) * 5],
+                    together[n * rows..(n + 1) * rows],
                     alone,
                     "matrix {at}, input {n} of {count}"
                 );

@@ -7,6 +7,15 @@ pub fn add_to_rows(row: &[f32], rows: &mut [f32]) {
     }
 }
 
+/// Multiplies each of `rows` by `row`, which is as wide.
+pub fn multiply_rows(row: &[f32], rows: &mut [f32]) {
+    for all in rows.chunks_exact_mut(row.len().max(1)) {
+        for (value, factor) in all.iter_mut().zip(row) {
+            *value *= factor;
+        }
+    }
+}
+
 /// Adds `more` to `values`, one by one.
 pub fn add(more: &[f32], values: &mut [f32]) {
     for (value, more) in values.iter_mut().zip(more) {
