@@ -1,7 +1,7 @@
-//! How fast packed matrices are multiplied with one input, beside how fast the machine reads memory.
+//! How fast packed matrices are multiplied with one input, or several at a time, beside how fast the machine reads memory.
 //!
 //! ```text
-//! taskset -c 0 cargo run --release --example packed_product -p quantizers -- 4096 4096
+//! taskset -c 0 cargo run --release --example packed_product -p quantizers -- ROWS COLS [INPUTS]
 //! ```
 //!
 //! The matrices lie in memory, not in a cache: several of them, 256 MiB in all, are multiplied in turn. `QUENCH_KERNEL`
@@ -25,20 +25,21 @@ fn main() {
     let mut sides = std::env::args()
         .skip(1)
         .map(|side| side.parse().expect("a number of rows or columns"));
-    let (rows, cols) = (sides.next().unwrap_or(4096), sides.next().unwrap_or(4096));
+    let mut side = |default: usize| sides.next().unwrap_or(default);
+    let (rows, cols, inputs) = (side(4096), side(4096), side(1));
     rayon::ThreadPoolBuilder::new()
         .num_threads(1)
         .build_global()
         .expect("the pool is not built yet");
     // From outside the pool every product would wait for a thread of it to wake.
-    rayon::scope(|_| table(rows, cols));
+    rayon::scope(|_| table([rows, cols], inputs));
 }
 
-fn table(rows: usize, cols: usize) {
+fn table([rows, cols]: [usize; 2], inputs: usize) {
     let bandwidth = read_bandwidth();
     println!("reading memory: {:.1} GB/s", bandwidth / 1e9);
-    println!("| weights | computing | Gw/s | GB/s | of reading |");
-    println!("|---|---|---|---|---|");
+    println!("| weights | computing | Gw/s | products/ns | GB/s | of reading |");
+    println!("|---|---|---|---|---|---|");
     let weights = noise(rows * cols);
     let matrices = [
         ("4-bit codebook", codebook(&weights, rows, cols, 4, false)),
@@ -62,18 +63,18 @@ fn table(rows: usize, cols: usize) {
                 name,
                 &compute.to_string(),
                 &packed.clone().computing(compute),
-                bandwidth,
+                (inputs, bandwidth),
             );
         }
     }
     let halves: Vec<f32> = weights.iter().map(|x| f16::from_f32(*x).to_f32()).collect();
     let packed = PackedMatrix::of_values(&halves, cols).expect("f16 values");
-    row("f16", "f32", &packed, bandwidth);
+    row("f16", "f32", &packed, (inputs, bandwidth));
 }
 
-fn row(name: &str, compute: &str, packed: &PackedMatrix, bandwidth: f64) {
+fn row(name: &str, compute: &str, packed: &PackedMatrix, (inputs, bandwidth): (usize, f64)) {
     let copies: Vec<PackedMatrix> = vec![packed.clone(); IN_MEMORY.div_ceil(packed.bytes())];
-    let input = noise(packed.cols());
+    let input = noise(inputs * packed.cols());
     let times = (0..ROUNDS).flat_map(|_| &copies).map(|copy| {
         let start = Instant::now();
         std::hint::black_box(copy.multiply(std::hint::black_box(&input)));
@@ -81,13 +82,15 @@ fn row(name: &str, compute: &str, packed: &PackedMatrix, bandwidth: f64) {
     });
     let time = undisturbed(times.collect());
     #[expect(clippy::cast_precision_loss, reason = "counts")]
-    let (count, bytes) = (
+    let (count, bytes, inputs) = (
         (packed.rows() * packed.cols()) as f64,
         packed.bytes() as f64,
+        inputs as f64,
     );
     println!(
-        "| {name} | {compute} | {:.1} | {:.1} | {:.0} % |",
+        "| {name} | {compute} | {:.1} | {:.1} | {:.1} | {:.0} % |",
         count / time / 1e9,
+        inputs * count / time / 1e9,
         bytes / time / 1e9,
         100.0 * bytes / time / bandwidth
     );

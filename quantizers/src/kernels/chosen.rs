@@ -1,13 +1,18 @@
 //! Which kernel this machine runs.
 
-use super::avx2::Avx2;
 use super::kernel::Kernel;
 use super::scalar::Scalar;
 use std::sync::OnceLock;
 use thiserror::Error;
 
 /// All of them, the fastest first.
-pub(super) static KERNELS: &[&dyn Kernel] = &[&Avx2, &Scalar];
+pub(super) static KERNELS: &[&dyn Kernel] = &[
+    #[cfg(target_arch = "x86_64")]
+    &super::avx512::Avx512,
+    #[cfg(target_arch = "x86_64")]
+    &super::avx2::Avx2,
+    &Scalar,
+];
 
 /// Names the kernel to use.
 const VARIABLE: &str = "QUENCH_KERNEL";

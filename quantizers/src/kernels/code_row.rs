@@ -1,5 +1,7 @@
 //! One row of packed codes, and what each of them stands for.
 
+use super::table::{IntegerTable, Table};
+
 /// One row.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CodeRow<'a> {
@@ -8,14 +10,14 @@ pub(super) struct CodeRow<'a> {
     pub(super) bits: u8,
     pub(super) cols: usize,
     /// `[2^bits]`; none where a code is its own value.
-    pub(super) table: Option<&'a [f32]>,
+    pub(super) table: Option<Table<'a>>,
     pub(super) group_size: usize,
     /// By group; empty where all are 1.
     pub(super) scales: &'a [f32],
     /// By group; empty where all are 0.
     pub(super) zeros: &'a [f32],
     /// Whole numbers that the codes stand for; none where a code is its own value.
-    pub(super) integers: Option<&'a [i16]>,
+    pub(super) integers: Option<&'a IntegerTable>,
     /// What [`Self::integers`] are multiplied with to be the values of the table.
     pub(super) integer_scale: f32,
 }
@@ -34,7 +36,7 @@ impl CodeRow<'_> {
     pub(super) fn value(&self, at: usize) -> f32 {
         let code = self.code(at);
         match self.table {
-            Some(table) => table[code],
+            Some(table) => table.value(code),
             #[expect(clippy::cast_precision_loss, reason = "a code has at most 8 bits")]
             None => code as f32,
         }
@@ -49,7 +51,7 @@ impl CodeRow<'_> {
             reason = "a code has at most 8 bits"
         )]
         self.integers
-            .map_or(code as i32, |table| i32::from(table[code]))
+            .map_or(code as i32, |table| i32::from(table.value(code)))
     }
 
     /// What a sum of [`Self::integer`] is multiplied with, beside the scale of its group.

@@ -2,17 +2,16 @@
 
 use super::code_row::CodeRow;
 use super::inputs::ROUNDED_TOGETHER;
+use super::table::{ByteTable, IntegerTable, Table};
 use crate::pack;
 use crate::tensor::{Codebook, Granularity, Uniform};
+use half::f16;
 use std::ops::Range;
 
 /// Bytes that may be read behind the last row.
 const SLACK_WORDS: usize = 4;
 /// The largest value of a table as whole numbers: four products with inputs of 16 bits fit a sum of 32.
 const MOST_INTEGER: f32 = 16383.0;
-/// Bits of codes whose tables have a form in whole numbers: those of narrower ones are looked up as f32 in the same time,
-/// and wider ones do not fit a register.
-const TABLE_BITS: u8 = 4;
 
 /// A matrix of codes: `w = scale of the group · (value of the code - zero of the group)`.
 #[derive(Debug, Clone)]
@@ -38,7 +37,7 @@ pub(super) struct PackedCodes {
 #[derive(Debug, Clone)]
 struct Integers {
     /// As the tables of [`CodeValues`]; empty where a code is its own value.
-    tables: Vec<i16>,
+    tables: Vec<IntegerTable>,
     /// By table: `value = scale · integer`.
     scales: Vec<f32>,
 }
@@ -48,11 +47,17 @@ struct Integers {
 enum CodeValues {
     /// Tables of `2^bits` values, `rows_per_table` consecutive rows to each.
     Tables {
-        tables: Vec<f32>,
+        tables: Tables,
         rows_per_table: usize,
     },
     /// The code itself.
     Integers,
+}
+
+#[derive(Debug, Clone)]
+enum Tables {
+    Floats(Vec<f32>),
+    Bytes(Vec<ByteTable>),
 }
 
 /// Consecutive rows.
@@ -76,7 +81,7 @@ impl PackedCodes {
             words: with_slack(pack::pack(&codebook.indices, cols.max(1), codebook.bits)),
             words_per_row: pack::words(cols, codebook.bits),
             values: CodeValues::Tables {
-                tables: codebook.tables.iter().map(|entry| entry.to_f32()).collect(),
+                tables: Tables::new(&codebook.tables, codebook.bits),
                 rows_per_table: (rows / codebook.count().max(1)).max(1),
             },
             group_size: codebook.group_size(cols),
@@ -128,34 +133,24 @@ impl PackedCodes {
     pub(super) fn as_integers(&mut self) {
         let holds_blocks =
             self.groups_per_row == 1 || self.group_size.is_multiple_of(ROUNDED_TOGETHER);
-        let entries = 1_usize << self.bits;
         self.integers = match &self.values {
             _ if !holds_blocks => None,
             CodeValues::Integers => Some(Integers {
                 tables: Vec::new(),
                 scales: Vec::new(),
             }),
-            CodeValues::Tables { .. } if self.bits != TABLE_BITS => None,
-            CodeValues::Tables { tables, .. } => {
-                let largest = |table: &[f32]| {
-                    table
-                        .iter()
-                        .fold(0.0_f32, |most, value| most.max(value.abs()))
-                };
-                let each = tables.chunks(entries);
-                let scales = each.clone().map(|table| largest(table) / MOST_INTEGER);
-                let scales: Vec<f32> = scales.collect();
-                let integers = each.zip(&scales).flat_map(|(table, scale)| {
-                    let inverse = if *scale > 0.0 { scale.recip() } else { 0.0 };
-                    #[expect(clippy::cast_possible_truncation, reason = "at most MOST_INTEGER")]
-                    table
-                        .iter()
-                        .map(move |value| (value * inverse).round_ties_even() as i16)
-                });
-                Some(Integers {
-                    tables: integers.collect(),
-                    scales,
-                })
+            // Those of narrower codes are looked up as f32 in the same time, and wider ones do not fit a register.
+            CodeValues::Tables {
+                tables: Tables::Floats(_),
+                ..
+            } => None,
+            CodeValues::Tables {
+                tables: Tables::Bytes(tables),
+                ..
+            } => {
+                let each = tables.iter().map(|table| integers_of(&table.values()));
+                let (tables, scales) = each.unzip();
+                Some(Integers { tables, scales })
             }
         };
     }
@@ -214,19 +209,28 @@ impl PackedCodes {
 
     /// [`CodeRow::table`] of row `row`.
     #[inline]
-    pub(super) fn table(&self, row: usize) -> Option<&[f32]> {
+    pub(super) fn table(&self, row: usize) -> Option<Table<'_>> {
         match &self.values {
             CodeValues::Integers => None,
-            CodeValues::Tables { tables, .. } => Some(&tables[self.entries(row)]),
+            CodeValues::Tables { tables, .. } => {
+                let at = self.table_of(row);
+                Some(match tables {
+                    Tables::Floats(values) => {
+                        let entries = 1_usize << self.bits;
+                        Table::Floats(&values[at * entries..(at + 1) * entries])
+                    }
+                    Tables::Bytes(tables) => Table::Bytes(&tables[at]),
+                })
+            }
         }
     }
 
     /// [`CodeRow::integers`] of row `row`.
     #[inline]
-    pub(super) fn integers(&self, row: usize) -> Option<&[i16]> {
+    pub(super) fn integers(&self, row: usize) -> Option<&IntegerTable> {
         match (&self.values, &self.integers) {
             (CodeValues::Tables { .. }, Some(integers)) => {
-                Some(&integers.tables[self.entries(row)])
+                Some(&integers.tables[self.table_of(row)])
             }
             _ => None,
         }
@@ -256,13 +260,6 @@ impl PackedCodes {
         }
     }
 
-    /// Where the table of row `row` lies among those of all.
-    #[inline]
-    fn entries(&self, row: usize) -> Range<usize> {
-        let (at, entries) = (self.table_of(row), 1_usize << self.bits);
-        at * entries..(at + 1) * entries
-    }
-
     #[inline]
     fn table_of(&self, row: usize) -> usize {
         match self.values {
@@ -275,15 +272,48 @@ impl PackedCodes {
     /// Bytes it takes.
     pub(super) fn bytes(&self) -> usize {
         let tables = match &self.values {
-            CodeValues::Tables { tables, .. } => tables.len(),
+            CodeValues::Tables { tables, .. } => tables.bytes(),
             CodeValues::Integers => 0,
         };
-        let integers = self.integers.as_ref();
-        let integers = integers.map_or(0, |integers| {
-            2 * integers.tables.len() + 4 * integers.scales.len()
+        let integers = self.integers.as_ref().map_or(0, |integers| {
+            size_of_val(&integers.tables[..]) + size_of_val(&integers.scales[..])
         });
-        4 * (self.words.len() + tables + self.scales.len() + self.zeros.len()) + integers
+        4 * (self.words.len() + self.scales.len() + self.zeros.len()) + tables + integers
     }
+}
+
+impl Tables {
+    fn new(entries: &[f16], bits: u8) -> Self {
+        if bits == ByteTable::BITS {
+            let tables = entries.as_chunks::<16>().0.iter();
+            Self::Bytes(
+                tables
+                    .map(|table| ByteTable::new(&table.map(f16::to_f32)))
+                    .collect(),
+            )
+        } else {
+            Self::Floats(entries.iter().map(|entry| entry.to_f32()).collect())
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Floats(values) => size_of_val(&values[..]),
+            Self::Bytes(tables) => size_of_val(&tables[..]),
+        }
+    }
+}
+
+/// `table` as whole numbers, and what these are multiplied with to be its values.
+fn integers_of(table: &[f32; 16]) -> (IntegerTable, f32) {
+    let largest = table
+        .iter()
+        .fold(0.0_f32, |most, value| most.max(value.abs()));
+    let scale = largest / MOST_INTEGER;
+    let inverse = if scale > 0.0 { scale.recip() } else { 0.0 };
+    #[expect(clippy::cast_possible_truncation, reason = "at most MOST_INTEGER")]
+    let integers = table.map(|value| (value * inverse).round_ties_even() as i16);
+    (IntegerTable::new(integers), scale)
 }
 
 impl<'a> CodeRows<'a> {

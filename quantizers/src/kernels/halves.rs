@@ -3,6 +3,7 @@
 use super::kernel::Kernel;
 use crate::tensor::FloatType;
 use half::{bf16, f16};
+use std::ops::Range;
 
 /// A matrix of 16-bit floats.
 #[derive(Debug, Clone)]
@@ -36,21 +37,19 @@ impl Halves {
         }
     }
 
+    /// `sums[r · inputs + n]` of `rows`.
     pub(super) fn sums(
         &self,
         kernel: &dyn Kernel,
-        row: usize,
+        rows: Range<usize>,
         cols: usize,
         inputs: &[&[f32]],
         sums: &mut [f32],
     ) {
-        let of_row = |all: &'_ [u16]| -> std::ops::Range<usize> {
-            debug_assert!(all.len() >= (row + 1) * cols, "a row of the matrix");
-            row * cols..(row + 1) * cols
-        };
+        let values = rows.start * cols..rows.end * cols;
         match self {
-            Self::F16(all) => kernel.halves(&all[of_row(all)], inputs, sums),
-            Self::Bf16(all) => kernel.brains(&all[of_row(all)], inputs, sums),
+            Self::F16(all) => kernel.halves(&all[values], inputs, sums),
+            Self::Bf16(all) => kernel.brains(&all[values], inputs, sums),
         }
     }
 

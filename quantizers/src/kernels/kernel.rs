@@ -40,8 +40,8 @@ pub(super) trait Kernel: Sync {
             *value = row.value(at);
         }
     }
-    /// Sums of a row of f16 values with any number of inputs.
-    fn halves(&self, row: &[u16], inputs: &[&[f32]], sums: &mut [f32]);
-    /// The same of a row of bf16 values.
-    fn brains(&self, row: &[u16], inputs: &[&[f32]], sums: &mut [f32]);
+    /// `sums[r * inputs.len() + k]` of rows of f16 values, which stand one after the other and are as long as the inputs.
+    fn halves(&self, rows: &[u16], inputs: &[&[f32]], sums: &mut [f32]);
+    /// The same of rows of bf16 values.
+    fn brains(&self, rows: &[u16], inputs: &[&[f32]], sums: &mut [f32]);
 }

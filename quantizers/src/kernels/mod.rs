@@ -2,7 +2,12 @@
 //!
 //! A row is summed by one thread in an order of its own, so that the number of threads changes no bit.
 
+#[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod by_bits;
 mod chosen;
 mod code_row;
 mod codes;
@@ -11,8 +16,10 @@ mod halves;
 mod inputs;
 mod kernel;
 mod packed;
+mod product;
 mod scalar;
 mod sparse;
+mod table;
 #[cfg(test)]
 mod tests;
 

@@ -4,37 +4,23 @@ use super::chosen::kernel;
 use super::codes::PackedCodes;
 use super::compute::Compute;
 use super::halves::Halves;
-use super::inputs::Inputs;
-use super::kernel::Kernel;
-use super::sparse::{BLOCK_ROWS, SparseRows};
-use crate::linalg::product::{Strided, multiply};
+use super::sparse::SparseRows;
 use crate::tensor::{Encoding, FloatType, QuantizedTensor, Scheme, SchemeKind};
-use rayon::prelude::*;
 use std::ops::Range;
-
-/// Weights that a thread takes at a time, at least: fewer are not worth waking it.
-const TASK_WEIGHTS: usize = 1 << 16;
-/// Inputs from which on rows are decoded and multiplied as a matrix.
-const MANY_INPUTS: usize = 12;
-const _: () = assert!(PackedMatrix::MOST_ALIKE < MANY_INPUTS);
-/// Rows that are handed to a kernel at a time.
-const ROWS_AT_ONCE: usize = 12;
-/// Rows that are decoded at a time.
-const TILE_ROWS: usize = BLOCK_ROWS;
 
 /// A matrix `[rows, cols]` in its packed form.
 #[derive(Debug, Clone)]
 pub struct PackedMatrix {
     rows: usize,
     cols: usize,
-    dense: Dense,
-    outliers: Option<SparseRows>,
+    pub(super) dense: Dense,
+    pub(super) outliers: Option<SparseRows>,
     /// Many inputs are multiplied as few are.
-    as_few: bool,
+    pub(super) as_few: bool,
 }
 
 #[derive(Debug, Clone)]
-enum Dense {
+pub(super) enum Dense {
     Codes(PackedCodes),
     Halves(Halves),
 }
@@ -137,129 +123,6 @@ impl PackedMatrix {
         dense + self.outliers.as_ref().map_or(0, SparseRows::bytes)
     }
 
-    /// `inputs · Wᵀ`: `[n, cols]` to `[n, rows]`, in f32 unless [`Self::computing`] says otherwise and there are few inputs.
-    ///
-    /// # Panics
-    /// When `cols` does not divide the number of values.
-    pub fn multiply(&self, inputs: &[f32]) -> Vec<f32> {
-        let [out] = Self::multiply_each([self], inputs);
-        out
-    }
-
-    /// The same with each of several matrices that are as wide as one another. Threads share the rows of all of them, so
-    /// that they wait for each other once.
-    ///
-    /// # Panics
-    /// When `cols` of one of them does not divide the number of values.
-    pub fn multiply_each<const N: usize>(matrices: [&Self; N], inputs: &[f32]) -> [Vec<f32>; N] {
-        let products = matrices.map(|matrix| Product::new(matrix, inputs));
-        let tasks: Vec<(usize, Range<usize>)> = products
-            .iter()
-            .enumerate()
-            .flat_map(|(at, product)| product.tasks().map(move |rows| (at, rows)))
-            .collect();
-        let parts: Vec<Vec<f32>> = tasks
-            .par_iter()
-            .map(|(at, rows)| products[*at].part(rows.clone()))
-            .collect();
-        let mut all = products.map(|product| vec![0.0; product.count * product.matrix.rows]);
-        for ((at, rows), part) in tasks.into_iter().zip(parts) {
-            let of_part = part.chunks_exact(rows.len());
-            let of_all = all[at].chunks_exact_mut(matrices[at].rows);
-            for (part, out) in of_part.zip(of_all) {
-                out[rows.clone()].copy_from_slice(part);
-            }
-        }
-        all
-    }
-
-    /// `each` as `kernel` reads them; 16-bit floats are multiplied with them as they come.
-    pub(super) fn prepare<'a>(
-        &self,
-        each: &[&'a [f32]],
-        kernel: &dyn Kernel,
-    ) -> Option<Inputs<'a>> {
-        match &self.dense {
-            Dense::Codes(codes) if codes.are_integers() => {
-                let order = kernel.rounded_order(codes);
-                Some(Inputs::rounded(each, order, codes.group_size))
-            }
-            Dense::Codes(codes) => {
-                let order = kernel.order(codes);
-                Some(Inputs::floats(
-                    each,
-                    order,
-                    codes.group_size,
-                    codes.has_zeros(),
-                ))
-            }
-            Dense::Halves(_) => None,
-        }
-    }
-
-    /// `[n, rows]`, row by row, of `each` and what [`Self::prepare`] has made of them.
-    pub(super) fn by_rows(
-        &self,
-        rows: Range<usize>,
-        each: &[&[f32]],
-        prepared: Option<&Inputs<'_>>,
-        kernel: &dyn Kernel,
-    ) -> Vec<f32> {
-        let (height, count) = (rows.len(), each.len());
-        let mut out = vec![0.0; count * height];
-        if count == 1 {
-            // Its sums are in their places already.
-            self.dense_sums(rows.clone(), each, prepared, kernel, &mut out);
-        } else {
-            let mut sums = vec![0.0; ROWS_AT_ONCE * count];
-            for from in (0..height).step_by(ROWS_AT_ONCE) {
-                let to = (from + ROWS_AT_ONCE).min(height);
-                let sums = &mut sums[..(to - from) * count];
-                let here = rows.start + from..rows.start + to;
-                self.dense_sums(here, each, prepared, kernel, sums);
-                for (row, sums) in (from..to).zip(sums.chunks(count)) {
-                    for (at, sum) in sums.iter().enumerate() {
-                        out[at * height + row] = *sum;
-                    }
-                }
-            }
-        }
-        if let Some(outliers) = &self.outliers {
-            for (input, out) in each.iter().zip(out.chunks_exact_mut(height)) {
-                outliers.add_products(rows.clone(), input, out);
-            }
-        }
-        out
-    }
-
-    /// `[rows, n]` without the weights that are stored apart.
-    fn dense_sums(
-        &self,
-        rows: Range<usize>,
-        each: &[&[f32]],
-        prepared: Option<&Inputs<'_>>,
-        kernel: &dyn Kernel,
-        sums: &mut [f32],
-    ) {
-        let count = each.len();
-        match (&self.dense, prepared) {
-            (Dense::Halves(halves), _) => {
-                for (row, sums) in rows.zip(sums.chunks_mut(count)) {
-                    halves.sums(kernel, row, self.cols, each, sums);
-                }
-            }
-            (Dense::Codes(codes), Some(Inputs::Floats { each, group_sums })) => {
-                let each: Vec<&[f32]> = each.iter().map(AsRef::as_ref).collect();
-                let group_sums: Vec<&[f32]> = group_sums.iter().map(Vec::as_slice).collect();
-                kernel.codes(&codes.rows(rows), &each, &group_sums, sums);
-            }
-            (Dense::Codes(codes), Some(Inputs::Rounded(inputs))) => {
-                kernel.rounded(&codes.rows(rows), inputs, sums);
-            }
-            (Dense::Codes(_), None) => unreachable!("inputs of codes are prepared"),
-        }
-    }
-
     /// The weights of `row`, `[cols]`.
     ///
     /// # Panics
@@ -285,71 +148,13 @@ impl PackedMatrix {
         }
     }
 
-    /// `[n, rows]`, a few decoded rows at a time.
-    fn by_tiles(&self, rows: Range<usize>, inputs: &[f32]) -> Vec<f32> {
-        let height = rows.len();
-        let left = Strided::row_major(inputs, self.cols);
-        let mut out = vec![0.0; left.rows() * height];
-        let mut tile = vec![0.0; TILE_ROWS * self.cols];
-        for from in (0..height).step_by(TILE_ROWS) {
-            let here = rows.start + from..rows.start + (from + TILE_ROWS).min(height);
-            let tile = &mut tile[..here.len() * self.cols];
-            for (row, values) in here.clone().zip(tile.chunks_exact_mut(self.cols)) {
-                self.decode_dense(row, values);
-            }
-            if let Some(outliers) = &self.outliers {
-                outliers.add_to(here, self.cols, tile);
-            }
-            let right = Strided::row_major(tile, self.cols).transposed();
-            multiply(left, right, &mut out[from..], height, false);
+    /// The weights of `rows`, `[rows, cols]`.
+    pub(super) fn decode_rows(&self, rows: Range<usize>, out: &mut [f32]) {
+        for (row, values) in rows.clone().zip(out.chunks_exact_mut(self.cols)) {
+            self.decode_dense(row, values);
         }
-        out
-    }
-}
-
-/// One matrix with inputs that are ready for it.
-struct Product<'a> {
-    matrix: &'a PackedMatrix,
-    /// `[count, cols]`.
-    inputs: &'a [f32],
-    count: usize,
-    /// Where they are few.
-    few: Option<(Vec<&'a [f32]>, Option<Inputs<'a>>)>,
-}
-
-impl<'a> Product<'a> {
-    fn new(matrix: &'a PackedMatrix, inputs: &'a [f32]) -> Self {
-        let cols = matrix.cols;
-        let count = inputs.len() / cols.max(1);
-        assert_eq!(inputs.len(), count * cols, "inputs of {cols}");
-        let is_many = count >= MANY_INPUTS && !matrix.as_few;
-        let few = (!is_many && count > 0).then(|| {
-            let each: Vec<&[f32]> = inputs.chunks_exact(cols).collect();
-            let prepared = matrix.prepare(&each, kernel());
-            (each, prepared)
-        });
-        Self {
-            matrix,
-            inputs,
-            count,
-            few,
-        }
-    }
-
-    /// Rows that one thread takes at a time.
-    fn tasks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let rows = if self.count > 0 { self.matrix.rows } else { 0 };
-        let at_once = TASK_WEIGHTS / self.matrix.cols.max(1);
-        let at_once = at_once.max(1).next_multiple_of(TILE_ROWS);
-        let starts = (0..rows).step_by(at_once);
-        starts.map(move |from| from..(from + at_once).min(rows))
-    }
-
-    /// `[count, rows]`.
-    fn part(&self, rows: Range<usize>) -> Vec<f32> {
-        match &self.few {
-            Some((each, prepared)) => self.matrix.by_rows(rows, each, prepared.as_ref(), kernel()),
-            None => self.matrix.by_tiles(rows, self.inputs),
+        if let Some(outliers) = &self.outliers {
+            outliers.add_to(rows, self.cols, out);
         }
     }
 }

@@ -57,15 +57,24 @@ impl Kernel for Scalar {
         }
     }
 
-    fn halves(&self, row: &[u16], inputs: &[&[f32]], sums: &mut [f32]) {
-        for (input, sum) in inputs.iter().zip(sums) {
-            *sum = lanes(input, |at| f16::from_bits(row[at]).to_f32());
-        }
+    fn halves(&self, rows: &[u16], inputs: &[&[f32]], sums: &mut [f32]) {
+        words(rows, inputs, sums, |bits| f16::from_bits(bits).to_f32());
     }
 
-    fn brains(&self, row: &[u16], inputs: &[&[f32]], sums: &mut [f32]) {
+    fn brains(&self, rows: &[u16], inputs: &[&[f32]], sums: &mut [f32]) {
+        words(rows, inputs, sums, |bits| bf16::from_bits(bits).to_f32());
+    }
+}
+
+/// Rows of 16-bit floats.
+fn words(rows: &[u16], inputs: &[&[f32]], sums: &mut [f32], value: impl Fn(u16) -> f32) {
+    let cols = inputs.first().map_or(1, |input| input.len());
+    for (row, sums) in rows
+        .chunks_exact(cols)
+        .zip(sums.chunks_exact_mut(inputs.len()))
+    {
         for (input, sum) in inputs.iter().zip(sums) {
-            *sum = lanes(input, |at| bf16::from_bits(row[at]).to_f32());
+            *sum = lanes(input, |at| value(row[at]));
         }
     }
 }

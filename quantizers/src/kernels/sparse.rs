@@ -80,10 +80,45 @@ impl SparseRows {
         }
     }
 
-    /// Adds what `rows`, whole blocks or all that are left, add to their sums with `input`.
-    pub(super) fn add_products(&self, rows: Range<usize>, input: &[f32], sums: &mut [f32]) {
+    /// Adds what `rows`, whole blocks or all that are left, add to their sums `[rows, count]` with `inputs`
+    /// `[cols, count]`.
+    pub(super) fn add_products(
+        &self,
+        rows: Range<usize>,
+        inputs: &[f32],
+        count: usize,
+        sums: &mut [f32],
+    ) {
+        match count {
+            1 => self.for_each(rows, |row, column, value| {
+                sums[row] += value * inputs[column];
+            }),
+            2 => self.add_products_of::<2>(rows, inputs, sums),
+            4 => self.add_products_of::<4>(rows, inputs, sums),
+            8 => self.add_products_of::<8>(rows, inputs, sums),
+            _ => self.for_each(rows, |row, column, value| {
+                let inputs = &inputs[column * count..(column + 1) * count];
+                let sums = &mut sums[row * count..(row + 1) * count];
+                for (sum, x) in sums.iter_mut().zip(inputs) {
+                    *sum += value * x;
+                }
+            }),
+        }
+    }
+
+    /// The same of `N` inputs, which have room in registers.
+    fn add_products_of<const N: usize>(
+        &self,
+        rows: Range<usize>,
+        inputs: &[f32],
+        sums: &mut [f32],
+    ) {
+        let (inputs, sums) = (inputs.as_chunks::<N>().0, sums.as_chunks_mut::<N>().0);
         self.for_each(rows, |row, column, value| {
-            sums[row] += value * input[column];
+            let (sums, inputs) = (&mut sums[row], &inputs[column]);
+            for n in 0..N {
+                sums[n] += value * inputs[n];
+            }
         });
     }
 

@@ -1,6 +1,7 @@
 //! Every kernel against f64, on sides of all kinds.
 
 use super::chosen::KERNELS;
+use super::product::Product;
 use super::{Compute, PackedMatrix};
 use crate::MatrixRef;
 use crate::codebook::fit_rows;
@@ -83,12 +84,12 @@ fn check(packed: &PackedMatrix, weights: &[f32], what: &str) {
     for count in [1, 2, 3, 5, 8, 13] {
         let inputs = noise(count * cols, 11);
         let mut found = vec![("multiply".to_owned(), packed.multiply(&inputs))];
-        let inputs: Vec<&[f32]> = inputs.chunks(cols).collect();
+        let as_few = packed.clone().many_as_few();
         for kernel in KERNELS.iter().filter(|kernel| kernel.is_available()) {
-            let prepared = packed.prepare(&inputs, *kernel);
-            let values = packed.by_rows(0..rows, &inputs, prepared.as_ref(), *kernel);
+            let values = Product::new(&as_few, &inputs, *kernel).whole();
             found.push((kernel.name().to_owned(), values));
         }
+        let inputs: Vec<&[f32]> = inputs.chunks(cols).collect();
         for (name, found) in found {
             for (n, input) in inputs.iter().enumerate() {
                 for (row, weights) in weights.chunks(cols).enumerate() {
@@ -288,9 +289,8 @@ fn rounding_error(
 ) -> f64 {
     let (rows, cols) = (packed.rows(), packed.cols());
     let inputs = noise(3 * cols, 17);
+    let found = Product::new(packed, &inputs, kernel).whole();
     let inputs: Vec<&[f32]> = inputs.chunks(cols).collect();
-    let prepared = packed.prepare(&inputs, kernel);
-    let found = packed.by_rows(0..rows, &inputs, prepared.as_ref(), kernel);
     let (mut errors, mut sizes) = (0.0, 0.0);
     for (n, input) in inputs.iter().enumerate() {
         for (row, weights) in weights.chunks(cols).enumerate() {

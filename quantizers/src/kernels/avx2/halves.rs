@@ -10,14 +10,10 @@ use super::lookup::across;
 use std::arch::x86_64::{
     __m128i, __m256, _mm_loadu_si128, _mm256_add_ps, _mm256_castsi256_ps, _mm256_cvtepu16_epi32,
     _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps, _mm256_slli_epi32,
+    _mm256_storeu_ps,
 };
 
-/// Sums that are kept apart, so that one need not wait for the other.
-const WIDE: usize = 4;
-/// Inputs whose sums have room in registers.
-pub(super) const INPUTS: usize = 3;
-
-/// A row of f16 or bf16 values times `N` inputs of the same length.
+/// A row of f16 or bf16 values times `N` inputs of the same length, in the order of a row of codes.
 ///
 /// # Safety
 /// The lengths are equal.
@@ -27,34 +23,73 @@ pub(super) unsafe fn words<const IS_F16: bool, const N: usize>(
     inputs: &[&[f32]],
     sums: &mut [f32],
 ) {
-    let mut parts = [[_mm256_setzero_ps(); N]; WIDE];
-    let whole = row.len() / (8 * WIDE) * (8 * WIDE);
-    for from in (0..whole).step_by(8 * WIDE) {
-        for (lane, sums) in parts.iter_mut().enumerate() {
-            let at = from + 8 * lane;
-            // SAFETY: `at + 8 <= len` of all.
-            unsafe {
-                let weights = eight::<IS_F16>(row.as_ptr().add(at));
-                for (sum, input) in sums.iter_mut().zip(inputs) {
-                    let x = _mm256_loadu_ps(input.as_ptr().add(at));
-                    *sum = _mm256_fmadd_ps(weights, x, *sum);
-                }
+    let mut even = [_mm256_setzero_ps(); N];
+    let mut odd = [_mm256_setzero_ps(); N];
+    let inputs_at: [_; N] = std::array::from_fn(|n| inputs[n].as_ptr());
+    let (pairs, whole) = (row.len() / 16 * 16, row.len() / 8 * 8);
+    let mut at = 0;
+    // SAFETY: `at + 8 <= len` of all.
+    unsafe {
+        while at < pairs {
+            let weights = eight::<IS_F16>(row.as_ptr().add(at));
+            for n in 0..N {
+                let x = _mm256_loadu_ps(inputs_at[n].add(at));
+                even[n] = _mm256_fmadd_ps(weights, x, even[n]);
+            }
+            let weights = eight::<IS_F16>(row.as_ptr().add(at + 8));
+            for n in 0..N {
+                let x = _mm256_loadu_ps(inputs_at[n].add(at + 8));
+                odd[n] = _mm256_fmadd_ps(weights, x, odd[n]);
+            }
+            at += 16;
+        }
+        if at < whole {
+            let weights = eight::<IS_F16>(row.as_ptr().add(at));
+            for n in 0..N {
+                let x = _mm256_loadu_ps(inputs_at[n].add(at));
+                even[n] = _mm256_fmadd_ps(weights, x, even[n]);
             }
         }
     }
-    let value = |bits: u16| {
-        if IS_F16 {
-            half::f16::from_bits(bits).to_f32()
-        } else {
-            half::bf16::from_bits(bits).to_f32()
-        }
-    };
     for n in 0..N {
-        let rest = row[whole..].iter().zip(&inputs[n][whole..]);
-        let rest: f32 = rest.map(|(bits, x)| value(*bits) * x).sum();
-        let [one, two, three, four] = parts.map(|sums| sums[n]);
-        let sum = _mm256_add_ps(_mm256_add_ps(one, two), _mm256_add_ps(three, four));
-        sums[n] = across(sum) + rest;
+        sums[n] = across(_mm256_add_ps(even[n], odd[n]));
+        if whole < row.len() {
+            sums[n] += rest::<IS_F16>(row, inputs[n]);
+        }
+    }
+}
+
+/// What is left over after whole eights.
+pub(super) fn rest<const IS_F16: bool>(row: &[u16], input: &[f32]) -> f32 {
+    let whole = row.len() / 8 * 8;
+    let rest = row[whole..].iter().zip(&input[whole..]);
+    rest.map(|(bits, x)| value::<IS_F16>(*bits) * x).sum()
+}
+
+/// A row as f32.
+///
+/// # Safety
+/// The lengths are equal.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) unsafe fn values<const IS_F16: bool>(row: &[u16], out: &mut [f32]) {
+    let whole = row.len() / 8 * 8;
+    for at in (0..whole).step_by(8) {
+        // SAFETY: `at + 8 <= len` of both.
+        unsafe {
+            let values = eight::<IS_F16>(row.as_ptr().add(at));
+            _mm256_storeu_ps(out.as_mut_ptr().add(at), values);
+        }
+    }
+    for (out, bits) in out[whole..].iter_mut().zip(&row[whole..]) {
+        *out = value::<IS_F16>(*bits);
+    }
+}
+
+fn value<const IS_F16: bool>(bits: u16) -> f32 {
+    if IS_F16 {
+        half::f16::from_bits(bits).to_f32()
+    } else {
+        half::bf16::from_bits(bits).to_f32()
     }
 }
 

@@ -2,21 +2,21 @@
 
 #![expect(
     unsafe_code,
+    clippy::cast_ptr_alignment,
     reason = "instructions found at run time, whose loads take pointers of any alignment"
 )]
 
 use super::nibbles;
+use crate::kernels::table::{ByteTable, Table};
 use std::arch::x86_64::{
-    __m256, __m256i, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps, _mm_shuffle_ps,
-    _mm256_add_ps, _mm256_and_si256, _mm256_blendv_ps, _mm256_castpd_ps, _mm256_castps_pd,
-    _mm256_castps_si256, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cvtepi32_ps,
-    _mm256_extractf128_ps, _mm256_i32gather_ps, _mm256_loadu_ps, _mm256_permute2f128_ps,
-    _mm256_permute2x128_si256, _mm256_permute4x64_epi64, _mm256_permutevar8x32_epi32,
-    _mm256_permutevar8x32_ps, _mm256_set1_epi32, _mm256_setr_epi8, _mm256_setr_epi32,
-    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_shuffle_ps, _mm256_slli_epi32,
-    _mm256_srlv_epi32, _mm256_unpackhi_epi8, _mm256_unpackhi_epi16, _mm256_unpackhi_epi64,
-    _mm256_unpackhi_pd, _mm256_unpacklo_epi8, _mm256_unpacklo_epi16, _mm256_unpacklo_epi64,
-    _mm256_unpacklo_pd,
+    __m128i, __m256, __m256i, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_loadu_si128,
+    _mm_movehl_ps, _mm_shuffle_ps, _mm256_add_ps, _mm256_and_si256, _mm256_broadcastsi128_si256,
+    _mm256_castpd_ps, _mm256_castps_pd, _mm256_castps256_ps128, _mm256_castsi256_ps,
+    _mm256_cvtepi32_ps, _mm256_extractf128_ps, _mm256_i32gather_ps, _mm256_loadu_ps,
+    _mm256_permute2f128_ps, _mm256_permute2x128_si256, _mm256_permutevar8x32_ps, _mm256_set1_epi32,
+    _mm256_setr_epi32, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8,
+    _mm256_shuffle_ps, _mm256_srlv_epi32, _mm256_unpackhi_epi8, _mm256_unpackhi_epi16,
+    _mm256_unpackhi_pd, _mm256_unpacklo_epi8, _mm256_unpacklo_epi16, _mm256_unpacklo_pd,
 };
 
 /// Where in eight inputs the ones that codes of four bits are multiplied with stand: those of lower halves of bytes come
@@ -25,10 +25,9 @@ pub(super) const NIBBLES_ORDER: [usize; 8] = [0, 2, 4, 6, 1, 3, 5, 7];
 
 /// Values of codes, in registers where they have room, and where in a word each of eight codes lies.
 pub(super) struct Lookup {
-    low: __m256,
-    high: __m256,
-    /// Of codes of four bits, the second, third and fourth byte of each value: the first is 0, for values are f16 or
-    /// codes.
+    /// Of codes of up to three bits.
+    eight: __m256,
+    /// Of codes of four bits, the second, third and fourth byte of each value: the first is 0.
     bytes: [__m256i; 3],
     table: *const f32,
     shifts: __m256i,
@@ -37,34 +36,29 @@ pub(super) struct Lookup {
 impl Lookup {
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
-    pub(super) fn new<const BITS: usize>(table: Option<&[f32]>) -> Self {
-        let own = own_values();
-        // What lies above the bits of a code is never masked off: narrow tables repeat themselves.
-        let mut repeated = [0.0; 16];
-        let values = match table {
-            None => &own,
-            Some(table) if BITS < 4 => {
+    pub(super) fn new<const BITS: usize>(table: Option<Table<'_>>) -> Self {
+        let (mut eight, mut bytes) = (_mm256_setzero_ps(), [_mm256_setzero_si256(); 3]);
+        match table {
+            None if BITS == 4 => bytes = bytes_of(const { &own_values() }),
+            Some(Table::Bytes(table)) => bytes = bytes_of(table),
+            // What lies above the bits of a code is never masked off: narrow tables repeat themselves.
+            Some(Table::Floats(table)) if BITS <= 3 => {
+                let mut repeated = [0.0; 8];
                 for values in repeated.chunks_exact_mut(1 << BITS) {
                     values.copy_from_slice(table);
                 }
-                &repeated
+                // SAFETY: eight values.
+                eight = unsafe { _mm256_loadu_ps(repeated.as_ptr()) };
             }
-            Some(table) => table.first_chunk::<16>().unwrap_or(&own),
-        };
-        // SAFETY: 16 values.
-        let (low, high) = unsafe {
-            let start = values.as_ptr();
-            (_mm256_loadu_ps(start), _mm256_loadu_ps(start.add(8)))
-        };
+            _ => {}
+        }
         Self {
-            low,
-            high,
-            bytes: if BITS == 4 {
-                bytes_of(low, high)
-            } else {
-                [_mm256_setzero_si256(); 3]
+            eight,
+            bytes,
+            table: match table {
+                Some(Table::Floats(table)) => table.as_ptr(),
+                _ => std::ptr::null(),
             },
-            table: table.map_or(std::ptr::null(), <[f32]>::as_ptr),
             shifts: shifts::<BITS>(),
         }
     }
@@ -72,13 +66,17 @@ impl Lookup {
     /// Values of the eight codes that begin at `bytes`, those of four bits in [`NIBBLES_ORDER`].
     ///
     /// # Safety
-    /// Eight bytes can be read, and a table has `2^BITS` values.
+    /// Sixteen bytes can be read, and a table has `2^BITS` values.
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) unsafe fn eight<const BITS: usize>(&self, bytes: *const u8) -> __m256 {
+        if BITS == 4 {
+            // SAFETY: the caller's.
+            return unsafe { self.thirty_two(bytes) }[0];
+        }
         // SAFETY: the caller's.
         let word = |at: usize| unsafe { bytes.add(at).cast::<u32>().read_unaligned() };
-        let words = if BITS <= 4 {
+        let words = if BITS < 4 {
             _mm256_set1_epi32(word(0).cast_signed())
         } else {
             let (low, high) = (word(0).cast_signed(), word(BITS / 2).cast_signed());
@@ -146,13 +144,7 @@ impl Lookup {
     #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn values<const BITS: usize>(&self, codes: __m256i) -> __m256 {
         if !self.table.is_null() && BITS <= 3 {
-            return _mm256_permutevar8x32_ps(self.low, codes);
-        }
-        if !self.table.is_null() && BITS == 4 {
-            let low = _mm256_permutevar8x32_ps(self.low, codes);
-            let high = _mm256_permutevar8x32_ps(self.high, codes);
-            let is_high = _mm256_castsi256_ps(_mm256_slli_epi32(codes, 28));
-            return _mm256_blendv_ps(low, high, is_high);
+            return _mm256_permutevar8x32_ps(self.eight, codes);
         }
         let codes = _mm256_and_si256(codes, _mm256_set1_epi32((1 << BITS) - 1));
         if self.table.is_null() {
@@ -163,39 +155,33 @@ impl Lookup {
     }
 }
 
-/// Codes that are their own values.
-const fn own_values() -> [f32; 16] {
-    let mut values = [0.0; 16];
+/// Codes of four bits that are their own values.
+const fn own_values() -> ByteTable {
+    let mut upper = [[0; 16]; 3];
     let mut code = 0_u8;
     while code < 16 {
-        values[code as usize] = code as f32;
+        let bytes = (code as f32).to_le_bytes();
+        let mut at = 0;
+        while at < 3 {
+            upper[at][code as usize] = bytes[at + 1];
+            at += 1;
+        }
         code += 1;
     }
-    values
+    ByteTable { upper }
 }
 
-/// The second, third and fourth bytes of sixteen values.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn bytes_of(low: __m256, high: __m256) -> [__m256i; 3] {
-    let [low, high] = [low, high].map(|values| _mm256_castps_si256(values));
-    // Each of four bytes of each four values together, then those of all: the first bytes are dropped.
-    let by_byte = _mm256_setr_epi8(
-        0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10,
-        14, 3, 7, 11, 15,
-    );
-    let [low, high] = [low, high].map(|values| {
-        let together = _mm256_shuffle_epi8(values, by_byte);
-        // Bytes 0 to 3 of values 0 to 3, then of 4 to 7, become byte 0 of all eight, byte 1 and so on.
-        _mm256_permutevar8x32_epi32(together, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
-    });
-    let lower = _mm256_unpacklo_epi64(low, high);
-    let upper = _mm256_unpackhi_epi64(low, high);
-    [
-        _mm256_permute4x64_epi64::<0b01_00_01_00>(upper),
-        _mm256_permute4x64_epi64::<0b11_10_11_10>(lower),
-        _mm256_permute4x64_epi64::<0b11_10_11_10>(upper),
-    ]
+fn bytes_of(table: &ByteTable) -> [__m256i; 3] {
+    let mut registers = [_mm256_setzero_si256(); 3];
+    for (register, bytes) in registers.iter_mut().zip(&table.upper) {
+        // SAFETY: sixteen bytes.
+        *register = unsafe {
+            _mm256_broadcastsi128_si256(_mm_loadu_si128(bytes.as_ptr().cast::<__m128i>()))
+        };
+    }
+    registers
 }
 
 #[inline]
@@ -207,27 +193,19 @@ fn shifts<const BITS: usize>() -> __m256i {
         reason = "at most 8"
     )]
     let bits = BITS as i32;
-    match BITS {
-        4 => {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_possible_wrap,
-                reason = "below 8"
-            )]
-            let [a, b, c, d, e, f, g, h] = NIBBLES_ORDER.map(|code| code as i32 * bits);
-            _mm256_setr_epi32(a, b, c, d, e, f, g, h)
-        }
-        1..4 => {
-            let at = |code: i32| code * bits;
-            _mm256_setr_epi32(at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7))
-        }
-        _ => {
-            // The upper four begin in the middle of a byte where BITS is odd.
-            let at = |code: i32| code * bits + 4 * (bits % 2);
-            let low = |code: i32| code * bits;
-            _mm256_setr_epi32(low(0), low(1), low(2), low(3), at(0), at(1), at(2), at(3))
-        }
-    }
+    // The upper four of wide codes have a word of their own, and begin in the middle of a byte where BITS is odd.
+    let upper = if BITS > 4 { 4 * (bits % 2) } else { 4 * bits };
+    let at = |code: i32| code * bits;
+    _mm256_setr_epi32(
+        at(0),
+        at(1),
+        at(2),
+        at(3),
+        upper,
+        upper + at(1),
+        upper + at(2),
+        upper + at(3),
+    )
 }
 
 /// The sums of all lanes of each of eight registers, in the order in which [`across`] sums one.

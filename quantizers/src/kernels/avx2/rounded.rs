@@ -10,12 +10,12 @@ use super::lookup::{across, across_eight};
 use super::nibbles;
 use crate::kernels::codes::{CodeRows, PackedCodes};
 use crate::kernels::inputs::{ROUNDED_TOGETHER, RoundedInput};
+use crate::kernels::table::IntegerTable;
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm_loadu_si128, _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256,
     _mm256_broadcastsi128_si256, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
     _mm256_loadu_si256, _mm256_madd_epi16, _mm256_mul_ps, _mm256_mullo_epi16, _mm256_or_si256,
-    _mm256_packus_epi16, _mm256_permute4x64_epi64, _mm256_set1_epi8, _mm256_set1_epi16,
-    _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8,
+    _mm256_set1_epi8, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8,
     _mm256_slli_epi16, _mm256_srli_epi16, _mm256_storeu_ps, _mm256_unpackhi_epi8,
     _mm256_unpacklo_epi8,
 };
@@ -187,27 +187,28 @@ struct Words {
 impl Words {
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
-    fn new<const BITS: usize>(table: Option<&[i16]>) -> Self {
-        let none = [0_i16; 16];
-        let values = table
-            .and_then(|table| table.first_chunk::<16>())
-            .unwrap_or(&none);
+    fn new<const BITS: usize>(table: Option<&IntegerTable>) -> Self {
+        let mut tables = [_mm256_setzero_si256(); 2];
+        if let Some(table) = table {
+            for (register, bytes) in tables.iter_mut().zip(&table.bytes) {
+                // SAFETY: sixteen bytes.
+                *register = unsafe {
+                    _mm256_broadcastsi128_si256(_mm_loadu_si128(bytes.as_ptr().cast::<__m128i>()))
+                };
+            }
+        }
         let places = const { &Places::of(BITS) };
         // SAFETY: 32 bytes each.
-        unsafe {
-            let values = _mm256_loadu_si256(values.as_ptr().cast::<__m256i>());
-            let lower = _mm256_and_si256(values, _mm256_set1_epi16(0xff));
-            let upper = _mm256_srli_epi16::<8>(values);
-            // Of each half of both: lower bytes, upper bytes.
-            let both = _mm256_packus_epi16(lower, upper);
-            Self {
-                tables: [
-                    _mm256_permute4x64_epi64::<0b10_00_10_00>(both),
-                    _mm256_permute4x64_epi64::<0b11_01_11_01>(both),
-                ],
-                bytes: _mm256_loadu_si256(places.bytes.as_ptr().cast::<__m256i>()),
-                factors: _mm256_loadu_si256(places.factors.as_ptr().cast::<__m256i>()),
-            }
+        let (bytes, factors) = unsafe {
+            (
+                _mm256_loadu_si256(places.bytes.as_ptr().cast::<__m256i>()),
+                _mm256_loadu_si256(places.factors.as_ptr().cast::<__m256i>()),
+            )
+        };
+        Self {
+            tables,
+            bytes,
+            factors,
         }
     }
 

@@ -1,0 +1,201 @@
+//! Sums with AVX-512 and its byte permutations (VBMI): sixteen weights at a time.
+//!
+//! Sixteen codes of up to 4 bits are picked out of eight bytes by one instruction, and looked up by one more: a register holds
+//! 16 values. Tables of 32 and 64 values take two and four registers. There is room for the sums of eight inputs, so
+//! that nothing which was looked up is ever written to memory.
+
+#![expect(unsafe_code, reason = "instructions found at run time")]
+
+mod halves;
+mod lookup;
+mod rounded;
+mod rows;
+
+use super::avx2::Avx2;
+use super::by_bits::with_bits;
+use super::code_row::CodeRow;
+use super::codes::{CodeRows, PackedCodes};
+use super::inputs::{ROUNDED_TOGETHER, RoundedInput};
+use super::kernel::Kernel;
+
+pub(super) struct Avx512;
+
+/// `$body` with the constant `$n` being `$count`, of 1 to 8 inputs.
+macro_rules! with_count {
+    ($count:expr, $n:ident => $body:expr) => {
+        match $count {
+            1 => with_count!(1, $n, $body),
+            2 => with_count!(2, $n, $body),
+            3 => with_count!(3, $n, $body),
+            4 => with_count!(4, $n, $body),
+            5 => with_count!(5, $n, $body),
+            6 => with_count!(6, $n, $body),
+            7 => with_count!(7, $n, $body),
+            _ => with_count!(8, $n, $body),
+        }
+    };
+    ($value:literal, $n:ident, $body:expr) => {{
+        const $n: usize = $value;
+        $body
+    }};
+}
+
+/// Most inputs whose sums have room in registers.
+const INPUTS: usize = 8;
+
+impl Kernel for Avx512 {
+    fn name(&self) -> &'static str {
+        "avx512"
+    }
+
+    fn is_available(&self) -> bool {
+        is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vbmi")
+            && Avx2.is_available()
+    }
+
+    fn order(&self, codes: &PackedCodes) -> Option<&'static [usize; 8]> {
+        if sixteens_lie_in_groups(codes) {
+            None
+        } else {
+            Avx2.order(codes)
+        }
+    }
+
+    fn rounded(&self, rows: &CodeRows<'_>, inputs: &[RoundedInput<'_>], sums: &mut [f32]) {
+        check_rows(rows);
+        let (blocks, groups) = (
+            rows.codes.cols() / ROUNDED_TOGETHER,
+            rows.codes.groups_per_row(),
+        );
+        for input in inputs {
+            assert!(input.values.len() == blocks * ROUNDED_TOGETHER);
+            assert!(input.scales.len() == blocks && input.group_sums.len() == groups);
+        }
+        let count = inputs.len();
+        for (at, few) in inputs.chunks(INPUTS).enumerate() {
+            let sums = &mut sums[at * INPUTS..];
+            with_count!(few.len(), N => {
+                // SAFETY: the features were found by `is_available`; lengths were checked above.
+                unsafe { rounded_of_bits::<N>(rows, few, sums, count) }
+            });
+        }
+    }
+
+    fn codes(
+        &self,
+        rows: &CodeRows<'_>,
+        inputs: &[&[f32]],
+        group_sums: &[&[f32]],
+        sums: &mut [f32],
+    ) {
+        if !sixteens_lie_in_groups(rows.codes) {
+            return Avx2.codes(rows, inputs, group_sums, sums);
+        }
+        check_rows(rows);
+        let (cols, groups) = (rows.codes.cols(), rows.codes.groups_per_row());
+        for (input, group_sums) in inputs.iter().zip(group_sums) {
+            assert!(input.len() == cols && group_sums.len() == groups);
+        }
+        let count = inputs.len();
+        let few = inputs.chunks(INPUTS).zip(group_sums.chunks(INPUTS));
+        for (at, (inputs, group_sums)) in few.enumerate() {
+            let sums = &mut sums[at * INPUTS..];
+            with_count!(inputs.len(), N => {
+                // SAFETY: as above.
+                unsafe { of_bits::<N>(rows, inputs, group_sums, sums, count) }
+            });
+        }
+    }
+
+    fn values(&self, row: &CodeRow<'_>, out: &mut [f32]) {
+        assert!(out.len() == row.cols);
+        check(row);
+        // SAFETY: the features were found by `is_available`; lengths were checked above.
+        unsafe { values_of_bits(row, out) }
+    }
+
+    fn halves(&self, rows: &[u16], inputs: &[&[f32]], sums: &mut [f32]) {
+        words::<true>(rows, inputs, sums);
+    }
+
+    fn brains(&self, rows: &[u16], inputs: &[&[f32]], sums: &mut [f32]) {
+        words::<false>(rows, inputs, sums);
+    }
+}
+
+fn sixteens_lie_in_groups(codes: &PackedCodes) -> bool {
+    codes.groups_per_row() == 1 || codes.group_size.is_multiple_of(16)
+}
+
+/// What the kernels rely on; rows of a matrix are all alike.
+fn check_rows(rows: &CodeRows<'_>) {
+    if rows.len() > 0 {
+        check(&rows.row(0));
+    }
+}
+
+fn check(row: &CodeRow<'_>) {
+    assert!(row.bytes.len() >= (row.cols * usize::from(row.bits)).div_ceil(8) + 16);
+    let entries = 1 << row.bits;
+    assert!(row.table.is_none_or(|table| table.len() == entries));
+    assert!(row.integers.is_none() || row.bits <= 4);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+fn of_bits<const N: usize>(
+    rows: &CodeRows<'_>,
+    inputs: &[&[f32]],
+    group_sums: &[&[f32]],
+    sums: &mut [f32],
+    count: usize,
+) {
+    // SAFETY: the caller has checked the lengths.
+    unsafe {
+        with_bits!(rows.codes, BITS =>
+            rows::sums::<BITS, N>(rows, inputs, group_sums, sums, count));
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+fn values_of_bits(row: &CodeRow<'_>, out: &mut [f32]) {
+    // SAFETY: the caller has checked the lengths.
+    unsafe { with_bits!(row, BITS => rows::values::<BITS>(row, out)) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+fn rounded_of_bits<const N: usize>(
+    rows: &CodeRows<'_>,
+    inputs: &[RoundedInput<'_>],
+    sums: &mut [f32],
+    count: usize,
+) {
+    // SAFETY: the caller has checked the lengths.
+    unsafe {
+        if rows.codes.have_tables() {
+            assert_eq!(rows.codes.bits, 4, "the only tables of whole numbers");
+            rounded::sums::<4, true, N>(rows, inputs, sums, count);
+        } else {
+            with_bits!(rows.codes, BITS => rounded::sums::<BITS, false, N>(rows, inputs, sums, count));
+        }
+    }
+}
+
+fn words<const IS_F16: bool>(rows: &[u16], inputs: &[&[f32]], sums: &mut [f32]) {
+    let (cols, count) = (inputs.first().map_or(0, |input| input.len()), inputs.len());
+    assert!(inputs.iter().all(|input| input.len() == cols));
+    assert_eq!(rows.len() * count, sums.len() * cols, "whole rows");
+    if cols == 0 {
+        return sums.fill(0.0);
+    }
+    for (row, sums) in rows.chunks_exact(cols).zip(sums.chunks_exact_mut(count)) {
+        for (inputs, sums) in inputs.chunks(INPUTS).zip(sums.chunks_mut(INPUTS)) {
+            with_count!(inputs.len(), N => {
+                // SAFETY: the features were found by `is_available`; the lengths are equal.
+                unsafe { halves::words::<IS_F16, N>(row, inputs, sums) }
+            });
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Sixteen codes, and what they stand for.
+
+#![expect(
+    unsafe_code,
+    clippy::cast_ptr_alignment,
+    reason = "instructions found at run time, whose loads take pointers of any alignment"
+)]
+
+use crate::kernels::table::{ByteTable, Table};
+use std::arch::x86_64::{
+    __m128i, __m512, __m512i, _mm_loadu_si128, _mm256_set1_epi64x, _mm512_and_si512,
+    _mm512_castsi256_si512, _mm512_castsi512_ps, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32,
+    _mm512_i32gather_ps, _mm512_inserti64x4, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_mask_blend_ps, _mm512_multishift_epi64_epi8, _mm512_or_si512, _mm512_permutex2var_ps,
+    _mm512_permutexvar_ps, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_setzero_ps,
+    _mm512_slli_epi32, _mm512_test_epi32_mask,
+};
+
+/// Codes of a step: one to each lane.
+pub(super) const TOGETHER: usize = 16;
+
+/// Values of codes, in registers where they have room, and where in eight bytes each of sixteen codes begins.
+pub(super) struct Lookup {
+    tables: [__m512; 4],
+    /// Of those that have no room in registers.
+    table: *const f32,
+    has_table: bool,
+    /// By byte of the lanes: the bit from which on a byte is taken.
+    starts: __m512i,
+}
+
+impl Lookup {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    pub(super) fn new<const BITS: usize>(table: Option<Table<'_>>) -> Self {
+        let mut tables = [_mm512_setzero_ps(); 4];
+        match table {
+            Some(Table::Bytes(table)) => tables[0] = sixteen_of(table),
+            // Of an index only as many bits count as there are entries for: narrow tables repeat themselves.
+            Some(Table::Floats(table)) if BITS <= 6 => {
+                let mut repeated = [0.0; 64];
+                for values in repeated.chunks_exact_mut(1 << BITS.min(6)) {
+                    values.copy_from_slice(table);
+                }
+                for (register, values) in tables.iter_mut().zip(repeated.as_chunks::<16>().0) {
+                    // SAFETY: sixteen values.
+                    *register = unsafe { _mm512_loadu_ps(values.as_ptr()) };
+                }
+            }
+            _ => {}
+        }
+        let starts = const { &starts(BITS) };
+        // SAFETY: 64 bytes.
+        let starts = unsafe { _mm512_loadu_si512(starts.as_ptr().cast::<__m512i>()) };
+        Self {
+            tables,
+            table: match table {
+                Some(Table::Floats(table)) => table.as_ptr(),
+                _ => std::ptr::null(),
+            },
+            has_table: table.is_some(),
+            starts,
+        }
+    }
+
+    /// What the sixteen codes at `bytes` stand for.
+    ///
+    /// # Safety
+    /// Eight bytes can be read, and of codes wider than 4 bits as many behind the first eight codes; a table has
+    /// `2^BITS` values.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    pub(super) unsafe fn sixteen<const BITS: usize>(&self, bytes: *const u8) -> __m512 {
+        // SAFETY: the caller's.
+        let stored = unsafe {
+            let first = bytes.cast::<i64>().read_unaligned();
+            if BITS <= 4 {
+                _mm512_set1_epi64(first)
+            } else {
+                let second = bytes.add(BITS).cast::<i64>().read_unaligned();
+                let lower = _mm512_castsi256_si512(_mm256_set1_epi64x(first));
+                _mm512_inserti64x4::<1>(lower, _mm256_set1_epi64x(second))
+            }
+        };
+        // Each lane has its code in its lowest bits, and what follows it above.
+        let codes = _mm512_multishift_epi64_epi8(self.starts, stored);
+        if !self.has_table {
+            let mask = _mm512_set1_epi32((1 << BITS) - 1);
+            return _mm512_cvtepi32_ps(_mm512_and_si512(codes, mask));
+        }
+        let [a, b, c, d] = self.tables;
+        match BITS {
+            ..=4 => _mm512_permutexvar_ps(codes, a),
+            5 => _mm512_permutex2var_ps(a, codes, b),
+            6 => {
+                let lower = _mm512_permutex2var_ps(a, codes, b);
+                let upper = _mm512_permutex2var_ps(c, codes, d);
+                let is_upper = _mm512_test_epi32_mask(codes, _mm512_set1_epi32(1 << 5));
+                _mm512_mask_blend_ps(is_upper, lower, upper)
+            }
+            _ => {
+                let codes = _mm512_and_si512(codes, _mm512_set1_epi32((1 << BITS) - 1));
+                // SAFETY: codes are below 2^BITS.
+                unsafe { _mm512_i32gather_ps::<4>(codes, self.table) }
+            }
+        }
+    }
+}
+
+/// The values of `table`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+fn sixteen_of(table: &ByteTable) -> __m512 {
+    // SAFETY: sixteen bytes.
+    let plane = |bytes: &[u8; 16]| unsafe {
+        _mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.as_ptr().cast::<__m128i>()))
+    };
+    let [second, third, fourth] = table.upper.each_ref().map(plane);
+    let lower = _mm512_or_si512(
+        _mm512_slli_epi32::<8>(second),
+        _mm512_slli_epi32::<16>(third),
+    );
+    _mm512_castsi512_ps(_mm512_or_si512(lower, _mm512_slli_epi32::<24>(fourth)))
+}
+
+/// In the lowest byte of each lane, where its code begins: in eight bytes from the first code on, or, where sixteen codes do
+/// not fit these, of the second eight lanes from the ninth code on.
+const fn starts(bits: usize) -> [u8; 64] {
+    let mut starts = [0; 64];
+    let mut lane = 0;
+    while lane < TOGETHER {
+        let code = if bits <= 4 { lane } else { lane % 8 };
+        #[expect(clippy::cast_possible_truncation, reason = "below 64")]
+        let start = (code * bits) as u8;
+        starts[4 * lane] = start;
+        lane += 1;
+    }
+    starts
+}
