@@ -4,8 +4,6 @@
 //! up to 8 values by one permutation of a register, larger ones in memory; codes that are their own values are converted.
 //! Codes of four bits are looked up byte by byte of what they stand for, 32 at a time, in half the time; their inputs are
 //! put in the order in which that leaves them.
-//!
-//! Of many inputs a row is looked up once into memory and multiplied from there, in the same order as for one input.
 
 #![expect(unsafe_code, reason = "instructions found at run time")]
 
@@ -14,7 +12,6 @@ mod lookup;
 mod nibbles;
 mod rounded;
 mod rows;
-mod tiles;
 
 use super::by_bits::with_bits;
 use super::code_row::CodeRow;
@@ -22,17 +19,12 @@ use super::codes::{CodeRows, PackedCodes};
 use super::inputs::{ROUNDED_TOGETHER, RoundedInput};
 use super::kernel::Kernel;
 use super::scalar::Scalar;
-use std::cell::RefCell;
+use std::ops::Range;
 
 pub(super) struct Avx2;
 
-/// Most inputs that are multiplied with codes as these are looked up.
+/// Most inputs whose sums have room in registers.
 const DIRECT: usize = 4;
-
-thread_local! {
-    /// Rows that have been looked up.
-    static VALUES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
 
 impl Kernel for Avx2 {
     fn name(&self) -> &'static str {
@@ -68,15 +60,14 @@ impl Kernel for Avx2 {
             assert!(input.scales.len() == blocks && input.group_sums.len() == groups);
         }
         let count = inputs.len();
-        for (at, few) in inputs.chunks(DIRECT).enumerate() {
-            let sums = &mut sums[at * DIRECT..];
+        for few in few(count) {
+            let (inputs, sums) = (&inputs[few.clone()], &mut sums[few.start..]);
             // SAFETY: the features were found by `is_available`; lengths were checked above.
             unsafe {
-                match few.len() {
-                    1 => rounded_of_bits::<1>(rows, few, sums, count),
-                    2 => rounded_of_bits::<2>(rows, few, sums, count),
-                    3 => rounded_of_bits::<3>(rows, few, sums, count),
-                    _ => rounded_of_bits::<DIRECT>(rows, few, sums, count),
+                match inputs.len() {
+                    1 => rounded_of_bits::<1>(rows, inputs, sums, count),
+                    2 => rounded_of_bits::<2>(rows, inputs, sums, count),
+                    _ => rounded_of_bits::<DIRECT>(rows, inputs, sums, count),
                 }
             }
         }
@@ -98,27 +89,17 @@ impl Kernel for Avx2 {
         for (input, group_sums) in inputs.iter().zip(group_sums) {
             assert!(input.len() == cols && group_sums.len() == groups);
         }
-        // SAFETY: the features were found by `is_available`; lengths were checked above.
-        unsafe {
-            match inputs.len() {
-                1 => return of_bits::<1>(rows, inputs, group_sums, sums),
-                2 => return of_bits::<2>(rows, inputs, group_sums, sums),
-                3 => return of_bits::<3>(rows, inputs, group_sums, sums),
-                DIRECT => return of_bits::<DIRECT>(rows, inputs, group_sums, sums),
-                _ => {}
-            }
-        }
-        let codes = rows.codes;
-        let decode = |row: usize, values: &mut [f32]| {
-            // SAFETY: as above.
-            unsafe { values_of_bits::<true>(&rows.row(row), values) };
-        };
-        let scales = |row: usize| codes.scales(rows.number(row));
         let count = inputs.len();
-        by_tiles(cols, codes.group_size, (decode, scales), inputs, sums);
-        if cols % 8 > 0 || codes.has_zeros() {
-            for (row, sums) in rows.iter().zip(sums.chunks_exact_mut(count)) {
-                rows::add_rest(&row, inputs, group_sums, sums);
+        for few in few(count) {
+            let (inputs, group_sums) = (&inputs[few.clone()], &group_sums[few.clone()]);
+            let sums = &mut sums[few.start..];
+            // SAFETY: the features were found by `is_available`; lengths were checked above.
+            unsafe {
+                match inputs.len() {
+                    1 => of_bits::<1>(rows, inputs, group_sums, sums, count),
+                    2 => of_bits::<2>(rows, inputs, group_sums, sums, count),
+                    _ => of_bits::<DIRECT>(rows, inputs, group_sums, sums, count),
+                }
             }
         }
     }
@@ -127,7 +108,7 @@ impl Kernel for Avx2 {
         assert!(out.len() == row.cols);
         check(row);
         // SAFETY: the features were found by `is_available`; lengths were checked above.
-        unsafe { values_of_bits::<false>(row, out) }
+        unsafe { values_of_bits(row, out) }
     }
 
     fn halves(&self, rows: &[u16], inputs: &[&[f32]], sums: &mut [f32]) {
@@ -163,17 +144,19 @@ fn of_bits<const N: usize>(
     inputs: &[&[f32]],
     group_sums: &[&[f32]],
     sums: &mut [f32],
+    count: usize,
 ) {
     // SAFETY: the caller has checked the lengths.
     unsafe {
-        with_bits!(rows.codes, BITS => rows::sums::<BITS, N>(rows, inputs, group_sums, sums));
+        with_bits!(rows.codes, BITS =>
+            rows::sums::<BITS, N>(rows, inputs, group_sums, sums, count));
     }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn values_of_bits<const IS_ORDERED: bool>(row: &CodeRow<'_>, out: &mut [f32]) {
+fn values_of_bits(row: &CodeRow<'_>, out: &mut [f32]) {
     // SAFETY: the caller has checked the lengths.
-    unsafe { with_bits!(row, BITS => rows::values::<BITS, IS_ORDERED>(row, out)) }
+    unsafe { with_bits!(row, BITS => rows::values::<BITS>(row, out)) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -194,59 +177,6 @@ fn rounded_of_bits<const N: usize>(
     }
 }
 
-/// `sums[r · inputs + n]` of whole eights of rows `[cols]` that `decode` writes and that have `scales`.
-fn by_tiles<'a>(
-    cols: usize,
-    group_size: usize,
-    (decode, scales): (impl Fn(usize, &mut [f32]), impl Fn(usize) -> &'a [f32]),
-    inputs: &[&[f32]],
-    sums: &mut [f32],
-) {
-    let count = inputs.len();
-    VALUES.with_borrow_mut(|values| {
-        values.resize(tiles::ROWS * cols, 0.0);
-        for (at, sums) in sums.chunks_mut(tiles::ROWS * count).enumerate() {
-            let (first, height) = (at * tiles::ROWS, sums.len() / count);
-            for (row, values) in values.chunks_exact_mut(cols).take(height).enumerate() {
-                decode(first + row, values);
-            }
-            let of = |row: usize| &values[row * cols..(row + 1) * cols];
-            let scales = |row: usize| scales(first + row);
-            match height {
-                1 => tile([0].map(of), [0].map(scales), group_size, inputs, sums),
-                2 => tile([0, 1].map(of), [0, 1].map(scales), group_size, inputs, sums),
-                _ => {
-                    let all = [0, 1, 2];
-                    tile(all.map(of), all.map(scales), group_size, inputs, sums);
-                }
-            }
-        }
-    });
-}
-
-/// `sums[r · inputs + n]` of `R` rows.
-fn tile<const R: usize>(
-    values: [&[f32]; R],
-    scales: [&[f32]; R],
-    group_size: usize,
-    inputs: &[&[f32]],
-    sums: &mut [f32],
-) {
-    let tile = tiles::Tile {
-        values,
-        scales,
-        group_size,
-    };
-    let count = inputs.len();
-    for (at, inputs) in inputs.chunks(tiles::INPUTS).enumerate() {
-        // SAFETY: the features were found by `is_available`, and callers have checked the lengths.
-        let found = unsafe { tiles::sums(tile, inputs) };
-        for (sums, found) in sums.chunks_exact_mut(count).zip(&found) {
-            sums[at * tiles::INPUTS..][..inputs.len()].copy_from_slice(&found[..inputs.len()]);
-        }
-    }
-}
-
 /// Rows of 16-bit floats.
 fn words<const IS_F16: bool>(rows: &[u16], inputs: &[&[f32]], sums: &mut [f32]) {
     let (cols, count) = (inputs.first().map_or(0, |input| input.len()), inputs.len());
@@ -255,31 +185,32 @@ fn words<const IS_F16: bool>(rows: &[u16], inputs: &[&[f32]], sums: &mut [f32]) 
     if cols == 0 {
         return sums.fill(0.0);
     }
-    let each = rows.chunks_exact(cols);
-    if count <= DIRECT {
-        for (row, sums) in each.zip(sums.chunks_exact_mut(count)) {
+    for (row, sums) in rows.chunks_exact(cols).zip(sums.chunks_exact_mut(count)) {
+        for few in few(count) {
+            let (inputs, sums) = (&inputs[few.clone()], &mut sums[few]);
             // SAFETY: the features were found by `is_available`; the lengths are equal.
             unsafe {
-                match count {
+                match inputs.len() {
                     1 => halves::words::<IS_F16, 1>(row, inputs, sums),
                     2 => halves::words::<IS_F16, 2>(row, inputs, sums),
-                    3 => halves::words::<IS_F16, 3>(row, inputs, sums),
                     _ => halves::words::<IS_F16, DIRECT>(row, inputs, sums),
                 }
             }
         }
-        return;
     }
-    let decode = |row: usize, values: &mut [f32]| {
-        // SAFETY: as above.
-        unsafe { halves::values::<IS_F16>(&rows[row * cols..(row + 1) * cols], values) };
-    };
-    by_tiles(cols, cols, (decode, |_| -> &[f32] { &[] }), inputs, sums);
-    if cols % 8 > 0 {
-        for (row, sums) in each.zip(sums.chunks_exact_mut(count)) {
-            for (sum, input) in sums.iter_mut().zip(inputs) {
-                *sum += halves::rest::<IS_F16>(row, input);
-            }
-        }
-    }
+}
+
+/// `count` inputs, [`DIRECT`], two or one at a time.
+fn few(count: usize) -> impl Iterator<Item = Range<usize>> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let few = match count - from {
+            0 => return None,
+            1 => 1,
+            2 | 3 => 2,
+            _ => DIRECT,
+        };
+        from += few;
+        Some(from - few..from)
+    })
 }

@@ -2,7 +2,7 @@
 //!
 //! Sixteen codes of up to 4 bits are picked out of eight bytes by one instruction, and looked up by one more: a register holds
 //! 16 values. Tables of 32 and 64 values take two and four registers. There is room for the sums of eight inputs, so
-//! that nothing which was looked up is ever written to memory.
+//! that nothing which was looked up is ever written to memory. Wider tables are looked up with AVX2.
 
 #![expect(unsafe_code, reason = "instructions found at run time")]
 
@@ -40,6 +40,8 @@ macro_rules! with_count {
     }};
 }
 
+/// Bits of the widest codes whose tables have room in registers.
+const TABLE_BITS: u8 = 6;
 /// Most inputs whose sums have room in registers.
 const INPUTS: usize = 8;
 
@@ -57,7 +59,7 @@ impl Kernel for Avx512 {
     }
 
     fn order(&self, codes: &PackedCodes) -> Option<&'static [usize; 8]> {
-        if sixteens_lie_in_groups(codes) {
+        if executes(codes) {
             None
         } else {
             Avx2.order(codes)
@@ -91,7 +93,7 @@ impl Kernel for Avx512 {
         group_sums: &[&[f32]],
         sums: &mut [f32],
     ) {
-        if !sixteens_lie_in_groups(rows.codes) {
+        if !executes(rows.codes) {
             return Avx2.codes(rows, inputs, group_sums, sums);
         }
         check_rows(rows);
@@ -111,6 +113,9 @@ impl Kernel for Avx512 {
     }
 
     fn values(&self, row: &CodeRow<'_>, out: &mut [f32]) {
+        if row.table.is_some() && row.bits > TABLE_BITS {
+            return Avx2.values(row, out);
+        }
         assert!(out.len() == row.cols);
         check(row);
         // SAFETY: the features were found by `is_available`; lengths were checked above.
@@ -126,8 +131,10 @@ impl Kernel for Avx512 {
     }
 }
 
-fn sixteens_lie_in_groups(codes: &PackedCodes) -> bool {
-    codes.groups_per_row() == 1 || codes.group_size.is_multiple_of(16)
+/// Whether sixteens lie in groups, and tables have room in registers; others are left to AVX2.
+fn executes(codes: &PackedCodes) -> bool {
+    let sixteens = codes.groups_per_row() == 1 || codes.group_size.is_multiple_of(16);
+    sixteens && !(codes.have_tables() && codes.bits > TABLE_BITS)
 }
 
 /// What the kernels rely on; rows of a matrix are all alike.

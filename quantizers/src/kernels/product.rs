@@ -1,14 +1,14 @@
 //! Products of packed matrices with inputs.
 
 use super::chosen::kernel;
-use super::inputs::Inputs;
+use super::inputs::{Inputs, ROUNDED_TOGETHER};
 use super::kernel::Kernel;
 use super::packed::{Dense, PackedMatrix};
 use super::sparse::BLOCK_ROWS;
 use crate::linalg::product::{Strided, multiply};
 use rayon::prelude::*;
-use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Weights that a thread takes at a time, at least: fewer are not worth waking it.
 const TASK_WEIGHTS: usize = 1 << 16;
@@ -34,7 +34,8 @@ impl PackedMatrix {
     /// # Panics
     /// When `cols` of one of them does not divide the number of values.
     pub fn multiply_each<const N: usize>(matrices: [&Self; N], inputs: &[f32]) -> [Vec<f32>; N] {
-        let products = matrices.map(|matrix| Product::new(matrix, inputs, kernel()));
+        let mut ready = Ready::default();
+        let products = matrices.map(|matrix| Product::new(matrix, inputs, kernel(), &mut ready));
         let tasks: Vec<(usize, Range<usize>)> = products
             .iter()
             .enumerate()
@@ -69,18 +70,23 @@ pub(super) struct Product<'a> {
 struct Few<'a> {
     each: Vec<&'a [f32]>,
     /// As the kernel reads them; 16-bit floats are multiplied with them as they come.
-    prepared: Option<Inputs<'a>>,
+    prepared: Option<Arc<Inputs<'a>>>,
     /// `[cols, count]`, for the weights that are stored apart.
-    by_column: Cow<'a, [f32]>,
+    by_column: Arc<[f32]>,
 }
 
 impl<'a> Product<'a> {
-    pub(super) fn new(matrix: &'a PackedMatrix, inputs: &'a [f32], kernel: &'a dyn Kernel) -> Self {
+    pub(super) fn new(
+        matrix: &'a PackedMatrix,
+        inputs: &'a [f32],
+        kernel: &'a dyn Kernel,
+        ready: &mut Ready<'a>,
+    ) -> Self {
         let cols = matrix.cols();
         let count = inputs.len() / cols.max(1);
         assert_eq!(inputs.len(), count * cols, "inputs of {cols}");
         let is_many = count >= MANY_INPUTS && !matrix.as_few;
-        let few = (!is_many && count > 0).then(|| Few::new(matrix, inputs, kernel));
+        let few = (!is_many && count > 0).then(|| ready.few(matrix, inputs, kernel));
         Self {
             matrix,
             kernel,
@@ -132,7 +138,7 @@ impl<'a> Product<'a> {
     /// `[rows, count]`.
     fn by_rows(&self, rows: Range<usize>, few: &Few<'_>) -> Vec<f32> {
         let mut sums = vec![0.0; self.count * rows.len()];
-        match (&self.matrix.dense, &few.prepared) {
+        match (&self.matrix.dense, few.prepared.as_deref()) {
             (Dense::Halves(halves), _) => {
                 let cols = self.matrix.cols();
                 halves.sums(self.kernel, rows.clone(), cols, &few.each, &mut sums);
@@ -181,36 +187,85 @@ impl<'a> Product<'a> {
     }
 }
 
-impl<'a> Few<'a> {
-    fn new(matrix: &PackedMatrix, inputs: &'a [f32], kernel: &dyn Kernel) -> Self {
+/// Forms of the same inputs that matrices have asked for: what one has had made serves the next.
+#[derive(Default)]
+pub(super) struct Ready<'a> {
+    forms: Vec<(Form, Arc<Inputs<'a>>)>,
+    by_column: Option<Arc<[f32]>>,
+}
+
+/// How a kernel reads inputs.
+#[derive(PartialEq)]
+struct Form {
+    order: Order,
+    /// Inputs that share a scale of the weights.
+    group_size: usize,
+    group_sums: bool,
+}
+
+#[derive(PartialEq)]
+enum Order {
+    Floats(Option<&'static [usize; 8]>),
+    Rounded(Option<&'static [usize; ROUNDED_TOGETHER]>),
+}
+
+impl<'a> Ready<'a> {
+    fn few(&mut self, matrix: &PackedMatrix, inputs: &'a [f32], kernel: &dyn Kernel) -> Few<'a> {
         let each: Vec<&[f32]> = inputs.chunks_exact(matrix.cols()).collect();
         let prepared = match &matrix.dense {
-            Dense::Codes(codes) if codes.are_integers() => {
-                let order = kernel.rounded_order(codes);
-                Some(Inputs::rounded(&each, order, codes.group_size))
-            }
             Dense::Codes(codes) => {
-                let order = kernel.order(codes);
-                Some(Inputs::floats(
-                    &each,
-                    order,
-                    codes.group_size,
-                    codes.has_zeros(),
-                ))
+                let form = Form {
+                    order: if codes.are_integers() {
+                        Order::Rounded(kernel.rounded_order(codes))
+                    } else {
+                        Order::Floats(kernel.order(codes))
+                    },
+                    group_size: codes.group_size,
+                    group_sums: codes.has_zeros(),
+                };
+                Some(self.inputs(&each, form))
             }
             Dense::Halves(_) => None,
         };
-        let by_column = if each.len() == 1 || matrix.outliers.is_none() {
-            Cow::Borrowed(inputs)
-        } else {
-            let columns = 0..matrix.cols();
-            let column = |at: usize| each.iter().map(move |input| input[at]);
-            Cow::Owned(columns.flat_map(column).collect())
+        let by_column = match &matrix.outliers {
+            Some(_) => {
+                let by_column = || by_column(&each);
+                self.by_column.get_or_insert_with(by_column).clone()
+            }
+            None => Arc::default(),
         };
-        Self {
+        Few {
             each,
             prepared,
             by_column,
         }
     }
+
+    /// `each` in `form`.
+    fn inputs(&mut self, each: &[&'a [f32]], form: Form) -> Arc<Inputs<'a>> {
+        if let Some((_, inputs)) = self.forms.iter().find(|(found, _)| *found == form) {
+            return inputs.clone();
+        }
+        let inputs = Arc::new(match form.order {
+            Order::Floats(order) => Inputs::floats(each, order, form.group_size, form.group_sums),
+            Order::Rounded(order) => Inputs::rounded(each, order, form.group_size),
+        });
+        self.forms.push((form, inputs.clone()));
+        inputs
+    }
+}
+
+/// `[cols, count]` of `[count, cols]`.
+fn by_column(each: &[&[f32]]) -> Arc<[f32]> {
+    if let [input] = each {
+        return Arc::from(*input);
+    }
+    let count = each.len();
+    let mut by_column = vec![0.0; count * each.first().map_or(0, |input| input.len())];
+    for (n, input) in each.iter().enumerate() {
+        for (out, x) in by_column[n..].iter_mut().step_by(count).zip(*input) {
+            *out = *x;
+        }
+    }
+    by_column.into()
 }

@@ -1,7 +1,7 @@
 //! Every kernel against f64, on sides of all kinds.
 
 use super::chosen::KERNELS;
-use super::product::Product;
+use super::product::{Product, Ready};
 use super::{Compute, PackedMatrix};
 use crate::MatrixRef;
 use crate::codebook::fit_rows;
@@ -86,7 +86,7 @@ fn check(packed: &PackedMatrix, weights: &[f32], what: &str) {
         let mut found = vec![("multiply".to_owned(), packed.multiply(&inputs))];
         let as_few = packed.clone().many_as_few();
         for kernel in KERNELS.iter().filter(|kernel| kernel.is_available()) {
-            let values = Product::new(&as_few, &inputs, *kernel).whole();
+            let values = Product::new(&as_few, &inputs, *kernel, &mut Ready::default()).whole();
             found.push((kernel.name().to_owned(), values));
         }
         let inputs: Vec<&[f32]> = inputs.chunks(cols).collect();
@@ -289,7 +289,7 @@ fn rounding_error(
 ) -> f64 {
     let (rows, cols) = (packed.rows(), packed.cols());
     let inputs = noise(3 * cols, 17);
-    let found = Product::new(packed, &inputs, kernel).whole();
+    let found = Product::new(packed, &inputs, kernel, &mut Ready::default()).whole();
     let inputs: Vec<&[f32]> = inputs.chunks(cols).collect();
     let (mut errors, mut sizes) = (0.0, 0.0);
     for (n, input) in inputs.iter().enumerate() {

@@ -10,10 +10,9 @@ use super::lookup::across;
 use std::arch::x86_64::{
     __m128i, __m256, _mm_loadu_si128, _mm256_add_ps, _mm256_castsi256_ps, _mm256_cvtepu16_epi32,
     _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps, _mm256_slli_epi32,
-    _mm256_storeu_ps,
 };
 
-/// A row of f16 or bf16 values times `N` inputs of the same length, in the order of a row of codes.
+/// A row of f16 or bf16 values times `N` inputs of the same length, eights alternating between two sums.
 ///
 /// # Safety
 /// The lengths are equal.
@@ -60,29 +59,10 @@ pub(super) unsafe fn words<const IS_F16: bool, const N: usize>(
 }
 
 /// What is left over after whole eights.
-pub(super) fn rest<const IS_F16: bool>(row: &[u16], input: &[f32]) -> f32 {
+fn rest<const IS_F16: bool>(row: &[u16], input: &[f32]) -> f32 {
     let whole = row.len() / 8 * 8;
     let rest = row[whole..].iter().zip(&input[whole..]);
     rest.map(|(bits, x)| value::<IS_F16>(*bits) * x).sum()
-}
-
-/// A row as f32.
-///
-/// # Safety
-/// The lengths are equal.
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) unsafe fn values<const IS_F16: bool>(row: &[u16], out: &mut [f32]) {
-    let whole = row.len() / 8 * 8;
-    for at in (0..whole).step_by(8) {
-        // SAFETY: `at + 8 <= len` of both.
-        unsafe {
-            let values = eight::<IS_F16>(row.as_ptr().add(at));
-            _mm256_storeu_ps(out.as_mut_ptr().add(at), values);
-        }
-    }
-    for (out, bits) in out[whole..].iter_mut().zip(&row[whole..]) {
-        *out = value::<IS_F16>(*bits);
-    }
 }
 
 fn value<const IS_F16: bool>(bits: u16) -> f32 {

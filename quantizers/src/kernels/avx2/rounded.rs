@@ -6,7 +6,7 @@
     reason = "instructions found at run time, whose loads take pointers of any alignment"
 )]
 
-use super::lookup::{across, across_eight};
+use super::lookup::across_eight;
 use super::nibbles;
 use crate::kernels::codes::{CodeRows, PackedCodes};
 use crate::kernels::inputs::{ROUNDED_TOGETHER, RoundedInput};
@@ -34,7 +34,7 @@ pub(super) const PAIRS_ORDER: [usize; ROUNDED_TOGETHER] = [
     8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31,
 ];
 
-/// Sums of each of `rows` with `N` inputs, `sums[r · count + n]`. One row after the other: codes are then one stream, which
+/// Sums of each of `rows` with `N` inputs, one, two or four, `sums[r · count + n]`. One row after the other: codes are then one stream, which
 /// the processor reads ahead by itself.
 ///
 /// # Safety
@@ -48,39 +48,32 @@ pub(super) unsafe fn sums<const BITS: usize, const IS_TABLE: bool, const N: usiz
 ) {
     let codes = rows.codes;
     let mut at = 0;
-    // Lanes of eight rows are summed in the time of two.
-    while N == 1 && count == 1 && at + 8 <= rows.len() {
+    while at < rows.len() {
+        // The lanes of eight registers are summed in the time of two.
+        let height = (8 / N).min(rows.len() - at);
         let mut totals = [_mm256_setzero_ps(); 8];
         let mut scales = [0.0; 8];
-        for (r, (total, scale)) in totals.iter_mut().zip(&mut scales).enumerate() {
+        for r in 0..height {
             let row = rows.number(at + r);
-            *scale = codes.integer_scale(row);
+            scales[r * N..(r + 1) * N].fill(codes.integer_scale(row));
             // SAFETY: the caller's.
-            *total = unsafe { row_totals::<BITS, IS_TABLE, N>(codes, row, inputs) }[0];
+            let found = unsafe { row_totals::<BITS, IS_TABLE, N>(codes, row, inputs) };
+            totals[r * N..(r + 1) * N].copy_from_slice(&found);
         }
-        let eight = &mut sums[at..at + 8];
+        let mut found = [0.0; 8];
         // SAFETY: eight values each.
         unsafe {
             let scales = _mm256_loadu_ps(scales.as_ptr());
-            _mm256_storeu_ps(
-                eight.as_mut_ptr(),
-                _mm256_mul_ps(scales, across_eight(&totals)),
-            );
+            let sums = _mm256_mul_ps(scales, across_eight(&totals));
+            _mm256_storeu_ps(found.as_mut_ptr(), sums);
         }
-        for (r, sum) in eight.chunks_exact_mut(1).enumerate() {
-            add_rest(codes, rows.number(at + r), inputs, sum);
+        let of_rows = sums[at * count..].chunks_mut(count).take(height);
+        for ((r, found), sums) in found.chunks_exact(N).enumerate().zip(of_rows) {
+            let sums = &mut sums[..N];
+            sums.copy_from_slice(found);
+            add_rest(codes, rows.number(at + r), inputs, sums);
         }
-        at += 8;
-    }
-    while at < rows.len() {
-        let row = rows.number(at);
-        // SAFETY: the caller's.
-        let totals = unsafe { row_totals::<BITS, IS_TABLE, N>(codes, row, inputs) };
-        let sums = &mut sums[at * count..at * count + N];
-        let scale = codes.integer_scale(row);
-        sums.copy_from_slice(&totals.map(|total| scale * across(total)));
-        add_rest(codes, row, inputs, sums);
-        at += 1;
+        at += height;
     }
 }
 

@@ -5,7 +5,7 @@
     reason = "instructions found at run time, whose loads take pointers of any alignment"
 )]
 
-use super::lookup::{Lookup, across, across_eight};
+use super::lookup::{Lookup, across_eight};
 use crate::kernels::code_row::CodeRow;
 use crate::kernels::codes::{CodeRows, PackedCodes};
 use std::arch::x86_64::{
@@ -13,8 +13,8 @@ use std::arch::x86_64::{
     _mm256_storeu_ps,
 };
 
-/// `sums[r · N + n]` of `rows` with `N` inputs. One row after the other: codes are then one stream, which the processor reads
-/// ahead by itself.
+/// `sums[r · count + n]` of `rows` with `N` inputs, one, two or four. One row after the other: codes are then one stream,
+/// which the processor reads ahead by itself.
 ///
 /// # Safety
 /// Inputs and groups are as long as the rows say, groups begin with whole bytes, and 16 bytes can be read behind their
@@ -25,45 +25,32 @@ pub(super) unsafe fn sums<const BITS: usize, const N: usize>(
     inputs: &[&[f32]],
     group_sums: &[&[f32]],
     sums: &mut [f32],
+    count: usize,
 ) {
     let codes = rows.codes;
+    let has_rest = !codes.cols().is_multiple_of(8) || codes.has_zeros();
     let mut at = 0;
-    // Lanes of eight rows are summed in the time of two.
-    while N == 1 && at + 8 <= rows.len() {
-        let mut totals = [_mm256_setzero_ps(); 8];
-        for (r, total) in totals.iter_mut().enumerate() {
-            // SAFETY: the caller's.
-            *total = unsafe { row_totals::<BITS, N>(codes, rows.number(at + r), inputs) }[0];
-        }
-        let eight = &mut sums[at..at + 8];
-        // SAFETY: eight values.
-        unsafe { _mm256_storeu_ps(eight.as_mut_ptr(), across_eight(&totals)) };
-        for (r, sum) in eight.chunks_exact_mut(1).enumerate() {
-            add_rest_of(codes, rows.number(at + r), inputs, group_sums, sum);
-        }
-        at += 8;
-    }
     while at < rows.len() {
-        let row = rows.number(at);
-        // SAFETY: the caller's.
-        let totals = unsafe { row_totals::<BITS, N>(codes, row, inputs) };
-        let sums = &mut sums[at * N..(at + 1) * N];
-        sums.copy_from_slice(&totals.map(|total| across(total)));
-        add_rest_of(codes, row, inputs, group_sums, sums);
-        at += 1;
-    }
-}
-
-#[inline]
-fn add_rest_of(
-    codes: &PackedCodes,
-    row: usize,
-    inputs: &[&[f32]],
-    group_sums: &[&[f32]],
-    sums: &mut [f32],
-) {
-    if codes.cols() / 8 * 8 < codes.cols() || codes.has_zeros() {
-        add_rest(&codes.row(row), inputs, group_sums, sums);
+        // The lanes of eight registers are summed in the time of two.
+        let height = (8 / N).min(rows.len() - at);
+        let mut totals = [_mm256_setzero_ps(); 8];
+        for r in 0..height {
+            // SAFETY: the caller's.
+            let found = unsafe { row_totals::<BITS, N>(codes, rows.number(at + r), inputs) };
+            totals[r * N..(r + 1) * N].copy_from_slice(&found);
+        }
+        let mut found = [0.0; 8];
+        // SAFETY: eight values.
+        unsafe { _mm256_storeu_ps(found.as_mut_ptr(), across_eight(&totals)) };
+        let of_rows = sums[at * count..].chunks_mut(count).take(height);
+        for ((r, found), sums) in found.chunks_exact(N).enumerate().zip(of_rows) {
+            let sums = &mut sums[..N];
+            sums.copy_from_slice(found);
+            if has_rest {
+                add_rest(&codes.row(rows.number(at + r)), inputs, group_sums, sums);
+            }
+        }
+        at += height;
     }
 }
 
@@ -138,60 +125,40 @@ unsafe fn row_totals<const BITS: usize, const N: usize>(
 
 /// Adds what is left over after whole eights, and takes off the zeros.
 #[inline]
-pub(super) fn add_rest(
-    row: &CodeRow<'_>,
-    inputs: &[&[f32]],
-    group_sums: &[&[f32]],
-    sums: &mut [f32],
-) {
+fn add_rest(row: &CodeRow<'_>, inputs: &[&[f32]], group_sums: &[&[f32]], sums: &mut [f32]) {
     let whole = row.cols / 8 * 8;
-    if whole < row.cols || !row.zeros.is_empty() {
-        for (sum, (input, group_sums)) in sums.iter_mut().zip(inputs.iter().zip(group_sums)) {
-            *sum += row.rest(whole, input, group_sums);
-        }
+    for (sum, (input, group_sums)) in sums.iter_mut().zip(inputs.iter().zip(group_sums)) {
+        *sum += row.rest(whole, input, group_sums);
     }
 }
 
-/// Values of the codes of `row`, without zero and scale, in the order of the kernel if `IS_ORDERED`.
+/// Values of the codes of `row`, without zero and scale.
 ///
 /// # Safety
 /// `out` is as long as the row, and 16 bytes can be read behind its codes.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) unsafe fn values<const BITS: usize, const IS_ORDERED: bool>(
-    row: &CodeRow<'_>,
-    out: &mut [f32],
-) {
+pub(super) unsafe fn values<const BITS: usize>(row: &CodeRow<'_>, out: &mut [f32]) {
     let lookup = Lookup::new::<BITS>(row.table);
-    let mut done = 0;
-    if BITS == 4 {
-        done = row.cols / 32 * 32;
-        for at in (0..done).step_by(32) {
-            // SAFETY: 32 codes are 16 bytes, and as many values have room.
-            unsafe {
-                let bytes = row.bytes.as_ptr().add(at / 2);
-                let values = if IS_ORDERED {
-                    lookup.thirty_two(bytes)
-                } else {
-                    lookup.thirty_two_as_they_come(bytes)
-                };
+    let step = if BITS == 4 { 32 } else { 8 };
+    let whole = row.cols / step * step;
+    for at in (0..whole).step_by(step) {
+        // SAFETY: the codes of a step are whole bytes, and as many values have room.
+        unsafe {
+            let (bytes, out) = (
+                row.bytes.as_ptr().add(at / 8 * BITS),
+                out.as_mut_ptr().add(at),
+            );
+            if BITS == 4 {
+                let values = lookup.thirty_two_as_they_come(bytes);
                 for (eight, values) in values.into_iter().enumerate() {
-                    _mm256_storeu_ps(out.as_mut_ptr().add(at + 8 * eight), values);
+                    _mm256_storeu_ps(out.add(8 * eight), values);
                 }
+            } else {
+                _mm256_storeu_ps(out, lookup.eight::<BITS>(bytes));
             }
         }
     }
-    if BITS != 4 || IS_ORDERED {
-        let whole = row.cols / 8 * 8;
-        for at in (done..whole).step_by(8) {
-            // SAFETY: as above.
-            unsafe {
-                let values = lookup.eight::<BITS>(row.bytes.as_ptr().add(at / 8 * BITS));
-                _mm256_storeu_ps(out.as_mut_ptr().add(at), values);
-            }
-        }
-        done = whole;
-    }
-    for (at, value) in out.iter_mut().enumerate().skip(done) {
+    for (at, value) in out.iter_mut().enumerate().skip(whole) {
         *value = row.value(at);
     }
 }

@@ -10,20 +10,18 @@ use crate::kernels::table::{ByteTable, Table};
 use std::arch::x86_64::{
     __m128i, __m512, __m512i, _mm_loadu_si128, _mm256_set1_epi64x, _mm512_and_si512,
     _mm512_castsi256_si512, _mm512_castsi512_ps, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32,
-    _mm512_i32gather_ps, _mm512_inserti64x4, _mm512_loadu_ps, _mm512_loadu_si512,
-    _mm512_mask_blend_ps, _mm512_multishift_epi64_epi8, _mm512_or_si512, _mm512_permutex2var_ps,
-    _mm512_permutexvar_ps, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_setzero_ps,
-    _mm512_slli_epi32, _mm512_test_epi32_mask,
+    _mm512_inserti64x4, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_blend_ps,
+    _mm512_multishift_epi64_epi8, _mm512_or_si512, _mm512_permutex2var_ps, _mm512_permutexvar_ps,
+    _mm512_set1_epi32, _mm512_set1_epi64, _mm512_setzero_ps, _mm512_slli_epi32,
+    _mm512_test_epi32_mask,
 };
 
 /// Codes of a step: one to each lane.
 pub(super) const TOGETHER: usize = 16;
 
-/// Values of codes, in registers where they have room, and where in eight bytes each of sixteen codes begins.
+/// Values of codes, in registers, and where in eight bytes each of sixteen codes begins.
 pub(super) struct Lookup {
     tables: [__m512; 4],
-    /// Of those that have no room in registers.
-    table: *const f32,
     has_table: bool,
     /// By byte of the lanes: the bit from which on a byte is taken.
     starts: __m512i,
@@ -37,9 +35,9 @@ impl Lookup {
         match table {
             Some(Table::Bytes(table)) => tables[0] = sixteen_of(table),
             // Of an index only as many bits count as there are entries for: narrow tables repeat themselves.
-            Some(Table::Floats(table)) if BITS <= 6 => {
+            Some(Table::Floats(table)) => {
                 let mut repeated = [0.0; 64];
-                for values in repeated.chunks_exact_mut(1 << BITS.min(6)) {
+                for values in repeated.chunks_exact_mut(table.len()) {
                     values.copy_from_slice(table);
                 }
                 for (register, values) in tables.iter_mut().zip(repeated.as_chunks::<16>().0) {
@@ -47,17 +45,13 @@ impl Lookup {
                     *register = unsafe { _mm512_loadu_ps(values.as_ptr()) };
                 }
             }
-            _ => {}
+            None => {}
         }
         let starts = const { &starts(BITS) };
         // SAFETY: 64 bytes.
         let starts = unsafe { _mm512_loadu_si512(starts.as_ptr().cast::<__m512i>()) };
         Self {
             tables,
-            table: match table {
-                Some(Table::Floats(table)) => table.as_ptr(),
-                _ => std::ptr::null(),
-            },
             has_table: table.is_some(),
             starts,
         }
@@ -66,8 +60,7 @@ impl Lookup {
     /// What the sixteen codes at `bytes` stand for.
     ///
     /// # Safety
-    /// Eight bytes can be read, and of codes wider than 4 bits as many behind the first eight codes; a table has
-    /// `2^BITS` values.
+    /// Eight bytes can be read, and of codes wider than 4 bits as many behind the first eight codes.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
     pub(super) unsafe fn sixteen<const BITS: usize>(&self, bytes: *const u8) -> __m512 {
@@ -92,16 +85,11 @@ impl Lookup {
         match BITS {
             ..=4 => _mm512_permutexvar_ps(codes, a),
             5 => _mm512_permutex2var_ps(a, codes, b),
-            6 => {
+            _ => {
                 let lower = _mm512_permutex2var_ps(a, codes, b);
                 let upper = _mm512_permutex2var_ps(c, codes, d);
                 let is_upper = _mm512_test_epi32_mask(codes, _mm512_set1_epi32(1 << 5));
                 _mm512_mask_blend_ps(is_upper, lower, upper)
-            }
-            _ => {
-                let codes = _mm512_and_si512(codes, _mm512_set1_epi32((1 << BITS) - 1));
-                // SAFETY: codes are below 2^BITS.
-                unsafe { _mm512_i32gather_ps::<4>(codes, self.table) }
             }
         }
     }
