@@ -72,7 +72,7 @@ impl Lookup {
     pub(super) unsafe fn eight<const BITS: usize>(&self, bytes: *const u8) -> __m256 {
         if BITS == 4 {
             // SAFETY: the caller's.
-            return unsafe { self.thirty_two(bytes) }[0];
+            return unsafe { self.thirty_two::<false>(bytes) }[0];
         }
         // SAFETY: the caller's.
         let word = |at: usize| unsafe { bytes.add(at).cast::<u32>().read_unaligned() };
@@ -87,15 +87,16 @@ impl Lookup {
         unsafe { self.values::<BITS>(codes) }
     }
 
-    /// Values of thirty-two codes of four bits, each eight in [`NIBBLES_ORDER`].
+    /// Values of thirty-two codes of four bits, each eight in [`NIBBLES_ORDER`]; beside the sums of more than two inputs
+    /// registers are `SCARCE`.
     ///
     /// # Safety
     /// Sixteen bytes can be read.
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
-    pub(super) unsafe fn thirty_two(&self, bytes: *const u8) -> [__m256; 4] {
+    pub(super) unsafe fn thirty_two<const SCARCE: bool>(&self, bytes: *const u8) -> [__m256; 4] {
         // SAFETY: the caller's.
-        let codes = unsafe { nibbles::halves_apart(bytes) };
+        let codes = unsafe { nibbles::halves_apart::<SCARCE>(bytes) };
         self.of_bytes(codes)
             .map(|values| _mm256_castsi256_ps(values))
     }

@@ -224,7 +224,7 @@ impl Words {
                 ];
             }
             let codes = if BITS == 4 {
-                nibbles::halves_apart(bytes)
+                nibbles::halves_apart::<false>(bytes)
             } else {
                 let pairs = self.apart::<BITS>(bytes);
                 let second = match BITS {

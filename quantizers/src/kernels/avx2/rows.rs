@@ -82,13 +82,21 @@ unsafe fn row_totals<const BITS: usize, const N: usize>(
         // SAFETY: `at + 8 <= cols`, eight codes take BITS bytes, and 8 can be read behind the last.
         unsafe {
             while BITS == 4 && at + 32 <= pairs {
-                let [first, second, third, fourth] = lookup.thirty_two(bytes.add(at / 2));
+                let bytes = bytes.add(at / 2);
+                let [first, second, third, fourth] = if N > 2 {
+                    lookup.thirty_two::<true>(bytes)
+                } else {
+                    lookup.thirty_two::<false>(bytes)
+                };
                 for n in 0..N {
                     let x = inputs_at[n].add(at);
                     even[n] = _mm256_fmadd_ps(first, _mm256_loadu_ps(x), even[n]);
                     odd[n] = _mm256_fmadd_ps(second, _mm256_loadu_ps(x.add(8)), odd[n]);
-                    even[n] = _mm256_fmadd_ps(third, _mm256_loadu_ps(x.add(16)), even[n]);
-                    odd[n] = _mm256_fmadd_ps(fourth, _mm256_loadu_ps(x.add(24)), odd[n]);
+                }
+                for n in 0..N {
+                    let x = inputs_at[n].add(at + 16);
+                    even[n] = _mm256_fmadd_ps(third, _mm256_loadu_ps(x), even[n]);
+                    odd[n] = _mm256_fmadd_ps(fourth, _mm256_loadu_ps(x.add(8)), odd[n]);
                 }
                 at += 32;
             }
