@@ -14,6 +14,7 @@ mod rounded;
 mod rows;
 
 use super::by_bits::with_bits;
+use super::checks::{check_floats, check_rounded, check_row, check_words};
 use super::code_row::CodeRow;
 use super::codes::{CodeRows, PackedCodes};
 use super::inputs::{ROUNDED_TOGETHER, RoundedInput};
@@ -24,7 +25,7 @@ use std::ops::Range;
 pub(super) struct Avx2;
 
 /// Most inputs whose sums have room in registers.
-const DIRECT: usize = 4;
+const INPUTS: usize = 4;
 
 impl Kernel for Avx2 {
     fn name(&self) -> &'static str {
@@ -50,15 +51,7 @@ impl Kernel for Avx2 {
     }
 
     fn rounded(&self, rows: &CodeRows<'_>, inputs: &[RoundedInput<'_>], sums: &mut [f32]) {
-        check_rows(rows);
-        let (blocks, groups) = (
-            rows.codes.cols() / ROUNDED_TOGETHER,
-            rows.codes.groups_per_row(),
-        );
-        for input in inputs {
-            assert!(input.values.len() == blocks * ROUNDED_TOGETHER);
-            assert!(input.scales.len() == blocks && input.group_sums.len() == groups);
-        }
+        check_rounded(rows, inputs);
         let count = inputs.len();
         for few in few(count) {
             let (inputs, sums) = (&inputs[few.clone()], &mut sums[few.start..]);
@@ -67,7 +60,7 @@ impl Kernel for Avx2 {
                 match inputs.len() {
                     1 => rounded_of_bits::<1>(rows, inputs, sums, count),
                     2 => rounded_of_bits::<2>(rows, inputs, sums, count),
-                    _ => rounded_of_bits::<DIRECT>(rows, inputs, sums, count),
+                    _ => rounded_of_bits::<INPUTS>(rows, inputs, sums, count),
                 }
             }
         }
@@ -84,11 +77,7 @@ impl Kernel for Avx2 {
             // Groups that do not begin with a whole byte are rare enough for the plain kernel.
             return Scalar.codes(rows, inputs, group_sums, sums);
         }
-        check_rows(rows);
-        let (cols, groups) = (rows.codes.cols(), rows.codes.groups_per_row());
-        for (input, group_sums) in inputs.iter().zip(group_sums) {
-            assert!(input.len() == cols && group_sums.len() == groups);
-        }
+        check_floats(rows, inputs, group_sums);
         let count = inputs.len();
         for few in few(count) {
             let (inputs, group_sums) = (&inputs[few.clone()], &group_sums[few.clone()]);
@@ -98,7 +87,7 @@ impl Kernel for Avx2 {
                 match inputs.len() {
                     1 => of_bits::<1>(rows, inputs, group_sums, sums, count),
                     2 => of_bits::<2>(rows, inputs, group_sums, sums, count),
-                    _ => of_bits::<DIRECT>(rows, inputs, group_sums, sums, count),
+                    _ => of_bits::<INPUTS>(rows, inputs, group_sums, sums, count),
                 }
             }
         }
@@ -106,7 +95,7 @@ impl Kernel for Avx2 {
 
     fn values(&self, row: &CodeRow<'_>, out: &mut [f32]) {
         assert!(out.len() == row.cols);
-        check(row);
+        check_row(row);
         // SAFETY: the features were found by `is_available`; lengths were checked above.
         unsafe { values_of_bits(row, out) }
     }
@@ -122,20 +111,6 @@ impl Kernel for Avx2 {
 
 fn eights_lie_in_groups(codes: &PackedCodes) -> bool {
     codes.groups_per_row() == 1 || codes.group_size.is_multiple_of(8)
-}
-
-/// What the kernels rely on; rows of a matrix are all alike.
-fn check_rows(rows: &CodeRows<'_>) {
-    if rows.len() > 0 {
-        check(&rows.row(0));
-    }
-}
-
-fn check(row: &CodeRow<'_>) {
-    assert!(row.bytes.len() >= (row.cols * usize::from(row.bits)).div_ceil(8) + 16);
-    let entries = 1 << row.bits;
-    assert!(row.table.is_none_or(|table| table.len() == entries));
-    assert!(row.integers.is_none() || row.bits <= 4);
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -179,9 +154,7 @@ fn rounded_of_bits<const N: usize>(
 
 /// Rows of 16-bit floats.
 fn words<const IS_F16: bool>(rows: &[u16], inputs: &[&[f32]], sums: &mut [f32]) {
-    let (cols, count) = (inputs.first().map_or(0, |input| input.len()), inputs.len());
-    assert!(inputs.iter().all(|input| input.len() == cols));
-    assert_eq!(rows.len() * count, sums.len() * cols, "whole rows");
+    let (cols, count) = (check_words(rows, inputs, sums), inputs.len());
     if cols == 0 {
         return sums.fill(0.0);
     }
@@ -193,14 +166,14 @@ fn words<const IS_F16: bool>(rows: &[u16], inputs: &[&[f32]], sums: &mut [f32]) 
                 match inputs.len() {
                     1 => halves::words::<IS_F16, 1>(row, inputs, sums),
                     2 => halves::words::<IS_F16, 2>(row, inputs, sums),
-                    _ => halves::words::<IS_F16, DIRECT>(row, inputs, sums),
+                    _ => halves::words::<IS_F16, INPUTS>(row, inputs, sums),
                 }
             }
         }
     }
 }
 
-/// `count` inputs, [`DIRECT`], two or one at a time.
+/// `count` inputs, [`INPUTS`], two or one at a time.
 fn few(count: usize) -> impl Iterator<Item = Range<usize>> {
     let mut from = 0;
     std::iter::from_fn(move || {
@@ -208,7 +181,7 @@ fn few(count: usize) -> impl Iterator<Item = Range<usize>> {
             0 => return None,
             1 => 1,
             2 | 3 => 2,
-            _ => DIRECT,
+            _ => INPUTS,
         };
         from += few;
         Some(from - few..from)

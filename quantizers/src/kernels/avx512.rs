@@ -13,9 +13,10 @@ mod rows;
 
 use super::avx2::Avx2;
 use super::by_bits::with_bits;
+use super::checks::{check_floats, check_rounded, check_row, check_words};
 use super::code_row::CodeRow;
 use super::codes::{CodeRows, PackedCodes};
-use super::inputs::{ROUNDED_TOGETHER, RoundedInput};
+use super::inputs::RoundedInput;
 use super::kernel::Kernel;
 
 pub(super) struct Avx512;
@@ -67,15 +68,7 @@ impl Kernel for Avx512 {
     }
 
     fn rounded(&self, rows: &CodeRows<'_>, inputs: &[RoundedInput<'_>], sums: &mut [f32]) {
-        check_rows(rows);
-        let (blocks, groups) = (
-            rows.codes.cols() / ROUNDED_TOGETHER,
-            rows.codes.groups_per_row(),
-        );
-        for input in inputs {
-            assert!(input.values.len() == blocks * ROUNDED_TOGETHER);
-            assert!(input.scales.len() == blocks && input.group_sums.len() == groups);
-        }
+        check_rounded(rows, inputs);
         let count = inputs.len();
         for (at, few) in inputs.chunks(INPUTS).enumerate() {
             let sums = &mut sums[at * INPUTS..];
@@ -96,11 +89,7 @@ impl Kernel for Avx512 {
         if !executes(rows.codes) {
             return Avx2.codes(rows, inputs, group_sums, sums);
         }
-        check_rows(rows);
-        let (cols, groups) = (rows.codes.cols(), rows.codes.groups_per_row());
-        for (input, group_sums) in inputs.iter().zip(group_sums) {
-            assert!(input.len() == cols && group_sums.len() == groups);
-        }
+        check_floats(rows, inputs, group_sums);
         let count = inputs.len();
         let few = inputs.chunks(INPUTS).zip(group_sums.chunks(INPUTS));
         for (at, (inputs, group_sums)) in few.enumerate() {
@@ -117,7 +106,7 @@ impl Kernel for Avx512 {
             return Avx2.values(row, out);
         }
         assert!(out.len() == row.cols);
-        check(row);
+        check_row(row);
         // SAFETY: the features were found by `is_available`; lengths were checked above.
         unsafe { values_of_bits(row, out) }
     }
@@ -135,20 +124,6 @@ impl Kernel for Avx512 {
 fn executes(codes: &PackedCodes) -> bool {
     let sixteens = codes.groups_per_row() == 1 || codes.group_size.is_multiple_of(16);
     sixteens && !(codes.have_tables() && codes.bits > TABLE_BITS)
-}
-
-/// What the kernels rely on; rows of a matrix are all alike.
-fn check_rows(rows: &CodeRows<'_>) {
-    if rows.len() > 0 {
-        check(&rows.row(0));
-    }
-}
-
-fn check(row: &CodeRow<'_>) {
-    assert!(row.bytes.len() >= (row.cols * usize::from(row.bits)).div_ceil(8) + 16);
-    let entries = 1 << row.bits;
-    assert!(row.table.is_none_or(|table| table.len() == entries));
-    assert!(row.integers.is_none() || row.bits <= 4);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
@@ -191,9 +166,7 @@ fn rounded_of_bits<const N: usize>(
 }
 
 fn words<const IS_F16: bool>(rows: &[u16], inputs: &[&[f32]], sums: &mut [f32]) {
-    let (cols, count) = (inputs.first().map_or(0, |input| input.len()), inputs.len());
-    assert!(inputs.iter().all(|input| input.len() == cols));
-    assert_eq!(rows.len() * count, sums.len() * cols, "whole rows");
+    let (cols, count) = (check_words(rows, inputs, sums), inputs.len());
     if cols == 0 {
         return sums.fill(0.0);
     }

@@ -8,6 +8,8 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod by_bits;
+#[cfg(target_arch = "x86_64")]
+mod checks;
 mod chosen;
 mod code_row;
 mod codes;
