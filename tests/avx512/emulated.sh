@@ -3,9 +3,10 @@
 #
 #     tests/avx512/emulated.sh [FILTER...]        (default: kernels::tests)
 #
-# Bochs boots a Linux kernel whose only program is the test binary, on one core of Cannon Lake (AVX-512 F, BW, DQ, VL, CD, VBMI).
-# It is two hundred times slower than a real one, so name the tests you want. Needs the Debian packages bochs, bochsbios, vgabios,
-# bochs-term, isolinux, syslinux-common, genisoimage, cpio and busybox-static, and `apt-get download` for a kernel.
+# Bochs boots a Linux kernel whose only program is the test binary, on one core of Cannon Lake (AVX-512 F, BW, DQ, VL, CD
+# and VBMI). It is about two hundred times slower than a real one, so name the tests that are wanted. Needs the Debian
+# packages bochs, bochsbios, vgabios, bochs-term, isolinux, syslinux-common, genisoimage, cpio and busybox-static, and
+# `apt-get download` for a kernel.
 set -eu
 
 cd "$(dirname "$0")/../.."
@@ -20,7 +21,7 @@ done
 program=$(cargo test --release -p quantizers --lib --no-run --message-format=json |
     sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1)
 image=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/ *Depends: //p' | head -1)
-(cd "$work" && apt-get download -q "$image" > /dev/null && dpkg-deb -x ./*.deb kernel)
+(cd "$work" && apt-get download -q -o APT::Sandbox::User=root "$image" > /dev/null && dpkg-deb -x ./*.deb kernel)
 
 # The first program of the machine: prints what the processor has, runs the tests and turns the machine off.
 root=$work/root
