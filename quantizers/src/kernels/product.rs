@@ -32,8 +32,11 @@ impl PackedMatrix {
     /// that they wait for each other once.
     ///
     /// # Panics
-    /// When `cols` of one of them does not divide the number of values.
+    /// When they are not as wide as one another, or `cols` does not divide the number of values.
     pub fn multiply_each<const N: usize>(matrices: [&Self; N], inputs: &[f32]) -> [Vec<f32>; N] {
+        // They share forms of the inputs.
+        let cols = |[one, other]: &[&Self; 2]| one.cols() == other.cols();
+        assert!(matrices.array_windows().all(cols), "matrices of one width");
         let mut ready = Ready::default();
         let products = matrices.map(|matrix| Product::new(matrix, inputs, kernel(), &mut ready));
         let tasks: Vec<(usize, Range<usize>)> = products
@@ -71,8 +74,9 @@ struct Few<'a> {
     each: Vec<&'a [f32]>,
     /// As the kernel reads them; 16-bit floats are multiplied with them as they come.
     prepared: Option<Arc<Inputs<'a>>>,
-    /// `[cols, count]`, for the weights that are stored apart.
-    by_column: Arc<[f32]>,
+    /// `[cols, count]`, for the weights that are stored apart; none where there are none, or one input, which is that
+    /// already.
+    by_column: Option<Arc<Vec<f32>>>,
 }
 
 impl<'a> Product<'a> {
@@ -156,7 +160,9 @@ impl<'a> Product<'a> {
             (Dense::Codes(_), None) => unreachable!("inputs of codes are prepared"),
         }
         if let Some(outliers) = &self.matrix.outliers {
-            outliers.add_products(rows, &few.by_column, self.count, &mut sums);
+            let by_column = few.by_column.as_deref();
+            let by_column = by_column.map_or(self.inputs, Vec::as_slice);
+            outliers.add_products(rows, by_column, self.count, &mut sums);
         }
         sums
     }
@@ -191,7 +197,7 @@ impl<'a> Product<'a> {
 #[derive(Default)]
 pub(super) struct Ready<'a> {
     forms: Vec<(Form, Arc<Inputs<'a>>)>,
-    by_column: Option<Arc<[f32]>>,
+    by_column: Option<Arc<Vec<f32>>>,
 }
 
 /// How a kernel reads inputs.
@@ -227,13 +233,10 @@ impl<'a> Ready<'a> {
             }
             Dense::Halves(_) => None,
         };
-        let by_column = match &matrix.outliers {
-            Some(_) => {
-                let by_column = || by_column(&each);
-                self.by_column.get_or_insert_with(by_column).clone()
-            }
-            None => Arc::default(),
-        };
+        let by_column = (matrix.outliers.is_some() && each.len() > 1).then(|| {
+            let by_column = || Arc::new(by_column(&each));
+            self.by_column.get_or_insert_with(by_column).clone()
+        });
         Few {
             each,
             prepared,
@@ -256,10 +259,7 @@ impl<'a> Ready<'a> {
 }
 
 /// `[cols, count]` of `[count, cols]`.
-fn by_column(each: &[&[f32]]) -> Arc<[f32]> {
-    if let [input] = each {
-        return Arc::from(*input);
-    }
+fn by_column(each: &[&[f32]]) -> Vec<f32> {
     let count = each.len();
     let mut by_column = vec![0.0; count * each.first().map_or(0, |input| input.len())];
     for (n, input) in each.iter().enumerate() {
@@ -267,5 +267,5 @@ fn by_column(each: &[&[f32]]) -> Arc<[f32]> {
             *out = *x;
         }
     }
-    by_column.into()
+    by_column
 }

@@ -262,6 +262,28 @@ fn an_input_comes_out_alike_alone_and_beside_others() {
     }
 }
 
+// What one of them has had made of the inputs serves only those that read them alike.
+#[test]
+fn matrices_that_share_inputs_come_out_as_each_does_alone() {
+    let codes = |tensor: &QuantizedTensor| PackedMatrix::of_quantized(tensor).unwrap();
+    let matrices = [
+        codes(&codebook(40, 192, 4, true)),
+        codes(&codebook(33, 192, 3, true)),
+        codes(&codebook(5, 192, 4, false)).computing(Compute::Int16),
+        codes(&uniform(7, 192, 4, Some(32))),
+        codes(&uniform(7, 192, 4, Some(64))),
+        codes(&uniform(9, 192, 4, None)),
+        codes(&uniform(7, 192, 4, Some(32))).computing(Compute::Int16),
+        PackedMatrix::of_values(&halved(6, 192), 192).unwrap(),
+    ];
+    for count in [1, 2, 3, 8] {
+        let inputs = noise(192 * count, 21);
+        let together = PackedMatrix::multiply_each(matrices.each_ref(), &inputs);
+        let alone = matrices.each_ref().map(|matrix| matrix.multiply(&inputs));
+        assert_eq!(together, alone, "{count} inputs");
+    }
+}
+
 fn halved(rows: usize, cols: usize) -> Vec<f32> {
     let values = noise(rows * cols, 1);
     values.iter().map(|x| f16::from_f32(*x).to_f32()).collect()
