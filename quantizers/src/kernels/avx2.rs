@@ -7,7 +7,10 @@
 
 #![expect(unsafe_code, reason = "instructions found at run time")]
 
+mod apart;
 mod halves;
+mod int16;
+mod int8;
 mod lookup;
 mod nibbles;
 mod rounded;
@@ -20,6 +23,9 @@ use super::codes::{CodeRows, PackedCodes};
 use super::inputs::{ROUNDED_TOGETHER, RoundedInput};
 use super::kernel::Kernel;
 use super::scalar::Scalar;
+use int8::Int8;
+use int16::Int16;
+use rounded::Weights;
 use std::ops::Range;
 
 pub(super) struct Avx2;
@@ -42,26 +48,45 @@ impl Kernel for Avx2 {
         (codes.bits == 4 && eights_lie_in_groups(codes)).then_some(&lookup::NIBBLES_ORDER)
     }
 
-    fn rounded_order(&self, codes: &PackedCodes) -> Option<&'static [usize; ROUNDED_TOGETHER]> {
+    fn int16_order(&self, codes: &PackedCodes) -> Option<&'static [usize; ROUNDED_TOGETHER]> {
         match codes.bits {
-            1..=3 => Some(&rounded::PAIRS_ORDER),
-            4 => Some(&rounded::NIBBLES_ORDER),
+            1..=3 => Some(&int16::PAIRS_ORDER),
+            4 => Some(&int16::NIBBLES_ORDER),
             _ => None,
         }
     }
 
-    fn rounded(&self, rows: &CodeRows<'_>, inputs: &[RoundedInput<'_>], sums: &mut [f32]) {
+    fn int16(&self, rows: &CodeRows<'_>, inputs: &[RoundedInput<'_, i16>], sums: &mut [f32]) {
         check_rounded(rows, inputs);
-        let count = inputs.len();
-        for few in few(count) {
-            let (inputs, sums) = (&inputs[few.clone()], &mut sums[few.start..]);
-            // SAFETY: the features were found by `is_available`; lengths were checked above.
-            unsafe {
-                match inputs.len() {
-                    1 => rounded_of_bits::<1>(rows, inputs, sums, count),
-                    2 => rounded_of_bits::<2>(rows, inputs, sums, count),
-                    _ => rounded_of_bits::<INPUTS>(rows, inputs, sums, count),
-                }
+        // SAFETY: the features were found by `is_available`; lengths were checked above.
+        unsafe {
+            if rows.codes.have_tables() {
+                assert_eq!(rows.codes.bits, 4, "the only tables of 16-bit numbers");
+                rounded_sums::<Int16<4, true>>(rows, inputs, sums);
+            } else {
+                with_bits!(rows.codes, BITS => rounded_sums::<Int16<BITS, false>>(rows, inputs, sums));
+            }
+        }
+    }
+
+    fn int8_order(&self, codes: &PackedCodes) -> Option<&'static [usize; ROUNDED_TOGETHER]> {
+        (codes.bits == 4).then_some(&int8::NIBBLES_ORDER)
+    }
+
+    fn int8(&self, rows: &CodeRows<'_>, inputs: &[RoundedInput<'_, i8>], sums: &mut [f32]) {
+        check_rounded(rows, inputs);
+        // SAFETY: as above.
+        unsafe {
+            match (rows.codes.bits, rows.codes.have_tables()) {
+                (1, false) => rounded_sums::<Int8<1, false>>(rows, inputs, sums),
+                (1, true) => rounded_sums::<Int8<1, true>>(rows, inputs, sums),
+                (2, false) => rounded_sums::<Int8<2, false>>(rows, inputs, sums),
+                (2, true) => rounded_sums::<Int8<2, true>>(rows, inputs, sums),
+                (3, false) => rounded_sums::<Int8<3, false>>(rows, inputs, sums),
+                (3, true) => rounded_sums::<Int8<3, true>>(rows, inputs, sums),
+                (4, false) => rounded_sums::<Int8<4, false>>(rows, inputs, sums),
+                (4, true) => rounded_sums::<Int8<4, true>>(rows, inputs, sums),
+                (bits, _) => unreachable!("codes of {bits} bits as numbers of 8"),
             }
         }
     }
@@ -134,20 +159,23 @@ fn values_of_bits(row: &CodeRow<'_>, out: &mut [f32]) {
     unsafe { with_bits!(row, BITS => rows::values::<BITS>(row, out)) }
 }
 
+/// Rows of whole numbers.
 #[target_feature(enable = "avx2,fma,f16c")]
-fn rounded_of_bits<const N: usize>(
+fn rounded_sums<W: Weights>(
     rows: &CodeRows<'_>,
-    inputs: &[RoundedInput<'_>],
+    inputs: &[RoundedInput<'_, W::Input>],
     sums: &mut [f32],
-    count: usize,
 ) {
-    // SAFETY: the caller has checked the lengths.
-    unsafe {
-        if rows.codes.have_tables() {
-            assert_eq!(rows.codes.bits, 4, "the only tables of whole numbers");
-            rounded::sums::<4, true, N>(rows, inputs, sums, count);
-        } else {
-            with_bits!(rows.codes, BITS => rounded::sums::<BITS, false, N>(rows, inputs, sums, count));
+    let count = inputs.len();
+    for few in few(count) {
+        let (inputs, sums) = (&inputs[few.clone()], &mut sums[few.start..]);
+        // SAFETY: the caller has checked the lengths.
+        unsafe {
+            match inputs.len() {
+                1 => rounded::sums::<W, 1>(rows, inputs, sums, count),
+                2 => rounded::sums::<W, 2>(rows, inputs, sums, count),
+                _ => rounded::sums::<W, INPUTS>(rows, inputs, sums, count),
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ use super::by_bits::with_bits;
 use super::checks::{check_floats, check_rounded, check_row, check_words};
 use super::code_row::CodeRow;
 use super::codes::{CodeRows, PackedCodes};
-use super::inputs::RoundedInput;
+use super::inputs::{ROUNDED_TOGETHER, RoundedInput};
 use super::kernel::Kernel;
 
 pub(super) struct Avx512;
@@ -67,7 +67,7 @@ impl Kernel for Avx512 {
         }
     }
 
-    fn rounded(&self, rows: &CodeRows<'_>, inputs: &[RoundedInput<'_>], sums: &mut [f32]) {
+    fn int16(&self, rows: &CodeRows<'_>, inputs: &[RoundedInput<'_, i16>], sums: &mut [f32]) {
         check_rounded(rows, inputs);
         let count = inputs.len();
         for (at, few) in inputs.chunks(INPUTS).enumerate() {
@@ -77,6 +77,15 @@ impl Kernel for Avx512 {
                 unsafe { rounded_of_bits::<N>(rows, few, sums, count) }
             });
         }
+    }
+
+    // Registers of 32 bytes read memory as fast as it is.
+    fn int8_order(&self, codes: &PackedCodes) -> Option<&'static [usize; ROUNDED_TOGETHER]> {
+        Avx2.int8_order(codes)
+    }
+
+    fn int8(&self, rows: &CodeRows<'_>, inputs: &[RoundedInput<'_, i8>], sums: &mut [f32]) {
+        Avx2.int8(rows, inputs, sums);
     }
 
     fn codes(
@@ -150,7 +159,7 @@ fn values_of_bits(row: &CodeRow<'_>, out: &mut [f32]) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
 fn rounded_of_bits<const N: usize>(
     rows: &CodeRows<'_>,
-    inputs: &[RoundedInput<'_>],
+    inputs: &[RoundedInput<'_, i16>],
     sums: &mut [f32],
     count: usize,
 ) {

@@ -17,7 +17,7 @@ pub(super) fn check_floats(rows: &CodeRows<'_>, inputs: &[&[f32]], group_sums: &
 }
 
 /// The same of rounded inputs.
-pub(super) fn check_rounded(rows: &CodeRows<'_>, inputs: &[RoundedInput<'_>]) {
+pub(super) fn check_rounded<T>(rows: &CodeRows<'_>, inputs: &[RoundedInput<'_, T>]) {
     check_rows(rows);
     let blocks = rows.codes.cols() / ROUNDED_TOGETHER;
     let groups = rows.codes.groups_per_row();

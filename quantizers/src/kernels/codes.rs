@@ -1,7 +1,9 @@
 //! Packed codes with what they mean.
 
 use super::code_row::CodeRow;
+use super::compute::Compute;
 use super::inputs::ROUNDED_TOGETHER;
+use super::integers::{IntegerSize, Integers};
 use super::table::{ByteTable, IntegerTable, Table};
 use crate::pack;
 use crate::tensor::{Codebook, Granularity, Uniform};
@@ -10,8 +12,6 @@ use std::ops::Range;
 
 /// Bytes that may be read behind the last row.
 const SLACK_WORDS: usize = 4;
-/// The largest value of a table as whole numbers: four products with inputs of 16 bits fit a sum of 32.
-const MOST_INTEGER: f32 = 16383.0;
 
 /// A matrix of codes: `w = scale of the group · (value of the code - zero of the group)`.
 #[derive(Debug, Clone)]
@@ -31,15 +31,6 @@ pub(super) struct PackedCodes {
     zeros: Vec<f32>,
     /// Where the codes are multiplied as whole numbers.
     integers: Option<Integers>,
-}
-
-/// What codes mean as whole numbers.
-#[derive(Debug, Clone)]
-struct Integers {
-    /// As the tables of [`CodeValues`]; empty where a code is its own value.
-    tables: Vec<IntegerTable>,
-    /// By table: `value = scale · integer`.
-    scales: Vec<f32>,
 }
 
 /// What a code means before zero and scale.
@@ -129,35 +120,36 @@ impl PackedCodes {
         })
     }
 
-    /// Multiplies as whole numbers from now on, unless that takes longer or groups are too short.
-    pub(super) fn as_integers(&mut self) {
+    /// Multiplies the way `compute` says from now on, or a more exact way where that takes no longer or groups are too short.
+    pub(super) fn computing(&mut self, compute: Compute) {
         let holds_blocks =
             self.groups_per_row == 1 || self.group_size.is_multiple_of(ROUNDED_TOGETHER);
-        self.integers = match &self.values {
+        let size = match compute {
+            Compute::F32 => None,
             _ if !holds_blocks => None,
-            CodeValues::Integers => Some(Integers {
-                tables: Vec::new(),
-                scales: Vec::new(),
-            }),
-            // Those of narrower codes are looked up as f32 in the same time, and wider ones do not fit a register.
-            CodeValues::Tables {
-                tables: Tables::Floats(_),
-                ..
-            } => None,
-            CodeValues::Tables {
-                tables: Tables::Bytes(tables),
-                ..
-            } => {
-                let each = tables.iter().map(|table| integers_of(&table.values()));
-                let (tables, scales) = each.unzip();
-                Some(Integers { tables, scales })
-            }
+            Compute::Int8 if self.bits <= 4 => Some(IntegerSize::Int8),
+            Compute::Int8 | Compute::Int16 => Some(IntegerSize::Int16),
         };
+        self.integers = size.and_then(|size| match (&self.values, size) {
+            (CodeValues::Integers, _) => Some(Integers::codes(size)),
+            (CodeValues::Tables { tables, .. }, IntegerSize::Int8) => {
+                Some(Integers::of(size, tables.each(self.bits)))
+            }
+            (CodeValues::Tables { tables, .. }, IntegerSize::Int16) => match tables {
+                // Those of narrower codes are looked up as f32 in the same time, and wider ones do not fit a register.
+                Tables::Floats(_) => None,
+                Tables::Bytes(_) => Some(Integers::of(size, tables.each(self.bits))),
+            },
+        });
     }
 
-    /// Whether kernels multiply whole numbers.
-    pub(super) fn are_integers(&self) -> bool {
-        self.integers.is_some()
+    /// How kernels multiply.
+    pub(super) fn compute(&self) -> Compute {
+        match self.integers.as_ref().map(Integers::size) {
+            None => Compute::F32,
+            Some(IntegerSize::Int16) => Compute::Int16,
+            Some(IntegerSize::Int8) => Compute::Int8,
+        }
     }
 
     /// Inputs.
@@ -229,9 +221,7 @@ impl PackedCodes {
     #[inline]
     pub(super) fn integers(&self, row: usize) -> Option<&IntegerTable> {
         match (&self.values, &self.integers) {
-            (CodeValues::Tables { .. }, Some(integers)) => {
-                Some(&integers.tables[self.table_of(row)])
-            }
+            (CodeValues::Tables { .. }, Some(integers)) => Some(integers.table(self.table_of(row))),
             _ => None,
         }
     }
@@ -240,7 +230,7 @@ impl PackedCodes {
     #[inline]
     pub(super) fn integer_scale(&self, row: usize) -> f32 {
         match (&self.values, &self.integers) {
-            (CodeValues::Tables { .. }, Some(integers)) => integers.scales[self.table_of(row)],
+            (CodeValues::Tables { .. }, Some(integers)) => integers.scale(self.table_of(row)),
             _ => 1.0,
         }
     }
@@ -275,9 +265,7 @@ impl PackedCodes {
             CodeValues::Tables { tables, .. } => tables.bytes(),
             CodeValues::Integers => 0,
         };
-        let integers = self.integers.as_ref().map_or(0, |integers| {
-            size_of_val(&integers.tables[..]) + size_of_val(&integers.scales[..])
-        });
+        let integers = self.integers.as_ref().map_or(0, Integers::bytes);
         4 * (self.words.len() + self.scales.len() + self.zeros.len()) + tables + integers
     }
 }
@@ -296,24 +284,22 @@ impl Tables {
         }
     }
 
+    /// Values of each, for codes of `bits`.
+    fn each(&self, bits: u8) -> impl Iterator<Item = Vec<f32>> {
+        let (floats, bytes) = match self {
+            Self::Floats(values) => (values.as_slice(), [].as_slice()),
+            Self::Bytes(tables) => ([].as_slice(), tables.as_slice()),
+        };
+        let floats = floats.chunks_exact(1 << bits).map(<[f32]>::to_vec);
+        floats.chain(bytes.iter().map(|table| table.values().to_vec()))
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Self::Floats(values) => size_of_val(&values[..]),
             Self::Bytes(tables) => size_of_val(&tables[..]),
         }
     }
-}
-
-/// `table` as whole numbers, and what these are multiplied with to be its values.
-fn integers_of(table: &[f32; 16]) -> (IntegerTable, f32) {
-    let largest = table
-        .iter()
-        .fold(0.0_f32, |most, value| most.max(value.abs()));
-    let scale = largest / MOST_INTEGER;
-    let inverse = if scale > 0.0 { scale.recip() } else { 0.0 };
-    #[expect(clippy::cast_possible_truncation, reason = "at most MOST_INTEGER")]
-    let integers = table.map(|value| (value * inverse).round_ties_even() as i16);
-    (IntegerTable::new(integers), scale)
 }
 
 impl<'a> CodeRows<'a> {

@@ -27,13 +27,19 @@ pub(super) trait Kernel: Sync {
         group_sums: &[&[f32]],
         sums: &mut [f32],
     );
-    /// Where in each [`ROUNDED_TOGETHER`] of the inputs of [`Self::rounded`] the ones it
+    /// Where in each [`ROUNDED_TOGETHER`] of the inputs of [`Self::int16`] the ones it
     /// multiplies first to last stand; `None` where they stand as they come.
-    fn rounded_order(&self, _codes: &PackedCodes) -> Option<&'static [usize; ROUNDED_TOGETHER]> {
+    fn int16_order(&self, _codes: &PackedCodes) -> Option<&'static [usize; ROUNDED_TOGETHER]> {
         None
     }
-    /// The same of rows whose codes stand for whole numbers, [`CodeRow::integers`].
-    fn rounded(&self, rows: &CodeRows<'_>, inputs: &[RoundedInput<'_>], sums: &mut [f32]);
+    /// The same sums of rows whose codes stand for whole numbers of 16 bits, [`CodeRow::integers`].
+    fn int16(&self, rows: &CodeRows<'_>, inputs: &[RoundedInput<'_, i16>], sums: &mut [f32]);
+    /// As [`Self::int16_order`], of [`Self::int8`].
+    fn int8_order(&self, _codes: &PackedCodes) -> Option<&'static [usize; ROUNDED_TOGETHER]> {
+        None
+    }
+    /// The same sums of rows whose codes, of at most 4 bits, stand for whole numbers of 8 bits.
+    fn int8(&self, rows: &CodeRows<'_>, inputs: &[RoundedInput<'_, i8>], sums: &mut [f32]);
     /// Values of the codes of a row `[cols]`, as they come, without zero and scale.
     fn values(&self, row: &CodeRow<'_>, out: &mut [f32]) {
         for (at, value) in out.iter_mut().enumerate() {

@@ -16,6 +16,7 @@ mod codes;
 mod compute;
 mod halves;
 mod inputs;
+mod integers;
 mod kernel;
 mod packed;
 mod product;

@@ -54,8 +54,8 @@ impl PackedMatrix {
     /// Multiplies the way `compute` says from now on, where its codes can be; 16-bit floats are multiplied as f32 always.
     #[must_use]
     pub fn computing(mut self, compute: Compute) -> Self {
-        if let (Compute::Int16, Dense::Codes(codes)) = (compute, &mut self.dense) {
-            codes.as_integers();
+        if let Dense::Codes(codes) = &mut self.dense {
+            codes.computing(compute);
         }
         self
     }

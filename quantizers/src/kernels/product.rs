@@ -1,7 +1,8 @@
 //! Products of packed matrices with inputs.
 
 use super::chosen::kernel;
-use super::inputs::{Inputs, ROUNDED_TOGETHER};
+use super::compute::Compute;
+use super::inputs::{Inputs, ROUNDED_TOGETHER, RoundedInput};
 use super::kernel::Kernel;
 use super::packed::{Dense, PackedMatrix};
 use super::sparse::BLOCK_ROWS;
@@ -153,9 +154,13 @@ impl<'a> Product<'a> {
                 let rows = codes.rows(rows.clone());
                 self.kernel.codes(&rows, &each, &group_sums, &mut sums);
             }
-            (Dense::Codes(codes), Some(Inputs::Rounded(inputs))) => {
-                self.kernel
-                    .rounded(&codes.rows(rows.clone()), inputs, &mut sums);
+            (Dense::Codes(codes), Some(Inputs::Int16(inputs))) => {
+                let rows = codes.rows(rows.clone());
+                self.kernel.int16(&rows, inputs, &mut sums);
+            }
+            (Dense::Codes(codes), Some(Inputs::Int8(inputs))) => {
+                let rows = codes.rows(rows.clone());
+                self.kernel.int8(&rows, inputs, &mut sums);
             }
             (Dense::Codes(_), None) => unreachable!("inputs of codes are prepared"),
         }
@@ -212,7 +217,8 @@ struct Form {
 #[derive(PartialEq)]
 enum Order {
     Floats(Option<&'static [usize; 8]>),
-    Rounded(Option<&'static [usize; ROUNDED_TOGETHER]>),
+    Int16(Option<&'static [usize; ROUNDED_TOGETHER]>),
+    Int8(Option<&'static [usize; ROUNDED_TOGETHER]>),
 }
 
 impl<'a> Ready<'a> {
@@ -221,10 +227,10 @@ impl<'a> Ready<'a> {
         let prepared = match &matrix.dense {
             Dense::Codes(codes) => {
                 let form = Form {
-                    order: if codes.are_integers() {
-                        Order::Rounded(kernel.rounded_order(codes))
-                    } else {
-                        Order::Floats(kernel.order(codes))
+                    order: match codes.compute() {
+                        Compute::F32 => Order::Floats(kernel.order(codes)),
+                        Compute::Int16 => Order::Int16(kernel.int16_order(codes)),
+                        Compute::Int8 => Order::Int8(kernel.int8_order(codes)),
                     },
                     group_size: codes.group_size,
                     group_sums: codes.has_zeros(),
@@ -251,7 +257,8 @@ impl<'a> Ready<'a> {
         }
         let inputs = Arc::new(match form.order {
             Order::Floats(order) => Inputs::floats(each, order, form.group_size, form.group_sums),
-            Order::Rounded(order) => Inputs::rounded(each, order, form.group_size),
+            Order::Int16(order) => Inputs::Int16(RoundedInput::each(each, order, form.group_size)),
+            Order::Int8(order) => Inputs::Int8(RoundedInput::each(each, order, form.group_size)),
         });
         self.forms.push((form, inputs.clone()));
         inputs

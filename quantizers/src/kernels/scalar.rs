@@ -2,7 +2,7 @@
 
 use super::code_row::CodeRow;
 use super::codes::CodeRows;
-use super::inputs::{ROUNDED_TOGETHER, RoundedInput};
+use super::inputs::{Integer, ROUNDED_TOGETHER, RoundedInput};
 use super::kernel::Kernel;
 use half::{bf16, f16};
 
@@ -39,22 +39,12 @@ impl Kernel for Scalar {
         }
     }
 
-    fn rounded(&self, rows: &CodeRows<'_>, inputs: &[RoundedInput<'_>], sums: &mut [f32]) {
-        for (row, sums) in rows.iter().zip(sums.chunks_exact_mut(inputs.len())) {
-            for (input, sum) in inputs.iter().zip(sums) {
-                let mut whole = 0.0;
-                for (group, from) in (0..row.cols).step_by(row.group_size).enumerate() {
-                    let to = (from + row.group_size).min(row.cols);
-                    let blocks = from / ROUNDED_TOGETHER..to / ROUNDED_TOGETHER;
-                    let parts =
-                        blocks.map(|block| input.scales[block] * product(&row, block, input));
-                    whole += row.scale(group) * parts.sum::<f32>();
-                }
-                let blocks = row.cols / ROUNDED_TOGETHER;
-                let rest = row.rest(blocks * ROUNDED_TOGETHER, input.input, &input.group_sums);
-                *sum = row.integer_scale() * whole + rest;
-            }
-        }
+    fn int16(&self, rows: &CodeRows<'_>, inputs: &[RoundedInput<'_, i16>], sums: &mut [f32]) {
+        rounded(rows, inputs, sums);
+    }
+
+    fn int8(&self, rows: &CodeRows<'_>, inputs: &[RoundedInput<'_, i8>], sums: &mut [f32]) {
+        rounded(rows, inputs, sums);
     }
 
     fn halves(&self, rows: &[u16], inputs: &[&[f32]], sums: &mut [f32]) {
@@ -63,6 +53,24 @@ impl Kernel for Scalar {
 
     fn brains(&self, rows: &[u16], inputs: &[&[f32]], sums: &mut [f32]) {
         words(rows, inputs, sums, |bits| bf16::from_bits(bits).to_f32());
+    }
+}
+
+/// Rows of whole numbers.
+fn rounded<T: Integer>(rows: &CodeRows<'_>, inputs: &[RoundedInput<'_, T>], sums: &mut [f32]) {
+    for (row, sums) in rows.iter().zip(sums.chunks_exact_mut(inputs.len())) {
+        for (input, sum) in inputs.iter().zip(sums) {
+            let mut whole = 0.0;
+            for (group, from) in (0..row.cols).step_by(row.group_size).enumerate() {
+                let to = (from + row.group_size).min(row.cols);
+                let blocks = from / ROUNDED_TOGETHER..to / ROUNDED_TOGETHER;
+                let parts = blocks.map(|block| input.scales[block] * product(&row, block, input));
+                whole += row.scale(group) * parts.sum::<f32>();
+            }
+            let blocks = row.cols / ROUNDED_TOGETHER;
+            let rest = row.rest(blocks * ROUNDED_TOGETHER, input.input, &input.group_sums);
+            *sum = row.integer_scale() * whole + rest;
+        }
     }
 }
 
@@ -91,11 +99,12 @@ fn lanes(input: &[f32], weight: impl Fn(usize) -> f32) -> f32 {
 }
 
 /// The sum of the products of whole numbers of a block.
-fn product(row: &CodeRow<'_>, block: usize, input: &RoundedInput<'_>) -> f32 {
+fn product<T: Integer>(row: &CodeRow<'_>, block: usize, input: &RoundedInput<'_, T>) -> f32 {
     let first = block * ROUNDED_TOGETHER;
     let values = &input.values[first..first + ROUNDED_TOGETHER];
     let products = values.iter().enumerate();
-    let products = products.map(|(at, x)| i64::from(*x) * i64::from(row.integer(first + at)));
+    let products =
+        products.map(|(at, x)| i64::from((*x).into()) * i64::from(row.integer(first + at)));
     #[expect(clippy::cast_precision_loss, reason = "one rounding")]
     let sum = products.sum::<i64>() as f32;
     sum

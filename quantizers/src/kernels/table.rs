@@ -17,10 +17,10 @@ pub(super) struct ByteTable {
     pub(super) upper: [[u8; 16]; 3],
 }
 
-/// Sixteen whole numbers, as bytes.
+/// Sixteen whole numbers, as bytes; those of narrower codes are zeros where no code points.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct IntegerTable {
-    /// The first and the second byte of each.
+    /// The first and the second byte of each; the first alone is all of a number of 8 bits.
     pub(super) bytes: [[u8; 16]; 2],
 }
 

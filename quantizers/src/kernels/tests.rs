@@ -243,8 +243,11 @@ fn an_input_comes_out_alike_alone_and_beside_others() {
             }
         }
     }
-    let rounded = matrices.clone().into_iter();
-    matrices.extend(rounded.map(|packed| packed.computing(Compute::Int16)));
+    let as_stored = matrices.clone();
+    for compute in [Compute::Int16, Compute::Int8] {
+        let rounded = as_stored.iter().cloned();
+        matrices.extend(rounded.map(|packed| packed.computing(compute)));
+    }
     for (at, packed) in matrices.iter().enumerate() {
         let rows = packed.rows();
         let inputs = noise(172 * PackedMatrix::MOST_ALIKE, 4);
@@ -274,6 +277,9 @@ fn matrices_that_share_inputs_come_out_as_each_does_alone() {
         codes(&uniform(7, 192, 4, Some(64))),
         codes(&uniform(9, 192, 4, None)),
         codes(&uniform(7, 192, 4, Some(32))).computing(Compute::Int16),
+        codes(&codebook(5, 192, 4, true)).computing(Compute::Int8),
+        codes(&uniform(7, 192, 4, Some(32))).computing(Compute::Int8),
+        codes(&codebook(5, 192, 2, true)).computing(Compute::Int8),
         PackedMatrix::of_values(&halved(6, 192), 192).unwrap(),
     ];
     for count in [1, 2, 3, 8] {
@@ -328,7 +334,7 @@ fn rounding_error(
 }
 
 #[test]
-fn rounded_sums_are_80_decibels_from_exact_ones() {
+fn rounded_sums_are_80_decibels_from_exact_ones_at_16_bits_and_40_at_8() {
     for cols in [20, 32, 172, 576, 1408] {
         for bits in 1..=8 {
             let mut matrices = vec![("codebook", codebook(5, cols, bits, true))];
@@ -340,14 +346,16 @@ fn rounded_sums_are_80_decibels_from_exact_ones() {
             }
             for (kind, tensor) in matrices {
                 let packed = PackedMatrix::of_quantized(&tensor).unwrap();
-                let packed = packed.computing(Compute::Int16);
-                for kernel in KERNELS.iter().filter(|kernel| kernel.is_available()) {
-                    let error = rounding_error(&packed, &tensor.dequantize(), *kernel);
-                    let name = kernel.name();
-                    assert!(
-                        error < 1e-4,
-                        "{kind}, {cols} columns, {bits} bits, {name}: {error}"
-                    );
+                for (compute, most) in [(Compute::Int16, 1e-4), (Compute::Int8, 1e-2)] {
+                    let packed = packed.clone().computing(compute);
+                    for kernel in KERNELS.iter().filter(|kernel| kernel.is_available()) {
+                        let error = rounding_error(&packed, &tensor.dequantize(), *kernel);
+                        let name = kernel.name();
+                        assert!(
+                            error < most,
+                            "{kind}, {cols} columns, {bits} bits, {name}, {compute}: {error}"
+                        );
+                    }
                 }
             }
         }

@@ -25,7 +25,7 @@ use std::arch::x86_64::{
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
 pub(super) unsafe fn sums<const BITS: usize, const IS_TABLE: bool, const N: usize>(
     rows: &CodeRows<'_>,
-    inputs: &[RoundedInput<'_>],
+    inputs: &[RoundedInput<'_, i16>],
     sums: &mut [f32],
     count: usize,
 ) {
@@ -59,7 +59,7 @@ pub(super) unsafe fn sums<const BITS: usize, const IS_TABLE: bool, const N: usiz
 unsafe fn row_totals<const BITS: usize, const IS_TABLE: bool, const N: usize>(
     codes: &PackedCodes,
     row: usize,
-    inputs: &[RoundedInput<'_>],
+    inputs: &[RoundedInput<'_, i16>],
 ) -> [__m512; N] {
     let words = Words::new::<BITS>(codes.integers(row));
     let bytes = codes.bytes_of(row).as_ptr();
@@ -106,7 +106,7 @@ unsafe fn add_block<const BITS: usize, const IS_TABLE: bool, const N: usize>(
     bytes: *const u8,
     words: &Words,
     block: usize,
-    inputs: &[RoundedInput<'_>],
+    inputs: &[RoundedInput<'_, i16>],
     sums: &mut [__m512; N],
 ) {
     // SAFETY: the caller's.
