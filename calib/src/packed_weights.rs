@@ -1,6 +1,7 @@
 //! Weights that are multiplied in the form they are stored in.
 
 use crate::artifact::Artifact;
+use crate::heap;
 use crate::{SourceError, Tensor32, WeightSource};
 use quantizers::grid::InputQuantizer;
 use quantizers::kernels::{Compute, PackedMatrix};
@@ -36,6 +37,14 @@ impl<'a> PackedWeights<'a> {
     pub fn many_as_few(mut self) -> Self {
         self.many_as_few = true;
         self
+    }
+
+    /// Moves the matrices that are in use to large pages. To be called once all of them are.
+    pub fn use_large_pages(&self) {
+        let in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        let matrices: Vec<Arc<PackedMatrix>> = in_use.values().filter_map(Weak::upgrade).collect();
+        let blocks: Vec<&[u8]> = matrices.iter().flat_map(|matrix| matrix.memory()).collect();
+        heap::use_large_pages(&blocks);
     }
 
     /// The matrix `name`, read.

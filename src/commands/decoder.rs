@@ -36,5 +36,6 @@ pub(super) fn load(
         &mut |_, _| loading.advance(1),
     );
     drop(loading);
+    weights.use_large_pages();
     decoder.map_err(|error| failed(error.into()))
 }

@@ -18,8 +18,6 @@ pub(super) struct CodeRow<'a> {
     pub(super) zeros: &'a [f32],
     /// Whole numbers that the codes stand for; none where a code is its own value.
     pub(super) integers: Option<&'a IntegerTable>,
-    /// What [`Self::integers`] are multiplied with to be the values of the table.
-    pub(super) integer_scale: f32,
 }
 
 impl CodeRow<'_> {
@@ -54,11 +52,6 @@ impl CodeRow<'_> {
             .map_or(code as i32, |table| i32::from(table.value(code)))
     }
 
-    /// What a sum of [`Self::integer`] is multiplied with, beside the scale of its group.
-    pub(super) fn integer_scale(&self) -> f32 {
-        self.integer_scale
-    }
-
     /// Scale of `group`.
     pub(super) fn scale(&self, group: usize) -> f32 {
         self.scales.get(group).copied().unwrap_or(1.0)
@@ -69,11 +62,15 @@ impl CodeRow<'_> {
         self.zeros.get(group).copied().unwrap_or(0.0)
     }
 
-    /// What columns from `from` on, which are of the last group, add to a sum, and what the zeros of all take off.
+    /// What columns from `from` on, which are of the last group, add to a sum, and what the zeros of all take off. Offsets
+    /// of tables are in the sum already.
     pub(super) fn rest(&self, from: usize, input: &[f32], group_sums: &[f32]) -> f32 {
-        let tail: f32 = (from..self.cols).map(|at| self.value(at) * input[at]).sum();
+        let least = self
+            .integers
+            .map_or(0.0, |table| table.scale * table.offset);
+        let tail = (from..self.cols).map(|at| (self.value(at) - least) * input[at]);
         let last = (self.cols - 1) / self.group_size;
-        self.scale(last) * tail - self.zeros_part(group_sums)
+        self.scale(last) * tail.sum::<f32>() - self.zeros_part(group_sums)
     }
 
     fn zeros_part(&self, group_sums: &[f32]) -> f32 {

@@ -145,7 +145,7 @@ impl PackedCodes {
 
     /// How kernels multiply.
     pub(super) fn compute(&self) -> Compute {
-        match self.integers.as_ref().map(Integers::size) {
+        match self.integers.as_ref().map(|integers| integers.size) {
             None => Compute::F32,
             Some(IntegerSize::Int16) => Compute::Int16,
             Some(IntegerSize::Int8) => Compute::Int8,
@@ -185,7 +185,6 @@ impl PackedCodes {
             cols: self.cols,
             table: self.table(row),
             integers: self.integers(row),
-            integer_scale: self.integer_scale(row),
             group_size: self.group_size,
             scales: self.scales(row),
             zeros: self.by_group(&self.zeros, row),
@@ -221,17 +220,10 @@ impl PackedCodes {
     #[inline]
     pub(super) fn integers(&self, row: usize) -> Option<&IntegerTable> {
         match (&self.values, &self.integers) {
-            (CodeValues::Tables { .. }, Some(integers)) => Some(integers.table(self.table_of(row))),
+            (CodeValues::Tables { .. }, Some(integers)) => {
+                Some(&integers.tables[self.table_of(row)])
+            }
             _ => None,
-        }
-    }
-
-    /// [`CodeRow::integer_scale`] of row `row`.
-    #[inline]
-    pub(super) fn integer_scale(&self, row: usize) -> f32 {
-        match (&self.values, &self.integers) {
-            (CodeValues::Tables { .. }, Some(integers)) => integers.scale(self.table_of(row)),
-            _ => 1.0,
         }
     }
 
@@ -259,14 +251,20 @@ impl PackedCodes {
         }
     }
 
-    /// Bytes it takes.
-    pub(super) fn bytes(&self) -> usize {
-        let tables = match &self.values {
-            CodeValues::Tables { tables, .. } => tables.bytes(),
-            CodeValues::Integers => 0,
-        };
-        let integers = self.integers.as_ref().map_or(0, Integers::bytes);
-        4 * (self.words.len() + self.scales.len() + self.zeros.len()) + tables + integers
+    /// What it lies in.
+    pub(super) fn memory(&self) -> Vec<&[u8]> {
+        let mut blocks: Vec<&[u8]> = vec![
+            bytemuck::cast_slice(&self.words),
+            bytemuck::cast_slice(&self.scales),
+            bytemuck::cast_slice(&self.zeros),
+        ];
+        if let CodeValues::Tables { tables, .. } = &self.values {
+            blocks.push(tables.memory());
+        }
+        if let Some(integers) = &self.integers {
+            blocks.push(bytemuck::cast_slice(&integers.tables));
+        }
+        blocks
     }
 }
 
@@ -294,10 +292,10 @@ impl Tables {
         floats.chain(bytes.iter().map(|table| table.values().to_vec()))
     }
 
-    fn bytes(&self) -> usize {
+    fn memory(&self) -> &[u8] {
         match self {
-            Self::Floats(values) => size_of_val(&values[..]),
-            Self::Bytes(tables) => size_of_val(&tables[..]),
+            Self::Floats(values) => bytemuck::cast_slice(values),
+            Self::Bytes(tables) => bytemuck::cast_slice(tables),
         }
     }
 }

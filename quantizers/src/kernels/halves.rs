@@ -69,9 +69,10 @@ impl Halves {
         }
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    /// What they lie in.
+    pub(super) fn memory(&self) -> &[u8] {
         match self {
-            Self::F16(all) | Self::Bf16(all) => 2 * all.len(),
+            Self::F16(all) | Self::Bf16(all) => bytemuck::cast_slice(all),
         }
     }
 }

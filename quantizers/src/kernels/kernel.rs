@@ -38,7 +38,7 @@ pub(super) trait Kernel: Sync {
     fn int8_order(&self, _codes: &PackedCodes) -> Option<&'static [usize; ROUNDED_TOGETHER]> {
         None
     }
-    /// The same sums of rows whose codes, of at most 4 bits, stand for whole numbers of 8 bits.
+    /// The same sums of rows whose codes, of at most 4 bits, stand for whole numbers of 7 bits without a sign.
     fn int8(&self, rows: &CodeRows<'_>, inputs: &[RoundedInput<'_, i8>], sums: &mut [f32]);
     /// Values of the codes of a row `[cols]`, as they come, without zero and scale.
     fn values(&self, row: &CodeRow<'_>, out: &mut [f32]) {

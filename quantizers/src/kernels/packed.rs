@@ -116,11 +116,17 @@ impl PackedMatrix {
 
     /// Bytes it takes in memory.
     pub fn bytes(&self) -> usize {
-        let dense = match &self.dense {
-            Dense::Codes(codes) => codes.bytes(),
-            Dense::Halves(halves) => halves.bytes(),
+        self.memory().iter().map(|block| block.len()).sum()
+    }
+
+    /// The memory that its weights lie in.
+    pub fn memory(&self) -> Vec<&[u8]> {
+        let mut blocks = match &self.dense {
+            Dense::Codes(codes) => codes.memory(),
+            Dense::Halves(halves) => vec![halves.memory()],
         };
-        dense + self.outliers.as_ref().map_or(0, SparseRows::bytes)
+        blocks.extend(self.outliers.iter().flat_map(SparseRows::memory));
+        blocks
     }
 
     /// The weights of `row`, `[cols]`.

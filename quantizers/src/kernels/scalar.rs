@@ -59,17 +59,20 @@ impl Kernel for Scalar {
 /// Rows of whole numbers.
 fn rounded<T: Integer>(rows: &CodeRows<'_>, inputs: &[RoundedInput<'_, T>], sums: &mut [f32]) {
     for (row, sums) in rows.iter().zip(sums.chunks_exact_mut(inputs.len())) {
+        let table = row.integers;
+        let (scale, offset) = table.map_or((1.0, 0.0), |table| (table.scale, table.offset));
         for (input, sum) in inputs.iter().zip(sums) {
             let mut whole = 0.0;
             for (group, from) in (0..row.cols).step_by(row.group_size).enumerate() {
                 let to = (from + row.group_size).min(row.cols);
                 let blocks = from / ROUNDED_TOGETHER..to / ROUNDED_TOGETHER;
                 let parts = blocks.map(|block| input.scales[block] * product(&row, block, input));
-                whole += row.scale(group) * parts.sum::<f32>();
+                let part = parts.sum::<f32>() + offset * input.group_sums[group];
+                whole += row.scale(group) * part;
             }
             let blocks = row.cols / ROUNDED_TOGETHER;
             let rest = row.rest(blocks * ROUNDED_TOGETHER, input.input, &input.group_sums);
-            *sum = row.integer_scale() * whole + rest;
+            *sum = scale * whole + rest;
         }
     }
 }

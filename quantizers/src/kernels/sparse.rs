@@ -139,8 +139,13 @@ impl SparseRows {
         });
     }
 
-    /// Bytes it takes.
-    pub(super) fn bytes(&self) -> usize {
-        self.rows.len() + 2 * self.columns.len() + 4 * (self.starts.len() + self.values.len())
+    /// What it lies in.
+    pub(super) fn memory(&self) -> [&[u8]; 4] {
+        [
+            bytemuck::cast_slice(&self.starts),
+            &self.rows,
+            bytemuck::cast_slice(&self.columns),
+            bytemuck::cast_slice(&self.values),
+        ]
     }
 }

@@ -334,7 +334,7 @@ fn rounding_error(
 }
 
 #[test]
-fn rounded_sums_are_80_decibels_from_exact_ones_at_16_bits_and_40_at_8() {
+fn rounded_sums_are_80_decibels_from_exact_ones_at_16_bits_and_36_at_8() {
     for cols in [20, 32, 172, 576, 1408] {
         for bits in 1..=8 {
             let mut matrices = vec![("codebook", codebook(5, cols, bits, true))];
@@ -346,7 +346,7 @@ fn rounded_sums_are_80_decibels_from_exact_ones_at_16_bits_and_40_at_8() {
             }
             for (kind, tensor) in matrices {
                 let packed = PackedMatrix::of_quantized(&tensor).unwrap();
-                for (compute, most) in [(Compute::Int16, 1e-4), (Compute::Int8, 1e-2)] {
+                for (compute, most) in [(Compute::Int16, 1e-4), (Compute::Int8, 1.6e-2)] {
                     let packed = packed.clone().computing(compute);
                     for kernel in KERNELS.iter().filter(|kernel| kernel.is_available()) {
                         let error = rounding_error(&packed, &tensor.dequantize(), *kernel);

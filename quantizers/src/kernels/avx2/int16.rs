@@ -40,6 +40,7 @@ pub(super) struct Int16<const BITS: usize, const IS_TABLE: bool> {
 
 impl<const BITS: usize, const IS_TABLE: bool> Weights for Int16<BITS, IS_TABLE> {
     const BITS: usize = BITS;
+    const HAVE_OFFSETS: bool = false;
     type Input = i16;
     type Block = [__m256i; 2];
 

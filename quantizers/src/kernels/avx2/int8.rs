@@ -1,4 +1,4 @@
-//! Codes of up to four bits as whole numbers of 8 bits: four products to each sum.
+//! Codes of up to four bits as whole numbers of 7 bits, with inputs of 8: four products to each sum.
 
 #![expect(
     unsafe_code,
@@ -12,9 +12,9 @@ use super::rounded::Weights;
 use crate::kernels::inputs::ROUNDED_TOGETHER;
 use crate::kernels::table::IntegerTable;
 use std::arch::x86_64::{
-    __m128i, __m256i, _mm_loadu_si128, _mm256_abs_epi8, _mm256_broadcastsi128_si256,
-    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi16,
-    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_sign_epi8,
+    __m128i, __m256i, _mm_loadu_si128, _mm256_broadcastsi128_si256, _mm256_loadu_si256,
+    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi16, _mm256_setzero_si256,
+    _mm256_shuffle_epi8,
 };
 
 /// Where in 32 inputs the ones that codes of four bits are multiplied with stand: those of lower halves of bytes come first.
@@ -33,6 +33,7 @@ pub(super) struct Int8<const BITS: usize, const IS_TABLE: bool> {
 
 impl<const BITS: usize, const IS_TABLE: bool> Weights for Int8<BITS, IS_TABLE> {
     const BITS: usize = BITS;
+    const HAVE_OFFSETS: bool = IS_TABLE;
     type Input = i8;
     type Block = __m256i;
 
@@ -75,13 +76,8 @@ impl<const BITS: usize, const IS_TABLE: bool> Weights for Int8<BITS, IS_TABLE> {
     unsafe fn products(weights: __m256i, x: *const i8) -> __m256i {
         // SAFETY: 32 inputs of a byte.
         let x = unsafe { _mm256_loadu_si256(x.cast::<__m256i>()) };
-        // Factors without a sign on one side: codes have none, and inputs give theirs to what comes from a table. No sum of
-        // two products leaves 16 bits, since values are at most 127.
-        let pairs = if IS_TABLE {
-            _mm256_maddubs_epi16(_mm256_abs_epi8(x), _mm256_sign_epi8(weights, x))
-        } else {
-            _mm256_maddubs_epi16(weights, x)
-        };
+        // Weights have no sign and 7 bits: no sum of two products leaves 16 bits.
+        let pairs = _mm256_maddubs_epi16(weights, x);
         _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))
     }
 }

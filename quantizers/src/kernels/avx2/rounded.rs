@@ -7,14 +7,18 @@ use crate::kernels::codes::{CodeRows, PackedCodes};
 use crate::kernels::inputs::{ROUNDED_TOGETHER, RoundedInput};
 use crate::kernels::table::IntegerTable;
 use std::arch::x86_64::{
-    __m256, __m256i, _mm256_add_ps, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_mul_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
+    __m256, __m256i, _mm_set_ss, _mm256_add_ps, _mm256_cvtepi32_ps, _mm256_fmadd_ps,
+    _mm256_loadu_ps, _mm256_mul_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
+    _mm256_zextps128_ps256,
 };
+use std::ops::Range;
 
 /// How codes become whole numbers, and are multiplied.
 pub(super) trait Weights {
     /// Of a code.
     const BITS: usize;
+    /// Whether tables have offsets.
+    const HAVE_OFFSETS: bool;
     /// What inputs are rounded to.
     type Input;
     /// Thirty-two weights.
@@ -37,8 +41,8 @@ pub(super) trait Weights {
     unsafe fn products(block: Self::Block, x: *const Self::Input) -> __m256i;
 }
 
-/// Sums of each of `rows` with `N` inputs, one, two or four, `sums[r · count + n]`. One row after the other: codes are then one stream, which
-/// the processor reads ahead by itself.
+/// Sums of each of `rows` with `N` inputs, one, two or four, `sums[r · count + n]`. One row after the other: codes are then
+/// one stream, which the processor reads ahead by itself.
 ///
 /// # Safety
 /// Inputs and groups are as long as the rows say, groups are whole blocks, and 16 bytes can be read behind their codes.
@@ -50,17 +54,23 @@ pub(super) unsafe fn sums<W: Weights, const N: usize>(
     count: usize,
 ) {
     let codes = rows.codes;
+    let whole = codes.cols() / ROUNDED_TOGETHER * ROUNDED_TOGETHER;
+    let have_rest = whole < codes.cols() || codes.has_zeros();
+    let inputs = &inputs[..N];
     let mut at = 0;
     while at < rows.len() {
         // The lanes of eight registers are summed in the time of two.
         let height = (8 / N).min(rows.len() - at);
         let mut totals = [_mm256_setzero_ps(); 8];
-        let mut scales = [0.0; 8];
+        let mut scales = [1.0; 8];
         for r in 0..height {
             let row = rows.number(at + r);
-            scales[r * N..(r + 1) * N].fill(codes.integer_scale(row));
+            let table = codes.integers(row);
+            if let Some(table) = table {
+                scales[r * N..(r + 1) * N].fill(table.scale);
+            }
             // SAFETY: the caller's.
-            let found = unsafe { row_totals::<W, N>(codes, row, inputs) };
+            let found = unsafe { row_totals::<W, N>(codes, row, table, inputs) };
             totals[r * N..(r + 1) * N].copy_from_slice(&found);
         }
         let mut found = [0.0; 8];
@@ -70,25 +80,20 @@ pub(super) unsafe fn sums<W: Weights, const N: usize>(
             let sums = _mm256_mul_ps(scales, across_eight(&totals));
             _mm256_storeu_ps(found.as_mut_ptr(), sums);
         }
-        let of_rows = sums[at * count..].chunks_mut(count).take(height);
-        for ((r, found), sums) in found.chunks_exact(N).enumerate().zip(of_rows) {
-            let sums = &mut sums[..N];
-            sums.copy_from_slice(found);
-            add_rest(codes, rows.number(at + r), inputs, sums);
+        let sums = &mut sums[at * count..];
+        for r in 0..height {
+            sums[r * count..r * count + N].copy_from_slice(&found[r * N..(r + 1) * N]);
+        }
+        if have_rest {
+            // What is left over after whole blocks, and zeros.
+            for r in 0..height {
+                let row = codes.row(rows.number(at + r));
+                for (sum, input) in sums[r * count..].iter_mut().zip(inputs) {
+                    *sum += row.rest(whole, input.input, &input.group_sums);
+                }
+            }
         }
         at += height;
-    }
-}
-
-/// Adds what is left over after whole blocks, and takes off the zeros.
-#[inline]
-fn add_rest<T>(codes: &PackedCodes, row: usize, inputs: &[RoundedInput<'_, T>], sums: &mut [f32]) {
-    let whole = codes.cols() / ROUNDED_TOGETHER * ROUNDED_TOGETHER;
-    if whole < codes.cols() || codes.has_zeros() {
-        let row = codes.row(row);
-        for (sum, input) in sums.iter_mut().zip(inputs) {
-            *sum += row.rest(whole, input.input, &input.group_sums);
-        }
     }
 }
 
@@ -101,22 +106,24 @@ fn add_rest<T>(codes: &PackedCodes, row: usize, inputs: &[RoundedInput<'_, T>], 
 unsafe fn row_totals<W: Weights, const N: usize>(
     codes: &PackedCodes,
     row: usize,
+    table: Option<&IntegerTable>,
     inputs: &[RoundedInput<'_, W::Input>],
 ) -> [__m256; N] {
-    // SAFETY: the features are those of this function.
-    let weights = unsafe { W::new(codes.integers(row)) };
     let bytes = codes.bytes_of(row).as_ptr();
-    let group_scales = codes.scales(row);
+    let offset = table.map_or(0.0, |table| table.offset);
+    // SAFETY: the features are those of this function.
+    let weights = unsafe { W::new(table) };
     let values: [_; N] = std::array::from_fn(|n| inputs[n].values.as_ptr());
     let scales: [_; N] = std::array::from_fn(|n| inputs[n].scales.as_ptr());
-    let (cols, group_size) = (codes.cols(), codes.group_size);
-    let mut totals = [_mm256_setzero_ps(); N];
-    let (mut group, mut from) = (0, 0);
-    while from < cols {
-        let to = (from + group_size).min(cols);
-        let blocks = from / ROUNDED_TOGETHER..to / ROUNDED_TOGETHER;
+    let group = |group: usize, blocks: Range<usize>| {
         // Two sums, so that one need not wait for the other.
         let mut parts = [[_mm256_setzero_ps(); N]; 2];
+        if W::HAVE_OFFSETS {
+            for (part, input) in parts[0].iter_mut().zip(inputs) {
+                let offset = _mm_set_ss(offset * input.group_sums[group]);
+                *part = _mm256_zextps128_ps256(offset);
+            }
+        }
         let mut block = blocks.start;
         // SAFETY: a block of codes takes 4 BITS bytes, and inputs have as many blocks as the row.
         unsafe {
@@ -131,12 +138,24 @@ unsafe fn row_totals<W: Weights, const N: usize>(
                 add_block(bytes, &weights, block, values, scales, even);
             }
         }
-        let scale = _mm256_set1_ps(group_scales.get(group).copied().unwrap_or(1.0));
-        for n in 0..N {
-            let part = _mm256_add_ps(parts[0][n], parts[1][n]);
-            totals[n] = _mm256_fmadd_ps(scale, part, totals[n]);
+        let [even, odd] = parts;
+        let sums: [_; N] = std::array::from_fn(|n| _mm256_add_ps(even[n], odd[n]));
+        sums
+    };
+    let (cols, group_scales) = (codes.cols(), codes.scales(row));
+    if group_scales.is_empty() {
+        return group(0, 0..cols / ROUNDED_TOGETHER);
+    }
+    let mut totals = [_mm256_setzero_ps(); N];
+    let mut from = 0;
+    for (at, scale) in group_scales.iter().enumerate() {
+        let to = (from + codes.group_size).min(cols);
+        let sums = group(at, from / ROUNDED_TOGETHER..to / ROUNDED_TOGETHER);
+        let scale = _mm256_set1_ps(*scale);
+        for (total, sum) in totals.iter_mut().zip(sums) {
+            *total = _mm256_fmadd_ps(scale, sum, *total);
         }
-        (group, from) = (group + 1, to);
+        from = to;
     }
     totals
 }

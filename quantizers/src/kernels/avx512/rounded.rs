@@ -37,7 +37,7 @@ pub(super) unsafe fn sums<const BITS: usize, const IS_TABLE: bool, const N: usiz
         // SAFETY: the caller's.
         let totals = unsafe { row_totals::<BITS, IS_TABLE, N>(codes, number, inputs) };
         let sums = &mut sums[at * count..at * count + N];
-        let scale = codes.integer_scale(number);
+        let scale = codes.integers(number).map_or(1.0, |table| table.scale);
         for (sum, total) in sums.iter_mut().zip(totals) {
             *sum = scale * _mm512_reduce_add_ps(total);
         }
