@@ -7,11 +7,16 @@ use crate::kernels::codes::{CodeRows, PackedCodes};
 use crate::kernels::inputs::{ROUNDED_TOGETHER, RoundedInput};
 use crate::kernels::table::IntegerTable;
 use std::arch::x86_64::{
-    __m256, __m256i, _mm_set_ss, _mm256_add_ps, _mm256_cvtepi32_ps, _mm256_fmadd_ps,
-    _mm256_loadu_ps, _mm256_mul_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
-    _mm256_zextps128_ps256,
+    __m256, __m256i, _MM_HINT_T0, _mm_prefetch, _mm_set_ss, _mm256_add_ps, _mm256_cvtepi32_ps,
+    _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_mul_ps, _mm256_set1_ps, _mm256_setzero_ps,
+    _mm256_storeu_ps, _mm256_zextps128_ps256,
 };
 use std::ops::Range;
+
+/// Bytes that are read from memory together.
+const LINE: usize = 64;
+/// How far ahead of what is multiplied codes are fetched.
+const AHEAD: usize = 4096;
 
 /// How codes become whole numbers, and are multiplied.
 pub(super) trait Weights {
@@ -109,7 +114,12 @@ unsafe fn row_totals<W: Weights, const N: usize>(
     table: Option<&IntegerTable>,
     inputs: &[RoundedInput<'_, W::Input>],
 ) -> [__m256; N] {
-    let bytes = codes.bytes_of(row).as_ptr();
+    let stored = codes.bytes_of(row);
+    for line in (0..stored.len()).step_by(LINE) {
+        // The processor reads ahead by itself, but no further than to the end of a page of 4 KiB.
+        _mm_prefetch::<_MM_HINT_T0>(stored.as_ptr().wrapping_add(AHEAD + line).cast());
+    }
+    let bytes = stored.as_ptr();
     let offset = table.map_or(0.0, |table| table.offset);
     // SAFETY: the features are those of this function.
     let weights = unsafe { W::new(table) };
