@@ -1,7 +1,7 @@
 """Tokens a second of `quench generate` beside llama.cpp, alternated, as a table for the README.
 
     python tests/clients/speed.py target/release/quench --llama-bench llama-bench \\
-        --gguf "Q4_0=model-q4_0.gguf" --ours "4-bit codebook + 0.45 %=FOLDER" [--rounds 3] [--threads 1] \\
+        --gguf "Q4_0=model-q4_0.gguf" --ours "4-bit codebook + 0.45 %=FOLDER" [--rounds 3] [--threads 1 2] \\
         [--baseline MODEL --data TEXT]
 
 Each of `--ours` runs once for every way of `--compute`. Medians of the rounds are printed; ratios are to the first
@@ -35,6 +35,9 @@ def ours(quench, folder, compute, threads):
     return {(test["n_prompt"], test["n_gen"]): test["avg_ts"] for test in found}
 
 
+COMPUTES = ("f32", "int16", "int8")
+
+
 def divergence(args, folder, compute):
     """KL divergence from the original, computed as tokens are one at a time."""
     if not args.data:
@@ -53,36 +56,40 @@ def main():
     parser.add_argument("--gguf", action="append", default=[], metavar="NAME=FILE")
     parser.add_argument("--ours", action="append", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--baseline")
     parser.add_argument("--data")
     args = parser.parse_args()
     subjects = []
     for entry in args.gguf:
         name, file = entry.split("=", 1)
-        size = pathlib.Path(file).stat().st_size
-        subjects.append((f"llama.cpp {name}", size, "", lambda file=file: llama(args.llama_bench, file, args.threads)))
+        run = lambda threads, file=file: llama(args.llama_bench, file, threads)
+        subjects.append((f"llama.cpp {name}", pathlib.Path(file).stat().st_size, "", run))
     for entry in args.ours:
         name, folder = entry.split("=", 1)
         size = sum(path.stat().st_size for path in pathlib.Path(folder).glob("*.safetensors"))
-        for compute in ("f32", "int16"):
-            run = lambda folder=folder, compute=compute: ours(args.quench, folder, compute, args.threads)
-            kl = divergence(args, folder, compute)
-            subjects.append((f"quench {name}, {compute}", size, kl, run))
+        for compute in COMPUTES:
+            run = lambda threads, folder=folder, compute=compute: ours(args.quench, folder, compute, threads)
+            subjects.append((f"quench {name}, {compute}", size, divergence(args, folder, compute), run))
+    for threads in args.threads:
+        table(args, subjects, threads)
+
+
+def table(args, subjects, threads):
     found = [{test: [] for test in TESTS} for _ in subjects]
     for _ in range(args.rounds):
         for speeds, (_, _, _, run) in zip(found, subjects):
-            measured = run()
+            measured = run(threads)
             for test, counts in TESTS.items():
                 speeds[test].append(measured[counts])
-    print("| what | MB | KL | " + " | ".join(f"{test}, tokens/s | ratio" for test in TESTS) + " |")
+    print(f"\n| {threads} thread{'s' * (threads > 1)} | MB | KL | " + " | ".join(f"{test} | ratio" for test in TESTS) + " |")
     print("|---" * (3 + 2 * len(TESTS)) + "|")
     for speeds, (name, size, kl, _) in zip(found, subjects):
         cells = []
         for test in TESTS:
             ratios = [a / b for a, b in zip(speeds[test], found[0][test])]
             cells += [f"{statistics.median(speeds[test]):.1f}", f"{statistics.median(ratios):.2f}"]
-        print(f"| {name} | {size / 1e6:.1f} | {kl} | " + " | ".join(cells) + " |")
+        print(f"| {name} | {size / 1e6:.1f} | {kl} | " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ use super::packed::{Dense, PackedMatrix};
 use super::sparse::BLOCK_ROWS;
 use crate::linalg::product::{Strided, multiply};
 use rayon::prelude::*;
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -40,22 +41,14 @@ impl PackedMatrix {
         assert!(matrices.array_windows().all(cols), "matrices of one width");
         let mut ready = Ready::default();
         let products = matrices.map(|matrix| Product::new(matrix, inputs, kernel(), &mut ready));
-        let tasks: Vec<(usize, Range<usize>)> = products
-            .iter()
-            .enumerate()
-            .flat_map(|(at, product)| product.tasks().map(move |rows| (at, rows)))
-            .collect();
-        let parts: Vec<Vec<f32>> = tasks
-            .par_iter()
-            .map(|(at, rows)| products[*at].part(rows.clone()))
-            .collect();
-        let mut all = products
-            .each_ref()
-            .map(|product| vec![0.0; product.count * product.matrix.rows()]);
-        for ((at, rows), part) in tasks.into_iter().zip(parts) {
-            products[at].place(&part, rows, &mut all[at]);
+        let mut parts = products.each_ref().map(Product::room);
+        let mut tasks = Vec::new();
+        for (product, parts) in products.iter().zip(&mut parts) {
+            tasks.extend(product.tasks_in(parts).map(|task| (product, task)));
         }
-        all
+        let tasks = tasks.into_par_iter();
+        tasks.for_each(|(product, (rows, part))| product.part(rows, part));
+        std::array::from_fn(|at| products[at].in_order(mem::take(&mut parts[at])))
     }
 }
 
@@ -114,87 +107,108 @@ impl<'a> Product<'a> {
         starts.map(move |from| from..(from + at_once).min(rows))
     }
 
-    /// The sums of `rows` with each input; [`Self::place`] knows in which order.
-    fn part(&self, rows: Range<usize>) -> Vec<f32> {
+    /// For the sums of all rows, those of each task behind the ones of the task before.
+    fn room(&self) -> Vec<f32> {
+        vec![0.0; self.count * self.matrix.rows()]
+    }
+
+    /// The tasks with the part of the [`Self::room`] `parts` of each.
+    fn tasks_in<'p>(
+        &self,
+        parts: &'p mut [f32],
+    ) -> impl Iterator<Item = (Range<usize>, &'p mut [f32])> + use<'p> {
+        let (count, mut rest) = (self.count, parts);
+        self.tasks().map(move |rows| {
+            let part = rest.split_off_mut(..rows.len() * count);
+            (rows, part.unwrap_or_default())
+        })
+    }
+
+    /// The sums of `rows` with each input; [`Self::in_order`] knows in which order.
+    fn part(&self, rows: Range<usize>, sums: &mut [f32]) {
         match &self.few {
-            Some(few) => self.by_rows(rows, few),
-            None => self.by_tiles(rows),
+            Some(few) => self.by_rows(rows, few, sums),
+            None => self.by_tiles(rows, sums),
         }
     }
 
-    /// Puts a part into `all`, `[count, rows]`.
-    fn place(&self, part: &[f32], rows: Range<usize>, all: &mut [f32]) {
-        let height = rows.len();
-        let of_all = all.chunks_exact_mut(self.matrix.rows());
-        if self.few.is_some() && self.count > 1 {
-            for (n, out) in of_all.enumerate() {
-                let sums = part[n..].iter().step_by(self.count);
-                for (out, sum) in out[rows.clone()].iter_mut().zip(sums) {
-                    *out = *sum;
+    /// `[count, rows]` of the parts of all tasks.
+    fn in_order(&self, parts: Vec<f32>) -> Vec<f32> {
+        if self.count == 1 {
+            return parts;
+        }
+        let mut all = self.room();
+        let mut rest = parts.as_slice();
+        for rows in self.tasks() {
+            let (part, behind) = rest.split_at(rows.len() * self.count);
+            rest = behind;
+            for (n, out) in all.chunks_exact_mut(self.matrix.rows()).enumerate() {
+                let out = &mut out[rows.clone()];
+                if self.few.is_some() {
+                    let sums = part[n..].iter().step_by(self.count);
+                    for (out, sum) in out.iter_mut().zip(sums) {
+                        *out = *sum;
+                    }
+                } else {
+                    out.copy_from_slice(&part[n * rows.len()..(n + 1) * rows.len()]);
                 }
             }
-        } else {
-            for (part, out) in part.chunks_exact(height).zip(of_all) {
-                out[rows.clone()].copy_from_slice(part);
-            }
         }
+        all
     }
 
     /// `[rows, count]`.
-    fn by_rows(&self, rows: Range<usize>, few: &Few<'_>) -> Vec<f32> {
-        let mut sums = vec![0.0; self.count * rows.len()];
+    fn by_rows(&self, rows: Range<usize>, few: &Few<'_>, sums: &mut [f32]) {
         match (&self.matrix.dense, few.prepared.as_deref()) {
             (Dense::Halves(halves), _) => {
                 let cols = self.matrix.cols();
-                halves.sums(self.kernel, rows.clone(), cols, &few.each, &mut sums);
+                halves.sums(self.kernel, rows.clone(), cols, &few.each, sums);
             }
             (Dense::Codes(codes), Some(Inputs::Floats { each, group_sums })) => {
                 let each: Vec<&[f32]> = each.iter().map(AsRef::as_ref).collect();
                 let group_sums: Vec<&[f32]> = group_sums.iter().map(Vec::as_slice).collect();
                 let rows = codes.rows(rows.clone());
-                self.kernel.codes(&rows, &each, &group_sums, &mut sums);
+                self.kernel.codes(&rows, &each, &group_sums, sums);
             }
             (Dense::Codes(codes), Some(Inputs::Int16(inputs))) => {
                 let rows = codes.rows(rows.clone());
-                self.kernel.int16(&rows, inputs, &mut sums);
+                self.kernel.int16(&rows, inputs, sums);
             }
             (Dense::Codes(codes), Some(Inputs::Int8(inputs))) => {
                 let rows = codes.rows(rows.clone());
-                self.kernel.int8(&rows, inputs, &mut sums);
+                self.kernel.int8(&rows, inputs, sums);
             }
             (Dense::Codes(_), None) => unreachable!("inputs of codes are prepared"),
         }
         if let Some(outliers) = &self.matrix.outliers {
             let by_column = few.by_column.as_deref();
             let by_column = by_column.map_or(self.inputs, Vec::as_slice);
-            outliers.add_products(rows, by_column, self.count, &mut sums);
+            outliers.add_products(rows, by_column, self.count, sums);
         }
-        sums
     }
 
     /// `[count, rows]`, a few decoded rows at a time.
-    fn by_tiles(&self, rows: Range<usize>) -> Vec<f32> {
+    fn by_tiles(&self, rows: Range<usize>, sums: &mut [f32]) {
         let (height, cols) = (rows.len(), self.matrix.cols());
         let left = Strided::row_major(self.inputs, cols);
-        let mut out = vec![0.0; left.rows() * height];
         let mut tile = vec![0.0; TILE_ROWS * cols];
         for from in (0..height).step_by(TILE_ROWS) {
             let here = rows.start + from..rows.start + (from + TILE_ROWS).min(height);
             let tile = &mut tile[..here.len() * cols];
             self.matrix.decode_rows(here, tile);
             let right = Strided::row_major(tile, cols).transposed();
-            multiply(left, right, &mut out[from..], height, false);
+            multiply(left, right, &mut sums[from..], height, false);
         }
-        out
     }
 
     /// All of it with one thread, `[count, rows]`.
     #[cfg(test)]
     pub(super) fn whole(&self) -> Vec<f32> {
-        let rows = 0..self.matrix.rows();
-        let mut all = vec![0.0; self.count * rows.len()];
-        self.place(&self.part(rows.clone()), rows, &mut all);
-        all
+        let mut parts = self.room();
+        for (rows, part) in self.tasks_in(&mut parts) {
+            self.part(rows, part);
+        }
+        self.in_order(parts)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Weights that are stored apart, as they are multiplied.
 
 use crate::tensor::Csr;
+use bytemuck::NoUninit;
 use half::slice::HalfFloatSliceExt;
 use std::ops::Range;
 
@@ -15,12 +16,19 @@ pub(super) const BLOCK_ROWS: usize = 32;
 /// different sums.
 #[derive(Debug, Clone)]
 pub(super) struct SparseRows {
-    /// `[blocks + 1]` offsets into what follows.
+    /// `[blocks + 1]` offsets into the values.
     starts: Vec<u32>,
-    /// Which row of its block each value is of.
-    rows: Vec<u8>,
-    columns: Vec<u16>,
-    values: Vec<f32>,
+    values: Vec<Value>,
+}
+
+/// A value with where it is, read from memory at once.
+#[derive(Debug, Clone, Copy, NoUninit)]
+#[repr(C)]
+struct Value {
+    weight: f32,
+    column: u16,
+    /// Of its block.
+    row: u16,
 }
 
 impl SparseRows {
@@ -34,8 +42,6 @@ impl SparseRows {
         let count = stored.row_pointers.len().saturating_sub(1);
         let mut sparse = Self {
             starts: vec![0],
-            rows: Vec::with_capacity(all.len()),
-            columns: Vec::with_capacity(all.len()),
             values: Vec::with_capacity(all.len()),
         };
         for first in (0..count).step_by(BLOCK_ROWS) {
@@ -45,11 +51,13 @@ impl SparseRows {
                 .map(|[from, to]| *from as usize..*to as usize);
             let longest = rows.clone().map(|row| row.len()).max().unwrap_or(0);
             for nth in 0..longest {
-                for (row, stored_at) in (0_u8..).zip(rows.clone()) {
+                for (row, stored_at) in (0_u16..).zip(rows.clone()) {
                     if let Some(at) = stored_at.clone().nth(nth) {
-                        sparse.rows.push(row);
-                        sparse.columns.push(columns[at]);
-                        sparse.values.push(all[at]);
+                        sparse.values.push(Value {
+                            weight: all[at],
+                            column: columns[at],
+                            row,
+                        });
                     }
                 }
             }
@@ -58,26 +66,15 @@ impl SparseRows {
         Some(sparse)
     }
 
-    /// Calls `each` with row, column and value of all values of the blocks in `rows`, counted from the first of them.
-    #[inline]
-    fn for_each(&self, rows: Range<usize>, mut each: impl FnMut(usize, usize, f32)) {
+    /// The values of each block of `rows`.
+    fn blocks(&self, rows: Range<usize>) -> impl Iterator<Item = &[Value]> {
         assert!(
             rows.start.is_multiple_of(BLOCK_ROWS),
             "whole blocks of rows"
         );
         let blocks = rows.start / BLOCK_ROWS..rows.end.div_ceil(BLOCK_ROWS);
-        for (at, block) in blocks.enumerate() {
-            let stored = self.starts[block] as usize..self.starts[block + 1] as usize;
-            let columns = self.columns[stored.clone()].iter();
-            let values = self.values[stored.clone()].iter();
-            for ((row, column), value) in self.rows[stored].iter().zip(columns).zip(values) {
-                each(
-                    at * BLOCK_ROWS + usize::from(*row),
-                    *column as usize,
-                    *value,
-                );
-            }
-        }
+        blocks
+            .map(|block| &self.values[self.starts[block] as usize..self.starts[block + 1] as usize])
     }
 
     /// Adds what `rows`, whole blocks or all that are left, add to their sums `[rows, count]` with `inputs`
@@ -90,19 +87,22 @@ impl SparseRows {
         sums: &mut [f32],
     ) {
         match count {
-            1 => self.for_each(rows, |row, column, value| {
-                sums[row] += value * inputs[column];
-            }),
+            1 => self.add_products_of::<1>(rows, inputs, sums),
             2 => self.add_products_of::<2>(rows, inputs, sums),
             4 => self.add_products_of::<4>(rows, inputs, sums),
             8 => self.add_products_of::<8>(rows, inputs, sums),
-            _ => self.for_each(rows, |row, column, value| {
-                let inputs = &inputs[column * count..(column + 1) * count];
-                let sums = &mut sums[row * count..(row + 1) * count];
-                for (sum, x) in sums.iter_mut().zip(inputs) {
-                    *sum += value * x;
+            _ => {
+                let sums = sums.chunks_mut(BLOCK_ROWS * count);
+                for (values, sums) in self.blocks(rows).zip(sums) {
+                    for at in values {
+                        let inputs = &inputs[usize::from(at.column) * count..][..count];
+                        let sums = &mut sums[usize::from(at.row) * count..][..count];
+                        for (sum, x) in sums.iter_mut().zip(inputs) {
+                            *sum += at.weight * x;
+                        }
+                    }
                 }
-            }),
+            }
         }
     }
 
@@ -113,38 +113,47 @@ impl SparseRows {
         inputs: &[f32],
         sums: &mut [f32],
     ) {
-        let (inputs, sums) = (inputs.as_chunks::<N>().0, sums.as_chunks_mut::<N>().0);
-        self.for_each(rows, |row, column, value| {
-            let (sums, inputs) = (&mut sums[row], &inputs[column]);
-            for n in 0..N {
-                sums[n] += value * inputs[n];
+        let inputs = inputs.as_chunks::<N>().0;
+        let sums = sums.as_chunks_mut::<N>().0.chunks_mut(BLOCK_ROWS);
+        for (values, sums) in self.blocks(rows).zip(sums) {
+            // Of a size that makes every row of a block one of these.
+            let mut block = [[0.0; N]; BLOCK_ROWS];
+            block[..sums.len()].copy_from_slice(sums);
+            for at in values {
+                let inputs = &inputs[usize::from(at.column)];
+                let sums = &mut block[usize::from(at.row) % BLOCK_ROWS];
+                for n in 0..N {
+                    sums[n] += at.weight * inputs[n];
+                }
             }
-        });
+            sums.copy_from_slice(&block[..sums.len()]);
+        }
     }
 
     /// Adds `rows`, whole blocks or all that are left, to their dense weights `[rows, cols]`.
     pub(super) fn add_to(&self, rows: Range<usize>, cols: usize, weights: &mut [f32]) {
-        self.for_each(rows, |row, column, value| {
-            weights[row * cols + column] += value;
-        });
+        let weights = weights.chunks_mut(BLOCK_ROWS * cols);
+        for (values, weights) in self.blocks(rows).zip(weights) {
+            for at in values {
+                weights[usize::from(at.row) * cols + usize::from(at.column)] += at.weight;
+            }
+        }
     }
 
     /// Adds row `row` to its dense weights.
     pub(super) fn add_row(&self, row: usize, weights: &mut [f32]) {
         let first = row / BLOCK_ROWS * BLOCK_ROWS;
-        self.for_each(first..row + 1, |at, column, value| {
-            if first + at == row {
-                weights[column] += value;
+        for at in self.blocks(first..row + 1).flatten() {
+            if first + usize::from(at.row) == row {
+                weights[usize::from(at.column)] += at.weight;
             }
-        });
+        }
     }
 
     /// What it lies in.
-    pub(super) fn memory(&self) -> [&[u8]; 4] {
+    pub(super) fn memory(&self) -> [&[u8]; 2] {
         [
             bytemuck::cast_slice(&self.starts),
-            &self.rows,
-            bytemuck::cast_slice(&self.columns),
             bytemuck::cast_slice(&self.values),
         ]
     }
