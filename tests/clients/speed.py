@@ -2,11 +2,11 @@
 
     python tests/clients/speed.py target/release/quench --llama-bench llama-bench \\
         --gguf "Q4_0=model-q4_0.gguf" --ours "4-bit codebook + 0.45 %=FOLDER" [--rounds 3] [--threads 1 2] \\
-        [--baseline MODEL --data TEXT]
+        [--baseline MODEL --judge RECIPE]
 
 Each of `--ours` runs once for every way of `--compute`. Medians of the rounds are printed; ratios are to the first
-`--gguf` of the same round. Programs are pinned to as many cores as there are threads. With `--data`, the KL divergence from
-the baseline is measured as well, with the arithmetic that is timed.
+`--gguf` of the same round. Programs are pinned to as many cores as there are threads. With `--judge`, the KL divergence from
+the baseline on what the recipe evaluates is measured as well, with the arithmetic that is timed.
 """
 
 import argparse
@@ -40,9 +40,9 @@ COMPUTES = ("f32", "int16", "int8")
 
 def divergence(args, folder, compute):
     """KL divergence from the original, computed as tokens are one at a time."""
-    if not args.data:
+    if not args.judge:
         return ""
-    words = [args.quench, "eval", folder, "--baseline", args.baseline, "--eval-data", args.data]
+    words = [args.quench, "eval", folder, "--baseline", args.baseline, "-r", args.judge]
     words += ["--compute", compute, "--json", "--progress", "none"]
     scores = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)["scores"]
     found = [score["quantized"] for score in scores if score["metric"] == "kl_divergence"]
@@ -58,7 +58,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--baseline")
-    parser.add_argument("--data")
+    parser.add_argument("--judge")
     args = parser.parse_args()
     subjects = []
     for entry in args.gguf:

@@ -79,7 +79,7 @@ impl Kernel for Avx512 {
         }
     }
 
-    // Registers of 32 bytes read memory as fast as it is.
+    // Numbers of 8 bits have no form for wider registers: they are multiplied with AVX2.
     fn int8_order(&self, codes: &PackedCodes) -> Option<&'static [usize; ROUNDED_TOGETHER]> {
         Avx2.int8_order(codes)
     }

@@ -3,7 +3,6 @@
 use super::code_row::CodeRow;
 use super::compute::Compute;
 use super::inputs::ROUNDED_TOGETHER;
-use super::integers::{IntegerSize, Integers};
 use super::table::{ByteTable, IntegerTable, Table};
 use crate::pack;
 use crate::tensor::{Codebook, Granularity, Uniform};
@@ -29,8 +28,10 @@ pub(super) struct PackedCodes {
     scales: Vec<f32>,
     /// `[rows, groups]`; empty where all are 0.
     zeros: Vec<f32>,
-    /// Where the codes are multiplied as whole numbers.
-    integers: Option<Integers>,
+    /// How kernels multiply.
+    compute: Compute,
+    /// The tables as whole numbers, where these are multiplied; empty where a code is its own value.
+    integers: Vec<IntegerTable>,
 }
 
 /// What a code means before zero and scale.
@@ -84,7 +85,8 @@ impl PackedCodes {
                 Vec::new()
             },
             zeros: Vec::new(),
-            integers: None,
+            compute: Compute::F32,
+            integers: Vec::new(),
         }
     }
 
@@ -116,7 +118,8 @@ impl PackedCodes {
             groups_per_row: groups,
             scales: all.clone().map(|index| uniform.scales[at(index)]).collect(),
             zeros: all.map(zero).collect(),
-            integers: None,
+            compute: Compute::F32,
+            integers: Vec::new(),
         })
     }
 
@@ -124,32 +127,34 @@ impl PackedCodes {
     pub(super) fn computing(&mut self, compute: Compute) {
         let holds_blocks =
             self.groups_per_row == 1 || self.group_size.is_multiple_of(ROUNDED_TOGETHER);
-        let size = match compute {
-            Compute::F32 => None,
-            _ if !holds_blocks => None,
-            Compute::Int8 if self.bits <= 4 => Some(IntegerSize::Int8),
-            Compute::Int8 | Compute::Int16 => Some(IntegerSize::Int16),
+        self.compute = match (compute, &self.values) {
+            _ if !holds_blocks => Compute::F32,
+            (Compute::Int8, _) if self.bits <= 4 => Compute::Int8,
+            // Those of narrower codes are looked up as f32 in the same time, and wider ones do not fit a register.
+            (
+                _,
+                CodeValues::Tables {
+                    tables: Tables::Floats(_),
+                    ..
+                },
+            ) => Compute::F32,
+            (Compute::Int8, _) => Compute::Int16,
+            (compute, _) => compute,
         };
-        self.integers = size.and_then(|size| match (&self.values, size) {
-            (CodeValues::Integers, _) => Some(Integers::codes(size)),
-            (CodeValues::Tables { tables, .. }, IntegerSize::Int8) => {
-                Some(Integers::of(size, tables.each(self.bits)))
+        self.integers = match (&self.values, self.compute) {
+            (CodeValues::Integers, _) | (_, Compute::F32) => Vec::new(),
+            (CodeValues::Tables { tables, .. }, Compute::Int16) => {
+                tables.rounded(self.bits, IntegerTable::int16)
             }
-            (CodeValues::Tables { tables, .. }, IntegerSize::Int16) => match tables {
-                // Those of narrower codes are looked up as f32 in the same time, and wider ones do not fit a register.
-                Tables::Floats(_) => None,
-                Tables::Bytes(_) => Some(Integers::of(size, tables.each(self.bits))),
-            },
-        });
+            (CodeValues::Tables { tables, .. }, Compute::Int8) => {
+                tables.rounded(self.bits, IntegerTable::int8)
+            }
+        };
     }
 
     /// How kernels multiply.
     pub(super) fn compute(&self) -> Compute {
-        match self.integers.as_ref().map(|integers| integers.size) {
-            None => Compute::F32,
-            Some(IntegerSize::Int16) => Compute::Int16,
-            Some(IntegerSize::Int8) => Compute::Int8,
-        }
+        self.compute
     }
 
     /// Inputs.
@@ -219,11 +224,10 @@ impl PackedCodes {
     /// [`CodeRow::integers`] of row `row`.
     #[inline]
     pub(super) fn integers(&self, row: usize) -> Option<&IntegerTable> {
-        match (&self.values, &self.integers) {
-            (CodeValues::Tables { .. }, Some(integers)) => {
-                Some(&integers.tables[self.table_of(row)])
-            }
-            _ => None,
+        if self.integers.is_empty() {
+            None
+        } else {
+            Some(&self.integers[self.table_of(row)])
         }
     }
 
@@ -257,12 +261,10 @@ impl PackedCodes {
             bytemuck::cast_slice(&self.words),
             bytemuck::cast_slice(&self.scales),
             bytemuck::cast_slice(&self.zeros),
+            bytemuck::cast_slice(&self.integers),
         ];
         if let CodeValues::Tables { tables, .. } = &self.values {
             blocks.push(tables.memory());
-        }
-        if let Some(integers) = &self.integers {
-            blocks.push(bytemuck::cast_slice(&integers.tables));
         }
         blocks
     }
@@ -282,14 +284,12 @@ impl Tables {
         }
     }
 
-    /// Values of each, for codes of `bits`.
-    fn each(&self, bits: u8) -> impl Iterator<Item = Vec<f32>> {
-        let (floats, bytes) = match self {
-            Self::Floats(values) => (values.as_slice(), [].as_slice()),
-            Self::Bytes(tables) => ([].as_slice(), tables.as_slice()),
-        };
-        let floats = floats.chunks_exact(1 << bits).map(<[f32]>::to_vec);
-        floats.chain(bytes.iter().map(|table| table.values().to_vec()))
+    /// Those of codes of `bits`, each as `whole` numbers.
+    fn rounded(&self, bits: u8, whole: impl Fn(&[f32]) -> IntegerTable) -> Vec<IntegerTable> {
+        match self {
+            Self::Floats(values) => values.chunks_exact(1 << bits).map(whole).collect(),
+            Self::Bytes(tables) => tables.iter().map(|table| whole(&table.values())).collect(),
+        }
     }
 
     fn memory(&self) -> &[u8] {

@@ -9,8 +9,15 @@ pub(super) const ROUNDED_TOGETHER: usize = 32;
 pub(super) trait Integer: Copy + Into<i32> {
     /// The largest; as far below zero lies the smallest.
     const MOST: f32;
+    /// The number whose lowest bits are those of `bits`.
+    fn of_lowest(bits: u32) -> Self;
+
     /// The nearest to `x`, the even one of two, if it is one of these.
-    fn nearest(x: f32) -> Self;
+    fn nearest(x: f32) -> Self {
+        /// Beside this, the last bit of an f32 counts ones.
+        const ONES: f32 = 12_582_912.0;
+        Self::of_lowest((x + ONES).to_bits())
+    }
 }
 
 /// Inputs of one product, `[cols]` each.
@@ -136,31 +143,20 @@ fn largest(block: &[f32; ROUNDED_TOGETHER]) -> f32 {
     f32::from_bits(most.into_iter().max().unwrap_or(0).cast_unsigned())
 }
 
-/// Beside this, the last bit of an f32 counts ones.
-const ONES: f32 = 12_582_912.0;
-
+#[expect(clippy::cast_possible_truncation, reason = "the lowest bits are meant")]
 impl Integer for i16 {
     const MOST: f32 = 32767.0;
 
-    fn nearest(x: f32) -> Self {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the lower bits are the number"
-        )]
-        let number = (x + ONES).to_bits() as Self;
-        number
+    fn of_lowest(bits: u32) -> Self {
+        bits as Self
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "the lowest bits are meant")]
 impl Integer for i8 {
     const MOST: f32 = 127.0;
 
-    fn nearest(x: f32) -> Self {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the lower bits are the number"
-        )]
-        let number = (x + ONES).to_bits() as Self;
-        number
+    fn of_lowest(bits: u32) -> Self {
+        bits as Self
     }
 }

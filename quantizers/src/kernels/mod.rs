@@ -16,7 +16,6 @@ mod codes;
 mod compute;
 mod halves;
 mod inputs;
-mod integers;
 mod kernel;
 mod packed;
 mod product;
