@@ -1,6 +1,6 @@
 //! What a block does with its queries, keys and values, where that is not exact attention.
 
-use crate::key_value_cache::KeyValueStore;
+use crate::key_value_store::KeyValueStore;
 use crate::layers::attention::{Scores, attend};
 use crate::policy_error::PolicyError;
 use burn::tensor::Tensor;

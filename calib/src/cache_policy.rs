@@ -2,7 +2,7 @@
 
 use crate::attention_policy::{Attending, AttentionPolicy};
 use crate::hidden::values;
-use crate::key_value_cache::KeyValueStore;
+use crate::key_value_store::KeyValueStore;
 use crate::layers::attention::{attend, attend_from};
 use crate::packed_cache::PackedCache;
 use crate::policy_error::PolicyError;

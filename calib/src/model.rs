@@ -1,6 +1,7 @@
 //! A model is a list of stages: embedding, block 0 .. block L-1, head.
 
 use crate::attention_policy::AttentionPolicy;
+use crate::plain_cache::CacheFloats;
 use crate::{Hidden, KeyValueCache, NoTap, SourceError, StageError, Tap, WeightSource};
 use burn::tensor::Device;
 use quantizers::graph::{Graph, LinearNode, TensorSpec, output_point};
@@ -217,15 +218,21 @@ pub trait Stage: Send + Sync {
     fn next(&self, hidden: Hidden, cache: &mut KeyValueCache) -> Result<Hidden, StageError> {
         self.next_of_each(hidden, &mut [cache])
     }
-    /// An empty cache for [`Stage::begin`] and [`Stage::next_of_each`].
+    /// An empty cache for [`Stage::begin`] and [`Stage::next_of_each`]; keys and values that no policy packs are kept as
+    /// `floats`.
     ///
     /// # Errors
     /// A policy of attention that cannot continue a sequence.
-    fn cache(&self) -> Result<KeyValueCache, StageError> {
-        Ok(KeyValueCache::default())
+    fn cache(&self, floats: CacheFloats) -> Result<KeyValueCache, StageError> {
+        Ok(KeyValueCache::of_floats(floats))
+    }
+    /// Whether [`Stage::begin`] may be given a text piece by piece.
+    fn takes_pieces(&self) -> bool {
+        false
     }
     /// Runs the stage on the first tokens of a text, `[1, tokens]` or `[1, tokens, width]`, as [`Stage::forward`] does, and
-    /// remembers them in `cache`, which is empty, for [`Stage::next_of_each`].
+    /// remembers them in `cache` for [`Stage::next_of_each`]. The cache is empty unless the stage
+    /// [takes pieces](Stage::takes_pieces): then these are the tokens after those it holds.
     ///
     /// # Errors
     /// As [`Stage::forward`].

@@ -1,6 +1,6 @@
 //! Keys and values kept in fewer bits while text is generated.
 
-use crate::key_value_cache::{KeptTokens, KeyValueStore, NewTokens, RotateAll};
+use crate::key_value_store::{KeptRows, KeptTokens, KeyValueStore, NewTokens, RotateAll};
 use half::f16;
 use quantizers::caches::{CacheCodec, CachePlan, Encoded, KeyHook, Part};
 use quantizers::matrix::MatrixRef;
@@ -172,8 +172,8 @@ impl KeyValueStore for PackedCache {
         values.drain(..passed * self.values.width);
         KeptTokens {
             tokens: tokens - passed,
-            keys: Cow::Owned(keys),
-            values: Cow::Owned(values),
+            keys: KeptRows::Single(Cow::Owned(keys)),
+            values: KeptRows::Single(Cow::Owned(values)),
         }
     }
 

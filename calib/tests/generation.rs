@@ -9,6 +9,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use calib::artifact::Artifact;
 use calib::generation::{Decoder, GenerationError, NextToken, Session, TextMemory, TextStream};
 use calib::packed_weights::PackedWeights;
+use calib::plain_cache::CacheFloats;
 use calib::tokenizer::Tokenizer;
 use calib::{Checkpoint, Hidden, Model, ModelOutput, NoTap, open_model};
 use quantizers::kernels::Compute;
@@ -53,9 +54,13 @@ fn distance(found: &[f32], expected: &[f32]) -> f32 {
     pairs.fold(0.0_f32, |most, (a, b)| most.max((a - b).abs())) / largest
 }
 
-fn session(model: &dyn Model, checkpoint: &Checkpoint) -> Result<Session, GenerationError> {
+fn session(
+    model: &dyn Model,
+    checkpoint: &Checkpoint,
+    floats: CacheFloats,
+) -> Result<Session, GenerationError> {
     let decoder = Decoder::new(model, checkpoint, &Device::flex(), None, &mut |_, _| {})?;
-    Ok(Session::new(decoder)?)
+    Ok(Session::new(decoder.keeping(floats))?)
 }
 
 #[test]
@@ -68,7 +73,7 @@ fn what_a_session_remembers_changes_no_logit_of_any_decoder() {
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
         let (checkpoint, model) = open(&folder);
         if model.output() != ModelOutput::TokenLogits {
-            let refused = session(model.as_ref(), &checkpoint);
+            let refused = session(model.as_ref(), &checkpoint, CacheFloats::F32);
             assert!(
                 matches!(refused, Err(GenerationError::NotADecoder { .. })),
                 "{name}"
@@ -88,22 +93,37 @@ fn what_a_session_remembers_changes_no_logit_of_any_decoder() {
         for (token, new) in other.iter_mut().zip(text(29)).skip(length / 2) {
             *token = new;
         }
-        let mut session = session(model.as_ref(), &checkpoint).unwrap();
-        for (text, count) in [
-            (&one, length / 3),
-            // One by one, then too many for that, then the same again.
-            (&one, length / 3 + 1),
-            (&one, length / 3 + 3),
-            (&one, length),
-            (&one, length),
-            (&other, length),
-            (&other, length - 2),
-            (&one, length / 2 + 2),
-        ] {
-            let expected = whole(model.as_ref(), &checkpoint, &text[..count]);
-            let found = session.logits_after(&text[..count]).unwrap();
-            let distance = distance(found, &expected);
-            assert!(distance < 1e-5, "{name} after {count}: {distance}");
+        let sessions = CacheFloats::ALL.map(|floats| {
+            (
+                floats,
+                session(model.as_ref(), &checkpoint, floats).unwrap(),
+            )
+        });
+        for (floats, mut session) in sessions {
+            // Keys and values are rounded by up to 2^-11, and scores grow with them.
+            let most = match floats {
+                CacheFloats::F32 => 1e-5,
+                CacheFloats::F16 => 1e-2,
+            };
+            for (text, count) in [
+                (&one, length / 3),
+                // One by one, then too many for that, then the same again.
+                (&one, length / 3 + 1),
+                (&one, length / 3 + 3),
+                (&one, length),
+                (&one, length),
+                (&other, length),
+                (&other, length - 2),
+                (&one, length / 2 + 2),
+            ] {
+                let expected = whole(model.as_ref(), &checkpoint, &text[..count]);
+                let found = session.logits_after(&text[..count]).unwrap();
+                let distance = distance(found, &expected);
+                assert!(
+                    distance < most,
+                    "{name}, {floats} after {count}: {distance}"
+                );
+            }
         }
         checked += 1;
     }
@@ -207,10 +227,38 @@ fn logits_of_all_tokens_are_those_after_each() {
     assert_eq!(Some(last), memory.logits());
 }
 
+// Prompts are run in pieces: full and sliding attention, distances instead of positions.
+#[test]
+fn long_prompts_come_out_as_they_do_at_once() {
+    let length = 1300;
+    for name in ["llama-plain-v4", "mistral-window", "bloom-six-heads"] {
+        let folder = tempfile::tempdir().unwrap();
+        for entry in fs_err::read_dir(fixtures("models").join(name)).unwrap() {
+            let file = entry.unwrap();
+            fs_err::copy(file.path(), folder.path().join(file.file_name())).unwrap();
+        }
+        // None of them has weights for positions.
+        let config = folder.path().join("config.json");
+        let mut values: Value = serde_json::from_slice(&fs_err::read(&config).unwrap()).unwrap();
+        values["max_position_embeddings"] = length.into();
+        fs_err::write(&config, values.to_string()).unwrap();
+        let (checkpoint, model) = open(folder.path());
+        let vocabulary = u32::try_from(model.vocabulary().unwrap()).unwrap();
+        let tokens: Vec<u32> = (0..length).map(|at| (at * 37 + 3) % vocabulary).collect();
+        let mut session = session(model.as_ref(), &checkpoint, CacheFloats::F32).unwrap();
+        for count in [1200, tokens.len()] {
+            let expected = whole(model.as_ref(), &checkpoint, &tokens[..count]);
+            let found = session.logits_after(&tokens[..count]).unwrap();
+            let distance = distance(found, &expected);
+            assert!(distance < 1e-5, "{name} after {count}: {distance}");
+        }
+    }
+}
+
 #[test]
 fn texts_that_are_empty_or_too_long_are_refused() {
     let (checkpoint, model) = open(&fixtures("models").join("arcee"));
-    let mut session = session(model.as_ref(), &checkpoint).unwrap();
+    let mut session = session(model.as_ref(), &checkpoint, CacheFloats::F16).unwrap();
     let refused = session.logits_after(&[]);
     assert!(matches!(refused, Err(GenerationError::NoPrompt)));
     let limit = session.limit().unwrap();

@@ -1,7 +1,8 @@
 //! `quench generate`.
 
-use super::values::{computes, parse_count};
+use super::values::{cache_floats, computes, parse_count};
 use super::{MachineArgs, SourceArgs};
+use calib::plain_cache::CacheFloats;
 use clap::Args;
 use clap::builder::TypedValueParser;
 use quantizers::kernels::Compute;
@@ -40,6 +41,9 @@ pub struct GenerateArgs {
     /// How packed weights are multiplied with one token, or a few
     #[arg(long, value_name = "HOW", default_value_t, value_parser = computes().try_map(|name| name.parse::<Compute>()))]
     pub compute: Compute,
+    /// Floats keys and values are kept as, where the model does not say how they are packed
+    #[arg(long, value_name = "FLOATS", default_value_t, value_parser = cache_floats())]
+    pub cache_type: CacheFloats,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become help text")]
     pub sampling: SamplingArgs,

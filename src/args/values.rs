@@ -1,7 +1,8 @@
 //! Values of the command line: names from the registries, counts, budgets, gates.
 
 use crate::recipe::{is_budget, parse_bytes};
-use clap::builder::{PossibleValue, PossibleValuesParser};
+use calib::plain_cache::CacheFloats;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use eval::gate::{Gate, GateError};
 use quantizers::formats::{FORMATS, Format};
 use quantizers::kernels::{COMPUTES, ComputeEntry};
@@ -16,6 +17,15 @@ pub(super) fn methods() -> PossibleValuesParser {
 pub(super) fn sensitivities() -> PossibleValuesParser {
     let named = |kind: &Sensitivity| PossibleValue::new(kind.name).help(kind.summary);
     PossibleValuesParser::new(SENSITIVITIES.iter().map(named))
+}
+
+/// Floats keys and values are kept as, by name.
+pub(super) fn cache_floats() -> impl TypedValueParser<Value = CacheFloats> {
+    let names = CacheFloats::ALL.map(CacheFloats::name);
+    PossibleValuesParser::new(names).try_map(|name| {
+        // The parser before this one lets no other name through.
+        CacheFloats::named(&name).ok_or("no such floats")
+    })
 }
 
 pub(super) fn computes() -> PossibleValuesParser {

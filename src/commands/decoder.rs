@@ -9,9 +9,11 @@ use crate::progress::Progress;
 use calib::cache_policy::Protocol;
 use calib::generation::Decoder;
 use calib::packed_weights::PackedWeights;
+use calib::plain_cache::CacheFloats;
 use quantizers::kernels::Compute;
 
-/// The weights of `open` as they are stored, multiplied as `compute` says; `failed` makes an error of what stands in the
+/// The weights of `open` as they are stored, multiplied as `compute` says, and keys and values kept as `floats` where the
+/// model does not pack them; `failed` makes an error of what stands in the
 /// way.
 ///
 /// # Errors
@@ -19,7 +21,7 @@ use quantizers::kernels::Compute;
 pub(super) fn load(
     open: &OpenModel,
     machine: &Machine,
-    compute: Compute,
+    (compute, floats): (Compute, CacheFloats),
     progress: &Progress,
     failed: &dyn Fn(Cause) -> Error,
 ) -> Result<Decoder, Error> {
@@ -37,5 +39,6 @@ pub(super) fn load(
     );
     drop(loading);
     weights.use_large_pages();
-    decoder.map_err(|error| failed(error.into()))
+    let decoder = decoder.map_err(|error| failed(error.into()))?;
+    Ok(decoder.keeping(floats))
 }

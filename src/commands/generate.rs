@@ -57,7 +57,13 @@ pub fn run(args: &GenerateArgs, json: bool, progress: &Progress) -> Result<(), E
         Some(text) => Some(text.to_owned()),
         None => None,
     };
-    let decoder = decoder::load(&open, &machine, args.compute, progress, &failed)?;
+    let decoder = decoder::load(
+        &open,
+        &machine,
+        (args.compute, args.cache_type),
+        progress,
+        &failed,
+    )?;
     let mut session = Session::new(decoder).map_err(|error| failed(error.into()))?;
     if !args.bench.is_empty() {
         return bench::run(args, &open, &mut session, machine.threads, json);

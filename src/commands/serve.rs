@@ -96,7 +96,13 @@ impl Serving<'_> {
         let tokenizer =
             Tokenizer::from_folder(&open.folder).map_err(|error| failed(error.into()))?;
         let sampling = generation_config::sampling(&open.folder)?;
-        let decoder = decoder::load(open, self.machine, args.compute, self.progress, &failed)?;
+        let decoder = decoder::load(
+            open,
+            self.machine,
+            (args.compute, args.cache_type),
+            self.progress,
+            &failed,
+        )?;
         let model = DecoderToServe {
             name: self.name(),
             decoder,

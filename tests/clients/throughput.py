@@ -1,6 +1,6 @@
 """How much faster several texts are written together than one: tokens a second of `quench serve`, once a client and eight.
 
-    python tests/clients/throughput.py target/release/quench FOLDER [--clients 8] [--tokens 64] [--threads 2]
+    python tests/clients/throughput.py target/release/quench FOLDER [--clients 8] [--tokens 64] [--threads 2] [--compute int8]
 
 Time of the processor is printed besides that of the clock: other programs of a machine take part of the clock only.
 Prompts are left out of both: what two tokens take is taken off what many take.
@@ -19,8 +19,8 @@ PROMPT = "The history of the city of London begins with the Romans, who"
 
 
 class Server:
-    def __init__(self, quench, folder, threads):
-        words = [quench, "serve", folder, "--port", "0", "--json", "--quiet", "--threads", str(threads), "--parallel", "64"]
+    def __init__(self, quench, folder, threads, compute):
+        words = [quench, "serve", folder, "--port", "0", "--json", "--quiet", "--threads", str(threads), "--compute", compute, "--parallel", "64"]
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         text = ""
         while not text.endswith("}\n"):
@@ -65,9 +65,10 @@ def main():
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--compute", default="f32")
     parser.add_argument("--runs", type=int, default=3)
     asked = parser.parse_args()
-    server = Server(asked.quench, asked.folder, asked.threads)
+    server = Server(asked.quench, asked.folder, asked.threads, asked.compute)
     try:
         server.run(1, 8)
         for _ in range(asked.runs):

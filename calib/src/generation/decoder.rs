@@ -7,6 +7,7 @@ use super::error::GenerationError;
 use super::memory::TextMemory;
 use crate::attention_policy::AttentionPolicy;
 use crate::hidden::values;
+use crate::plain_cache::CacheFloats;
 use crate::{Hidden, KeyValueCache, Model, NoTap, Stage, StageError, WeightSource};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use quantizers::graph::RopeScaling;
@@ -15,6 +16,8 @@ use std::sync::Arc;
 
 /// Tokens that are worth taking one by one rather than the whole text again.
 const ONE_BY_ONE: usize = 16;
+/// Tokens of a prompt that are run at once: what they hold meanwhile does not grow with its length.
+const PIECE: usize = 512;
 /// Texts of one pass over the weights: more would be multiplied in another order than one alone.
 const TEXTS_AT_ONCE: usize = PackedMatrix::MOST_ALIKE;
 /// Positions whose logits are computed at a time where all of them are wanted.
@@ -29,11 +32,16 @@ pub struct Decoder {
     limit: Option<usize>,
     /// Longer texts turn their keys by other angles, from the first token on.
     short: Option<usize>,
+    /// What keys and values are kept as where no policy packs them.
+    floats: CacheFloats,
+    /// Whether prompts may be run piece by piece.
+    takes_pieces: bool,
     device: Device,
 }
 
 impl Decoder {
-    /// Reads all weights of `model` from `source`; keys and values are kept as `policy` says. `progress` is told how many of how many stages are there.
+    /// Reads all weights of `model` from `source`; keys and values are kept as `policy` says, in 16 bits where it says
+    /// nothing. `progress` is told how many of how many stages are there.
     ///
     /// # Errors
     /// A model that does not continue text, weights that cannot be read.
@@ -57,12 +65,22 @@ impl Decoder {
             stages.push(built);
             progress(stage + 1, count);
         }
+        let blocks = &stages[..count.saturating_sub(1)];
         Ok(Self {
+            takes_pieces: blocks.iter().all(|stage| stage.takes_pieces()),
             stages,
             limit: model.max_positions(),
             short: longest_short_text(model),
+            floats: CacheFloats::default(),
             device: device.clone(),
         })
+    }
+
+    /// Keeps keys and values that no policy packs as `floats`.
+    #[must_use]
+    pub fn keeping(mut self, floats: CacheFloats) -> Self {
+        self.floats = floats;
+        self
     }
 
     /// Most tokens of a text, the new ones included.
@@ -75,7 +93,7 @@ impl Decoder {
     /// # Errors
     /// A policy of attention that cannot continue a text.
     pub fn memory(&self) -> Result<TextMemory, StageError> {
-        let caches = self.stages.iter().map(|stage| stage.cache());
+        let caches = self.stages.iter().map(|stage| stage.cache(self.floats));
         Ok(TextMemory::of(caches.collect::<Result<_, _>>()?))
     }
 
@@ -112,11 +130,37 @@ impl Decoder {
             for token in new {
                 self.next(&mut [(&mut *memory, *token)])?;
             }
-        } else {
-            let states = self.begin(memory, tokens)?;
-            self.finish(memory, states, tokens)?;
+            return Ok(());
         }
-        Ok(())
+        let in_pieces = self.takes_pieces && !self.is_long(tokens.len());
+        if !in_pieces && !memory.seen.is_empty() {
+            *memory = self.memory()?;
+        }
+        let done = self.run_from(memory, tokens, if in_pieces { PIECE } else { tokens.len() });
+        if done.is_err() {
+            // Some stages have seen tokens that others have not.
+            *memory = self.memory()?;
+        }
+        done
+    }
+
+    /// Those of `tokens` that `memory` has not seen, `piece` at a time.
+    fn run_from(
+        &self,
+        memory: &mut TextMemory,
+        tokens: &[u32],
+        piece: usize,
+    ) -> Result<(), GenerationError> {
+        let mut states = None;
+        let from = memory.seen.len();
+        for tokens in tokens[from..].chunks(piece) {
+            states = Some((self.begin(memory, tokens)?, tokens));
+            memory.seen.extend_from_slice(tokens);
+        }
+        match states {
+            Some((states, tokens)) => self.finish(memory, states, tokens.len()),
+            None => Ok(()),
+        }
     }
 
     /// Adds a token to each of several texts of which something has been seen: [`TextMemory::logits`] is then that of the token after it.
@@ -154,6 +198,7 @@ impl Decoder {
         each: &mut dyn FnMut(usize, &[&[f32]]),
     ) -> Result<(), GenerationError> {
         self.check_length(tokens.len())?;
+        *memory = self.memory()?;
         let states = self.begin(memory, tokens)?;
         if let (Hidden::States(states), Some(head)) = (&states, self.stages.last()) {
             let count = tokens.len() - 1;
@@ -166,8 +211,8 @@ impl Decoder {
                 each(from, &rows);
             }
         }
-        self.finish(memory, states, tokens)?;
-        Ok(())
+        memory.seen.extend_from_slice(tokens);
+        self.finish(memory, states, tokens.len())
     }
 
     fn check_length(&self, tokens: usize) -> Result<(), GenerationError> {
@@ -185,9 +230,8 @@ impl Decoder {
         self.short.is_some_and(|short| tokens > short)
     }
 
-    /// The whole of `tokens` at once, up to the last stage.
+    /// All of `tokens` at once, after those that `memory` holds, up to the last stage.
     fn begin(&self, memory: &mut TextMemory, tokens: &[u32]) -> Result<Hidden, GenerationError> {
-        *memory = self.memory()?;
         let (_, blocks) = self.stages.split_last().ok_or(GenerationError::NoPrompt)?;
         let mut hidden = ids(tokens, [1, tokens.len()], &self.device);
         for (stage, cache) in blocks.iter().zip(&mut memory.caches) {
@@ -196,21 +240,20 @@ impl Decoder {
         Ok(hidden)
     }
 
-    /// The last stage, at the last of the positions that [`Self::begin`] returned.
+    /// The last stage, at the last of the `tokens` positions that [`Self::begin`] returned.
     fn finish(
         &self,
         memory: &mut TextMemory,
         mut hidden: Hidden,
-        tokens: &[u32],
+        tokens: usize,
     ) -> Result<(), GenerationError> {
         let (last, _) = self.stages.split_last().ok_or(GenerationError::NoPrompt)?;
         // Of the other positions nobody asks what follows.
         if let Hidden::States(states) = hidden {
-            hidden = Hidden::States(states.narrow(1, tokens.len() - 1, 1));
+            hidden = Hidden::States(states.narrow(1, tokens - 1, 1));
         }
         let cache = memory.caches.last_mut().ok_or(GenerationError::NoPrompt)?;
         memory.last = Some(logits(last.next(hidden, cache)?)?);
-        memory.seen.extend_from_slice(tokens);
         Ok(())
     }
 

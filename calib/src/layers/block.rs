@@ -9,6 +9,7 @@ use super::self_attention::SelfAttention;
 use crate::architectures::StageSpec;
 use crate::attention_policy::AttentionPolicy;
 use crate::hidden::values;
+use crate::plain_cache::CacheFloats;
 use crate::{Hidden, KeyValueCache, NoTap, Stage, StageError, Tap};
 use burn::tensor::{Tensor, TensorData};
 use quantizers::graph::{BlockNode, MlpNode, NormNode, NormPlacement, StageNode, TensorSpec};
@@ -181,7 +182,11 @@ impl Stage for Block {
             .map(Hidden::States)
     }
 
-    fn cache(&self) -> Result<KeyValueCache, StageError> {
-        self.attention.cache()
+    fn cache(&self, floats: CacheFloats) -> Result<KeyValueCache, StageError> {
+        self.attention.cache(floats)
+    }
+
+    fn takes_pieces(&self) -> bool {
+        self.attention.takes_pieces()
     }
 }

@@ -153,6 +153,10 @@ impl Stage for TextEmbedding {
         self.after(hidden, cache)
     }
 
+    fn takes_pieces(&self) -> bool {
+        true
+    }
+
     fn next_of_each(
         &self,
         hidden: Hidden,

@@ -3,7 +3,7 @@
 mod next;
 
 use super::alibi::Alibi;
-use super::attention::{Scores, attend, attend_with};
+use super::attention::{Scores, attend, attend_from, attend_with};
 use super::disentangled::Disentangled;
 use super::distance::Bias;
 use super::heads::Heads;
@@ -15,9 +15,10 @@ use super::windows::{self, Windows};
 use super::{Loader, Rope};
 use crate::attention_policy::{Attending, AttentionPolicy};
 use crate::hidden::values;
-use crate::key_value_cache::NewTokens;
+use crate::key_value_store::NewTokens;
+use crate::plain_cache::CacheFloats;
 use crate::{KeyValueCache, NoTap, SourceError, StageError, Tap};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use quantizers::graph::{AttentionNode, DistanceNode, Pattern, QkvLayout, QkvNode};
 use std::sync::Arc;
 
@@ -210,8 +211,13 @@ impl SelfAttention {
         (scores * self.scores.scale, heads)
     }
 
-    /// The first tokens of a text, `[1, tokens, width]`, as [`Self::forward`] has them without distances, remembered in
-    /// `cache`.
+    /// Whether [`Self::begin`] may be given a text piece by piece.
+    pub fn takes_pieces(&self) -> bool {
+        self.policy.is_none() && self.scores.bias.is_none()
+    }
+
+    /// The first tokens of a text, `[1, tokens, width]`, as [`Self::forward`] has them without distances, or those after
+    /// the ones in `cache`, which remembers them.
     ///
     /// # Errors
     /// Those of the policy, where there is one.
@@ -226,34 +232,65 @@ impl SelfAttention {
         let [texts, tokens, _] = input.dims();
         assert_eq!(texts, 1, "a cache is of one text");
         let [query, key, value] = self.projected(input, &mut NoTap);
-        let tables = self.rope.as_ref().map(|rope| rope.tables(tokens, tokens));
+        let past = cache.tokens();
+        let tables = self.rope.as_ref().map(|rope| {
+            let tables = rope.tables(past + tokens, past + tokens);
+            tables.narrow(past, tokens)
+        });
         let query = self.placed(query, self.query_norm.as_ref(), tables.as_ref());
         let key = self.before_rotation(key, self.key_norm.as_ref());
         let new = self.new_tokens(key, value, tables.as_ref());
         let [unrotated, key, value] = [&new.unrotated, &new.key, &new.value].map(rows_of);
-        cache.add(NewTokens {
+        let added = NewTokens {
             tokens,
             unrotated: &unrotated,
             key: &key,
             value: &value,
-        });
+        };
         let attended = match &self.policy {
-            Some(policy) => policy.attend(self.attending(query, new, tables))?,
-            None => attend(query, new.key, new.value, &self.scores),
+            _ if past > 0 => self.after_those_kept(query, added, cache),
+            Some(policy) => {
+                cache.add(added);
+                policy.attend(self.attending(query, new, tables))?
+            }
+            None => {
+                cache.add(added);
+                attend(query, new.key, new.value, &self.scores)
+            }
         };
         Ok(self.joined(attended, &mut NoTap))
     }
 
-    /// An empty cache of the kind the policy wants.
+    /// What `new` tokens attend to after those in `cache`, which they join.
+    fn after_those_kept(
+        &self,
+        query: Tensor<4>,
+        new: NewTokens<'_>,
+        cache: &mut KeyValueCache,
+    ) -> Tensor<4> {
+        // The first of them sees a whole window.
+        let seen = self.window().saturating_add(new.tokens - 1);
+        let added = new.tokens;
+        let kept = cache.with_key_value(new, seen, &|_| ());
+        let heads = self.heads.key_value;
+        let [key, value] = [&kept.keys, &kept.values].map(|rows| {
+            let dim = rows.count() / (kept.tokens * heads);
+            let data = TensorData::new(rows.values().into_owned(), [1, kept.tokens, heads, dim]);
+            Tensor::<4>::from_data(data, &self.device).swap_dims(1, 2)
+        });
+        attend_from(kept.tokens - added, query, key, value, &self.scores)
+    }
+
+    /// An empty cache of the kind the policy wants, or of `floats`.
     ///
     /// # Errors
     /// A policy that sees whole sequences only.
-    pub fn cache(&self) -> Result<KeyValueCache, StageError> {
+    pub fn cache(&self, floats: CacheFloats) -> Result<KeyValueCache, StageError> {
         let store = match &self.policy {
             Some(policy) => policy.store(self.block)?,
             None => None,
         };
-        Ok(store.map_or_else(KeyValueCache::default, KeyValueCache::of))
+        Ok(store.map_or_else(|| KeyValueCache::of_floats(floats), KeyValueCache::of))
     }
 
     /// Keys, not yet rotated, and values of the next tokens.

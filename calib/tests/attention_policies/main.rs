@@ -348,7 +348,7 @@ fn a_packed_cache_continues_a_text_as_whole_runs_over_it_do() {
 // Three tokens packed at a time, the five newest and the first as 16-bit floats.
 #[test]
 fn a_packed_cache_can_be_shortened_where_its_pieces_end() {
-    use calib::key_value_cache::{KeyValueStore, NewTokens};
+    use calib::key_value_store::{KeyValueStore, NewTokens};
     use calib::packed_cache::PackedCache;
     let decoders = decoders();
     let mut policy = cache(&decoders[0], "none", "", Protocol::Runtime).unwrap();
@@ -379,14 +379,18 @@ fn a_packed_cache_can_be_shortened_where_its_pieces_end() {
         all.extend(new);
         let kept = store.last(usize::MAX, &|_| ());
         assert_eq!(kept.tokens, from + 1);
-        assert_eq!(kept.keys, all, "{from}");
-        assert_eq!(kept.values, doubled(&all), "{from}");
+        assert_eq!(kept.keys.values(), all, "{from}");
+        assert_eq!(kept.values.values(), doubled(&all), "{from}");
     }
     // 1 first, 4 pieces of 3, 7 recent.
     assert!(!store.truncate(9), "within a piece");
     assert!(store.truncate(10));
-    assert_eq!(*store.last(usize::MAX, &|_| ()).keys, all[..10 * width]);
-    assert_eq!(*store.last(4, &|_| ()).keys, all[6 * width..10 * width]);
+    let keys = |store: &mut PackedCache, window| {
+        let kept = store.last(window, &|_| ());
+        kept.keys.values().into_owned()
+    };
+    assert_eq!(keys(&mut store, usize::MAX), all[..10 * width]);
+    assert_eq!(keys(&mut store, 4), all[6 * width..10 * width]);
     assert!(store.truncate(0));
     append(&mut store, &tokens(50, 2));
     assert_eq!(store.last(usize::MAX, &|_| ()).tokens, 2);

@@ -57,6 +57,7 @@ pub(super) fn run(
             "n_threads": threads,
             "kernel": kernel_name(),
             "compute": args.compute.to_string(),
+            "cache_type": args.cache_type.name(),
             "n_prompt": prompt,
             "n_gen": generated,
             "avg_ns": mean_ns,

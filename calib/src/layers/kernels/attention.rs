@@ -1,16 +1,10 @@
 //! Attention of one head, a block of queries at a time: scores never leave the cache.
 
-use super::exponential::exp;
-use super::lanes;
-use multiversion::multiversion;
+use super::exponential::exponentials;
+use super::one_query::{add_for_one, score_one};
 use quantizers::graph::Pattern;
 use quantizers::linalg::product::{Strided, multiply};
 use std::ops::Range;
-
-/// Sums of one product that are kept apart.
-const LANES: usize = 8;
-/// Keys whose sums are kept in registers side by side.
-const AT_ONCE: usize = 4;
 
 /// Queries per block.
 pub(super) const QUERIES: usize = 64;
@@ -49,10 +43,12 @@ pub fn attend_from(
     if tokens == 1 {
         let keys = pattern.visible(first, all_keys);
         scores.resize(keys.len(), 0.0);
-        score_one(head, keys.clone(), &mut scores);
+        let key = head.key.slice_rows(keys.start, keys.end);
+        score_one(head.query.row(0), key, &mut scores);
         let seen = scores.len();
         log_sums[0] = exponentials(&mut scores, 0, seen, scale);
-        sum_for_one(head, keys, &scores, out);
+        out.fill(0.0);
+        add_for_one(head.value.slice_rows(keys.start, keys.end), &scores, out);
         return;
     }
     for from in (0..tokens).step_by(QUERIES) {
@@ -96,94 +92,6 @@ pub fn shares_from(
     }
 }
 
-/// Products of the only query with `keys`: one row is not worth arranging keys for a product of matrices. Four keys at a
-/// time, whose sums do not wait for each other.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
-fn score_one(head: Head<'_>, keys: Range<usize>, scores: &mut [f32]) {
-    let (query, query_rest) = head.query.row(0).as_chunks::<LANES>();
-    let mut at = keys.start;
-    let (several, last) = scores.as_chunks_mut::<AT_ONCE>();
-    for scores in several {
-        let (a, a_rest) = head.key.row(at).as_chunks::<LANES>();
-        let (b, b_rest) = head.key.row(at + 1).as_chunks::<LANES>();
-        let (c, c_rest) = head.key.row(at + 2).as_chunks::<LANES>();
-        let (d, d_rest) = head.key.row(at + 3).as_chunks::<LANES>();
-        let (mut of_a, mut of_b) = ([0.0; LANES], [0.0; LANES]);
-        let (mut of_c, mut of_d) = ([0.0; LANES], [0.0; LANES]);
-        let chunks = query
-            .len()
-            .min(a.len())
-            .min(b.len())
-            .min(c.len().min(d.len()));
-        for chunk in 0..chunks {
-            add_products(&query[chunk], &a[chunk], &mut of_a);
-            add_products(&query[chunk], &b[chunk], &mut of_b);
-            add_products(&query[chunk], &c[chunk], &mut of_c);
-            add_products(&query[chunk], &d[chunk], &mut of_d);
-        }
-        *scores = [
-            with_rest(of_a, query_rest, a_rest),
-            with_rest(of_b, query_rest, b_rest),
-            with_rest(of_c, query_rest, c_rest),
-            with_rest(of_d, query_rest, d_rest),
-        ];
-        at += AT_ONCE;
-    }
-    for score in last {
-        let (key, key_rest) = head.key.row(at).as_chunks::<LANES>();
-        let mut sums = [0.0; LANES];
-        for chunk in 0..query.len().min(key.len()) {
-            add_products(&query[chunk], &key[chunk], &mut sums);
-        }
-        *score = with_rest(sums, query_rest, key_rest);
-        at += 1;
-    }
-}
-
-#[inline(always)]
-fn add_products(query: &[f32; LANES], key: &[f32; LANES], sums: &mut [f32; LANES]) {
-    for lane in 0..LANES {
-        sums[lane] += query[lane] * key[lane];
-    }
-}
-
-/// All lanes, and the products of what is left over.
-#[inline(always)]
-fn with_rest([a, b, c, d, e, f, g, h]: [f32; LANES], query: &[f32], key: &[f32]) -> f32 {
-    let mut sum = ((a + e) + (b + f)) + ((c + g) + (d + h));
-    for at in 0..query.len().min(key.len()) {
-        sum += query[at] * key[at];
-    }
-    sum
-}
-
-/// Values of `keys`, by their shares.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
-fn sum_for_one(head: Head<'_>, keys: Range<usize>, shares: &[f32], out: &mut [f32]) {
-    out.fill(0.0);
-    let (several, last) = shares.as_chunks::<AT_ONCE>();
-    let width = out.len();
-    let mut at = keys.start;
-    for [a, b, c, d] in several {
-        let first = &head.value.row(at)[..width];
-        let second = &head.value.row(at + 1)[..width];
-        let third = &head.value.row(at + 2)[..width];
-        let fourth = &head.value.row(at + 3)[..width];
-        for channel in 0..width {
-            out[channel] = (((out[channel] + a * first[channel]) + b * second[channel])
-                + c * third[channel])
-                + d * fourth[channel];
-        }
-        at += AT_ONCE;
-    }
-    for share in last {
-        for (sum, value) in out.iter_mut().zip(head.value.row(at)) {
-            *sum += share * value;
-        }
-        at += 1;
-    }
-}
-
 /// Keys seen by any query of a block.
 pub(super) fn visible_to_block(
     pattern: Pattern,
@@ -196,26 +104,6 @@ pub(super) fn visible_to_block(
 /// `keys` counted from `origin`.
 pub(super) fn shifted(keys: &Range<usize>, origin: usize) -> Range<usize> {
     keys.start - origin..keys.end - origin
-}
-
-/// Turns the scores `from..to` of a row into probabilities, the rest into zeros.
-///
-/// Returns `scale · max + ln Σ exp(scale · (score - max))`.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
-fn exponentials(row: &mut [f32], from: usize, to: usize, scale: f32) -> f32 {
-    row[..from].fill(0.0);
-    row[to..].fill(0.0);
-    let seen = &mut row[from..to];
-    let highest = lanes::highest(seen);
-    for score in seen.iter_mut() {
-        *score = exp((*score - highest) * scale);
-    }
-    let sum = lanes::sum(seen);
-    let share = sum.recip();
-    for probability in seen {
-        *probability *= share;
-    }
-    highest * scale + sum.ln()
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
-//! Exponential, logistic and error function in loops the compiler can vectorise.
+//! Exponential, logistic and error function in loops the compiler can vectorise, and probabilities of a row of scores.
 //!
 //! The functions of the standard library are calls, which keeps any loop around them scalar.
+
+use super::lanes;
+use multiversion::multiversion;
 
 /// Arguments above give the largest finite power of this routine instead of infinity.
 const HIGHEST: f32 = 88.376_26;
@@ -72,6 +75,26 @@ pub fn erf(x: f32) -> f32 {
 #[inline(always)]
 fn horner(coefficients: &[f32], x: f32) -> f32 {
     coefficients.iter().fold(0.0, |sum, c| sum * x + c)
+}
+
+/// Turns the scores `from..to` of a row into probabilities, the rest into zeros.
+///
+/// Returns `scale · max + ln Σ exp(scale · (score - max))`.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+pub(super) fn exponentials(row: &mut [f32], from: usize, to: usize, scale: f32) -> f32 {
+    row[..from].fill(0.0);
+    row[to..].fill(0.0);
+    let seen = &mut row[from..to];
+    let highest = lanes::highest(seen);
+    for score in seen.iter_mut() {
+        *score = exp((*score - highest) * scale);
+    }
+    let sum = lanes::sum(seen);
+    let share = sum.recip();
+    for probability in seen {
+        *probability *= share;
+    }
+    highest * scale + sum.ln()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub mod cross_entropy;
 pub mod exponential;
 pub mod lanes;
 pub mod norm;
+pub mod one_query;
 pub mod rotary;
 pub mod rows;
 pub mod squares;

@@ -3,16 +3,14 @@
 
 use super::{Qkv, SelfAttention};
 use crate::hidden::values;
-use crate::key_value_cache::{KeptTokens, NewTokens};
+use crate::key_value_store::{KeptTokens, NewTokens};
 use crate::layers::Linear;
 use crate::layers::attention::attend;
-use crate::layers::kernels::attention::{self as kernel, Head};
+use crate::layers::kernels::one_query::attend_group;
 use crate::layers::query_key_norm::QueryKeyNorm;
 use crate::layers::rope::RopeTables;
 use crate::{KeyValueCache, NoTap};
 use burn::tensor::{Tensor, TensorData};
-use quantizers::graph::Pattern;
-use quantizers::linalg::product::Strided;
 use rayon::prelude::*;
 
 /// Products of keys with queries that are worth another thread.
@@ -131,8 +129,6 @@ impl SelfAttention {
     fn attend_row(&self, query: &[f32], kept: &KeptTokens<'_>, out: &mut [f32]) {
         let (heads, kv_heads) = (self.heads.query, self.heads.key_value);
         let tokens = kept.tokens;
-        let [of_query, of_key] = [query.len() / heads, kept.keys.len() / tokens];
-        let [of_values, of_out] = [kept.values.len() / tokens, out.len() / heads];
         let scores = self.scores.of_last();
         if !scores.is_plain() {
             let tensor = |rows: &[f32], [tokens, heads]: [usize; 2]| {
@@ -142,8 +138,8 @@ impl SelfAttention {
             };
             let attended = attend(
                 tensor(query, [1, heads]),
-                tensor(&kept.keys, [tokens, kv_heads]),
-                tensor(&kept.values, [tokens, kv_heads]),
+                tensor(&kept.keys.values(), [tokens, kv_heads]),
+                tensor(&kept.values.values(), [tokens, kv_heads]),
                 &scores,
             );
             out.copy_from_slice(&values(attended));
@@ -151,24 +147,26 @@ impl SelfAttention {
         }
         #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
         let scale = scores.scale as f32;
+        let [of_query, of_out] = [query.len() / heads, out.len() / heads];
         let group = heads / kv_heads;
-        let attend_head = |(head, out): (usize, &mut [f32])| {
-            let at = head / group;
-            let head = Head {
-                query: Strided::row_major(&query[head * of_query..(head + 1) * of_query], of_query),
-                key: Strided::new(&kept.keys[at * of_query..], tokens, of_query, of_key, 1),
-                value: Strided::new(&kept.values[at * of_out..], tokens, of_out, of_values, 1),
-            };
-            kernel::attend(head, Pattern::Full, scale, out, &mut [0.0]);
+        // Queries that share a head, and their place: one task unless threads would have none.
+        let attend = |at: usize, from: usize, out: &mut [f32]| {
+            let count = out.len() / of_out;
+            let from = (at * group + from) * of_query;
+            let queries = &query[from..from + count * of_query];
+            attend_group(queries, count, kept, at, scale, out);
         };
         if tokens * query.len() < TASK_PRODUCTS {
-            out.chunks_exact_mut(of_out)
-                .enumerate()
-                .for_each(attend_head);
+            let groups = out.chunks_exact_mut(group * of_out).enumerate();
+            groups.for_each(|(at, out)| attend(at, 0, out));
         } else {
-            out.par_chunks_exact_mut(of_out)
-                .enumerate()
-                .for_each(attend_head);
+            let tasks = rayon::current_num_threads().div_ceil(kv_heads);
+            let together = group.div_ceil(tasks);
+            let groups = out.par_chunks_exact_mut(group * of_out).enumerate();
+            groups.for_each(|(at, out)| {
+                let parts = out.par_chunks_mut(together * of_out).enumerate();
+                parts.for_each(|(part, out)| attend(at, part * together, out));
+            });
         }
     }
 }
