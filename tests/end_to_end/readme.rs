@@ -26,8 +26,20 @@ const RECIPES: [&str; 12] = [
     "squeeze-3-sparse",
     "squeeze-2-sparse",
 ];
-/// Those by size for decoders of a real width, as far as they have been measured; the others may be added.
-const SMOLLM2_RECIPES: [&str; 6] = ["q8", "q4", "q3", "best-4", "best-3", "best-2"];
+/// Those by size, for decoders of a real width.
+const SMOLLM2_RECIPES: [&str; 11] = [
+    "q8",
+    "q6",
+    "q5",
+    "q4",
+    "q3",
+    "q2",
+    "best-4",
+    "best-3",
+    "best-2",
+    "budget-3.5",
+    "budget-2.5",
+];
 /// How the line in a recipe's header begins that says what it costs this model.
 const HEADER: &str = "# SmolLM2-135M-Instruct:";
 const LANGUAGE_HEAD: &str = "| recipe | bits per weight | file, MiB | perplexity (original) | ratio, 95 % interval of the difference | KL, nats per token | same top token |\n|---|---|---|---|---|---|---|\n";
@@ -53,7 +65,8 @@ fn readme_table() {
 /// header of each recipe.
 ///
 /// Text: the first 400,000 characters of each WikiText-2 file; 32 windows of 512 tokens of each. What was found with a
-/// recipe is kept in the folder `QUENCH_TABLES`, where one is named, and not measured again: all of it takes hours.
+/// recipe is kept in the folder `QUENCH_TABLES`, where one is named, and not measured again: all of it takes hours. Where
+/// `QUENCH_RECIPES` names recipes, with commas between them, the rows and headers of the others stay as they are.
 #[test]
 #[ignore = "needs QUENCH_ASSETS and QUENCH_SMOLLM2, a folder with the model; rewrites README.md and recipes/"]
 fn readme_smollm2_table() {
@@ -68,8 +81,18 @@ fn readme_smollm2_table() {
     .unwrap();
     let ask =
         |words: &[&str]| -> Value { serde_json::from_str(&quench(folder.path(), words)).unwrap() };
+    let asked = std::env::var("QUENCH_RECIPES").ok();
+    let before = between(SMOLLM2_BEGIN, SMOLLM2_END);
     let mut table = LANGUAGE_HEAD.to_owned();
     for recipe in SMOLLM2_RECIPES {
+        let is_asked = |asked: &String| asked.split(',').any(|name| name == recipe);
+        let begin = format!("| `{recipe}` |");
+        if let Some(row) = before.lines().find(|row| row.starts_with(&begin))
+            && asked.as_ref().is_some_and(|asked| !is_asked(asked))
+        {
+            writeln!(table, "{row}").unwrap();
+            continue;
+        }
         let file = kept.join(format!("{recipe}.json"));
         if !file.exists() {
             let written = ask(&[
@@ -182,13 +205,21 @@ fn write_header(recipe: &str, found: &Value) {
     std::fs::write(path, format!("{kept}{line}\n{rest}")).unwrap();
 }
 
+const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+
+/// What stands between the two marks of the README.
+fn between(begin: &str, end: &str) -> String {
+    let text = std::fs::read_to_string(README).unwrap();
+    let (_, rest) = text.split_once(begin).unwrap();
+    rest.split_once(end).unwrap().0.to_owned()
+}
+
 /// Puts `table` between the two marks of the README.
 pub(crate) fn replace(begin: &str, end: &str, table: &str) {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let text = std::fs::read_to_string(path).unwrap();
+    let text = std::fs::read_to_string(README).unwrap();
     let (before, rest) = text.split_once(begin).unwrap();
     let (_, after) = rest.split_once(end).unwrap();
-    std::fs::write(path, format!("{before}{begin}\n{table}{end}{after}")).unwrap();
+    std::fs::write(README, format!("{before}{begin}\n{table}{end}{after}")).unwrap();
 }
 
 /// An encoder, what it is calibrated on and judged by.

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use quantizers::attentions::Rotary;
 use quantizers::graph::{RopeNode, RopeScaling};
 use std::f32::consts::TAU;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Angular frequency of each pair of channels.
 #[derive(Debug, Clone, PartialEq)]
@@ -258,6 +258,21 @@ impl CachedRope {
         }
     }
 
+    /// The one for `rope` on `device`, which all blocks that turn alike share as long as one of them is there: the tables
+    /// of a long text are as large as its keys in a block.
+    pub fn shared(rope: Rope, device: &Device) -> Arc<Self> {
+        static ALL: Mutex<Vec<Weak<CachedRope>>> = Mutex::new(Vec::new());
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|one| one.strong_count() > 0);
+        let mut alive = all.iter().filter_map(Weak::upgrade);
+        let known = alive.find(|one| one.rope == rope && one.device == *device);
+        known.unwrap_or_else(|| {
+            let new = Arc::new(Self::new(rope, device.clone()));
+            all.push(Arc::downgrade(&new));
+            new
+        })
+    }
+
     /// Tables for `tokens` positions of a sequence of `length`.
     pub fn tables(&self, tokens: usize, length: usize) -> RopeTables {
         // A panic elsewhere leaves a whole table or none behind: poisoning means nothing here.
@@ -320,6 +335,15 @@ mod tests {
         });
         assert!((rope.frequencies[0] - 1.0).abs() < 1e-7);
         assert!((rope.frequencies[1] - 0.01 / 8.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_turns_alike_shares_its_tables() {
+        let device = Device::flex();
+        let one = |channels| CachedRope::shared(Rope::new(&plain(channels)), &device);
+        let (first, alike, other) = (one(12), one(12), one(14));
+        assert!(Arc::ptr_eq(&first, &alike));
+        assert!(!Arc::ptr_eq(&first, &other));
     }
 
     #[test]
