@@ -15,7 +15,7 @@ use super::rope::{CachedRope, RopeTables};
 use super::windows::{self, Windows};
 use super::{Loader, Rope};
 use crate::attention_policy::{Attending, AttentionPolicy};
-use crate::{NoTap, SourceError, StageError, Tap};
+use crate::{SourceError, StageError, Tap};
 use burn::tensor::{Device, Tensor};
 use quantizers::graph::{AttentionNode, DistanceNode, Pattern, QkvLayout, QkvNode};
 use std::sync::Arc;
