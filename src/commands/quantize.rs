@@ -8,6 +8,7 @@ use crate::args::QuantizeArgs;
 use crate::model::{DEMO, OpenModel};
 use crate::plan::{QuantizeRequest, render_all};
 use crate::progress::Progress;
+use crate::road::Clock;
 use crate::{Error, road};
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
     )?;
     let open = resolved.rewritten(&open)?;
     let facts = open.facts();
+    let mut clock = Clock::start();
     let mut scores = measured::find(&resolved.recipe, &open, progress)?;
     if scores.is_none() && resolved.recipe.is_open() {
         let measuring = Measuring {
@@ -39,7 +41,7 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
             machine: machine.clone(),
             fetch: &fetch,
         };
-        scores = Some(measuring.measure_once(&resolved, progress)?);
+        scores = Some(clock.stage("measure", || measuring.measure_once(&resolved, progress))?);
     }
     let plan = resolved.plan(&facts, machine.threads, scores.as_ref())?;
     let recipe = resolved.recipe;
@@ -66,7 +68,7 @@ pub fn run(args: &QuantizeArgs, json: bool, progress: &Progress) -> Result<(), E
         machine,
         command: super::command_line(),
     };
-    let report = road::quantize::run(&open, &request, progress)?;
+    let report = road::quantize::run(&open, &request, clock, progress)?;
     if json {
         print_json(&report)?;
     } else {

@@ -23,9 +23,9 @@ pub(super) fn run(
     model: &OpenModel,
     request: &QuantizeRequest,
     planned: &PlannedInteger,
+    mut clock: Clock,
     progress: &Progress,
 ) -> Result<Report, Error> {
-    let mut clock = Clock::start();
     let device = request.machine.device.open()?;
     let forward = Forward::new(model.model.as_ref(), model.weights(), device);
     clock.stage("check", || {

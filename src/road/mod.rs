@@ -38,14 +38,14 @@ use std::time::Instant;
 
 /// Wall time of the stages of the road.
 #[derive(Debug)]
-pub(crate) struct Clock {
+pub struct Clock {
     started: Instant,
     stages: BTreeMap<String, f64>,
 }
 
 impl Clock {
     /// Starts now.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         Self {
             started: Instant::now(),
             stages: BTreeMap::new(),
@@ -53,7 +53,7 @@ impl Clock {
     }
 
     /// Runs `body` as the stage `name`.
-    pub(crate) fn stage<R>(&mut self, name: &str, body: impl FnOnce() -> R) -> R {
+    pub fn stage<R>(&mut self, name: &str, body: impl FnOnce() -> R) -> R {
         let started = Instant::now();
         let result = body();
         *self.stages.entry(name.to_owned()).or_default() += started.elapsed().as_secs_f64();
@@ -61,18 +61,18 @@ impl Clock {
     }
 
     /// Counts `seconds` that were spent in the stage `from` as those of `to`.
-    pub(crate) fn move_to(&mut self, from: &str, to: &str, seconds: f64) {
+    pub fn move_to(&mut self, from: &str, to: &str, seconds: f64) {
         *self.stages.entry(from.to_owned()).or_default() -= seconds;
         *self.stages.entry(to.to_owned()).or_default() += seconds;
     }
 
     /// Seconds since the start.
-    pub(crate) fn seconds(&self) -> f64 {
+    pub fn seconds(&self) -> f64 {
         self.started.elapsed().as_secs_f64()
     }
 
     /// Seconds by stage.
-    pub(crate) fn stages(&self) -> BTreeMap<String, f64> {
+    pub fn stages(&self) -> BTreeMap<String, f64> {
         self.stages.clone()
     }
 }

@@ -12,19 +12,20 @@ use calib::Forward;
 use eval::report::Report;
 use quantizers::formats::verify;
 
-/// Carries out `request` on `model`, and compares what comes of it with the original that is stored.
+/// Carries out `request` on `model`, and compares what comes of it with the original that is stored; `clock` may have
+/// counted what was measured for the plan.
 ///
 /// # Errors
 /// Anything that keeps the road from its end. Failed gates are in the report, not an error here.
 pub fn run(
     model: &OpenModel,
     request: &QuantizeRequest,
+    mut clock: Clock,
     progress: &Progress,
 ) -> Result<Report, Error> {
     if let Some(planned) = &request.plan.integer {
-        return integer::run(model, request, planned, progress);
+        return integer::run(model, request, planned, clock, progress);
     }
-    let mut clock = Clock::start();
     let plan = &request.plan;
     let device = request.machine.device.open()?;
     let forward = Forward::new(model.model.as_ref(), model.weights(), device);

@@ -7,6 +7,7 @@ use crate::model::OpenModel;
 use crate::plan::{Plan, QuantizeRequest};
 use crate::progress::Progress;
 use crate::recipe::{Origin, Recipe};
+use crate::road::Clock;
 use crate::{Error, ExitCode, road};
 use calib::hub::FetchOptions;
 use eval::report::Report;
@@ -163,7 +164,7 @@ impl Search<'_> {
             machine: self.machine.clone(),
             command: self.command.clone(),
         };
-        let report = road::quantize::run(&model, &request, &Progress::silent());
+        let report = road::quantize::run(&model, &request, Clock::start(), &Progress::silent());
         if output.is_dir() {
             fs_err::remove_dir_all(&output)
                 .map_err(|error| Error::io("cannot remove what was measured", error))?;
