@@ -1,7 +1,7 @@
 //! Where keys and values of the tokens of one sequence are kept.
 
+use crate::layers::kernels::halves::widen;
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 use quantizers::linalg::product::Strided;
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -39,7 +39,7 @@ pub struct KeptTokens<'a> {
 pub enum KeptRows<'a> {
     /// As 32-bit floats.
     Single(Cow<'a, [f32]>),
-    /// As 16-bit floats.
+    /// As 16-bit floats, which are finite.
     Half(&'a [f16]),
 }
 
@@ -56,7 +56,11 @@ impl KeptRows<'_> {
     pub fn values(&self) -> Cow<'_, [f32]> {
         match self {
             Self::Single(values) => Cow::Borrowed(values),
-            Self::Half(values) => Cow::Owned(values.to_f32_vec()),
+            Self::Half(values) => {
+                let mut wide = vec![0.0; values.len()];
+                widen(values, &mut wide);
+                Cow::Owned(wide)
+            }
         }
     }
 
@@ -82,7 +86,7 @@ impl KeptRows<'_> {
                 room.resize(tokens * dim, 0.0);
                 let kept = values[rows.start * width..rows.end * width].chunks_exact(width);
                 for (row, wide) in kept.zip(room.chunks_exact_mut(dim)) {
-                    row[columns.clone()].convert_to_f32_slice(wide);
+                    widen(&row[columns.clone()], wide);
                 }
                 Strided::row_major(room, dim)
             }

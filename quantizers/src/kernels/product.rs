@@ -138,25 +138,19 @@ impl<'a> Product<'a> {
             return parts;
         }
         let mut all = self.room();
-        let all_rows = self.matrix.rows();
-        if self.few.is_none() {
-            // As many values as the inputs have, and threads that would wait for them.
-            let each = all.par_chunks_exact_mut(all_rows.max(1)).enumerate();
-            each.for_each(|(n, out)| {
-                for rows in self.tasks() {
-                    let part = &parts[rows.start * self.count..rows.end * self.count];
-                    let sums = &part[n * rows.len()..(n + 1) * rows.len()];
-                    out[rows].copy_from_slice(sums);
-                }
-            });
-            return all;
-        }
+        let mut rest = parts.as_slice();
         for rows in self.tasks() {
-            let part = &parts[rows.start * self.count..rows.end * self.count];
-            for (n, out) in all.chunks_exact_mut(all_rows).enumerate() {
-                let sums = part[n..].iter().step_by(self.count);
-                for (out, sum) in out[rows.clone()].iter_mut().zip(sums) {
-                    *out = *sum;
+            let (part, behind) = rest.split_at(rows.len() * self.count);
+            rest = behind;
+            for (n, out) in all.chunks_exact_mut(self.matrix.rows()).enumerate() {
+                let out = &mut out[rows.clone()];
+                if self.few.is_some() {
+                    let sums = part[n..].iter().step_by(self.count);
+                    for (out, sum) in out.iter_mut().zip(sums) {
+                        *out = *sum;
+                    }
+                } else {
+                    out.copy_from_slice(&part[n * rows.len()..(n + 1) * rows.len()]);
                 }
             }
         }

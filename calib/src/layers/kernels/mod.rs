@@ -14,6 +14,7 @@ pub mod attention;
 pub mod attention_gradient;
 pub mod cross_entropy;
 pub mod exponential;
+pub mod halves;
 pub mod lanes;
 pub mod norm;
 pub mod one_query;
