@@ -12,8 +12,8 @@ const ROOM: usize = 256;
 /// Floats keys and values are kept as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CacheFloats {
-    /// 16 bits: a divergence of about 2.5e-8 nats a token for half the bytes. Rows that hold a value beyond them are kept
-    /// as 32-bit floats from then on.
+    /// 16 bits: half the bytes, and log-probabilities that move in their fourth digit. Rows that hold a value beyond them
+    /// are kept as 32-bit floats from then on.
     #[default]
     F16,
     /// 32 bits, as they are computed.

@@ -188,9 +188,7 @@ fn write_header(recipe: &str, found: &Value) {
     let text = std::fs::read_to_string(&path).unwrap();
     let perplexity = score(found, "perplexity");
     // Scores of every width of every layer serve all budgets.
-    let stages = &found["run"]["stages"];
-    let measuring = stages["measure"].as_f64();
-    let has_measured = measuring.is_some() || !recipe.starts_with("budget");
+    let had_scores = recipe.starts_with("budget") && found["run"]["stages"]["measure"].is_null();
     let line = format!(
         "{HEADER} {:.3} bits, perplexity {:.3} ({:.3}), KL {:.4} nats a token; {:.0} s on {} threads{}.",
         found["size"]["bits_per_weight_linear"].as_f64().unwrap(),
@@ -199,10 +197,10 @@ fn write_header(recipe: &str, found: &Value) {
         score(found, "kl_divergence")["quantized"].as_f64().unwrap(),
         found["run"]["seconds"].as_f64().unwrap(),
         found["run"]["threads"],
-        if has_measured {
-            ""
-        } else {
+        if had_scores {
             " with scores that were measured before"
+        } else {
+            ""
         },
     );
     let (header, rest) = text.split_at(text.find("\nname = ").unwrap() + 1);

@@ -21,7 +21,7 @@ impl SelfAttention {
     /// Those of the policy, where there is one.
     ///
     /// # Panics
-    /// More than one text.
+    /// More than one text; a policy, and tokens in `cache`.
     pub fn begin(
         &self,
         input: Tensor<3>,
@@ -46,11 +46,12 @@ impl SelfAttention {
             value: &value,
         };
         let attended = match &self.policy {
-            _ if past > 0 => self.after_those_kept(query, added, cache),
             Some(policy) => {
+                assert_eq!(past, 0, "a policy is given whole texts");
                 cache.add(added);
                 policy.attend(self.attending(query, new, tables))?
             }
+            None if past > 0 => self.after_those_kept(query, added, cache),
             None => {
                 cache.add(added);
                 attend(query, new.key, new.value, &self.scores)
@@ -71,12 +72,16 @@ impl SelfAttention {
         let added = new.tokens;
         let kept = cache.with_key_value(new, seen, &|_| ());
         let heads = self.heads.key_value;
-        let [key, value] = [&kept.keys, &kept.values].map(|rows| {
-            let dim = rows.count() / (kept.tokens * heads);
-            let data = TensorData::new(rows.values().into_owned(), [1, kept.tokens, heads, dim]);
-            Tensor::<4>::from_data(data, &self.device).swap_dims(1, 2)
-        });
+        let [key, value] = [&kept.keys, &kept.values]
+            .map(|rows| self.heads_of(rows.values().into_owned(), [kept.tokens, heads]));
         attend_from(kept.tokens - added, query, key, value, &self.scores)
+    }
+
+    /// `[1, heads, tokens, dim]` of rows of tokens.
+    pub(super) fn heads_of(&self, rows: Vec<f32>, [tokens, heads]: [usize; 2]) -> Tensor<4> {
+        let dim = rows.len() / (tokens * heads);
+        let data = TensorData::new(rows, [1, tokens, heads, dim]);
+        Tensor::from_data(data, &self.device).swap_dims(1, 2)
     }
 
     /// An empty cache of the kind the policy wants, or of `floats`.

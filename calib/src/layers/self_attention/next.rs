@@ -131,15 +131,12 @@ impl SelfAttention {
         let tokens = kept.tokens;
         let scores = self.scores.of_last();
         if !scores.is_plain() {
-            let tensor = |rows: &[f32], [tokens, heads]: [usize; 2]| {
-                let dim = rows.len() / (tokens * heads);
-                let data = TensorData::new(rows.to_vec(), [1, tokens, heads, dim]);
-                Tensor::<4>::from_data(data, &self.device).swap_dims(1, 2)
-            };
+            let [key, value] = [&kept.keys, &kept.values]
+                .map(|rows| self.heads_of(rows.values().into_owned(), [tokens, kv_heads]));
             let attended = attend(
-                tensor(query, [1, heads]),
-                tensor(&kept.keys.values(), [tokens, kv_heads]),
-                tensor(&kept.values.values(), [tokens, kv_heads]),
+                self.heads_of(query.to_vec(), [1, heads]),
+                key,
+                value,
                 &scores,
             );
             out.copy_from_slice(&values(attended));
