@@ -8,6 +8,7 @@ use crate::model::OpenModel;
 use crate::progress::Progress;
 use calib::cache_policy::Protocol;
 use calib::generation::Decoder;
+use calib::heap;
 use calib::packed_weights::PackedWeights;
 use calib::plain_cache::CacheFloats;
 use quantizers::kernels::Compute;
@@ -27,6 +28,8 @@ pub(super) fn load(
 ) -> Result<Decoder, Error> {
     resources::check_weights(open)?;
     let device = machine.device.open()?;
+    // What reading the tokenizer took for a moment would lie beside the weights.
+    heap::give_back_freed_memory();
     let weights = PackedWeights::new(open.weights(), &open.artifact, compute);
     let policy = open.attention_policy(Protocol::Runtime)?;
     let loading = progress.stage("load", open.model.stages());

@@ -325,6 +325,8 @@ impl<'a> CodeRows<'a> {
 }
 
 fn with_slack(mut words: Vec<u32>) -> Vec<u32> {
+    // They are there for good: growing as usual would double them.
+    words.reserve_exact(SLACK_WORDS);
     words.extend([0; SLACK_WORDS]);
     words
 }
