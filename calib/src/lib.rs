@@ -13,6 +13,7 @@ pub mod output_error;
 pub mod policy_error;
 pub mod stage_error;
 pub mod hidden;
+pub mod next_tokens;
 pub mod attention_policy;
 pub mod model;
 pub mod tape;
@@ -54,6 +55,7 @@ pub use load_report::LoadReport;
 pub use model::{
     JointEmbedding, LargerModel, LayerSpec, Model, ModelError, ModelOutput, Point, Stage,
 };
+pub use next_tokens::NextTokens;
 pub use running::forward::Forward;
 pub use stage_error::StageError;
 pub use tape::{Tape, Vjp, WeightGradient};

@@ -2,10 +2,11 @@
 
 use crate::attention_policy::AttentionPolicy;
 use crate::plain_cache::CacheFloats;
-use crate::{Hidden, KeyValueCache, NoTap, SourceError, StageError, Tap, WeightSource};
+use crate::{Hidden, KeyValueCache, NextTokens, NoTap, SourceError, StageError, Tap, WeightSource};
 use burn::tensor::Device;
 use quantizers::graph::{Graph, LinearNode, TensorSpec, output_point};
 use quantizers::nearest::closest_name;
+use quantizers::scratch::Scratch;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -186,7 +187,7 @@ pub trait Stage: Send + Sync {
     fn forward(&self, hidden: Hidden, tap: &mut dyn Tap) -> Result<Hidden, StageError>;
     /// Attends by `policy` in [`Stage::forward`] from now on; a stage without attention has no use for one.
     fn attend_by(&mut self, _policy: Arc<dyn AttentionPolicy>) {}
-    /// Runs the stage on the next token of each of several texts, `[texts, 1]` or `[texts, 1, width]`, each after those
+    /// Runs the stage on the next token of each of several texts, each after those
     /// in its own cache, which it joins; only for stages that never look ahead (decoders). A text comes out bit by bit as
     /// it does alone, if the source of the weights keeps rows apart ([`WeightSource::keeps_rows_apart`]).
     ///
@@ -196,27 +197,20 @@ pub trait Stage: Send + Sync {
     /// As [`Stage::forward`].
     fn next_of_each(
         &self,
-        hidden: Hidden,
+        next: NextTokens,
         caches: &mut [&mut KeyValueCache],
-    ) -> Result<Hidden, StageError> {
-        let rows = caches.iter_mut().enumerate().map(|(at, cache)| {
-            let all = self.forward(cache.with_input(hidden.row(at)), &mut NoTap)?;
-            Ok(match all {
-                Hidden::States(states) => {
-                    let last = states.dims()[1] - 1;
-                    Hidden::States(states.narrow(1, last, 1))
-                }
-                other => other,
-            })
-        });
-        Hidden::joined(rows.collect::<Result<_, StageError>>()?)
-    }
-    /// The same of one text.
-    ///
-    /// # Errors
-    /// As [`Stage::forward`].
-    fn next(&self, hidden: Hidden, cache: &mut KeyValueCache) -> Result<Hidden, StageError> {
-        self.next_of_each(hidden, &mut [cache])
+        device: &Device,
+    ) -> Result<NextTokens, StageError> {
+        let texts = caches.len();
+        let mut rows = Scratch::default();
+        for (at, cache) in caches.iter_mut().enumerate() {
+            let inputs = cache.with_input(next.hidden(at, texts, device));
+            let all = self.forward(inputs, &mut NoTap)?;
+            let states = all.into_states(|| "stage".to_owned())?;
+            let last = NextTokens::last_of(states);
+            rows.extend_from_slice(&last.into_rows(|| "stage".to_owned())?);
+        }
+        Ok(NextTokens::Rows(rows))
     }
     /// An empty cache for [`Stage::begin`] and [`Stage::next_of_each`]; keys and values that no policy packs are kept as
     /// `floats`.

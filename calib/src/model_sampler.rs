@@ -3,8 +3,9 @@
 use crate::data::{DataError, TokenSampler};
 use crate::key_value_cache::KeyValueCache;
 use crate::sampling::{generator, unit};
-use crate::{Hidden, Model, Stage, StageError, WeightSource};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use crate::{Model, NextTokens, Stage, StageError, WeightSource};
+use burn::tensor::Device;
+use quantizers::scratch::Scratch;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 use rayon::prelude::*;
@@ -126,24 +127,14 @@ impl<'a> ModelSampler<'a> {
         stages: &[Box<dyn Stage>],
         caches: &mut [Vec<KeyValueCache>],
         sequences: &[Vec<u32>],
-    ) -> Result<Vec<f32>, DataError> {
-        let last: Vec<i32> = sequences
-            .iter()
-            .filter_map(|s| s.last().map(|id| id.cast_signed()))
-            .collect();
-        let data = TensorData::new(last, [sequences.len(), 1]);
-        let mut hidden = Hidden::Tokens(Tensor::<2, Int>::from_data(data, &self.device));
+    ) -> Result<Scratch<f32>, DataError> {
+        let last = sequences.iter().filter_map(|s| s.last().copied());
+        let mut next = NextTokens::Ids(last.collect::<Vec<u32>>().into());
         for (stage, caches) in stages.iter().zip(caches) {
             let mut each: Vec<&mut KeyValueCache> = caches.iter_mut().collect();
-            hidden = stage.next_of_each(hidden, &mut each)?;
+            next = stage.next_of_each(next, &mut each, &self.device)?;
         }
-        let logits = match hidden {
-            Hidden::States(logits) => logits.into_data().convert::<f32>().try_to_vec::<f32>().ok(),
-            Hidden::Tokens(_) | Hidden::Pixels(_) | Hidden::Embedding(_) => None,
-        };
-        logits.ok_or(DataError::NotADecoder {
-            found: "returns no logits",
-        })
+        Ok(next.into_rows(|| "logits".to_owned())?)
     }
 }
 

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use calib::data::{DataError, TokenSampler};
 use calib::model_sampler::ModelSampler;
 use calib::tokenizer::Tokenizer;
-use calib::{Checkpoint, Hidden, KeyValueCache, Model, ModelOutput, NoTap, open_model};
+use calib::{Checkpoint, Hidden, KeyValueCache, Model, ModelOutput, NextTokens, NoTap, open_model};
 use std::path::{Path, PathBuf};
 
 fn fixtures() -> PathBuf {
@@ -52,11 +52,14 @@ fn deviation(folder: &Path, tokens: &[i32]) -> f32 {
     let mut caches: Vec<KeyValueCache> = stages.iter().map(|_| KeyValueCache::default()).collect();
     let mut stepped = Vec::new();
     for token in tokens {
-        let mut hidden = ids(&[*token], &device);
+        let mut next = NextTokens::Ids(vec![token.cast_unsigned()].into());
         for (stage, cache) in stages.iter().zip(&mut caches) {
-            hidden = stage.next(hidden, cache).unwrap();
+            next = stage.next_of_each(next, &mut [cache], &device).unwrap();
         }
-        stepped.extend(values(hidden));
+        let NextTokens::Rows(logits) = next else {
+            panic!("the last stage returns logits");
+        };
+        stepped.extend_from_slice(&logits);
     }
     assert_eq!(whole.len(), stepped.len());
     let largest = whole.iter().fold(0.0_f32, |top, x| top.max(x.abs()));

@@ -24,6 +24,7 @@ pub mod transforms;
 pub mod integer;
 pub mod nonlinear;
 pub mod search;
+pub mod scratch;
 pub mod kernels;
 pub mod attentions;
 pub mod formats;

@@ -3,10 +3,10 @@
 //! In the order of transformers: repetition penalty, temperature, `top_k`, `top_p`, `min_p`, and a draw from what is
 //! left. Without temperature the likeliest token, of several the lowest.
 
-use super::exponentials::{exponentials, log_sum};
+use super::exponentials::{exponentials, largest, log_sum};
 use crate::sampling::{generator, unit};
+use quantizers::scratch::Scratch;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// How the next token is drawn.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,11 +84,16 @@ impl Sampling {
     /// and each has a random number of its own. `None` where a logit is not a number, or none is finite.
     pub fn choose(&self, logits: &[f32], context: &[u32], step: usize) -> Option<Choice> {
         let total = log_sum(logits)?;
-        let mut scores: Vec<f64> = logits.iter().copied().map(f64::from).collect();
+        if self.takes_the_likeliest() {
+            let most = largest(logits);
+            let token = logits.iter().position(|logit| *logit >= most)?;
+            return chosen(token, logits, total);
+        }
+        let mut scores = Scratch::collected(logits.iter().copied().map(f64::from));
         self.penalise(&mut scores, context);
         self.penalise_new(&mut scores, &context[context.len().saturating_sub(step)..]);
         let token = if self.temperature > 0.0 {
-            for score in &mut scores {
+            for score in scores.iter_mut() {
                 *score /= self.temperature;
             }
             let kept = self.kept(&scores)?;
@@ -99,19 +104,29 @@ impl Sampling {
         } else {
             likeliest(&scores)?
         };
-        Some(Choice {
-            token: u32::try_from(token).ok()?,
-            log_probability: f64::from(logits[token]) - total,
-        })
+        chosen(token, logits, total)
+    }
+
+    /// Whether nothing is asked for that changes which token is the likeliest.
+    fn takes_the_likeliest(&self) -> bool {
+        let is_penalised = self.penalises() || self.penalises_new();
+        self.temperature <= 0.0 && !is_penalised
+    }
+
+    fn penalises(&self) -> bool {
+        self.repetition_penalty.to_bits() != 1.0_f64.to_bits()
+    }
+
+    fn penalises_new(&self) -> bool {
+        self.frequency_penalty.abs() + self.presence_penalty.abs() > 0.0
     }
 
     fn penalise(&self, scores: &mut [f64], context: &[u32]) {
-        if self.repetition_penalty.to_bits() == 1.0_f64.to_bits() {
+        if !self.penalises() {
             return;
         }
-        let seen: BTreeSet<u32> = context.iter().copied().collect();
-        for id in seen {
-            if let Some(score) = scores.get_mut(id as usize) {
+        for id in ascending(context).chunk_by(u32::eq) {
+            if let Some(score) = scores.get_mut(id[0] as usize) {
                 *score = if *score > 0.0 {
                     *score / self.repetition_penalty
                 } else {
@@ -122,23 +137,19 @@ impl Sampling {
     }
 
     fn penalise_new(&self, scores: &mut [f64], new: &[u32]) {
-        if self.frequency_penalty.abs() + self.presence_penalty.abs() <= 0.0 {
+        if !self.penalises_new() {
             return;
         }
-        let mut counts: BTreeMap<u32, f64> = BTreeMap::new();
-        for id in new {
-            *counts.entry(*id).or_default() += 1.0;
-        }
-        for (id, count) in counts {
-            if let Some(score) = scores.get_mut(id as usize) {
-                *score -= count * self.frequency_penalty + self.presence_penalty;
+        for id in ascending(new).chunk_by(u32::eq) {
+            if let Some(score) = scores.get_mut(id[0] as usize) {
+                *score -= id.len() as f64 * self.frequency_penalty + self.presence_penalty;
             }
         }
     }
 
     /// The tokens that are left, ascending, with their shares of the probability of them all.
-    fn kept(&self, scores: &[f64]) -> Option<Vec<(usize, f64)>> {
-        let mut kept: Vec<(usize, f64)> = scores.iter().copied().enumerate().collect();
+    fn kept(&self, scores: &[f64]) -> Option<Scratch<(usize, f64)>> {
+        let mut kept = Scratch::collected(scores.iter().copied().enumerate());
         if self.top_k > 0 && self.top_k < kept.len() {
             let at = self.top_k - 1;
             kept.select_nth_unstable_by(at, |one, other| other.1.total_cmp(&one.1));
@@ -162,6 +173,20 @@ impl Sampling {
         kept.sort_unstable_by_key(|(token, _)| *token);
         Some(kept)
     }
+}
+
+fn chosen(token: usize, logits: &[f32], total: f64) -> Option<Choice> {
+    Some(Choice {
+        token: u32::try_from(token).ok()?,
+        log_probability: f64::from(logits[token]) - total,
+    })
+}
+
+/// `ids` from the lowest to the highest.
+fn ascending(ids: &[u32]) -> Scratch<u32> {
+    let mut ids = Scratch::copied(ids);
+    ids.sort_unstable();
+    ids
 }
 
 /// The token at `u`, in 0..1, of the summed probabilities.
@@ -195,11 +220,11 @@ fn make_shares(scores: &mut [(usize, f64)]) -> Option<()> {
     let most = most.fold(f64::NEG_INFINITY, f64::max);
     #[expect(clippy::cast_possible_truncation, reason = "near zero where it counts")]
     let below = scores.iter().map(|(_, score)| (*score - most) as f32);
-    let mut shares: Vec<f32> = below.collect();
+    let mut shares = Scratch::collected(below);
     exponentials(&mut shares);
     let total: f64 = shares.iter().copied().map(f64::from).sum();
-    for ((_, score), share) in scores.iter_mut().zip(shares) {
-        *score = f64::from(share) / total;
+    for ((_, score), share) in scores.iter_mut().zip(&shares) {
+        *score = f64::from(*share) / total;
     }
     total.is_finite().then_some(())
 }
@@ -211,7 +236,7 @@ mod tests {
 
     const LOGITS: [f32; 4] = [2.0, 1.0, 0.0, -1.0];
 
-    fn kept(sampling: &Sampling) -> Vec<(usize, f64)> {
+    fn kept(sampling: &Sampling) -> Scratch<(usize, f64)> {
         let scores: Vec<f64> = LOGITS
             .iter()
             .map(|logit| f64::from(*logit) / sampling.temperature)

@@ -8,10 +8,12 @@ use super::memory::TextMemory;
 use crate::attention_policy::AttentionPolicy;
 use crate::hidden::values;
 use crate::plain_cache::CacheFloats;
-use crate::{Hidden, KeyValueCache, Model, NoTap, Stage, StageError, WeightSource};
+use crate::{Hidden, KeyValueCache, Model, NextTokens, NoTap, Stage, StageError, WeightSource};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use quantizers::graph::RopeScaling;
 use quantizers::kernels::PackedMatrix;
+use quantizers::scratch::Scratch;
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// Tokens that are worth taking one by one rather than the whole text again.
@@ -154,11 +156,11 @@ impl Decoder {
         let mut states = None;
         let from = memory.seen.len();
         for tokens in tokens[from..].chunks(piece) {
-            states = Some((self.begin(memory, tokens)?, tokens));
+            states = Some(self.begin(memory, tokens)?);
             memory.seen.extend_from_slice(tokens);
         }
         match states {
-            Some((states, tokens)) => self.finish(memory, states, tokens.len()),
+            Some(states) => self.finish(memory, states),
             None => Ok(()),
         }
     }
@@ -168,7 +170,7 @@ impl Decoder {
     /// # Errors
     /// As [`Self::logits_after`]; what the memories hold then means nothing.
     pub fn step(&self, texts: &mut [NextToken<'_>]) -> Result<(), GenerationError> {
-        let mut together = Vec::with_capacity(texts.len());
+        let mut together: SmallVec<[NextToken<'_>; TEXTS_AT_ONCE]> = SmallVec::new();
         for (memory, token) in texts {
             let tokens = memory.seen.len() + 1;
             self.check_length(tokens)?;
@@ -206,13 +208,14 @@ impl Decoder {
                 let here = POSITIONS_AT_ONCE.min(count - from);
                 let states = states.clone().narrow(1, from, here);
                 // The last stage works position by position.
-                let all = logits(head.forward(Hidden::States(states), &mut NoTap)?)?;
+                let all = head.forward(Hidden::States(states), &mut NoTap)?;
+                let all = values(all.into_states(|| "logits".to_owned())?);
                 let rows: Vec<&[f32]> = all.chunks_exact(all.len() / here).collect();
                 each(from, &rows);
             }
         }
         memory.seen.extend_from_slice(tokens);
-        self.finish(memory, states, tokens.len())
+        self.finish(memory, states)
     }
 
     fn check_length(&self, tokens: usize) -> Result<(), GenerationError> {
@@ -240,20 +243,14 @@ impl Decoder {
         Ok(hidden)
     }
 
-    /// The last stage, at the last of the `tokens` positions that [`Self::begin`] returned.
-    fn finish(
-        &self,
-        memory: &mut TextMemory,
-        mut hidden: Hidden,
-        tokens: usize,
-    ) -> Result<(), GenerationError> {
+    /// The last stage, at the last of the positions that [`Self::begin`] returned.
+    fn finish(&self, memory: &mut TextMemory, hidden: Hidden) -> Result<(), GenerationError> {
         let (last, _) = self.stages.split_last().ok_or(GenerationError::NoPrompt)?;
         // Of the other positions nobody asks what follows.
-        if let Hidden::States(states) = hidden {
-            hidden = Hidden::States(states.narrow(1, tokens - 1, 1));
-        }
+        let next = NextTokens::last_of(hidden.into_states(head)?);
         let cache = memory.caches.last_mut().ok_or(GenerationError::NoPrompt)?;
-        memory.last = Some(logits(last.next(hidden, cache)?)?);
+        let logits = last.next_of_each(next, &mut [cache], &self.device)?;
+        memory.last = Some(logits.into_rows(head)?);
         Ok(())
     }
 
@@ -262,20 +259,26 @@ impl Decoder {
         if texts.is_empty() {
             return Ok(());
         }
-        let tokens: Vec<u32> = texts.iter().map(|(_, token)| *token).collect();
-        let mut hidden = ids(&tokens, [tokens.len(), 1], &self.device);
+        let tokens = texts.iter().map(|(_, token)| *token);
+        let mut next = NextTokens::Ids(Scratch::collected(tokens));
         for (index, stage) in self.stages.iter().enumerate() {
-            let mut caches: Vec<&mut KeyValueCache> = texts
-                .iter_mut()
+            let caches = texts.iter_mut();
+            let mut caches: SmallVec<[&mut KeyValueCache; TEXTS_AT_ONCE]> = caches
                 .map(|(memory, _)| &mut memory.caches[index])
                 .collect();
-            hidden = stage.next_of_each(hidden, &mut caches)?;
+            next = stage.next_of_each(next, &mut caches, &self.device)?;
         }
-        let all = logits(hidden)?;
-        let each = all.chunks_exact(all.len() / tokens.len());
-        for ((memory, token), logits) in texts.iter_mut().zip(each) {
+        let logits = next.into_rows(head)?;
+        for (memory, token) in &mut *texts {
             memory.seen.push(*token);
-            memory.last = Some(logits.to_vec());
+        }
+        if let [(memory, _)] = texts {
+            memory.last = Some(logits);
+            return Ok(());
+        }
+        let each = logits.chunks_exact(logits.len() / texts.len());
+        for ((memory, _), logits) in texts.iter_mut().zip(each) {
+            memory.last = Some(Scratch::copied(logits));
         }
         Ok(())
     }
@@ -307,6 +310,6 @@ fn ids(tokens: &[u32], shape: [usize; 2], device: &Device) -> Hidden {
     Hidden::Tokens(Tensor::<2, Int>::from_data(data, device))
 }
 
-fn logits(hidden: Hidden) -> Result<Vec<f32>, StageError> {
-    Ok(values(hidden.into_states(|| "logits".to_owned())?))
+fn head() -> String {
+    "head".to_owned()
 }

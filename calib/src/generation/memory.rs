@@ -1,6 +1,7 @@
 //! What a decoder remembers of one text.
 
 use crate::KeyValueCache;
+use quantizers::scratch::Scratch;
 
 /// Keys and values of the tokens of one text that a [`Decoder`](super::Decoder) has seen.
 #[derive(Debug)]
@@ -10,7 +11,7 @@ pub struct TextMemory {
     /// Tokens the caches are of.
     pub(super) seen: Vec<u32>,
     /// Logits after the last of them, where they are known.
-    pub(super) last: Option<Vec<f32>>,
+    pub(super) last: Option<Scratch<f32>>,
 }
 
 impl TextMemory {
@@ -25,7 +26,7 @@ impl TextMemory {
 
     /// Logits `[vocabulary]` of the token after what has been seen.
     pub fn logits(&self) -> Option<&[f32]> {
-        self.last.as_deref()
+        self.last.as_ref().map(|logits| logits.as_slice())
     }
 
     /// Bytes of keys and values.

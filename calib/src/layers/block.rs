@@ -1,17 +1,16 @@
 //! One transformer block as a stage.
 
-use super::Loader;
 use super::experts::Experts;
 use super::flow::{FeedForward, Flow, NextOfEach, Sequences};
 use super::mlp::Mlp;
 use super::norm::Norm;
 use super::self_attention::SelfAttention;
+use super::{Constant, Loader};
 use crate::architectures::StageSpec;
 use crate::attention_policy::AttentionPolicy;
-use crate::hidden::values;
 use crate::plain_cache::CacheFloats;
-use crate::{Hidden, KeyValueCache, NoTap, Stage, StageError, Tap};
-use burn::tensor::{Tensor, TensorData};
+use crate::{Hidden, KeyValueCache, NextTokens, NoTap, Stage, StageError, Tap};
+use burn::tensor::{Device, Tensor};
 use quantizers::graph::{BlockNode, MlpNode, NormNode, NormPlacement, StageNode, TensorSpec};
 use std::sync::Arc;
 
@@ -27,7 +26,8 @@ impl StageSpec for BlockNode {
         };
         let scale = |spec: &Option<TensorSpec>| {
             let spec = spec.as_ref();
-            spec.map(|spec| loader.read::<1>(spec)).transpose()
+            let scale = spec.map(|spec| loader.read::<1>(spec)).transpose()?;
+            Ok::<_, StageError>(scale.map(Constant::from))
         };
         Ok(Box::new(Block {
             index: self.index,
@@ -54,11 +54,11 @@ struct Block {
     attention_norm: Option<Norm>,
     attention: SelfAttention,
     attention_output_norm: Option<Norm>,
-    attention_scale: Option<Tensor<1>>,
+    attention_scale: Option<Constant<1>>,
     mlp_norm: Option<Norm>,
     mlp: FeedForward,
     mlp_output_norm: Option<Norm>,
-    mlp_scale: Option<Tensor<1>>,
+    mlp_scale: Option<Constant<1>>,
     placement: NormPlacement,
     parallel: bool,
     residual_scale: f64,
@@ -71,7 +71,7 @@ fn normed<F: Flow>(norm: Option<&Norm>, x: F::Values, flow: &mut F) -> F::Values
     }
 }
 
-fn by_channel<F: Flow>(factors: Option<&Tensor<1>>, x: F::Values, flow: &mut F) -> F::Values {
+fn by_channel<F: Flow>(factors: Option<&Constant<1>>, x: F::Values, flow: &mut F) -> F::Values {
     match factors {
         Some(factors) => flow.by_channel(factors, x),
         None => x,
@@ -141,8 +141,12 @@ impl Block {
         }
     }
 
+    fn name(&self) -> String {
+        format!("block {}", self.index)
+    }
+
     fn states(&self, hidden: Hidden) -> Result<Tensor<3>, StageError> {
-        hidden.into_states(|| format!("block {}", self.index))
+        hidden.into_states(|| self.name())
     }
 }
 
@@ -159,18 +163,13 @@ impl Stage for Block {
 
     fn next_of_each(
         &self,
-        hidden: Hidden,
+        next: NextTokens,
         caches: &mut [&mut KeyValueCache],
-    ) -> Result<Hidden, StageError> {
-        let x = self.states(hidden)?;
-        let (shape, device) = (x.dims(), x.device());
-        let mut flow = NextOfEach {
-            caches,
-            device: &device,
-        };
-        let x = self.run(values(x), &mut flow)?;
-        let x = Tensor::from_data(TensorData::new(x, shape), &device);
-        Ok(Hidden::States(x))
+        device: &Device,
+    ) -> Result<NextTokens, StageError> {
+        let rows = next.into_rows(|| self.name())?;
+        let mut flow = NextOfEach { caches, device };
+        self.run(rows, &mut flow).map(NextTokens::Rows)
     }
 
     fn begin(&self, hidden: Hidden, cache: &mut KeyValueCache) -> Result<Hidden, StageError> {

@@ -1,14 +1,16 @@
 //! What a block works on: whole sequences, which a tap sees, or the next tokens of texts, rows in host memory.
 
+use super::Constant;
 use super::experts::Experts;
 use super::fused;
-use super::kernels::rows::{add, multiply_rows};
+use super::kernels::rows::{add, multiply_rows, scale_rows};
 use super::mlp::Mlp;
 use super::norm::Norm;
 use super::self_attention::SelfAttention;
 use crate::hidden::values;
 use crate::{KeyValueCache, NoTap, StageError, Tap};
 use burn::tensor::{Device, Tensor, TensorData};
+use quantizers::scratch::Scratch;
 
 /// The feed-forward half of a block.
 #[expect(clippy::large_enum_variant, reason = "one per block")]
@@ -26,7 +28,7 @@ pub(super) trait Flow {
 
     fn normed(&mut self, norm: &Norm, x: Self::Values) -> Self::Values;
     /// Each channel by its factor.
-    fn by_channel(&mut self, factors: &Tensor<1>, x: Self::Values) -> Self::Values;
+    fn by_channel(&mut self, factors: &Constant<1>, x: Self::Values) -> Self::Values;
     fn scaled(&mut self, x: Self::Values, factor: f64) -> Self::Values;
     fn sum(&mut self, x: Self::Values, y: Self::Values) -> Self::Values;
     /// # Errors
@@ -57,8 +59,8 @@ impl Flow for Sequences<'_> {
         norm.seen(x, self.tap)
     }
 
-    fn by_channel(&mut self, factors: &Tensor<1>, x: Tensor<3>) -> Tensor<3> {
-        x * factors.clone().unsqueeze::<3>()
+    fn by_channel(&mut self, factors: &Constant<1>, x: Tensor<3>) -> Tensor<3> {
+        x * factors.tensor().clone().unsqueeze::<3>()
     }
 
     fn scaled(&mut self, x: Tensor<3>, factor: f64) -> Tensor<3> {
@@ -99,44 +101,44 @@ pub(super) struct NextOfEach<'a, 'c> {
 }
 
 impl Flow for NextOfEach<'_, '_> {
-    type Values = Vec<f32>;
+    type Values = Scratch<f32>;
 
-    fn normed(&mut self, norm: &Norm, x: Vec<f32>) -> Vec<f32> {
+    fn normed(&mut self, norm: &Norm, x: Scratch<f32>) -> Scratch<f32> {
         norm.rows(&x)
     }
 
-    fn by_channel(&mut self, factors: &Tensor<1>, mut x: Vec<f32>) -> Vec<f32> {
-        fused::with_values(factors, |factors| multiply_rows(factors, &mut x));
+    fn by_channel(&mut self, factors: &Constant<1>, mut x: Scratch<f32>) -> Scratch<f32> {
+        multiply_rows(factors.values(), &mut x);
         x
     }
 
-    fn scaled(&mut self, mut x: Vec<f32>, factor: f64) -> Vec<f32> {
-        #[expect(clippy::cast_possible_truncation, reason = "states are f32")]
-        let factor = factor as f32;
-        for x in &mut x {
-            *x *= factor;
-        }
+    fn scaled(&mut self, mut x: Scratch<f32>, factor: f64) -> Scratch<f32> {
+        scale_rows(factor, &mut x);
         x
     }
 
-    fn sum(&mut self, mut x: Vec<f32>, y: Vec<f32>) -> Vec<f32> {
+    fn sum(&mut self, mut x: Scratch<f32>, y: Scratch<f32>) -> Scratch<f32> {
         add(&y, &mut x);
         x
     }
 
-    fn attended(&mut self, attention: &SelfAttention, x: Vec<f32>) -> Result<Vec<f32>, StageError> {
+    fn attended(
+        &mut self,
+        attention: &SelfAttention,
+        x: Scratch<f32>,
+    ) -> Result<Scratch<f32>, StageError> {
         Ok(attention.next_of_each(&x, self.caches))
     }
 
-    fn fed(&mut self, network: &FeedForward, x: Vec<f32>) -> Vec<f32> {
+    fn fed(&mut self, network: &FeedForward, x: Scratch<f32>) -> Scratch<f32> {
         match network {
             FeedForward::Dense(mlp) => mlp.rows(&x),
             // Its router gathers tokens as tensors.
             FeedForward::Experts(experts) => {
                 let texts = self.caches.len();
                 let shape = [texts, 1, x.len() / texts];
-                let x = Tensor::from_data(TensorData::new(x, shape), self.device);
-                values(experts.forward(x, &mut NoTap))
+                let x = Tensor::from_data(TensorData::new(x.into_vec(), shape), self.device);
+                values(experts.forward(x, &mut NoTap)).into()
             }
         }
     }

@@ -1,16 +1,19 @@
 //! Last stages: final normalisation, pooling and the projection to logits.
 
 use super::attention_pooling::AttentionPooling;
+use super::kernels::activation as kernel;
+use super::kernels::rows::scale_rows;
 use super::linear::Linear;
 use super::norm::Norm;
 use super::weight::Weight;
-use super::{Loader, fused};
+use super::{Constant, Loader, fused};
 use crate::architectures::StageSpec;
-use crate::{Hidden, KeyValueCache, NoTap, Stage, StageError, Tap};
-use burn::tensor::Tensor;
+use crate::{Hidden, KeyValueCache, NextTokens, NoTap, Stage, StageError, Tap};
+use burn::tensor::{Device, Tensor};
 use quantizers::graph::{
     Activation, HeadNode, NormNode, Pooling, Positions, Projection, StageNode,
 };
+use quantizers::scratch::Scratch;
 
 impl StageSpec for HeadNode {
     fn node(&self) -> StageNode {
@@ -49,7 +52,10 @@ impl StageSpec for HeadNode {
                 }
                 Some(Projection::Tied { table, bias, .. }) => Some(LoadedProjection::Tied(
                     Weight::load(loader, table, false)?,
-                    bias.as_ref().map(|bias| loader.read(bias)).transpose()?,
+                    bias.as_ref()
+                        .map(|bias| loader.read(bias))
+                        .transpose()?
+                        .map(|bias: Tensor<1>| bias.into()),
                 )),
                 Some(Projection::Averaged(layers)) => {
                     let layers = layers.iter().map(|layer| Linear::load(layer, loader));
@@ -67,7 +73,7 @@ impl StageSpec for HeadNode {
 
 enum LoadedProjection {
     Layer(Linear),
-    Tied(Weight, Option<Tensor<1>>),
+    Tied(Weight, Option<Constant<1>>),
     Averaged(Vec<Linear>),
 }
 
@@ -95,7 +101,7 @@ struct Head {
 
 impl Stage for Head {
     fn forward(&self, hidden: Hidden, tap: &mut dyn Tap) -> Result<Hidden, StageError> {
-        let mut x = hidden.into_states(|| "head".to_owned())?;
+        let mut x = hidden.into_states(name)?;
         x = match self.positions {
             Positions::All => x,
             Positions::First => x.narrow(1, 0, 1),
@@ -149,11 +155,68 @@ impl Stage for Head {
 
     fn next_of_each(
         &self,
-        hidden: Hidden,
-        _caches: &mut [&mut KeyValueCache],
-    ) -> Result<Hidden, StageError> {
+        next: NextTokens,
+        caches: &mut [&mut KeyValueCache],
+        device: &Device,
+    ) -> Result<NextTokens, StageError> {
         // Each position on its own: the past changes nothing.
-        self.forward(hidden, &mut NoTap)
+        let texts = caches.len();
+        if !self.has_rows() {
+            let mut all = Scratch::default();
+            for at in 0..texts {
+                let found = self.forward(next.hidden(at, texts, device), &mut NoTap)?;
+                let last = NextTokens::last_of(found.into_states(name)?);
+                all.extend_from_slice(&last.into_rows(name)?);
+            }
+            return Ok(NextTokens::Rows(all));
+        }
+        let mut x = next.into_rows(name)?;
+        if let Some(norm) = &self.norm {
+            x = norm.rows(&x);
+        }
+        if let Some(transform) = &self.transform {
+            x = transform.layer.rows(&x);
+            if let Some(activation) = transform.activation {
+                let mut out = Scratch::unwritten(x.len());
+                kernel::activate(activation, &x, &mut out);
+                x = out;
+            }
+            if let Some(norm) = &transform.norm {
+                x = norm.rows(&x);
+            }
+        }
+        match &self.projection {
+            Some(LoadedProjection::Layer(layer)) => x = layer.rows(&x),
+            Some(LoadedProjection::Tied(table, bias)) => {
+                x = fused::linear_of_rows(&x, table, bias.as_ref());
+            }
+            Some(LoadedProjection::Averaged(_)) | None => {}
+        }
+        if self.scale.to_bits() != 1.0_f64.to_bits() {
+            scale_rows(self.scale, &mut x);
+        }
+        if let Some(cap) = self.softcap {
+            #[expect(clippy::cast_possible_truncation, reason = "logits are f32")]
+            let cap = cap as f32;
+            for x in x.iter_mut() {
+                *x = (*x / cap).tanh() * cap;
+            }
+        }
+        Ok(NextTokens::Rows(x))
+    }
+}
+
+fn name() -> String {
+    "head".to_owned()
+}
+
+impl Head {
+    /// Whether what it returns of a position depends on that one only, and is computed in rows.
+    fn has_rows(&self) -> bool {
+        let averages = matches!(self.projection, Some(LoadedProjection::Averaged(_)));
+        let looks_around =
+            matches!(self.positions, Positions::MeanFrom(_)) || self.pooling.is_some();
+        !averages && !looks_around
     }
 }
 

@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 use quantizers::graph::QkvLayout;
+use quantizers::scratch::Scratch;
 
 /// How many heads there are, and how wide one is.
 #[derive(Debug, Clone, Copy)]
@@ -52,14 +53,15 @@ impl Heads {
     }
 
     /// The same as [`Self::apart`] of rows in host memory.
-    pub fn rows_apart(&self, all: &[f32], layout: QkvLayout) -> [Vec<f32>; 3] {
+    pub fn rows_apart(&self, all: &[f32], layout: QkvLayout) -> [Scratch<f32>; 3] {
         // Consecutive channels of a row that are of queries, of keys and of values, over and over.
         let heads = match layout {
             QkvLayout::Concatenated => [self.query, self.key_value, self.key_value],
             QkvLayout::ByKeyValueHead => [self.query / self.key_value, 1, 1],
         };
         let [queries, keys, values] = heads.map(|heads| heads * self.dim);
-        let mut apart: [Vec<f32>; 3] = Default::default();
+        let total: usize = heads.iter().sum();
+        let mut apart = heads.map(|heads| Scratch::with_capacity(all.len() / total * heads));
         for run in all.chunks_exact(queries + keys + values) {
             let (query, rest) = run.split_at(queries);
             let (key, value) = rest.split_at(keys);

@@ -1,11 +1,12 @@
 //! A linear layer: `y = x Wᵀ + b`, with `x` rounded first where the source of the weights says so.
 
 use super::weight::Weight;
-use super::{Loader, fused};
+use super::{Constant, Loader, fused};
 use crate::{SourceError, Tap};
 use burn::tensor::Tensor;
 use quantizers::graph::LinearNode;
 use quantizers::grid::InputQuantizer;
+use quantizers::scratch::Scratch;
 
 /// A linear layer with its weights.
 #[derive(Debug, Clone)]
@@ -13,7 +14,7 @@ pub struct Linear {
     input_point: String,
     output_point: String,
     weight: Weight,
-    bias: Option<Tensor<1>>,
+    bias: Option<Constant<1>>,
     inputs: Option<InputQuantizer>,
 }
 
@@ -26,7 +27,10 @@ impl Linear {
         let bias = node.bias_tensor();
         Ok(Self {
             weight: Weight::load(loader, &node.weight(), node.transposed)?,
-            bias: bias.map(|bias| loader.read(&bias)).transpose()?,
+            bias: bias
+                .map(|bias| loader.read(&bias))
+                .transpose()?
+                .map(Constant::from),
             input_point: node.input_point.clone(),
             output_point: node.output_point(),
             inputs: loader.input_quantizer(&node.name)?,
@@ -59,11 +63,11 @@ impl Linear {
     }
 
     /// `[n, cols]` to `[n, rows]` in host memory, for the next tokens of texts: no tap sees them.
-    pub fn rows(&self, input: &[f32]) -> Vec<f32> {
+    pub fn rows(&self, input: &[f32]) -> Scratch<f32> {
         let (weight, bias) = self.weight_and_bias();
         match self.inputs {
             Some(quantizer) => {
-                let mut rounded = input.to_vec();
+                let mut rounded = Scratch::copied(input);
                 quantizer.round(&mut rounded, self.inputs().max(1));
                 fused::linear_of_rows(&rounded, weight, bias)
             }
@@ -72,14 +76,14 @@ impl Linear {
     }
 
     /// The same by several layers that read the same input.
-    pub fn rows_of_each<const N: usize>(layers: [&Self; N], input: &[f32]) -> [Vec<f32>; N] {
+    pub fn rows_of_each<const N: usize>(layers: [&Self; N], input: &[f32]) -> [Scratch<f32>; N] {
         if layers.iter().any(|layer| layer.inputs.is_some()) {
             return layers.map(|layer| layer.rows(input));
         }
         fused::linear_of_each(input, layers.map(Self::weight_and_bias))
     }
 
-    fn weight_and_bias(&self) -> (&Weight, Option<&Tensor<1>>) {
+    fn weight_and_bias(&self) -> (&Weight, Option<&Constant<1>>) {
         (&self.weight, self.bias.as_ref())
     }
 }

@@ -6,6 +6,7 @@ use super::{Loader, fused};
 use crate::{SourceError, Tap};
 use burn::tensor::{Tensor, activation};
 use quantizers::graph::{Activation, FeedForwardNode, Gate};
+use quantizers::scratch::Scratch;
 
 #[expect(clippy::large_enum_variant, reason = "one per network")]
 #[derive(Debug, Clone)]
@@ -81,17 +82,17 @@ impl Mlp {
     }
 
     /// The same of the next tokens of texts, `[n, width]` in host memory: no tap sees them.
-    pub fn rows(&self, input: &[f32]) -> Vec<f32> {
+    pub fn rows(&self, input: &[f32]) -> Scratch<f32> {
         let inner = match &self.gate {
             LoadedGate::Layer(gate) => {
                 let [gate, up] = Linear::rows_of_each([gate, &self.up], input);
-                let mut out = vec![0.0; up.len()];
+                let mut out = Scratch::unwritten(up.len());
                 kernel::gate(self.activation, &gate, &up, &mut out);
                 out
             }
             LoadedGate::None => {
                 let up = self.up.rows(input);
-                let mut out = vec![0.0; up.len()];
+                let mut out = Scratch::unwritten(up.len());
                 kernel::activate(self.activation, &up, &mut out);
                 out
             }
@@ -110,9 +111,14 @@ impl Mlp {
 }
 
 /// `f(first half) · second half` of rows, or the other way around.
-fn gated_halves(activation: Activation, x: &[f32], width: usize, gate_is_first: bool) -> Vec<f32> {
+fn gated_halves(
+    activation: Activation,
+    x: &[f32],
+    width: usize,
+    gate_is_first: bool,
+) -> Scratch<f32> {
     let half = width / 2;
-    let mut out = vec![0.0; x.len() / 2];
+    let mut out = Scratch::unwritten(x.len() / 2);
     let rows = x.chunks_exact(width.max(1));
     for (row, out) in rows.zip(out.chunks_exact_mut(half.max(1))) {
         let (first, second) = row.split_at(half);
@@ -127,7 +133,7 @@ fn gated_halves(activation: Activation, x: &[f32], width: usize, gate_is_first: 
 }
 
 /// [`alternating`] of rows.
-fn alternating_rows(x: &[f32], alpha: f64, limit: f64) -> Vec<f32> {
+fn alternating_rows(x: &[f32], alpha: f64, limit: f64) -> Scratch<f32> {
     #[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
     let (alpha, limit) = (alpha as f32, limit as f32);
     let pairs = x.as_chunks::<2>().0.iter();
@@ -137,7 +143,7 @@ fn alternating_rows(x: &[f32], alpha: f64, limit: f64) -> Vec<f32> {
         let up = up.clamp(-limit, limit);
         gate / (1.0 + (-gate * alpha).exp()) * (up + 1.0)
     });
-    gated.collect()
+    Scratch::collected(gated)
 }
 
 fn halves(x: Tensor<3>) -> [Tensor<3>; 2] {

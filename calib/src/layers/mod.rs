@@ -5,6 +5,7 @@
 
 pub mod kernels;
 pub(crate) mod fused;
+pub mod constant;
 pub mod parameters;
 pub mod weight;
 pub mod linear;
@@ -30,6 +31,7 @@ pub mod merging;
 pub mod attention_pooling;
 pub mod head;
 
+pub use constant::Constant;
 pub use linear::Linear;
 pub use norm::Norm;
 pub use parameters::Loader;

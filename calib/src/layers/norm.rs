@@ -1,16 +1,17 @@
 //! Normalisation over the last dimension: `RMSNorm` and `LayerNorm`.
 
 use super::kernels::norm as kernel;
-use super::{Loader, fused};
+use super::{Constant, Loader, fused};
 use crate::{SourceError, Tap};
 use burn::tensor::Tensor;
 use quantizers::graph::{NormKind, NormNode};
+use quantizers::scratch::Scratch;
 
 /// A normalisation with its weights: `LayerNorm` if there is a bias, else `RMSNorm`.
 #[derive(Debug, Clone)]
 pub struct Norm {
-    weight: Tensor<1>,
-    bias: Option<Tensor<1>>,
+    weight: Constant<1>,
+    bias: Option<Constant<1>>,
     epsilon: f64,
     /// Of the input, of the output.
     points: [String; 2],
@@ -23,12 +24,12 @@ impl Norm {
     /// A missing tensor or one of another shape.
     pub fn load(node: &NormNode, loader: &Loader<'_>) -> Result<Self, SourceError> {
         let stored = node.weight().map(|weight| loader.read(&weight));
-        let weight = match stored.transpose()? {
+        let weight: Tensor<1> = match stored.transpose()? {
             Some(weight) if node.one_plus => weight + 1.0,
             Some(weight) => weight,
             None => Tensor::ones([node.width], loader.device()),
         };
-        let bias = match node.bias() {
+        let bias: Option<Tensor<1>> = match node.bias() {
             Some(bias) => Some(loader.read(&bias)?),
             None if node.kind == NormKind::Layer => {
                 Some(Tensor::zeros([node.width], loader.device()))
@@ -36,8 +37,8 @@ impl Norm {
             None => None,
         };
         Ok(Self {
-            weight,
-            bias,
+            weight: weight.into(),
+            bias: bias.map(Constant::from),
             epsilon: node.epsilon,
             points: [node.input_point(), node.output_point()],
         })
@@ -54,18 +55,20 @@ impl Norm {
 
     /// Normalises the last dimension; the shape stays. No tap sees it.
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        fused::norm(input, &self.weight, self.bias.as_ref(), self.epsilon)
+        let bias = self.bias.as_ref().map(Constant::tensor);
+        fused::norm(input, self.weight.tensor(), bias, self.epsilon)
     }
 
     /// The same of rows as wide as its weight, one after the other in host memory.
-    pub fn rows(&self, input: &[f32]) -> Vec<f32> {
-        let mut out = vec![0.0; input.len()];
-        fused::with_values(&self.weight, |weight| match &self.bias {
+    pub fn rows(&self, input: &[f32]) -> Scratch<f32> {
+        let mut out = Scratch::unwritten(input.len());
+        let weight = self.weight.values();
+        match &self.bias {
             None => kernel::rms_norm(input, weight, self.epsilon, &mut out),
-            Some(bias) => fused::with_values(bias, |bias| {
-                kernel::layer_norm(input, weight, bias, self.epsilon, &mut out);
-            }),
-        });
+            Some(bias) => {
+                kernel::layer_norm(input, weight, bias.values(), self.epsilon, &mut out);
+            }
+        }
         out
     }
 }
@@ -80,7 +83,7 @@ mod tests {
     fn rms_of_a_row_by_hand() {
         let device = Device::flex();
         let norm = Norm {
-            weight: Tensor::from_data([1.0_f32, 2.0], &device),
+            weight: Tensor::from_data([1.0_f32, 2.0], &device).into(),
             bias: None,
             epsilon: 0.0,
             points: Default::default(),
@@ -98,8 +101,8 @@ mod tests {
     fn layer_norm_of_a_row_by_hand() {
         let device = Device::flex();
         let norm = Norm {
-            weight: Tensor::from_data([2.0_f32, 3.0], &device),
-            bias: Some(Tensor::from_data([0.5_f32, 0.25], &device)),
+            weight: Tensor::from_data([2.0_f32, 3.0], &device).into(),
+            bias: Some(Tensor::from_data([0.5_f32, 0.25], &device).into()),
             epsilon: 0.0,
             points: Default::default(),
         };

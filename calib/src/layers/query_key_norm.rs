@@ -2,10 +2,11 @@
 
 use super::kernels::rows::{add_to_rows, multiply_rows};
 use super::norm::Norm;
-use super::{Loader, fused};
+use super::{Constant, Loader};
 use crate::SourceError;
 use burn::tensor::Tensor;
 use quantizers::graph::QueryKeyNorm as Node;
+use quantizers::scratch::Scratch;
 
 /// A normalisation of queries or keys with its weights.
 #[expect(clippy::large_enum_variant, reason = "two per block")]
@@ -20,9 +21,9 @@ pub enum QueryKeyNorm {
         /// Without parameters.
         norm: Norm,
         /// Of all heads.
-        weight: Tensor<4>,
+        weight: Constant<4>,
         /// Of all heads, where there are any.
-        bias: Option<Tensor<4>>,
+        bias: Option<Constant<4>>,
     },
 }
 
@@ -40,7 +41,7 @@ impl QueryKeyNorm {
                 let [heads, width] = weight.dims();
                 Self::EachHead {
                     norm: Norm::load(norm, loader)?,
-                    weight: weight.reshape([1, heads, 1, width]),
+                    weight: weight.reshape([1, heads, 1, width]).into(),
                     bias: None,
                 }
             }
@@ -50,11 +51,11 @@ impl QueryKeyNorm {
                     weights.extend(norm.weight().map(|w| loader.read::<1>(&w)).transpose()?);
                     biases.extend(norm.bias().map(|b| loader.read::<1>(&b)).transpose()?);
                 }
-                let all = |parts: Vec<Tensor<1>>| -> Tensor<4> {
+                let all = |parts: Vec<Tensor<1>>| -> Constant<4> {
                     let heads = parts.len();
                     let joined = Tensor::cat(parts, 0);
                     let width = joined.dims()[0] / heads.max(1);
-                    joined.reshape([1, heads, 1, width])
+                    joined.reshape([1, heads, 1, width]).into()
                 };
                 let plain = norms.first().map(|norm| norm.clone().without_parameters());
                 match plain {
@@ -89,9 +90,9 @@ impl QueryKeyNorm {
                     .swap_dims(1, 2)
             }
             Self::EachHead { norm, weight, bias } => {
-                let scaled = norm.forward(x) * weight.clone();
+                let scaled = norm.forward(x) * weight.tensor().clone();
                 match bias {
-                    Some(bias) => scaled + bias.clone(),
+                    Some(bias) => scaled + bias.tensor().clone(),
                     None => scaled,
                 }
             }
@@ -99,15 +100,15 @@ impl QueryKeyNorm {
     }
 
     /// The same of rows that hold all heads, one after the other in host memory.
-    pub fn rows(&self, x: &[f32]) -> Vec<f32> {
+    pub fn rows(&self, x: &[f32]) -> Scratch<f32> {
         match self {
             // As wide as a head, or as all of them.
             Self::Head(norm) | Self::Joint(norm) => norm.rows(x),
             Self::EachHead { norm, weight, bias } => {
                 let mut x = norm.rows(x);
-                fused::with_values(weight, |weight| multiply_rows(weight, &mut x));
+                multiply_rows(weight.values(), &mut x);
                 if let Some(bias) = bias {
-                    fused::with_values(bias, |bias| add_to_rows(bias, &mut x));
+                    add_to_rows(bias.values(), &mut x);
                 }
                 x
             }

@@ -1,7 +1,7 @@
 //! Rotary position embedding (Su et al. 2021), of halves or of neighbours.
 
-use super::fused;
 use super::kernels::rotary as kernel;
+use super::{Constant, fused};
 use burn::tensor::{Device, Tensor, TensorData};
 use quantizers::attentions::Rotary;
 use quantizers::graph::{RopeNode, RopeScaling};
@@ -62,7 +62,8 @@ impl Rope {
                     values.extend(angles.map(|angle| function(angle) * self.magnitude));
                 }
             }
-            Tensor::from_data(TensorData::new(values, [1, 1, tokens, channels]), device)
+            let data = TensorData::new(values, [1, 1, tokens, channels]);
+            Tensor::<4>::from_data(data, device).into()
         };
         RopeTables {
             cos: table(f32::cos),
@@ -184,15 +185,15 @@ impl Rotary for RowRotary {
 /// Cosines and sines, `[1, 1, tokens, channels]` each.
 #[derive(Debug, Clone)]
 pub struct RopeTables {
-    cos: Tensor<4>,
-    sin: Tensor<4>,
+    cos: Constant<4>,
+    sin: Constant<4>,
     interleaved: bool,
 }
 
 impl RopeTables {
     /// Rotates queries or keys `[batch, heads, tokens, head_dim]`; channels beyond those of the tables stay.
     pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
-        let (width, channels) = (x.dims()[3], self.cos.dims()[3]);
+        let (width, channels) = (x.dims()[3], self.cos.tensor().dims()[3]);
         if channels == width {
             return self.rotate_all(x);
         }
@@ -202,19 +203,15 @@ impl RopeTables {
 
     /// The same of one token at `position`, a row of heads `head_dim` wide in host memory.
     pub fn rotate_row(&self, position: usize, row: &mut [f32], head_dim: usize) {
-        let channels = self.cos.dims()[3];
+        let channels = self.cos.tensor().dims()[3];
         let angles = position * channels..(position + 1) * channels;
-        fused::with_values(&self.cos, |cos| {
-            fused::with_values(&self.sin, |sin| {
-                let (cos, sin) = (&cos[angles.clone()], &sin[angles.clone()]);
-                kernel::rotate_token(row, head_dim, cos, sin, self.interleaved);
-            });
-        });
+        let [cos, sin] = [&self.cos, &self.sin].map(|table| &table.values()[angles.clone()]);
+        kernel::rotate_token(row, head_dim, cos, sin, self.interleaved);
     }
 
     fn rotate_all(&self, x: Tensor<4>) -> Tensor<4> {
         if !self.interleaved {
-            return fused::rotate(x, &self.cos, &self.sin);
+            return fused::rotate(x, self.cos.tensor(), self.sin.tensor());
         }
         // Neighbours become halves, and go back afterwards.
         let [batch, heads, tokens, channels] = x.dims();
@@ -222,7 +219,7 @@ impl RopeTables {
             .reshape([batch, heads, tokens, channels / 2, 2])
             .swap_dims(3, 4)
             .reshape([batch, heads, tokens, channels]);
-        fused::rotate(halves, &self.cos, &self.sin)
+        fused::rotate(halves, self.cos.tensor(), self.sin.tensor())
             .reshape([batch, heads, tokens, 2, channels / 2])
             .swap_dims(3, 4)
             .reshape([batch, heads, tokens, channels])
@@ -232,8 +229,8 @@ impl RopeTables {
     #[must_use]
     pub fn narrow(&self, first: usize, tokens: usize) -> Self {
         Self {
-            cos: self.cos.clone().narrow(2, first, tokens),
-            sin: self.sin.clone().narrow(2, first, tokens),
+            cos: self.cos.tensor().clone().narrow(2, first, tokens).into(),
+            sin: self.sin.tensor().clone().narrow(2, first, tokens).into(),
             interleaved: self.interleaved,
         }
     }
@@ -245,7 +242,7 @@ pub struct CachedRope {
     rope: Rope,
     device: Device,
     /// Rows, the length of the sequence they were made for, the tables.
-    longest: Mutex<Option<(usize, usize, RopeTables)>>,
+    longest: Mutex<Option<(usize, usize, Arc<RopeTables>)>>,
 }
 
 impl CachedRope {
@@ -275,20 +272,26 @@ impl CachedRope {
 
     /// Tables for `tokens` positions of a sequence of `length`.
     pub fn tables(&self, tokens: usize, length: usize) -> RopeTables {
+        let (rows, tables) = self.longest(tokens, length);
+        if rows == tokens {
+            RopeTables::clone(&tables)
+        } else {
+            tables.narrow(0, tokens)
+        }
+    }
+
+    /// Tables for at least `tokens` positions of a sequence of `length`, and for how many.
+    pub fn longest(&self, tokens: usize, length: usize) -> (usize, Arc<RopeTables>) {
         // A panic elsewhere leaves a whole table or none behind: poisoning means nothing here.
         let mut longest = self.longest.lock().unwrap_or_else(PoisonError::into_inner);
         match &*longest {
             Some((rows, of, tables)) if *rows >= tokens && self.rope.alike(*of, length) => {
-                if *rows == tokens {
-                    tables.clone()
-                } else {
-                    tables.narrow(0, tokens)
-                }
+                (*rows, Arc::clone(tables))
             }
             _ => {
-                let tables = self.rope.tables(tokens, length, &self.device);
-                *longest = Some((tokens, length, tables.clone()));
-                tables
+                let tables = Arc::new(self.rope.tables(tokens, length, &self.device));
+                *longest = Some((tokens, length, Arc::clone(&tables)));
+                (tokens, tables)
             }
         }
     }
@@ -354,6 +357,8 @@ mod tests {
         let short = cached
             .tables(3, 3)
             .cos
+            .tensor()
+            .clone()
             .into_data()
             .try_to_vec::<f32>()
             .unwrap();
@@ -361,6 +366,8 @@ mod tests {
             .rope
             .tables(3, 3, &device)
             .cos
+            .tensor()
+            .clone()
             .into_data()
             .try_to_vec::<f32>()
             .unwrap();

@@ -3,6 +3,7 @@
 use super::code_row::CodeRow;
 use super::codes::CodeRows;
 use super::inputs::{ROUNDED_TOGETHER, RoundedInput};
+use crate::scratch::Reusable;
 
 /// Bytes that kernels read behind the codes of a row, at most.
 const READ_BEHIND: usize = 16;
@@ -17,7 +18,7 @@ pub(super) fn check_floats(rows: &CodeRows<'_>, inputs: &[&[f32]], group_sums: &
 }
 
 /// The same of rounded inputs.
-pub(super) fn check_rounded<T>(rows: &CodeRows<'_>, inputs: &[RoundedInput<'_, T>]) {
+pub(super) fn check_rounded<T: Reusable>(rows: &CodeRows<'_>, inputs: &[RoundedInput<'_, T>]) {
     check_rows(rows);
     let blocks = rows.codes.cols() / ROUNDED_TOGETHER;
     let groups = rows.codes.groups_per_row();

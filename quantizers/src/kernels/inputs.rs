@@ -1,12 +1,14 @@
 //! Inputs as kernels read them.
 
-use std::borrow::Cow;
+use super::packed::PackedMatrix;
+use crate::scratch::{Reusable, Scratch};
+use smallvec::SmallVec;
 
 /// Inputs that share a scale where they are rounded.
 pub(super) const ROUNDED_TOGETHER: usize = 32;
 
 /// Whole numbers that inputs are rounded to.
-pub(super) trait Integer: Copy + Into<i32> {
+pub(super) trait Integer: Reusable + Into<i32> {
     /// The largest; as far below zero lies the smallest.
     const MOST: f32;
     /// The number whose lowest bits are those of `bits`.
@@ -20,30 +22,49 @@ pub(super) trait Integer: Copy + Into<i32> {
     }
 }
 
+/// One for each of a few inputs.
+pub(super) type Each<T> = SmallVec<[T; PackedMatrix::MOST_ALIKE]>;
+
 /// Inputs of one product, `[cols]` each.
 pub(super) enum Inputs<'a> {
     /// In the order of the kernel, and sums of the inputs of each group.
     Floats {
-        each: Vec<Cow<'a, [f32]>>,
-        group_sums: Vec<Vec<f32>>,
+        each: Each<Ordered<'a>>,
+        group_sums: Each<Scratch<f32>>,
     },
     /// For weights that are whole numbers of 16 bits.
-    Int16(Vec<RoundedInput<'a, i16>>),
+    Int16(Each<RoundedInput<'a, i16>>),
     /// For weights that are whole numbers of 8 bits.
-    Int8(Vec<RoundedInput<'a, i8>>),
+    Int8(Each<RoundedInput<'a, i8>>),
+}
+
+/// An input in the order of a kernel.
+pub(super) enum Ordered<'a> {
+    /// The one it came in.
+    AsItCame(&'a [f32]),
+    Moved(Scratch<f32>),
+}
+
+impl AsRef<[f32]> for Ordered<'_> {
+    fn as_ref(&self) -> &[f32] {
+        match self {
+            Self::AsItCame(input) => input,
+            Self::Moved(input) => input,
+        }
+    }
 }
 
 /// An input as whole numbers: `x ≈ scale of its block · value`, in blocks of [`ROUNDED_TOGETHER`].
 ///
 /// The error is at most 2⁻¹⁶ of the largest of a block at 16 bits, and 2⁻⁸ at 8: some 90 and 42 dB below the inputs.
 #[derive(Debug, Clone)]
-pub(super) struct RoundedInput<'a, T> {
+pub(super) struct RoundedInput<'a, T: Reusable> {
     /// Whole blocks, each in the order of the kernel.
-    pub(super) values: Vec<T>,
+    pub(super) values: Scratch<T>,
     /// By block.
-    pub(super) scales: Vec<f32>,
+    pub(super) scales: Scratch<f32>,
     /// Sums of what the inputs of each group are rounded to.
-    pub(super) group_sums: Vec<f32>,
+    pub(super) group_sums: Scratch<f32>,
     /// As it came: what is left over after whole blocks is multiplied as f32.
     pub(super) input: &'a [f32],
 }
@@ -59,9 +80,9 @@ impl<'a> Inputs<'a> {
         let group_sums = |input: &&[f32]| {
             let groups = input.chunks(group_size);
             if sums_are_wanted {
-                groups.map(|group| group.iter().sum()).collect()
+                Scratch::collected(groups.map(|group| group.iter().sum()))
             } else {
-                vec![0.0; groups.len()]
+                Scratch::zeros(groups.len())
             }
         };
         Self::Floats {
@@ -71,17 +92,17 @@ impl<'a> Inputs<'a> {
     }
 }
 
-fn in_order<'a>(input: &'a [f32], order: Option<&[usize; 8]>) -> Cow<'a, [f32]> {
+fn in_order<'a>(input: &'a [f32], order: Option<&[usize; 8]>) -> Ordered<'a> {
     let Some(order) = order else {
-        return Cow::Borrowed(input);
+        return Ordered::AsItCame(input);
     };
     let (eights, rest) = input.as_chunks::<8>();
-    let mut ordered = Vec::with_capacity(input.len());
+    let mut ordered = Scratch::with_capacity(input.len());
     for eight in eights {
         ordered.extend(order.map(|at| eight[at]));
     }
     ordered.extend_from_slice(rest);
-    Cow::Owned(ordered)
+    Ordered::Moved(ordered)
 }
 
 impl<'a, T: Integer> RoundedInput<'a, T> {
@@ -90,16 +111,16 @@ impl<'a, T: Integer> RoundedInput<'a, T> {
         each: &[&'a [f32]],
         order: Option<&[usize; ROUNDED_TOGETHER]>,
         group_size: usize,
-    ) -> Vec<Self> {
+    ) -> Each<Self> {
         let rounded = each.iter().map(|input| Self::of(input, group_size, order));
         rounded.collect()
     }
 
     fn of(input: &'a [f32], group_size: usize, order: Option<&[usize; ROUNDED_TOGETHER]>) -> Self {
         let (blocks, rest) = input.as_chunks::<ROUNDED_TOGETHER>();
-        let mut values = Vec::with_capacity(blocks.len() * ROUNDED_TOGETHER);
-        let mut scales = Vec::with_capacity(blocks.len());
-        let mut group_sums = vec![0.0; input.len().div_ceil(group_size)];
+        let mut values = Scratch::with_capacity(blocks.len() * ROUNDED_TOGETHER);
+        let mut scales = Scratch::with_capacity(blocks.len());
+        let mut group_sums = Scratch::zeros(input.len().div_ceil(group_size));
         for (at, block) in blocks.iter().enumerate() {
             let largest = largest(block);
             let (scale, inverse) = if largest == 0.0 {

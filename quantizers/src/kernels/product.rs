@@ -2,15 +2,15 @@
 
 use super::chosen::kernel;
 use super::compute::Compute;
-use super::inputs::{Inputs, ROUNDED_TOGETHER, RoundedInput};
+use super::inputs::{Each, Inputs, ROUNDED_TOGETHER, RoundedInput};
 use super::kernel::Kernel;
 use super::packed::{Dense, PackedMatrix};
 use super::sparse::BLOCK_ROWS;
 use crate::linalg::product::{Strided, multiply};
-use rayon::prelude::*;
+use crate::scratch::Scratch;
+use smallvec::SmallVec;
 use std::mem;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// Weights that a thread takes at a time, at least: fewer are not worth waking it.
 const TASK_WEIGHTS: usize = 1 << 16;
@@ -25,7 +25,7 @@ impl PackedMatrix {
     ///
     /// # Panics
     /// When `cols` does not divide the number of values.
-    pub fn multiply(&self, inputs: &[f32]) -> Vec<f32> {
+    pub fn multiply(&self, inputs: &[f32]) -> Scratch<f32> {
         let [out] = Self::multiply_each([self], inputs);
         out
     }
@@ -35,21 +35,69 @@ impl PackedMatrix {
     ///
     /// # Panics
     /// When they are not as wide as one another, or `cols` does not divide the number of values.
-    pub fn multiply_each<const N: usize>(matrices: [&Self; N], inputs: &[f32]) -> [Vec<f32>; N] {
-        // They share forms of the inputs.
-        let cols = |[one, other]: &[&Self; 2]| one.cols() == other.cols();
-        assert!(matrices.array_windows().all(cols), "matrices of one width");
-        let mut ready = Ready::default();
+    pub fn multiply_each<const N: usize>(
+        matrices: [&Self; N],
+        inputs: &[f32],
+    ) -> [Scratch<f32>; N] {
+        let mut ready = Ready::new(inputs, matrices.first().map_or(0, |matrix| matrix.cols()));
         let products = matrices.map(|matrix| Product::new(matrix, inputs, kernel(), &mut ready));
         let mut parts = products.each_ref().map(Product::room);
-        let mut tasks = Vec::new();
-        for (product, parts) in products.iter().zip(&mut parts) {
-            tasks.extend(product.tasks_in(parts).map(|task| (product, task)));
-        }
-        let tasks = tasks.into_par_iter();
-        tasks.for_each(|(product, (rows, part))| product.part(rows, part));
+        share(
+            &products,
+            &ready,
+            products.each_ref().map(|product| 0..product.tasks()),
+            parts.each_mut().map(|parts| parts.as_mut_slice()),
+        );
         std::array::from_fn(|at| products[at].in_order(mem::take(&mut parts[at])))
     }
+
+    /// [`Self::multiply`] by `kernel` with one thread.
+    #[cfg(test)]
+    pub(super) fn multiply_by(&self, kernel: &dyn Kernel, inputs: &[f32]) -> Scratch<f32> {
+        let mut ready = Ready::new(inputs, self.cols());
+        let product = Product::new(self, inputs, kernel, &mut ready);
+        let mut parts = product.room();
+        let mut rest = parts.as_mut_slice();
+        for task in 0..product.tasks() {
+            let rows = product.rows_of(task..task + 1);
+            let part = rest.split_off_mut(..rows.len() * product.count);
+            product.part(rows, &ready, part.unwrap());
+        }
+        product.in_order(parts)
+    }
+}
+
+/// Does the given tasks of each product, whose sums `parts` have room for, with all threads.
+fn share<const N: usize>(
+    products: &[Product<'_>; N],
+    ready: &Ready<'_>,
+    tasks: [Range<usize>; N],
+    mut parts: [&mut [f32]; N],
+) {
+    let count: usize = tasks.iter().map(Range::len).sum();
+    if count <= 1 {
+        for ((product, tasks), part) in products.iter().zip(tasks).zip(parts) {
+            if !tasks.is_empty() {
+                product.part(product.rows_of(tasks), ready, part);
+            }
+        }
+        return;
+    }
+    let mut left = count / 2;
+    let (mut firsts, mut rest) = (tasks.clone(), tasks);
+    let mut first_parts: [&mut [f32]; N] = std::array::from_fn(|_| Default::default());
+    for at in 0..N {
+        let taken = left.min(rest[at].len());
+        left -= taken;
+        firsts[at].end = firsts[at].start + taken;
+        rest[at].start = firsts[at].end;
+        let values = products[at].rows_of(firsts[at].clone()).len() * products[at].count;
+        first_parts[at] = parts[at].split_off_mut(..values).unwrap_or_default();
+    }
+    rayon::join(
+        || share(products, ready, firsts, first_parts),
+        || share(products, ready, rest, parts),
+    );
 }
 
 /// One matrix with inputs that are ready for it.
@@ -60,17 +108,15 @@ pub(super) struct Product<'a> {
     inputs: &'a [f32],
     count: usize,
     /// Where they are few.
-    few: Option<Few<'a>>,
+    few: Option<Few>,
 }
 
 /// Inputs that are multiplied with codes as these are looked up.
-struct Few<'a> {
-    each: Vec<&'a [f32]>,
-    /// As the kernel reads them; 16-bit floats are multiplied with them as they come.
-    prepared: Option<Arc<Inputs<'a>>>,
-    /// `[cols, count]`, for the weights that are stored apart; none where there are none, or one input, which is that
-    /// already.
-    by_column: Option<Arc<Vec<f32>>>,
+struct Few {
+    /// Which of the forms kernels read; 16-bit floats are multiplied with inputs as they come.
+    form: Option<usize>,
+    /// Whether they are wanted by column.
+    by_column: bool,
 }
 
 impl<'a> Product<'a> {
@@ -81,10 +127,11 @@ impl<'a> Product<'a> {
         ready: &mut Ready<'a>,
     ) -> Self {
         let cols = matrix.cols();
+        assert_eq!(ready.cols, cols, "matrices of one width");
         let count = inputs.len() / cols.max(1);
         assert_eq!(inputs.len(), count * cols, "inputs of {cols}");
         let is_many = count >= MANY_INPUTS && !matrix.as_few;
-        let few = (!is_many && count > 0).then(|| ready.few(matrix, inputs, kernel));
+        let few = (!is_many && count > 0).then(|| ready.few(matrix, kernel));
         Self {
             matrix,
             kernel,
@@ -95,51 +142,48 @@ impl<'a> Product<'a> {
     }
 
     /// Rows that one thread takes at a time.
-    fn tasks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let rows = if self.count > 0 {
-            self.matrix.rows()
+    fn rows_at_once(&self) -> usize {
+        let at_once = TASK_WEIGHTS / self.matrix.cols().max(1);
+        at_once.max(1).next_multiple_of(TILE_ROWS)
+    }
+
+    /// How many tasks there are.
+    fn tasks(&self) -> usize {
+        if self.count > 0 {
+            self.matrix.rows().div_ceil(self.rows_at_once())
         } else {
             0
-        };
-        let at_once = TASK_WEIGHTS / self.matrix.cols().max(1);
-        let at_once = at_once.max(1).next_multiple_of(TILE_ROWS);
-        let starts = (0..rows).step_by(at_once);
-        starts.map(move |from| from..(from + at_once).min(rows))
+        }
+    }
+
+    /// The rows of consecutive tasks.
+    fn rows_of(&self, tasks: Range<usize>) -> Range<usize> {
+        let first_of = |task: usize| (task * self.rows_at_once()).min(self.matrix.rows());
+        first_of(tasks.start)..first_of(tasks.end)
     }
 
     /// For the sums of all rows, those of each task behind the ones of the task before.
-    fn room(&self) -> Vec<f32> {
-        vec![0.0; self.count * self.matrix.rows()]
+    fn room(&self) -> Scratch<f32> {
+        Scratch::unwritten(self.count * self.matrix.rows())
     }
 
-    /// The tasks with the part of the [`Self::room`] `parts` of each.
-    fn tasks_in<'p>(
-        &self,
-        parts: &'p mut [f32],
-    ) -> impl Iterator<Item = (Range<usize>, &'p mut [f32])> + use<'p> {
-        let (count, mut rest) = (self.count, parts);
-        self.tasks().map(move |rows| {
-            let part = rest.split_off_mut(..rows.len() * count);
-            (rows, part.unwrap_or_default())
-        })
-    }
-
-    /// The sums of `rows` with each input; [`Self::in_order`] knows in which order.
-    fn part(&self, rows: Range<usize>, sums: &mut [f32]) {
+    /// Writes the sums of the `rows` of a task with each input; [`Self::in_order`] knows in which order.
+    fn part(&self, rows: Range<usize>, ready: &Ready<'_>, sums: &mut [f32]) {
         match &self.few {
-            Some(few) => self.by_rows(rows, few, sums),
+            Some(few) => self.by_rows(rows, few, ready, sums),
             None => self.by_tiles(rows, sums),
         }
     }
 
     /// `[count, rows]` of the parts of all tasks.
-    fn in_order(&self, parts: Vec<f32>) -> Vec<f32> {
+    fn in_order(&self, parts: Scratch<f32>) -> Scratch<f32> {
         if self.count == 1 {
             return parts;
         }
         let mut all = self.room();
         let mut rest = parts.as_slice();
-        for rows in self.tasks() {
+        for task in 0..self.tasks() {
+            let rows = self.rows_of(task..task + 1);
             let (part, behind) = rest.split_at(rows.len() * self.count);
             rest = behind;
             for (n, out) in all.chunks_exact_mut(self.matrix.rows()).enumerate() {
@@ -158,15 +202,17 @@ impl<'a> Product<'a> {
     }
 
     /// `[rows, count]`.
-    fn by_rows(&self, rows: Range<usize>, few: &Few<'_>, sums: &mut [f32]) {
-        match (&self.matrix.dense, few.prepared.as_deref()) {
+    fn by_rows(&self, rows: Range<usize>, few: &Few, ready: &Ready<'_>, sums: &mut [f32]) {
+        let form = few.form.map(|form| &ready.forms[form].1);
+        match (&self.matrix.dense, form) {
             (Dense::Halves(halves), _) => {
                 let cols = self.matrix.cols();
-                halves.sums(self.kernel, rows.clone(), cols, &few.each, sums);
+                halves.sums(self.kernel, rows.clone(), cols, &ready.each, sums);
             }
             (Dense::Codes(codes), Some(Inputs::Floats { each, group_sums })) => {
-                let each: Vec<&[f32]> = each.iter().map(AsRef::as_ref).collect();
-                let group_sums: Vec<&[f32]> = group_sums.iter().map(Vec::as_slice).collect();
+                let each: Each<&[f32]> = each.iter().map(AsRef::as_ref).collect();
+                let group_sums: Each<&[f32]> =
+                    group_sums.iter().map(|sums| sums.as_slice()).collect();
                 let rows = codes.rows(rows.clone());
                 self.kernel.codes(&rows, &each, &group_sums, sums);
             }
@@ -178,12 +224,15 @@ impl<'a> Product<'a> {
                 let rows = codes.rows(rows.clone());
                 self.kernel.int8(&rows, inputs, sums);
             }
-            (Dense::Codes(_), None) => unreachable!("inputs of codes are prepared"),
+            (Dense::Codes(_), None) => unreachable!("inputs of codes are in some form"),
         }
         if let Some(outliers) = &self.matrix.outliers {
-            let by_column = few.by_column.as_deref();
-            let by_column = by_column.map_or(self.inputs, Vec::as_slice);
-            outliers.add_products(rows, by_column, self.count, sums);
+            let inputs = if few.by_column {
+                &ready.by_column
+            } else {
+                self.inputs
+            };
+            outliers.add_products(rows, inputs, self.count, sums);
         }
     }
 
@@ -191,7 +240,7 @@ impl<'a> Product<'a> {
     fn by_tiles(&self, rows: Range<usize>, sums: &mut [f32]) {
         let (height, cols) = (rows.len(), self.matrix.cols());
         let left = Strided::row_major(self.inputs, cols);
-        let mut tile = vec![0.0; TILE_ROWS * cols];
+        let mut tile = Scratch::unwritten(TILE_ROWS * cols);
         for from in (0..height).step_by(TILE_ROWS) {
             let here = rows.start + from..rows.start + (from + TILE_ROWS).min(height);
             let tile = &mut tile[..here.len() * cols];
@@ -200,23 +249,16 @@ impl<'a> Product<'a> {
             multiply(left, right, &mut sums[from..], height, false);
         }
     }
-
-    /// All of it with one thread, `[count, rows]`.
-    #[cfg(test)]
-    pub(super) fn whole(&self) -> Vec<f32> {
-        let mut parts = self.room();
-        for (rows, part) in self.tasks_in(&mut parts) {
-            self.part(rows, part);
-        }
-        self.in_order(parts)
-    }
 }
 
-/// Forms of the same inputs that matrices have asked for: what one has had made serves the next.
-#[derive(Default)]
+/// The inputs of several products in the forms these have asked for: what one has had made serves the next.
 pub(super) struct Ready<'a> {
-    forms: Vec<(Form, Arc<Inputs<'a>>)>,
-    by_column: Option<Arc<Vec<f32>>>,
+    cols: usize,
+    /// As they came, `[cols]` each.
+    each: Each<&'a [f32]>,
+    forms: SmallVec<[(Form, Inputs<'a>); 2]>,
+    /// `[cols, count]`, for the weights that are stored apart; empty where nobody has asked.
+    by_column: Scratch<f32>,
 }
 
 /// How a kernel reads inputs.
@@ -236,57 +278,61 @@ enum Order {
 }
 
 impl<'a> Ready<'a> {
-    fn few(&mut self, matrix: &PackedMatrix, inputs: &'a [f32], kernel: &dyn Kernel) -> Few<'a> {
-        let each: Vec<&[f32]> = inputs.chunks_exact(matrix.cols()).collect();
-        let prepared = match &matrix.dense {
-            Dense::Codes(codes) => {
-                let form = Form {
-                    order: match codes.compute() {
-                        Compute::F32 => Order::Floats(kernel.order(codes)),
-                        Compute::Int16 => Order::Int16(kernel.int16_order(codes)),
-                        Compute::Int8 => Order::Int8(kernel.int8_order(codes)),
-                    },
-                    group_size: codes.group_size,
-                    group_sums: codes.has_zeros(),
-                };
-                Some(self.inputs(&each, form))
-            }
-            Dense::Halves(_) => None,
-        };
-        let by_column = (matrix.outliers.is_some() && each.len() > 1).then(|| {
-            let by_column = || Arc::new(by_column(&each));
-            self.by_column.get_or_insert_with(by_column).clone()
-        });
-        Few {
-            each,
-            prepared,
-            by_column,
+    /// `inputs`, `cols` values each.
+    pub(super) fn new(inputs: &'a [f32], cols: usize) -> Self {
+        Self {
+            cols,
+            each: inputs.chunks_exact(cols.max(1)).collect(),
+            forms: SmallVec::new(),
+            by_column: Scratch::default(),
         }
     }
 
-    /// `each` in `form`.
-    fn inputs(&mut self, each: &[&'a [f32]], form: Form) -> Arc<Inputs<'a>> {
-        if let Some((_, inputs)) = self.forms.iter().find(|(found, _)| *found == form) {
-            return inputs.clone();
+    fn few(&mut self, matrix: &PackedMatrix, kernel: &dyn Kernel) -> Few {
+        let form = match &matrix.dense {
+            Dense::Codes(codes) => Some(self.form(Form {
+                order: match codes.compute() {
+                    Compute::F32 => Order::Floats(kernel.order(codes)),
+                    Compute::Int16 => Order::Int16(kernel.int16_order(codes)),
+                    Compute::Int8 => Order::Int8(kernel.int8_order(codes)),
+                },
+                group_size: codes.group_size,
+                group_sums: codes.has_zeros(),
+            })),
+            Dense::Halves(_) => None,
+        };
+        // One input is that already.
+        let by_column = matrix.outliers.is_some() && self.each.len() > 1;
+        if by_column && self.by_column.is_empty() {
+            self.by_column = turned(&self.each);
         }
-        let inputs = Arc::new(match form.order {
-            Order::Floats(order) => Inputs::floats(each, order, form.group_size, form.group_sums),
-            Order::Int16(order) => Inputs::Int16(RoundedInput::each(each, order, form.group_size)),
-            Order::Int8(order) => Inputs::Int8(RoundedInput::each(each, order, form.group_size)),
-        });
-        self.forms.push((form, inputs.clone()));
-        inputs
+        Few { form, by_column }
+    }
+
+    /// The number of `form`.
+    fn form(&mut self, form: Form) -> usize {
+        if let Some(at) = self.forms.iter().position(|(found, _)| *found == form) {
+            return at;
+        }
+        let (each, group_size) = (&self.each, form.group_size);
+        let inputs = match form.order {
+            Order::Floats(order) => Inputs::floats(each, order, group_size, form.group_sums),
+            Order::Int16(order) => Inputs::Int16(RoundedInput::each(each, order, group_size)),
+            Order::Int8(order) => Inputs::Int8(RoundedInput::each(each, order, group_size)),
+        };
+        self.forms.push((form, inputs));
+        self.forms.len() - 1
     }
 }
 
 /// `[cols, count]` of `[count, cols]`.
-fn by_column(each: &[&[f32]]) -> Vec<f32> {
+fn turned(each: &[&[f32]]) -> Scratch<f32> {
     let count = each.len();
-    let mut by_column = vec![0.0; count * each.first().map_or(0, |input| input.len())];
+    let mut turned = Scratch::unwritten(count * each.first().map_or(0, |input| input.len()));
     for (n, input) in each.iter().enumerate() {
-        for (out, x) in by_column[n..].iter_mut().step_by(count).zip(*input) {
+        for (out, x) in turned[n..].iter_mut().step_by(count).zip(*input) {
             *out = *x;
         }
     }
-    by_column
+    turned
 }

@@ -1,11 +1,11 @@
 //! Every kernel against f64, on sides of all kinds.
 
 use super::chosen::KERNELS;
-use super::product::{Product, Ready};
 use super::{Compute, PackedMatrix};
 use crate::MatrixRef;
 use crate::codebook::fit_rows;
 use crate::outliers::extract;
+use crate::scratch::Scratch;
 use crate::tensor::{
     Encoding, FloatType, Granularity, QuantizedTensor, ScaleValues, TableScales, Uniform,
 };
@@ -88,7 +88,7 @@ fn check(packed: &PackedMatrix, weights: &[f32], what: &str) {
         let mut found = vec![("multiply".to_owned(), packed.multiply(&inputs))];
         let as_few = packed.clone().many_as_few();
         for kernel in KERNELS.iter().filter(|kernel| kernel.is_available()) {
-            let values = Product::new(&as_few, &inputs, *kernel, &mut Ready::default()).whole();
+            let values = as_few.multiply_by(*kernel, &inputs);
             found.push((kernel.name().to_owned(), values));
         }
         let inputs: Vec<&[f32]> = inputs.chunks(cols).collect();
@@ -165,6 +165,7 @@ fn many_rows_are_those_of_the_decoded_matrix() {
             let column = dense[col..].iter().step_by(cols);
             column.copied().collect::<Vec<f32>>()
         });
+        let found = found.map(Scratch::into_vec);
         assert_eq!(found, expected, "column {col}");
     }
 }
@@ -223,7 +224,7 @@ fn a_unit_vector_picks_its_column() {
             unit[col] = 1.0;
             let expected: Vec<f32> = (0..3).map(|row| weights[row * 200 + col]).collect();
             assert_eq!(
-                packed.multiply(&unit),
+                packed.multiply(&unit).into_vec(),
                 expected,
                 "{bits} bits, column {col}"
             );
@@ -258,8 +259,8 @@ fn an_input_comes_out_alike_alone_and_beside_others() {
             for (n, input) in inputs[..count * 172].chunks(172).enumerate() {
                 let alone = packed.multiply(input);
                 assert_eq!(
-                    together[n * rows..(n + 1) * rows],
-                    alone,
+                    &together[n * rows..(n + 1) * rows],
+                    alone.as_slice(),
                     "matrix {at}, input {n} of {count}"
                 );
             }

@@ -14,6 +14,7 @@ use burn::backend::{
 use burn::tensor::{Bytes, DType, Shape, Tensor};
 use std::fmt::Debug;
 use std::marker::PhantomData;
+use std::ops::Deref;
 
 /// A tensor on a tape over host memory.
 type Taped = FloatTensor<Autodiff<Flex>>;
@@ -159,13 +160,31 @@ pub(super) fn values(tensor: &FlexTensor) -> &[f32] {
     &tensor.storage::<f32>()[from..to]
 }
 
-/// What `read` makes of the values of `tensor`, row-major, copied only where they are elsewhere or not in order.
-pub(in crate::layers) fn with_values<const D: usize, R>(
-    tensor: &Tensor<D>,
-    read: impl FnOnce(&[f32]) -> R,
-) -> R {
-    match Host::constant(tensor).map(contiguous) {
-        Some(host) => read(values(&host)),
-        None => read(&all_values(tensor.clone())),
+/// The values of a tensor, row-major.
+#[derive(Debug, Clone)]
+pub(in crate::layers) enum HostValues {
+    /// Where the tensor has them.
+    Shared(FlexTensor),
+    /// Elsewhere they are, or not in order.
+    Copied(Vec<f32>),
+}
+
+impl HostValues {
+    pub(in crate::layers) fn of<const D: usize>(tensor: &Tensor<D>) -> Self {
+        match Host::constant(tensor).map(contiguous) {
+            Some(host) => Self::Shared(host),
+            None => Self::Copied(all_values(tensor.clone())),
+        }
+    }
+}
+
+impl Deref for HostValues {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match self {
+            Self::Shared(tensor) => values(tensor),
+            Self::Copied(values) => values,
+        }
     }
 }

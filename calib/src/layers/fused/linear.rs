@@ -1,20 +1,22 @@
 //! Linear layers.
 
-use super::host::{Host, HostOperation, apply, contiguous, shape, tensor, values, with_values};
+use super::host::{Host, HostOperation, apply, contiguous, shape, tensor, values};
 use super::strided::{matrix, viewable};
 use crate::hidden::values as all_values;
+use crate::layers::Constant;
 use crate::layers::kernels::rows::add_to_rows;
 use crate::layers::weight::{DenseWeight, Weight};
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{Shape, Tensor, TensorData, module};
 use quantizers::kernels::PackedMatrix;
 use quantizers::linalg::product::{Strided, add_product, product};
+use quantizers::scratch::Scratch;
 
 /// `x W + b` for `x` of `[batch, tokens, inputs]`.
 pub(in crate::layers) fn linear(
     x: Tensor<3>,
     weight: &Weight,
-    bias: Option<&Tensor<1>>,
+    bias: Option<&Constant<1>>,
 ) -> Tensor<3> {
     let [texts, tokens, _] = x.dims();
     match weight {
@@ -23,13 +25,16 @@ pub(in crate::layers) fn linear(
             if let (Some(x), Some(operation)) = (Host::of(&x), Linear::new(dense, bias)) {
                 return apply(operation, [x]);
             }
-            module::linear(x, dense.columns.clone(), bias.cloned())
+            module::linear(x, dense.columns.clone(), tensor_of(bias))
         }
         _ => {
             let device = x.device();
             let out = linear_of_rows(&all_values(x), weight, bias);
             let outputs = out.len() / (texts * tokens).max(1);
-            Tensor::from_data(TensorData::new(out, [texts, tokens, outputs]), &device)
+            Tensor::from_data(
+                TensorData::new(out.into_vec(), [texts, tokens, outputs]),
+                &device,
+            )
         }
     }
 }
@@ -38,8 +43,8 @@ pub(in crate::layers) fn linear(
 pub(in crate::layers) fn linear_of_rows(
     x: &[f32],
     weight: &Weight,
-    bias: Option<&Tensor<1>>,
-) -> Vec<f32> {
+    bias: Option<&Constant<1>>,
+) -> Scratch<f32> {
     match weight {
         Weight::Packed(matrix) => biased(matrix.multiply(x), bias),
         Weight::Dense(dense) => {
@@ -49,8 +54,10 @@ pub(in crate::layers) fn linear_of_rows(
             } else {
                 x.len().max(1)
             };
-            let parts = x.chunks(at_once).map(|x| times(x, inputs, dense, bias));
-            parts.flatten().collect()
+            let mut parts = x.chunks(at_once).map(|x| times(x, inputs, dense, bias));
+            let mut all = parts.next().unwrap_or_default();
+            parts.for_each(|part| all.extend_from_slice(&part));
+            all.into()
         }
     }
 }
@@ -58,8 +65,8 @@ pub(in crate::layers) fn linear_of_rows(
 /// The same by several layers.
 pub(in crate::layers) fn linear_of_each<const N: usize>(
     x: &[f32],
-    layers: [(&Weight, Option<&Tensor<1>>); N],
-) -> [Vec<f32>; N] {
+    layers: [(&Weight, Option<&Constant<1>>); N],
+) -> [Scratch<f32>; N] {
     let is_packed = |(weight, _): &(&Weight, _)| matches!(weight, Weight::Packed(_));
     if !layers.iter().all(is_packed) {
         return layers.map(|(weight, bias)| linear_of_rows(x, weight, bias));
@@ -72,25 +79,26 @@ pub(in crate::layers) fn linear_of_each<const N: usize>(
     PackedMatrix::multiply_each(matrices, x).map(|out| biased(out, biases.next().flatten()))
 }
 
-fn biased(mut out: Vec<f32>, bias: Option<&Tensor<1>>) -> Vec<f32> {
+fn biased(mut out: Scratch<f32>, bias: Option<&Constant<1>>) -> Scratch<f32> {
     if let Some(bias) = bias {
-        with_values(bias, |bias| add_to_rows(bias, &mut out));
+        add_to_rows(bias.values(), &mut out);
     }
     out
 }
 
+fn tensor_of(bias: Option<&Constant<1>>) -> Option<Tensor<1>> {
+    bias.map(|bias| bias.tensor().clone())
+}
+
 /// `x W + b` of rows with a matrix of values, where these are.
-fn times(x: &[f32], inputs: usize, weight: &DenseWeight, bias: Option<&Tensor<1>>) -> Vec<f32> {
+fn times(x: &[f32], inputs: usize, weight: &DenseWeight, bias: Option<&Constant<1>>) -> Vec<f32> {
     let columns = &weight.columns;
     let Some(host) = Host::constant(columns).map(viewable) else {
         let rows = TensorData::new(x.to_vec(), [1, x.len() / inputs, inputs]);
         let rows = Tensor::<3>::from_data(rows, &columns.device());
-        return all_values(module::linear(rows, columns.clone(), bias.cloned()));
+        return all_values(module::linear(rows, columns.clone(), tensor_of(bias)));
     };
-    match bias {
-        Some(bias) => with_values(bias, |bias| product_of_rows(x, matrix(&host), Some(bias))),
-        None => product_of_rows(x, matrix(&host), None),
-    }
+    product_of_rows(x, matrix(&host), bias.map(Constant::values))
 }
 
 fn product_of_rows(x: &[f32], columns: Strided<'_>, bias: Option<&[f32]>) -> Vec<f32> {
@@ -116,7 +124,7 @@ struct Linear {
 
 impl Linear {
     /// `None` if not all is in host memory and without gradients.
-    fn new(weight: &DenseWeight, bias: Option<&Tensor<1>>) -> Option<Self> {
+    fn new(weight: &DenseWeight, bias: Option<&Constant<1>>) -> Option<Self> {
         Some(Self {
             columns: viewable(Host::constant(&weight.columns)?),
             rows: match &weight.rows {
@@ -124,7 +132,7 @@ impl Linear {
                 None => None,
             },
             bias: match bias {
-                Some(bias) => Some(contiguous(Host::constant(bias)?)),
+                Some(bias) => Some(contiguous(Host::constant(bias.tensor())?)),
                 None => None,
             },
         })

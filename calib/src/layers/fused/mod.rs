@@ -20,7 +20,7 @@ mod tape;
 
 pub(super) use activation::{activate, gate};
 pub(super) use attention::{attend, attend_from, shares_from};
-pub(super) use host::with_values;
+pub(super) use host::HostValues;
 pub(super) use inputs::round_inputs;
 pub(super) use linear::{linear, linear_of_each, linear_of_rows};
 pub(super) use norm::norm;

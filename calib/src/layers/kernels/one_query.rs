@@ -4,6 +4,7 @@ use super::exponential::exponentials;
 use crate::key_value_store::KeptTokens;
 use multiversion::multiversion;
 use quantizers::linalg::product::Strided;
+use quantizers::scratch::Scratch;
 
 /// Sums of one product that are kept apart.
 const LANES: usize = 8;
@@ -31,8 +32,9 @@ pub fn attend_group(
         let starts = (0..tokens).step_by(TOKENS);
         starts.map(|from| from..(from + TOKENS).min(tokens))
     };
-    let mut scores = vec![0.0; heads * tokens];
-    let mut room = Vec::new();
+    let mut scores = Scratch::unwritten(heads * tokens);
+    // What is as it is kept needs none.
+    let mut room = Scratch::with_capacity(TOKENS.min(tokens) * dim.max(value_dim));
     let (columns, width) = (at * dim..(at + 1) * dim, kept.keys.count() / tokens);
     for block in blocks() {
         let keys = kept

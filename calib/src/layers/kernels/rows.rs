@@ -16,6 +16,15 @@ pub fn multiply_rows(row: &[f32], rows: &mut [f32]) {
     }
 }
 
+/// Multiplies all values by `factor`.
+#[expect(clippy::cast_possible_truncation, reason = "rows are f32")]
+pub fn scale_rows(factor: f64, rows: &mut [f32]) {
+    let factor = factor as f32;
+    for value in rows {
+        *value *= factor;
+    }
+}
+
 /// Adds `more` to `values`, one by one.
 pub fn add(more: &[f32], values: &mut [f32]) {
     for (value, more) in values.iter_mut().zip(more) {

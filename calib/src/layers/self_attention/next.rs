@@ -11,19 +11,23 @@ use crate::layers::query_key_norm::QueryKeyNorm;
 use crate::layers::rope::RopeTables;
 use crate::{KeyValueCache, NoTap};
 use burn::tensor::{Tensor, TensorData};
+use quantizers::scratch::Scratch;
 use rayon::prelude::*;
 
 /// Products of keys with queries that are worth another thread.
 const TASK_PRODUCTS: usize = 1 << 16;
 
+/// Positions of a text that need no second table of angles.
+const SHORT_TEXT: usize = 256;
+
 impl SelfAttention {
     /// The next token of each of several texts, `[texts, width]`, after those in its cache, which it joins.
-    pub fn next_of_each(&self, input: &[f32], caches: &mut [&mut KeyValueCache]) -> Vec<f32> {
+    pub fn next_of_each(&self, input: &[f32], caches: &mut [&mut KeyValueCache]) -> Scratch<f32> {
         let texts = caches.len();
         let [query, key, value] = self.projected_rows(input, texts);
         let [of_query, of_key, of_value] = [&query, &key, &value].map(|rows| rows.len() / texts);
         let width = of_value / self.heads.key_value * self.heads.query;
-        let mut attended = vec![0.0; texts * width];
+        let mut attended = Scratch::unwritten(texts * width);
         let texts = caches
             .par_iter_mut()
             .zip(query.par_chunks_exact(of_query))
@@ -46,10 +50,10 @@ impl SelfAttention {
         let position = cache.tokens();
         let tables = self.rope.as_ref().map(|rope| {
             // Tables of a power of two: made anew a few times, not for every token.
-            let rows = (position + 1).next_power_of_two();
-            rope.tables(rows, position + 1)
+            let rows = (position + 1).next_power_of_two().max(SHORT_TEXT);
+            rope.longest(rows, position + 1).1
         });
-        let tables = tables.as_ref();
+        let tables = tables.as_deref();
         let (query_norm, key_norm) = (self.query_norm.as_ref(), self.key_norm.as_ref());
         let mut query = self.before_rotation_rows(query, query_norm);
         self.rotate_row((tables, position), &mut query, self.heads.query, query_norm);
@@ -74,13 +78,14 @@ impl SelfAttention {
     }
 
     /// Queries, keys and values `[texts, heads · head_dim]`, not yet normalised or rotated, values clamped.
-    fn projected_rows(&self, input: &[f32], texts: usize) -> [Vec<f32>; 3] {
+    fn projected_rows(&self, input: &[f32], texts: usize) -> [Scratch<f32>; 3] {
         let [query, key, mut value] = match &self.qkv {
             Qkv::Latent(latent) => {
                 let shape = [texts, 1, input.len() / texts];
                 let input = TensorData::new(input.to_vec(), shape);
                 let input = Tensor::<3>::from_data(input, &self.device);
-                return latent.forward(input, &mut NoTap).map(values);
+                let heads = latent.forward(input, &mut NoTap);
+                return heads.map(|heads| values(heads).into());
             }
             Qkv::Separate(layers) => Linear::rows_of_each(layers.each_ref(), input),
             Qkv::Fused(layer, layout) => self.heads.rows_apart(&layer.rows(input), *layout),
@@ -100,10 +105,10 @@ impl SelfAttention {
     }
 
     /// What happens to queries or keys before they are rotated.
-    fn before_rotation_rows(&self, x: &[f32], norm: Option<&QueryKeyNorm>) -> Vec<f32> {
+    fn before_rotation_rows(&self, x: &[f32], norm: Option<&QueryKeyNorm>) -> Scratch<f32> {
         let mut x = match norm {
             Some(norm) if !self.norm_after_rope => norm.rows(x),
-            _ => x.to_vec(),
+            _ => Scratch::copied(x),
         };
         self.clip_rows(&mut x);
         x

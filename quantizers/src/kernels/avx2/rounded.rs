@@ -4,7 +4,7 @@
 
 use super::lookup::across_eight;
 use crate::kernels::codes::{CodeRows, PackedCodes};
-use crate::kernels::inputs::{ROUNDED_TOGETHER, RoundedInput};
+use crate::kernels::inputs::{Integer, ROUNDED_TOGETHER, RoundedInput};
 use crate::kernels::table::IntegerTable;
 use std::arch::x86_64::{
     __m256, __m256i, _MM_HINT_T0, _mm_prefetch, _mm_set_ss, _mm256_add_ps, _mm256_cvtepi32_ps,
@@ -25,7 +25,7 @@ pub(super) trait Weights {
     /// Whether tables have offsets.
     const HAVE_OFFSETS: bool;
     /// What inputs are rounded to.
-    type Input;
+    type Input: Integer;
     /// Thirty-two weights.
     type Block: Copy;
 

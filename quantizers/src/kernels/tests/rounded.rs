@@ -3,13 +3,13 @@
 use super::super::kernel::Kernel;
 use super::super::scalar::Scalar;
 use super::super::{Compute, PackedMatrix};
-use super::{KERNELS, Product, Ready, codebook, noise, uniform};
+use super::{KERNELS, codebook, noise, uniform};
 
 /// Relative error of the sums of `packed`, whole numbers, against those of its weights in f64.
 fn rounding_error(packed: &PackedMatrix, weights: &[f32], kernel: &dyn Kernel) -> f64 {
     let (rows, cols) = (packed.rows(), packed.cols());
     let inputs = noise(3 * cols, 17);
-    let found = Product::new(packed, &inputs, kernel, &mut Ready::default()).whole();
+    let found = packed.multiply_by(kernel, &inputs);
     let inputs: Vec<&[f32]> = inputs.chunks(cols).collect();
     let (mut errors, mut sizes) = (0.0, 0.0);
     for (n, input) in inputs.iter().enumerate() {
@@ -81,8 +81,7 @@ fn rounded_sums_are_those_of_the_scalar_kernel() {
             let weights = tensor.dequantize();
             for count in [1, 3, 8] {
                 let inputs = noise(count * cols, 29);
-                let sums =
-                    |kernel| Product::new(&packed, &inputs, kernel, &mut Ready::default()).whole();
+                let sums = |kernel| packed.multiply_by(kernel, &inputs);
                 let expected = sums(&Scalar);
                 for kernel in KERNELS.iter().filter(|kernel| kernel.is_available()) {
                     let found = sums(*kernel);
