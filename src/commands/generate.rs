@@ -8,7 +8,7 @@ use crate::Error;
 use crate::args::{GenerateArgs, SamplingArgs};
 use crate::errors::Cause;
 use crate::model::OpenModel;
-use crate::progress::Progress;
+use crate::progress::{Progress, memory};
 use calib::generation::{
     Continuation, FinishReason, Generated, GenerationError, Sampling, Session, generate,
 };
@@ -231,6 +231,8 @@ impl Talk<'_> {
             "seed": self.sampling.seed,
             "prompt_seconds": made.speed.prompt_seconds,
             "seconds": made.speed.seconds,
+            "cache_bytes": self.session.cache_bytes(),
+            "peak_memory_bytes": memory::peak_bytes(),
         })
     }
 }

@@ -48,8 +48,8 @@ fn asked_by_token(
 ) -> Vec<usize> {
     let checkpoint = Checkpoint::open(folder).unwrap();
     let artifact = Artifact::open(folder).unwrap();
-    let model = open_model(checkpoint.config(), &checkpoint).unwrap();
-    let weights = PackedWeights::new(&checkpoint, &artifact, compute);
+    let model = open_model(checkpoint.config(), &artifact).unwrap();
+    let weights = PackedWeights::new(&artifact, &artifact, compute);
     let device = Device::flex();
     let decoder = Decoder::new(model.as_ref(), &weights, &device, None, &mut |_, _| {}).unwrap();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();

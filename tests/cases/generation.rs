@@ -59,6 +59,13 @@ fn draws_are_fixed_by_the_seed_and_end_at_a_stop() {
     assert_eq!(one["text"], again["text"]);
     assert_ne!(one["text"], drawn(&["--seed", "6"])["text"]);
     assert_eq!(one["finish_reason"], "length");
+    // Systems that do not tell it are not held to it.
+    if let Some(peak) = one["peak_memory_bytes"].as_u64() {
+        let weights = fs_err::metadata(bench.decoder("m").join("model.safetensors"));
+        let cache = one["cache_bytes"].as_u64().unwrap();
+        let most = weights.unwrap().len() + cache + (64 << 20);
+        assert!(peak <= most, "{peak} of {most}");
+    }
     let (tokens, logs) = (one["tokens"].as_array().unwrap(), &one["log_probabilities"]);
     assert_eq!((tokens.len(), logs.as_array().unwrap().len()), (40, 40));
     let text = one["text"].as_str().unwrap();
