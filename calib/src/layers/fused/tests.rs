@@ -82,7 +82,7 @@ fn linear_layers_with_and_without_rows_and_bias() {
         compare("linear", [[2, 3, inputs]], |[x], device| {
             let columns = wave([inputs, outputs], 1.1, device);
             let rows = with_rows.then(|| columns.clone().transpose());
-            let bias = wave([outputs], 2.3, device);
+            let bias = wave([outputs], 2.3, device).into();
             let weight = Weight::Dense(Box::new(DenseWeight {
                 columns,
                 rows,
@@ -97,11 +97,13 @@ fn linear_layers_with_and_without_rows_and_bias() {
 fn norms_of_rows_and_of_heads() {
     for with_bias in [false, true] {
         compare("norm", [[2, 3, 20]], |[x], device| {
-            let (weight, bias) = (wave([20], 0.9, device), wave([20], 2.3, device));
+            let weight = wave([20], 0.9, device).into();
+            let bias = wave([20], 2.3, device).into();
             norm(x, &weight, with_bias.then_some(&bias), 1e-5)
         });
         compare("norm of a view", [[2, 3, 4, 20]], |[x], device| {
-            let (weight, bias) = (wave([20], 0.9, device), wave([20], 2.3, device));
+            let weight = wave([20], 0.9, device).into();
+            let bias = wave([20], 2.3, device).into();
             norm(x.swap_dims(1, 2), &weight, with_bias.then_some(&bias), 1e-5)
         });
     }
