@@ -16,12 +16,14 @@ mod nibbles;
 mod rounded;
 mod rows;
 
+pub(super) use lookup::across_eight;
+
 use super::by_bits::with_bits;
 use super::checks::{check_floats, check_rounded, check_row, check_words};
 use super::code_row::CodeRow;
 use super::codes::{CodeRows, PackedCodes};
 use super::inputs::{ROUNDED_TOGETHER, RoundedInput};
-use super::kernel::Kernel;
+use super::kernel::{Kernel, Order};
 use super::scalar::Scalar;
 use int8::Int8;
 use int16::Int16;
@@ -44,8 +46,12 @@ impl Kernel for Avx2 {
             && is_x86_feature_detected!("f16c")
     }
 
-    fn order(&self, codes: &PackedCodes) -> Option<&'static [usize; 8]> {
-        (codes.bits == 4 && eights_lie_in_groups(codes)).then_some(&lookup::NIBBLES_ORDER)
+    fn order(&self, codes: &PackedCodes) -> Order {
+        if codes.bits == 4 && eights_lie_in_groups(codes) {
+            &[&lookup::NIBBLES_ORDER]
+        } else {
+            &[]
+        }
     }
 
     fn int16_order(&self, codes: &PackedCodes) -> Option<&'static [usize; ROUNDED_TOGETHER]> {

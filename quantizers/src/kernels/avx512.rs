@@ -8,8 +8,11 @@
 
 mod halves;
 mod lookup;
+mod quad_rows;
+mod quads;
 mod rounded;
 mod rows;
+mod totals;
 
 use super::avx2::Avx2;
 use super::by_bits::with_bits;
@@ -17,7 +20,7 @@ use super::checks::{check_floats, check_rounded, check_row, check_words};
 use super::code_row::CodeRow;
 use super::codes::{CodeRows, PackedCodes};
 use super::inputs::{ROUNDED_TOGETHER, RoundedInput};
-use super::kernel::Kernel;
+use super::kernel::{Kernel, Order};
 
 pub(super) struct Avx512;
 
@@ -59,11 +62,11 @@ impl Kernel for Avx512 {
             && Avx2.is_available()
     }
 
-    fn order(&self, codes: &PackedCodes) -> Option<&'static [usize; 8]> {
-        if executes(codes) {
-            None
-        } else {
-            Avx2.order(codes)
+    fn order(&self, codes: &PackedCodes) -> Order {
+        match executes(codes) {
+            Some(Blocks::Quads) => quads::ORDER,
+            Some(Blocks::Sixteens) => &[],
+            None => Avx2.order(codes),
         }
     }
 
@@ -95,9 +98,9 @@ impl Kernel for Avx512 {
         group_sums: &[&[f32]],
         sums: &mut [f32],
     ) {
-        if !executes(rows.codes) {
+        let Some(blocks) = executes(rows.codes) else {
             return Avx2.codes(rows, inputs, group_sums, sums);
-        }
+        };
         check_floats(rows, inputs, group_sums);
         let count = inputs.len();
         let few = inputs.chunks(INPUTS).zip(group_sums.chunks(INPUTS));
@@ -105,7 +108,12 @@ impl Kernel for Avx512 {
             let sums = &mut sums[at * INPUTS..];
             with_count!(inputs.len(), N => {
                 // SAFETY: as above.
-                unsafe { of_bits::<N>(rows, inputs, group_sums, sums, count) }
+                unsafe {
+                    match blocks {
+                        Blocks::Quads => quads_of_bits::<N>(rows, inputs, group_sums, sums, count),
+                        Blocks::Sixteens => of_bits::<N>(rows, inputs, group_sums, sums, count),
+                    }
+                }
             });
         }
     }
@@ -129,10 +137,26 @@ impl Kernel for Avx512 {
     }
 }
 
-/// Whether sixteens lie in groups, and tables have room in registers; others are left to AVX2.
-fn executes(codes: &PackedCodes) -> bool {
-    let sixteens = codes.groups_per_row() == 1 || codes.group_size.is_multiple_of(16);
-    sixteens && !(codes.have_tables() && codes.bits > TABLE_BITS)
+/// How many codes are multiplied at a time.
+#[derive(Clone, Copy)]
+enum Blocks {
+    /// 128, eight to a lane, or 64.
+    Quads,
+    Sixteens,
+}
+
+/// How `codes` are multiplied; `None` for those that are left to AVX2: groups that divide no block, and tables that have no
+/// room in registers.
+fn executes(codes: &PackedCodes) -> Option<Blocks> {
+    let whole = |block| codes.groups_per_row() == 1 || codes.group_size.is_multiple_of(block);
+    if codes.bits <= quads::MOST_BITS {
+        let block = quads::LANES * quads::EIGHT;
+        let parts = codes.group_size >= lookup::TOGETHER && block.is_multiple_of(codes.group_size);
+        (whole(block) || parts).then_some(Blocks::Quads)
+    } else {
+        let sixteens = whole(lookup::TOGETHER) && !(codes.have_tables() && codes.bits > TABLE_BITS);
+        sixteens.then_some(Blocks::Sixteens)
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
@@ -147,6 +171,45 @@ fn of_bits<const N: usize>(
     unsafe {
         with_bits!(rows.codes, BITS =>
             rows::sums::<BITS, N>(rows, inputs, group_sums, sums, count));
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+fn quads_of_bits<const N: usize>(
+    rows: &CodeRows<'_>,
+    inputs: &[&[f32]],
+    group_sums: &[&[f32]],
+    sums: &mut [f32],
+    count: usize,
+) {
+    // SAFETY: the caller has checked the lengths.
+    unsafe {
+        match rows.codes.bits {
+            1 => few_quads::<1, N>(rows, inputs, group_sums, sums, count),
+            2 => few_quads::<2, N>(rows, inputs, group_sums, sums, count),
+            3 => few_quads::<3, N>(rows, inputs, group_sums, sums, count),
+            4 => few_quads::<4, N>(rows, inputs, group_sums, sums, count),
+            bits => unreachable!("codes of {bits} bits in 16"),
+        }
+    }
+}
+
+/// As many rows at a time as there are registers for.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+unsafe fn few_quads<const BITS: usize, const N: usize>(
+    rows: &CodeRows<'_>,
+    inputs: &[&[f32]],
+    group_sums: &[&[f32]],
+    sums: &mut [f32],
+    count: usize,
+) {
+    // SAFETY: the caller has checked the lengths.
+    unsafe {
+        if N <= 2 {
+            quad_rows::sums::<BITS, 4, N>(rows, inputs, group_sums, sums, count);
+        } else {
+            quad_rows::sums::<BITS, 2, N>(rows, inputs, group_sums, sums, count);
+        }
     }
 }
 

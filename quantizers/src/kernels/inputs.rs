@@ -1,5 +1,6 @@
 //! Inputs as kernels read them.
 
+use super::kernel::Order;
 use super::packed::PackedMatrix;
 use crate::scratch::{Reusable, Scratch};
 use smallvec::SmallVec;
@@ -73,7 +74,7 @@ impl<'a> Inputs<'a> {
     /// `each` in `order`, with the sums of groups of `group_size` inputs if these are wanted.
     pub(super) fn floats(
         each: &[&'a [f32]],
-        order: Option<&[usize; 8]>,
+        order: Order,
         group_size: usize,
         sums_are_wanted: bool,
     ) -> Self {
@@ -92,16 +93,20 @@ impl<'a> Inputs<'a> {
     }
 }
 
-fn in_order<'a>(input: &'a [f32], order: Option<&[usize; 8]>) -> Ordered<'a> {
-    let Some(order) = order else {
+fn in_order(input: &[f32], order: Order) -> Ordered<'_> {
+    if order.is_empty() {
         return Ordered::AsItCame(input);
-    };
-    let (eights, rest) = input.as_chunks::<8>();
-    let mut ordered = Scratch::with_capacity(input.len());
-    for eight in eights {
-        ordered.extend(order.map(|at| eight[at]));
     }
-    ordered.extend_from_slice(rest);
+    let mut ordered = Scratch::with_capacity(input.len());
+    let mut left = input;
+    for places in order {
+        let mut blocks = left.chunks_exact(places.len());
+        for block in &mut blocks {
+            ordered.extend(places.iter().map(|at| block[*at]));
+        }
+        left = blocks.remainder();
+    }
+    ordered.extend_from_slice(left);
     Ordered::Moved(ordered)
 }
 

@@ -4,16 +4,19 @@ use super::code_row::CodeRow;
 use super::codes::{CodeRows, PackedCodes};
 use super::inputs::{ROUNDED_TOGETHER, RoundedInput};
 
+/// Where in a block of as many inputs the ones that a kernel multiplies first to last stand: of the longest blocks, of which
+/// there are as many as fit, and then of shorter ones in what is left over. What fits none stands as it comes.
+pub(super) type Order = &'static [&'static [usize]];
+
 /// Sums of rows of a matrix with a few inputs at a time.
 pub(super) trait Kernel: Sync {
     /// Its name in `QUENCH_KERNEL`.
     fn name(&self) -> &'static str;
     /// Whether this machine has the instructions.
     fn is_available(&self) -> bool;
-    /// Where in each eight of the inputs of [`Self::codes`] the ones it multiplies first to last stand; `None` where they
-    /// stand as they come. What is left over after whole eights always stands as it comes.
-    fn order(&self, _codes: &PackedCodes) -> Option<&'static [usize; 8]> {
-        None
+    /// How the inputs of [`Self::codes`] are to stand.
+    fn order(&self, _codes: &PackedCodes) -> Order {
+        &[]
     }
     /// `sums[r * inputs.len() + k] = sum over inputs j of w_rj inputs[k][j]` with
     /// inputs `[cols]` in the order of [`Self::order`]; `group_sums[k][g]` is the sum of the inputs of group `g`. How many

@@ -3,7 +3,7 @@
 use super::chosen::kernel;
 use super::compute::Compute;
 use super::inputs::{Each, Inputs, ROUNDED_TOGETHER, RoundedInput};
-use super::kernel::Kernel;
+use super::kernel::{Kernel, Order};
 use super::packed::{Dense, PackedMatrix};
 use super::sparse::BLOCK_ROWS;
 use crate::linalg::product::{Strided, multiply};
@@ -264,15 +264,15 @@ pub(super) struct Ready<'a> {
 /// How a kernel reads inputs.
 #[derive(PartialEq)]
 struct Form {
-    order: Order,
+    numbers: Numbers,
     /// Inputs that share a scale of the weights.
     group_size: usize,
     group_sums: bool,
 }
 
 #[derive(PartialEq)]
-enum Order {
-    Floats(Option<&'static [usize; 8]>),
+enum Numbers {
+    Floats(Order),
     Int16(Option<&'static [usize; ROUNDED_TOGETHER]>),
     Int8(Option<&'static [usize; ROUNDED_TOGETHER]>),
 }
@@ -291,10 +291,10 @@ impl<'a> Ready<'a> {
     fn few(&mut self, matrix: &PackedMatrix, kernel: &dyn Kernel) -> Few {
         let form = match &matrix.dense {
             Dense::Codes(codes) => Some(self.form(Form {
-                order: match codes.compute() {
-                    Compute::F32 => Order::Floats(kernel.order(codes)),
-                    Compute::Int16 => Order::Int16(kernel.int16_order(codes)),
-                    Compute::Int8 => Order::Int8(kernel.int8_order(codes)),
+                numbers: match codes.compute() {
+                    Compute::F32 => Numbers::Floats(kernel.order(codes)),
+                    Compute::Int16 => Numbers::Int16(kernel.int16_order(codes)),
+                    Compute::Int8 => Numbers::Int8(kernel.int8_order(codes)),
                 },
                 group_size: codes.group_size,
                 group_sums: codes.has_zeros(),
@@ -315,10 +315,10 @@ impl<'a> Ready<'a> {
             return at;
         }
         let (each, group_size) = (&self.each, form.group_size);
-        let inputs = match form.order {
-            Order::Floats(order) => Inputs::floats(each, order, group_size, form.group_sums),
-            Order::Int16(order) => Inputs::Int16(RoundedInput::each(each, order, group_size)),
-            Order::Int8(order) => Inputs::Int8(RoundedInput::each(each, order, group_size)),
+        let inputs = match form.numbers {
+            Numbers::Floats(order) => Inputs::floats(each, order, group_size, form.group_sums),
+            Numbers::Int16(order) => Inputs::Int16(RoundedInput::each(each, order, group_size)),
+            Numbers::Int8(order) => Inputs::Int8(RoundedInput::each(each, order, group_size)),
         };
         self.forms.push((form, inputs));
         self.forms.len() - 1

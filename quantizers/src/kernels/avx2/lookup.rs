@@ -212,7 +212,7 @@ fn shifts<const BITS: usize>() -> __m256i {
 /// The sums of all lanes of each of eight registers, in the order in which [`across`] sums one.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn across_eight(lanes: &[__m256; 8]) -> __m256 {
+pub(in crate::kernels) fn across_eight(lanes: &[__m256; 8]) -> __m256 {
     // Halves of two registers, then of what is left, until one has a lane of each.
     let pair = |at: usize| {
         let (first, second) = (lanes[at], lanes[at + 4]);

@@ -8,7 +8,7 @@
 
 use crate::kernels::table::{ByteTable, Table};
 use std::arch::x86_64::{
-    __m128i, __m512, __m512i, _mm_loadu_si128, _mm256_set1_epi64x, _mm512_and_si512,
+    __m128i, __m512, __m512i, _mm_loadu_ps, _mm_loadu_si128, _mm256_castps_pd, _mm256_loadu_ps, _mm256_set1_epi64x, _mm512_broadcast_f32x4, _mm512_broadcast_f64x4, _mm512_castpd_ps, _mm512_and_si512,
     _mm512_castsi256_si512, _mm512_castsi512_ps, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32,
     _mm512_inserti64x4, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_blend_ps,
     _mm512_multishift_epi64_epi8, _mm512_or_si512, _mm512_permutex2var_ps, _mm512_permutexvar_ps,
@@ -33,14 +33,11 @@ impl Lookup {
     pub(super) fn new<const BITS: usize>(table: Option<Table<'_>>) -> Self {
         let mut tables = [_mm512_setzero_ps(); 4];
         match table {
-            Some(Table::Bytes(table)) => tables[0] = sixteen_of(table),
-            // Of an index only as many bits count as there are entries for: narrow tables repeat themselves.
+            // Of an index only as many bits count as there are entries for.
+            Some(table) if BITS <= 4 => tables[0] = sixteen_values(table),
+            Some(Table::Bytes(_)) => unreachable!("tables of codes of four bits"),
             Some(Table::Floats(table)) => {
-                let mut repeated = [0.0; 64];
-                for values in repeated.chunks_exact_mut(table.len()) {
-                    values.copy_from_slice(table);
-                }
-                for (register, values) in tables.iter_mut().zip(repeated.as_chunks::<16>().0) {
+                for (register, values) in tables.iter_mut().zip(table.as_chunks::<16>().0) {
                     // SAFETY: sixteen values.
                     *register = unsafe { _mm512_loadu_ps(values.as_ptr()) };
                 }
@@ -91,6 +88,30 @@ impl Lookup {
                 let is_upper = _mm512_test_epi32_mask(codes, _mm512_set1_epi32(1 << 5));
                 _mm512_mask_blend_ps(is_upper, lower, upper)
             }
+        }
+    }
+}
+
+/// The values of `table` of at most sixteen, which repeats itself.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+pub(super) fn sixteen_values(table: Table<'_>) -> __m512 {
+    let floats = match table {
+        Table::Bytes(table) => return sixteen_of(table),
+        Table::Floats(floats) => floats,
+    };
+    let from = floats.as_ptr();
+    // SAFETY: as many values as are loaded.
+    unsafe {
+        match floats.len() {
+            16 => _mm512_loadu_ps(from),
+            8 => {
+                let eight = _mm256_castps_pd(_mm256_loadu_ps(from));
+                _mm512_castpd_ps(_mm512_broadcast_f64x4(eight))
+            }
+            4 => _mm512_broadcast_f32x4(_mm_loadu_ps(from)),
+            2 => _mm512_castsi512_ps(_mm512_set1_epi64(from.cast::<i64>().read_unaligned())),
+            count => unreachable!("tables of {count} values"),
         }
     }
 }
