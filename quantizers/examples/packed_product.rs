@@ -58,7 +58,7 @@ fn table([rows, cols]: [usize; 2], inputs: usize) {
     ];
     for (name, tensor) in &matrices {
         let packed = PackedMatrix::of_quantized(tensor).expect("it is executed packed");
-        for compute in [Compute::F32, Compute::Int16, Compute::Int8] {
+        for compute in [Compute::F32, Compute::Bf16, Compute::Int16, Compute::Int8] {
             row(
                 name,
                 &compute.to_string(),

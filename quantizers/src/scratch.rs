@@ -25,7 +25,7 @@ macro_rules! reusable {
     };
 }
 
-reusable!(f32, f64, i8, i16, u32, (usize, f64));
+reusable!(f32, f64, i8, i16, u16, u32, (usize, f64));
 
 /// A vector in memory that its thread uses again.
 #[derive(Debug, PartialEq)]

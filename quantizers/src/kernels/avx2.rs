@@ -48,9 +48,12 @@ impl Kernel for Avx2 {
 
     fn order(&self, codes: &PackedCodes) -> Order {
         if codes.bits == 4 && eights_lie_in_groups(codes) {
-            &[&lookup::NIBBLES_ORDER]
+            Order {
+                blocks: &[&lookup::NIBBLES_ORDER],
+                is_padded: false,
+            }
         } else {
-            &[]
+            Order::AS_THEY_COME
         }
     }
 
@@ -108,7 +111,7 @@ impl Kernel for Avx2 {
             // Groups that do not begin with a whole byte are rare enough for the plain kernel.
             return Scalar.codes(rows, inputs, group_sums, sums);
         }
-        check_floats(rows, inputs, group_sums);
+        check_floats(rows, inputs, group_sums, 1);
         let count = inputs.len();
         for few in few(count) {
             let (inputs, group_sums) = (&inputs[few.clone()], &group_sums[few.clone()]);

@@ -6,21 +6,26 @@
 
 #![expect(unsafe_code, reason = "instructions found at run time")]
 
+mod bf16;
+mod floats;
 mod halves;
 mod lookup;
-mod quad_rows;
-mod quads;
+mod many_codes;
 mod rounded;
 mod rows;
+mod spread;
 mod totals;
 
 use super::avx2::Avx2;
 use super::by_bits::with_bits;
-use super::checks::{check_floats, check_rounded, check_row, check_words};
+use super::checks::{check_bf16, check_floats, check_rounded, check_row, check_words};
 use super::code_row::CodeRow;
 use super::codes::{CodeRows, PackedCodes};
-use super::inputs::{ROUNDED_TOGETHER, RoundedInput};
+use super::inputs::{Bf16Input, ROUNDED_TOGETHER, RoundedInput};
 use super::kernel::{Kernel, Order};
+use bf16::Bf16;
+use floats::Floats;
+use many_codes::Arithmetic;
 
 pub(super) struct Avx512;
 
@@ -64,8 +69,8 @@ impl Kernel for Avx512 {
 
     fn order(&self, codes: &PackedCodes) -> Order {
         match executes(codes) {
-            Some(Blocks::Quads) => quads::ORDER,
-            Some(Blocks::Sixteens) => &[],
+            Some(Blocks::Many) => floats::ORDER,
+            Some(Blocks::Sixteens) => Order::AS_THEY_COME,
             None => Avx2.order(codes),
         }
     }
@@ -101,19 +106,51 @@ impl Kernel for Avx512 {
         let Some(blocks) = executes(rows.codes) else {
             return Avx2.codes(rows, inputs, group_sums, sums);
         };
-        check_floats(rows, inputs, group_sums);
+        let block = match blocks {
+            Blocks::Many => many_codes::BLOCK,
+            Blocks::Sixteens => 1,
+        };
+        check_floats(rows, inputs, group_sums, block);
         let count = inputs.len();
         let few = inputs.chunks(INPUTS).zip(group_sums.chunks(INPUTS));
         for (at, (inputs, group_sums)) in few.enumerate() {
             let sums = &mut sums[at * INPUTS..];
             with_count!(inputs.len(), N => {
-                // SAFETY: as above.
+                // SAFETY: the features were found by `is_available`; lengths were checked above.
                 unsafe {
                     match blocks {
-                        Blocks::Quads => quads_of_bits::<N>(rows, inputs, group_sums, sums, count),
+                        Blocks::Many => {
+                            let inputs: [_; N] = std::array::from_fn(|n| inputs[n].as_ptr());
+                            many_floats(rows, inputs, sums, count);
+                            subtract_zeros(rows, group_sums.iter().copied(), sums, count);
+                        }
                         Blocks::Sixteens => of_bits::<N>(rows, inputs, group_sums, sums, count),
                     }
                 }
+            });
+        }
+    }
+
+    fn bf16_order(&self, codes: &PackedCodes) -> Option<Order> {
+        let is_many = matches!(executes(codes), Some(Blocks::Many));
+        (is_many && is_x86_feature_detected!("avx512bf16")).then_some(bf16::ORDER)
+    }
+
+    fn bf16(&self, rows: &CodeRows<'_>, inputs: &[Bf16Input], sums: &mut [f32]) {
+        assert!(
+            self.bf16_order(rows.codes).is_some(),
+            "codes and instructions for bf16"
+        );
+        check_bf16(rows, inputs, many_codes::BLOCK);
+        let count = inputs.len();
+        for (at, few) in inputs.chunks(INPUTS).enumerate() {
+            let sums = &mut sums[at * INPUTS..];
+            with_count!(few.len(), N => {
+                let inputs: [_; N] = std::array::from_fn(|n| few[n].values.as_ptr());
+                // SAFETY: the features and lengths were checked above.
+                unsafe { many_bf16(rows, inputs, sums, count) };
+                let group_sums = few.iter().map(|input| input.group_sums.as_slice());
+                subtract_zeros(rows, group_sums, sums, count);
             });
         }
     }
@@ -140,22 +177,35 @@ impl Kernel for Avx512 {
 /// How many codes are multiplied at a time.
 #[derive(Clone, Copy)]
 enum Blocks {
-    /// 128, eight to a lane, or 64.
-    Quads,
+    /// As [`many_codes`] says.
+    Many,
     Sixteens,
 }
 
 /// How `codes` are multiplied; `None` for those that are left to AVX2: groups that divide no block, and tables that have no
 /// room in registers.
 fn executes(codes: &PackedCodes) -> Option<Blocks> {
-    let whole = |block| codes.groups_per_row() == 1 || codes.group_size.is_multiple_of(block);
-    if codes.bits <= quads::MOST_BITS {
-        let block = quads::LANES * quads::EIGHT;
-        let parts = codes.group_size >= lookup::TOGETHER && block.is_multiple_of(codes.group_size);
-        (whole(block) || parts).then_some(Blocks::Quads)
-    } else {
-        let sixteens = whole(lookup::TOGETHER) && !(codes.have_tables() && codes.bits > TABLE_BITS);
-        sixteens.then_some(Blocks::Sixteens)
+    if codes.bits <= many_codes::MOST_BITS {
+        return many_codes::executes(codes).then_some(Blocks::Many);
+    }
+    let sixteens = codes.groups_per_row() == 1 || codes.group_size.is_multiple_of(lookup::TOGETHER);
+    let has_room = !(codes.have_tables() && codes.bits > TABLE_BITS);
+    (sixteens && has_room).then_some(Blocks::Sixteens)
+}
+
+/// Takes off the sums of each row what its zeros are to.
+fn subtract_zeros<'a>(
+    rows: &CodeRows<'_>,
+    group_sums: impl Iterator<Item = &'a [f32]> + Clone,
+    sums: &mut [f32],
+    count: usize,
+) {
+    if rows.codes.has_zeros() {
+        for (row, sums) in rows.iter().zip(sums.chunks_mut(count)) {
+            for (sum, group_sums) in sums.iter_mut().zip(group_sums.clone()) {
+                *sum -= row.zeros_part(group_sums);
+            }
+        }
     }
 }
 
@@ -174,44 +224,47 @@ fn of_bits<const N: usize>(
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
-fn quads_of_bits<const N: usize>(
-    rows: &CodeRows<'_>,
-    inputs: &[&[f32]],
-    group_sums: &[&[f32]],
-    sums: &mut [f32],
-    count: usize,
-) {
-    // SAFETY: the caller has checked the lengths.
-    unsafe {
-        match rows.codes.bits {
-            1 => few_quads::<1, N>(rows, inputs, group_sums, sums, count),
-            2 => few_quads::<2, N>(rows, inputs, group_sums, sums, count),
-            3 => few_quads::<3, N>(rows, inputs, group_sums, sums, count),
-            4 => few_quads::<4, N>(rows, inputs, group_sums, sums, count),
-            bits => unreachable!("codes of {bits} bits in 16"),
-        }
-    }
-}
-
 /// As many rows at a time as there are registers for.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
-unsafe fn few_quads<const BITS: usize, const N: usize>(
-    rows: &CodeRows<'_>,
-    inputs: &[&[f32]],
-    group_sums: &[&[f32]],
-    sums: &mut [f32],
-    count: usize,
-) {
-    // SAFETY: the caller has checked the lengths.
-    unsafe {
-        if N <= 2 {
-            quad_rows::sums::<BITS, 4, N>(rows, inputs, group_sums, sums, count);
-        } else {
-            quad_rows::sums::<BITS, 2, N>(rows, inputs, group_sums, sums, count);
+macro_rules! many_codes {
+    ($name:ident, $arithmetic:ident, $features:literal) => {
+        #[target_feature(enable = $features)]
+        unsafe fn $name<const N: usize>(
+            rows: &CodeRows<'_>,
+            inputs: [*const <$arithmetic<4> as Arithmetic>::Input; N],
+            sums: &mut [f32],
+            count: usize,
+        ) {
+            // SAFETY: the caller has checked lengths and features.
+            unsafe {
+                match (rows.codes.bits, N) {
+                    (1, 1 | 2) => {
+                        many_codes::sums::<$arithmetic<1>, 4, N>(rows, inputs, sums, count)
+                    }
+                    (1, _) => many_codes::sums::<$arithmetic<1>, 2, N>(rows, inputs, sums, count),
+                    (2, 1 | 2) => {
+                        many_codes::sums::<$arithmetic<2>, 4, N>(rows, inputs, sums, count)
+                    }
+                    (2, _) => many_codes::sums::<$arithmetic<2>, 2, N>(rows, inputs, sums, count),
+                    (3, 1 | 2) => {
+                        many_codes::sums::<$arithmetic<3>, 4, N>(rows, inputs, sums, count)
+                    }
+                    (3, _) => many_codes::sums::<$arithmetic<3>, 2, N>(rows, inputs, sums, count),
+                    (4, 1 | 2) => {
+                        many_codes::sums::<$arithmetic<4>, 4, N>(rows, inputs, sums, count)
+                    }
+                    (4, _) => many_codes::sums::<$arithmetic<4>, 2, N>(rows, inputs, sums, count),
+                    (bits, _) => unreachable!("codes of {bits} bits, eight to a lane"),
+                }
+            }
         }
-    }
+    };
 }
+many_codes!(many_floats, Floats, "avx512f,avx512bw,avx512vl,avx512vbmi");
+many_codes!(
+    many_bf16,
+    Bf16,
+    "avx512f,avx512bw,avx512vl,avx512vbmi,avx512bf16"
+);
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
 fn values_of_bits(row: &CodeRow<'_>, out: &mut [f32]) {

@@ -2,18 +2,34 @@
 
 use super::code_row::CodeRow;
 use super::codes::CodeRows;
-use super::inputs::{ROUNDED_TOGETHER, RoundedInput};
+use super::inputs::{Bf16Input, ROUNDED_TOGETHER, RoundedInput};
 use crate::scratch::Reusable;
 
 /// Bytes that kernels read behind the codes of a row, at most.
-const READ_BEHIND: usize = 16;
+const READ_BEHIND: usize = 48;
 
-/// That inputs and their sums are those of `rows`.
-pub(super) fn check_floats(rows: &CodeRows<'_>, inputs: &[&[f32]], group_sums: &[&[f32]]) {
+/// That inputs, in whole blocks of `block`, and their sums are those of `rows`.
+pub(super) fn check_floats(
+    rows: &CodeRows<'_>,
+    inputs: &[&[f32]],
+    group_sums: &[&[f32]],
+    block: usize,
+) {
     check_rows(rows);
     let (cols, groups) = (rows.codes.cols(), rows.codes.groups_per_row());
     for (input, group_sums) in inputs.iter().zip(group_sums) {
-        assert!(input.len() == cols && group_sums.len() == groups);
+        assert_eq!(input.len(), cols.next_multiple_of(block));
+        assert_eq!(group_sums.len(), groups);
+    }
+}
+
+/// That the inputs of [`Kernel::bf16`](super::kernel::Kernel::bf16) and their sums are those of `rows`, in blocks of `block`.
+pub(super) fn check_bf16(rows: &CodeRows<'_>, inputs: &[Bf16Input], block: usize) {
+    check_rows(rows);
+    let (cols, groups) = (rows.codes.cols(), rows.codes.groups_per_row());
+    for input in inputs {
+        assert_eq!(input.values.len(), cols.next_multiple_of(block));
+        assert_eq!(input.group_sums.len(), groups);
     }
 }
 

@@ -5,7 +5,7 @@ use super::table::{IntegerTable, Table};
 /// One row.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CodeRow<'a> {
-    /// Its codes, lowest bits first, and at least 16 bytes more.
+    /// Its codes, lowest bits first, and at least 48 bytes more.
     pub(super) bytes: &'a [u8],
     pub(super) bits: u8,
     pub(super) cols: usize,
@@ -73,7 +73,8 @@ impl CodeRow<'_> {
         self.scale(last) * tail.sum::<f32>() - self.zeros_part(group_sums)
     }
 
-    fn zeros_part(&self, group_sums: &[f32]) -> f32 {
+    /// What the zeros of all groups take off a sum.
+    pub(super) fn zeros_part(&self, group_sums: &[f32]) -> f32 {
         if self.zeros.is_empty() {
             return 0.0;
         }

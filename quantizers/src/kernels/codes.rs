@@ -6,11 +6,11 @@ use super::inputs::ROUNDED_TOGETHER;
 use super::table::{ByteTable, IntegerTable, Table};
 use crate::pack;
 use crate::tensor::{Codebook, Granularity, Uniform};
-use half::f16;
+use half::{bf16, f16};
 use std::ops::Range;
 
 /// Bytes that may be read behind the last row.
-const SLACK_WORDS: usize = 4;
+const SLACK_WORDS: usize = 12;
 
 /// A matrix of codes: `w = scale of the group · (value of the code - zero of the group)`.
 #[derive(Debug, Clone)]
@@ -128,6 +128,8 @@ impl PackedCodes {
         let holds_blocks =
             self.groups_per_row == 1 || self.group_size.is_multiple_of(ROUNDED_TOGETHER);
         self.compute = match (compute, &self.values) {
+            (Compute::Bf16, _) if self.bits <= Self::BF16_BITS => Compute::Bf16,
+            (Compute::Bf16, _) => Compute::F32,
             _ if !holds_blocks => Compute::F32,
             (Compute::Int8, _) if self.bits <= 4 => Compute::Int8,
             // Those of narrower codes are looked up as f32 in the same time, and wider ones do not fit a register.
@@ -141,8 +143,12 @@ impl PackedCodes {
             (Compute::Int8, _) => Compute::Int16,
             (compute, _) => compute,
         };
+        if let (CodeValues::Tables { tables, .. }, Compute::Bf16) = (&mut self.values, self.compute)
+        {
+            tables.round_to_bf16();
+        }
         self.integers = match (&self.values, self.compute) {
-            (CodeValues::Integers, _) | (_, Compute::F32) => Vec::new(),
+            (CodeValues::Integers, _) | (_, Compute::F32 | Compute::Bf16) => Vec::new(),
             (CodeValues::Tables { tables, .. }, Compute::Int16) => {
                 tables.rounded(self.bits, IntegerTable::int16)
             }
@@ -151,6 +157,9 @@ impl PackedCodes {
             }
         };
     }
+
+    /// Bits of the widest codes whose tables are multiplied as bf16.
+    const BF16_BITS: u8 = 4;
 
     /// How kernels multiply.
     pub(super) fn compute(&self) -> Compute {
@@ -281,6 +290,18 @@ impl Tables {
             )
         } else {
             Self::Floats(entries.iter().map(|entry| entry.to_f32()).collect())
+        }
+    }
+
+    fn round_to_bf16(&mut self) {
+        let rounded = |value: f32| bf16::from_f32(value).to_f32();
+        match self {
+            Self::Floats(values) => values.iter_mut().for_each(|value| *value = rounded(*value)),
+            Self::Bytes(tables) => {
+                for table in tables {
+                    *table = ByteTable::new(&table.values().map(rounded));
+                }
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use super::kernel::Order;
 use super::packed::PackedMatrix;
 use crate::scratch::{Reusable, Scratch};
+use half::bf16;
 use smallvec::SmallVec;
 
 /// Inputs that share a scale where they are rounded.
@@ -33,6 +34,8 @@ pub(super) enum Inputs<'a> {
         each: Each<Ordered<'a>>,
         group_sums: Each<Scratch<f32>>,
     },
+    /// As bf16, in the order of the kernel.
+    Bf16(Each<Bf16Input>),
     /// For weights that are whole numbers of 16 bits.
     Int16(Each<RoundedInput<'a, i16>>),
     /// For weights that are whole numbers of 8 bits.
@@ -53,6 +56,15 @@ impl AsRef<[f32]> for Ordered<'_> {
             Self::Moved(input) => input,
         }
     }
+}
+
+/// An input rounded to bf16: the error of each is at most 2⁻⁹ of it.
+#[derive(Debug, Clone)]
+pub(super) struct Bf16Input {
+    /// Bits, in the order of the kernel.
+    pub(super) values: Scratch<u16>,
+    /// Sums of what the inputs of each group are rounded to.
+    pub(super) group_sums: Scratch<f32>,
 }
 
 /// An input as whole numbers: `x ≈ scale of its block · value`, in blocks of [`ROUNDED_TOGETHER`].
@@ -78,36 +90,83 @@ impl<'a> Inputs<'a> {
         group_size: usize,
         sums_are_wanted: bool,
     ) -> Self {
-        let group_sums = |input: &&[f32]| {
-            let groups = input.chunks(group_size);
+        let sums = |input: &&[f32]| {
             if sums_are_wanted {
-                Scratch::collected(groups.map(|group| group.iter().sum()))
+                group_sums(input, group_size, |x| x)
             } else {
-                Scratch::zeros(groups.len())
+                Scratch::zeros(input.len().div_ceil(group_size))
             }
         };
         Self::Floats {
             each: each.iter().map(|input| in_order(input, order)).collect(),
-            group_sums: each.iter().map(group_sums).collect(),
+            group_sums: each.iter().map(sums).collect(),
+        }
+    }
+
+    /// The same of `each` as bf16 holds them, for kernels that multiply f32 alone.
+    pub(super) fn floats_of_bf16(each: &[&'a [f32]], order: Order, group_size: usize) -> Self {
+        let sums = |input: &&[f32]| group_sums(input, group_size, to_bf16);
+        Self::Floats {
+            each: each
+                .iter()
+                .map(|input| Ordered::Moved(order.of(input, to_bf16)))
+                .collect(),
+            group_sums: each.iter().map(sums).collect(),
         }
     }
 }
 
 fn in_order(input: &[f32], order: Order) -> Ordered<'_> {
-    if order.is_empty() {
+    if order == Order::AS_THEY_COME {
         return Ordered::AsItCame(input);
     }
-    let mut ordered = Scratch::with_capacity(input.len());
-    let mut left = input;
-    for places in order {
-        let mut blocks = left.chunks_exact(places.len());
-        for block in &mut blocks {
-            ordered.extend(places.iter().map(|at| block[*at]));
+    Ordered::Moved(order.of(input, |x| x))
+}
+
+impl Order {
+    /// What `input` becomes in this order, each value as `value` says.
+    fn of<T: Reusable>(self, input: &[f32], value: impl Fn(f32) -> T) -> Scratch<T> {
+        let longest = self.blocks.last().map_or(0, |block| block.len());
+        let mut ordered = Scratch::with_capacity(input.len() + longest);
+        let mut left = input;
+        for places in self.blocks {
+            let mut blocks = left.chunks_exact(places.len());
+            for block in &mut blocks {
+                ordered.extend(places.iter().map(|at| value(block[*at])));
+            }
+            left = blocks.remainder();
         }
-        left = blocks.remainder();
+        match self.blocks.last() {
+            Some(places) if self.is_padded && !left.is_empty() => {
+                let padded = |at: &usize| left.get(*at).copied().unwrap_or(0.0);
+                ordered.extend(places.iter().map(|at| value(padded(at))));
+            }
+            _ => ordered.extend(left.iter().map(|x| value(*x))),
+        }
+        ordered
     }
-    ordered.extend_from_slice(left);
-    Ordered::Moved(ordered)
+}
+
+impl Bf16Input {
+    /// `each` in `order`, with the sums of groups of `group_size` inputs.
+    pub(super) fn each(each: &[&[f32]], order: Order, group_size: usize) -> Each<Self> {
+        let rounded = each.iter().map(|input| Self {
+            values: order.of(input, |x| bf16::from_f32(x).to_bits()),
+            group_sums: group_sums(input, group_size, to_bf16),
+        });
+        rounded.collect()
+    }
+}
+
+/// `x` as bf16 holds it.
+fn to_bf16(x: f32) -> f32 {
+    bf16::from_f32(x).to_f32()
+}
+
+/// Sums of each `group_size` of `input`, each value as `value` says.
+fn group_sums(input: &[f32], group_size: usize, value: impl Fn(f32) -> f32) -> Scratch<f32> {
+    let groups = input.chunks(group_size);
+    Scratch::collected(groups.map(|group| group.iter().map(|x| value(*x)).sum()))
 }
 
 impl<'a, T: Integer> RoundedInput<'a, T> {

@@ -2,11 +2,25 @@
 
 use super::code_row::CodeRow;
 use super::codes::{CodeRows, PackedCodes};
-use super::inputs::{ROUNDED_TOGETHER, RoundedInput};
+use super::inputs::{Bf16Input, ROUNDED_TOGETHER, RoundedInput};
 
-/// Where in a block of as many inputs the ones that a kernel multiplies first to last stand: of the longest blocks, of which
-/// there are as many as fit, and then of shorter ones in what is left over. What fits none stands as it comes.
-pub(super) type Order = &'static [&'static [usize]];
+/// How the inputs of a kernel are to stand.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Order {
+    /// Where in a block of as many inputs the ones that are multiplied first to last stand: of the longest blocks, of which
+    /// there are as many as fit, and then of shorter ones in what is left over.
+    pub(super) blocks: &'static [&'static [usize]],
+    /// Whether what is left over in the end is filled up with zeros to one of the shortest blocks; else it stands as it comes.
+    pub(super) is_padded: bool,
+}
+
+impl Order {
+    /// As they come.
+    pub(super) const AS_THEY_COME: Self = Self {
+        blocks: &[],
+        is_padded: false,
+    };
+}
 
 /// Sums of rows of a matrix with a few inputs at a time.
 pub(super) trait Kernel: Sync {
@@ -16,7 +30,7 @@ pub(super) trait Kernel: Sync {
     fn is_available(&self) -> bool;
     /// How the inputs of [`Self::codes`] are to stand.
     fn order(&self, _codes: &PackedCodes) -> Order {
-        &[]
+        Order::AS_THEY_COME
     }
     /// `sums[r * inputs.len() + k] = sum over inputs j of w_rj inputs[k][j]` with
     /// inputs `[cols]` in the order of [`Self::order`]; `group_sums[k][g]` is the sum of the inputs of group `g`. How many
@@ -43,6 +57,15 @@ pub(super) trait Kernel: Sync {
     }
     /// The same sums of rows whose codes, of at most 4 bits, stand for whole numbers of 7 bits without a sign.
     fn int8(&self, rows: &CodeRows<'_>, inputs: &[RoundedInput<'_, i8>], sums: &mut [f32]);
+    /// How the inputs of [`Self::bf16`] are to stand; `None` where this machine or kernel does not multiply such, and
+    /// [`Self::codes`] is to be asked with inputs that bf16 holds.
+    fn bf16_order(&self, _codes: &PackedCodes) -> Option<Order> {
+        None
+    }
+    /// The same sums of rows whose codes, of at most 4 bits, stand for values that bf16 holds, with such inputs.
+    fn bf16(&self, _rows: &CodeRows<'_>, _inputs: &[Bf16Input], _sums: &mut [f32]) {
+        unreachable!("{} has no order for such inputs", self.name())
+    }
     /// Values of the codes of a row `[cols]`, as they come, without zero and scale.
     fn values(&self, row: &CodeRow<'_>, out: &mut [f32]) {
         for (at, value) in out.iter_mut().enumerate() {

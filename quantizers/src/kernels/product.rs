@@ -2,7 +2,7 @@
 
 use super::chosen::kernel;
 use super::compute::Compute;
-use super::inputs::{Each, Inputs, ROUNDED_TOGETHER, RoundedInput};
+use super::inputs::{Bf16Input, Each, Inputs, ROUNDED_TOGETHER, RoundedInput};
 use super::kernel::{Kernel, Order};
 use super::packed::{Dense, PackedMatrix};
 use super::sparse::BLOCK_ROWS;
@@ -216,6 +216,10 @@ impl<'a> Product<'a> {
                 let rows = codes.rows(rows.clone());
                 self.kernel.codes(&rows, &each, &group_sums, sums);
             }
+            (Dense::Codes(codes), Some(Inputs::Bf16(inputs))) => {
+                let rows = codes.rows(rows.clone());
+                self.kernel.bf16(&rows, inputs, sums);
+            }
             (Dense::Codes(codes), Some(Inputs::Int16(inputs))) => {
                 let rows = codes.rows(rows.clone());
                 self.kernel.int16(&rows, inputs, sums);
@@ -273,6 +277,9 @@ struct Form {
 #[derive(PartialEq)]
 enum Numbers {
     Floats(Order),
+    /// Floats that bf16 holds.
+    FloatsOfBf16(Order),
+    Bf16(Order),
     Int16(Option<&'static [usize; ROUNDED_TOGETHER]>),
     Int8(Option<&'static [usize; ROUNDED_TOGETHER]>),
 }
@@ -293,6 +300,10 @@ impl<'a> Ready<'a> {
             Dense::Codes(codes) => Some(self.form(Form {
                 numbers: match codes.compute() {
                     Compute::F32 => Numbers::Floats(kernel.order(codes)),
+                    Compute::Bf16 => match kernel.bf16_order(codes) {
+                        Some(order) => Numbers::Bf16(order),
+                        None => Numbers::FloatsOfBf16(kernel.order(codes)),
+                    },
                     Compute::Int16 => Numbers::Int16(kernel.int16_order(codes)),
                     Compute::Int8 => Numbers::Int8(kernel.int8_order(codes)),
                 },
@@ -317,6 +328,8 @@ impl<'a> Ready<'a> {
         let (each, group_size) = (&self.each, form.group_size);
         let inputs = match form.numbers {
             Numbers::Floats(order) => Inputs::floats(each, order, group_size, form.group_sums),
+            Numbers::FloatsOfBf16(order) => Inputs::floats_of_bf16(each, order, group_size),
+            Numbers::Bf16(order) => Inputs::Bf16(Bf16Input::each(each, order, group_size)),
             Numbers::Int16(order) => Inputs::Int16(RoundedInput::each(each, order, group_size)),
             Numbers::Int8(order) => Inputs::Int8(RoundedInput::each(each, order, group_size)),
         };

@@ -118,7 +118,7 @@ fn check(packed: &PackedMatrix, weights: &[f32], what: &str) {
 
 #[test]
 fn packed_products_are_those_of_the_decoded_matrix() {
-    for cols in [32, 64, 172, 576, 1408] {
+    for cols in [20, 32, 64, 172, 576, 1408] {
         for rows in [1, 7] {
             for bits in 1..=8 {
                 for sparse in [false, true] {
@@ -129,7 +129,7 @@ fn packed_products_are_those_of_the_decoded_matrix() {
                 }
             }
             for bits in 2..=8 {
-                for group in [None, Some(32), Some(12)] {
+                for group in [None, Some(16), Some(32), Some(128), Some(12)] {
                     let tensor = uniform(rows, cols, bits, group);
                     let packed = PackedMatrix::of_quantized(&tensor).unwrap();
                     let what = format!("uniform {rows} x {cols}, {bits} bits, group {group:?}");
@@ -172,7 +172,7 @@ fn many_rows_are_those_of_the_decoded_matrix() {
 
 #[test]
 fn tables_with_scales_of_groups_are_multiplied_as_they_are_decoded() {
-    for (cols, size) in [(172, 32), (576, 64), (64, 12)] {
+    for (cols, size) in [(172, 32), (300, 16), (576, 64), (576, 128), (64, 12)] {
         for bits in [2, 4, 5] {
             let mut tensor = codebook(6, cols, bits, true);
             let Encoding::Codebook(codebook) = &mut tensor.encoding else {
@@ -247,7 +247,7 @@ fn an_input_comes_out_alike_alone_and_beside_others() {
         }
     }
     let as_stored = matrices.clone();
-    for compute in [Compute::Int16, Compute::Int8] {
+    for compute in [Compute::Bf16, Compute::Int16, Compute::Int8] {
         let rounded = as_stored.iter().cloned();
         matrices.extend(rounded.map(|packed| packed.computing(compute)));
     }
@@ -279,6 +279,8 @@ fn matrices_that_share_inputs_come_out_as_each_does_alone() {
         codes(&uniform(7, 192, 4, Some(32))),
         codes(&uniform(7, 192, 4, Some(64))),
         codes(&uniform(9, 192, 4, None)),
+        codes(&uniform(9, 192, 4, Some(32))).computing(Compute::Bf16),
+        codes(&codebook(40, 192, 4, true)).computing(Compute::Bf16),
         codes(&uniform(7, 192, 4, Some(32))).computing(Compute::Int16),
         codes(&codebook(5, 192, 4, true)).computing(Compute::Int8),
         codes(&uniform(7, 192, 4, Some(32))).computing(Compute::Int8),

@@ -8,12 +8,13 @@
 
 use crate::kernels::table::{ByteTable, Table};
 use std::arch::x86_64::{
-    __m128i, __m512, __m512i, _mm_loadu_ps, _mm_loadu_si128, _mm256_castps_pd, _mm256_loadu_ps, _mm256_set1_epi64x, _mm512_broadcast_f32x4, _mm512_broadcast_f64x4, _mm512_castpd_ps, _mm512_and_si512,
-    _mm512_castsi256_si512, _mm512_castsi512_ps, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32,
-    _mm512_inserti64x4, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_blend_ps,
-    _mm512_multishift_epi64_epi8, _mm512_or_si512, _mm512_permutex2var_ps, _mm512_permutexvar_ps,
-    _mm512_set1_epi32, _mm512_set1_epi64, _mm512_setzero_ps, _mm512_slli_epi32,
-    _mm512_test_epi32_mask,
+    __m128i, __m512, __m512i, _mm_loadu_ps, _mm_loadu_si128, _mm256_castps_pd, _mm256_loadu_ps,
+    _mm256_set1_epi64x, _mm512_and_si512, _mm512_broadcast_f32x4, _mm512_broadcast_f64x4,
+    _mm512_castpd_ps, _mm512_castsi256_si512, _mm512_castsi512_ps, _mm512_cvtepi32_ps,
+    _mm512_cvtepu8_epi32, _mm512_inserti64x4, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_mask_blend_ps, _mm512_multishift_epi64_epi8, _mm512_or_si512, _mm512_permutex2var_ps,
+    _mm512_permutexvar_ps, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_setzero_ps,
+    _mm512_slli_epi32, _mm512_test_epi32_mask,
 };
 
 /// Codes of a step: one to each lane.

@@ -5,12 +5,13 @@
     reason = "instructions found at run time, whose loads take pointers of any alignment"
 )]
 
-use super::quads::LANES;
+use super::many_codes::LANES;
 use crate::kernels::avx2::across_eight;
 use std::arch::x86_64::{
-    __m512, __m512i, __mmask16, _mm_cvtsi32_si128, _mm256_add_ps, _mm256_castpd_ps, _mm256_setzero_ps, _mm256_storeu_ps,
-    _mm512_castps_pd, _mm512_castps512_ps256, _mm512_extractf64x4_pd,
-    _mm512_maskz_loadu_ps, _mm512_permutexvar_ps, _mm512_setr_epi32, _mm512_srl_epi32,
+    __m512, __m512i, __mmask16, _mm_cvtsi32_si128, _mm256_add_ps, _mm256_castpd_ps,
+    _mm256_setzero_ps, _mm256_storeu_ps, _mm512_castps_pd, _mm512_castps512_ps256,
+    _mm512_extractf64x4_pd, _mm512_maskz_loadu_ps, _mm512_permutexvar_ps, _mm512_setr_epi32,
+    _mm512_srl_epi32,
 };
 
 /// Writes the sums of all lanes of each of the first `rows` of `totals` to `sums[r · count + n]`: those of eight registers
@@ -47,7 +48,7 @@ pub(super) struct LaneGroups {
 }
 
 impl LaneGroups {
-    /// Of `lanes`, a power of two, each.
+    /// Of `lanes` each, a power of two; of more than there are, all have the first scale.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
     pub(super) fn new(lanes: usize) -> Self {
@@ -55,17 +56,17 @@ impl LaneGroups {
         let shift = _mm_cvtsi32_si128(lanes.trailing_zeros().cast_signed());
         Self {
             of_lane: _mm512_srl_epi32(all, shift),
-            all: u16::MAX >> (LANES - LANES / lanes),
+            all: u16::MAX >> (LANES - (LANES / lanes).max(1)),
         }
     }
 
-    /// The first of `scales`, one for each group, in the lanes of these.
+    /// The first of `scales`, one for each group, in the lanes of these; zeros where there are no more.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
     pub(super) fn scales(&self, scales: &[f32]) -> __m512 {
-        assert!(scales.len() >= self.all.count_ones() as usize);
+        let there = u16::MAX >> LANES.saturating_sub(scales.len()).min(LANES - 1);
         // SAFETY: there are as many.
-        let scales = unsafe { _mm512_maskz_loadu_ps(self.all, scales.as_ptr()) };
+        let scales = unsafe { _mm512_maskz_loadu_ps(self.all & there, scales.as_ptr()) };
         _mm512_permutexvar_ps(self.of_lane, scales)
     }
 }
