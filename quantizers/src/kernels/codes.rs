@@ -212,6 +212,11 @@ impl PackedCodes {
         bytemuck::cast_slice(&self.words[from..from + self.words_per_row + SLACK_WORDS])
     }
 
+    /// Bytes from the codes of a row to those of the next.
+    pub(super) fn bytes_per_row(&self) -> usize {
+        size_of::<u32>() * self.words_per_row
+    }
+
     /// [`CodeRow::table`] of row `row`.
     #[inline]
     pub(super) fn table(&self, row: usize) -> Option<Table<'_>> {

@@ -148,11 +148,20 @@ impl Order {
 }
 
 impl Bf16Input {
-    /// `each` in `order`, with the sums of groups of `group_size` inputs.
-    pub(super) fn each(each: &[&[f32]], order: Order, group_size: usize) -> Each<Self> {
+    /// `each` in `order`, with the sums of groups of `group_size` inputs if these are wanted.
+    pub(super) fn each(
+        each: &[&[f32]],
+        order: Order,
+        group_size: usize,
+        sums_are_wanted: bool,
+    ) -> Each<Self> {
         let rounded = each.iter().map(|input| Self {
             values: order.of(input, |x| bf16::from_f32(x).to_bits()),
-            group_sums: group_sums(input, group_size, to_bf16),
+            group_sums: if sums_are_wanted {
+                group_sums(input, group_size, to_bf16)
+            } else {
+                Scratch::zeros(input.len().div_ceil(group_size))
+            },
         });
         rounded.collect()
     }

@@ -329,7 +329,9 @@ impl<'a> Ready<'a> {
         let inputs = match form.numbers {
             Numbers::Floats(order) => Inputs::floats(each, order, group_size, form.group_sums),
             Numbers::FloatsOfBf16(order) => Inputs::floats_of_bf16(each, order, group_size),
-            Numbers::Bf16(order) => Inputs::Bf16(Bf16Input::each(each, order, group_size)),
+            Numbers::Bf16(order) => {
+                Inputs::Bf16(Bf16Input::each(each, order, group_size, form.group_sums))
+            }
             Numbers::Int16(order) => Inputs::Int16(RoundedInput::each(each, order, group_size)),
             Numbers::Int8(order) => Inputs::Int8(RoundedInput::each(each, order, group_size)),
         };

@@ -7,14 +7,19 @@
     clippy::cast_ptr_alignment,
     reason = "instructions found at run time, whose loads take pointers of any alignment"
 )]
+#![expect(
+    clippy::inline_always,
+    reason = "what is generic over instructions gets them from where it is used"
+)]
 
+use super::floats::table_of;
+use super::lookup::upper_words_twice;
 use super::many_codes::{Arithmetic, BLOCK, LANES};
 use super::spread::{Places, Spread, order_of_lanes};
 use crate::kernels::kernel::Order;
 use crate::kernels::table::Table;
 use std::arch::x86_64::{
-    __m128i, __m256i, __m512, __m512bh, __m512i, _mm_loadu_si128, _mm_unpackhi_epi8,
-    _mm_unpacklo_epi8, _mm256_loadu_si256, _mm256_set_m128i, _mm512_broadcast_i64x4,
+    __m256i, __m512, __m512bh, __m512i, _mm256_loadu_si256, _mm512_broadcast_i64x4,
     _mm512_castps_si512, _mm512_castsi256_si512, _mm512_cvtepi32_epi16, _mm512_cvtepu8_epi16,
     _mm512_dpbf16_ps, _mm512_loadu_si512, _mm512_permutexvar_epi16, _mm512_srli_epi16,
     _mm512_srli_epi32,
@@ -57,27 +62,11 @@ impl<const BITS: usize> Arithmetic for Bf16<BITS> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512bf16")]
     unsafe fn table(table: Option<Table<'_>>) -> __m512i {
-        let sixteen = match table {
-            Some(Table::Bytes(table)) => {
-                let [_, third, fourth] = &table.upper;
-                // SAFETY: sixteen bytes each.
-                let (third, fourth) = unsafe {
-                    (
-                        _mm_loadu_si128(third.as_ptr().cast::<__m128i>()),
-                        _mm_loadu_si128(fourth.as_ptr().cast::<__m128i>()),
-                    )
-                };
-                _mm256_set_m128i(
-                    _mm_unpackhi_epi8(third, fourth),
-                    _mm_unpacklo_epi8(third, fourth),
-                )
-            }
-            table => {
-                let values = super::floats::table_of::<BITS>(table);
-                upper_words(values)
-            }
-        };
-        _mm512_broadcast_i64x4(sixteen)
+        if let Some(Table::Bytes(table)) = table {
+            return upper_words_twice(table);
+        }
+        let values = _mm512_castps_si512(table_of::<BITS>(table));
+        _mm512_broadcast_i64x4(_mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(values)))
     }
 
     #[inline]
@@ -106,42 +95,49 @@ impl<const BITS: usize> Arithmetic for Bf16<BITS> {
         }
     }
 
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512bf16")]
+    #[inline(always)]
     unsafe fn add<const CODES: usize, const R: usize, const N: usize>(
         lanes: [__m512i; R],
         tables: &[__m512i; R],
         inputs: [*const u16; N],
         sums: &mut [[__m512; N]; R],
     ) {
-        // Two words to a lane.
-        for step in 0..CODES / 2 {
-            let mut weights = *tables;
-            for (weights, lanes) in weights.iter_mut().zip(lanes) {
-                let codes = match step * BITS {
-                    0 => lanes,
-                    1 => _mm512_srli_epi16::<1>(lanes),
-                    2 => _mm512_srli_epi16::<2>(lanes),
-                    3 => _mm512_srli_epi16::<3>(lanes),
-                    4 => _mm512_srli_epi16::<4>(lanes),
-                    6 => _mm512_srli_epi16::<6>(lanes),
-                    8 => _mm512_srli_epi16::<8>(lanes),
-                    9 => _mm512_srli_epi16::<9>(lanes),
-                    12 => _mm512_srli_epi16::<12>(lanes),
-                    bits => unreachable!("a code from bit {bits} on"),
-                };
-                *weights = _mm512_permutexvar_epi16(codes, *weights);
-            }
-            for n in 0..N {
-                // SAFETY: the caller's.
-                let x =
-                    unsafe { _mm512_loadu_si512(inputs[n].add(step * WORDS).cast::<__m512i>()) };
-                for r in 0..R {
-                    sums[r][n] = _mm512_dpbf16_ps(sums[r][n], bf16s(weights[r]), bf16s(x));
+        // SAFETY: the caller's.
+        unsafe {
+            // Two words to a lane.
+            for step in 0..CODES / 2 {
+                let mut weights = *tables;
+                for (weights, lanes) in weights.iter_mut().zip(lanes) {
+                    *weights = values::<BITS>(lanes, step, *weights);
+                }
+                for n in 0..N {
+                    let x = _mm512_loadu_si512(inputs[n].add(step * WORDS).cast::<__m512i>());
+                    for r in 0..R {
+                        sums[r][n] = _mm512_dpbf16_ps(sums[r][n], bf16s(weights[r]), bf16s(x));
+                    }
                 }
             }
         }
     }
+}
+
+/// What code `step` of each word stands for.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512bf16")]
+fn values<const BITS: usize>(words: __m512i, step: usize, table: __m512i) -> __m512i {
+    let codes = match step * BITS {
+        0 => words,
+        1 => _mm512_srli_epi16::<1>(words),
+        2 => _mm512_srli_epi16::<2>(words),
+        3 => _mm512_srli_epi16::<3>(words),
+        4 => _mm512_srli_epi16::<4>(words),
+        6 => _mm512_srli_epi16::<6>(words),
+        8 => _mm512_srli_epi16::<8>(words),
+        9 => _mm512_srli_epi16::<9>(words),
+        12 => _mm512_srli_epi16::<12>(words),
+        bits => unreachable!("a code from bit {bits} on"),
+    };
+    _mm512_permutexvar_epi16(codes, table)
 }
 
 #[inline]
@@ -149,11 +145,4 @@ impl<const BITS: usize> Arithmetic for Bf16<BITS> {
 fn bf16s(words: __m512i) -> __m512bh {
     // SAFETY: registers of the same size, any bits of which are values.
     unsafe { transmute::<__m512i, __m512bh>(words) }
-}
-
-/// The upper halves of sixteen values: all of those that bf16 holds.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512bf16")]
-fn upper_words(values: __m512) -> __m256i {
-    _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(_mm512_castps_si512(values)))
 }

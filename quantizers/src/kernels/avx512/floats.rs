@@ -7,6 +7,10 @@
     clippy::cast_ptr_alignment,
     reason = "instructions found at run time, whose loads take pointers of any alignment"
 )]
+#![expect(
+    clippy::inline_always,
+    reason = "what is generic over instructions gets them from where it is used"
+)]
 
 use super::lookup::sixteen_values;
 use super::many_codes::{Arithmetic, BLOCK, LANES};
@@ -90,24 +94,25 @@ impl<const BITS: usize> Arithmetic for Floats<BITS> {
         }
     }
 
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    #[inline(always)]
     unsafe fn add<const STEPS: usize, const R: usize, const N: usize>(
         lanes: [__m512i; R],
         tables: &[__m512; R],
         inputs: [*const f32; N],
         sums: &mut [[__m512; N]; R],
     ) {
-        for step in 0..STEPS {
-            let mut weights = *tables;
-            for (weights, lanes) in weights.iter_mut().zip(lanes) {
-                *weights = values::<BITS>(lanes, step, *weights);
-            }
-            for n in 0..N {
-                // SAFETY: the caller's.
-                let x = unsafe { _mm512_loadu_ps(inputs[n].add(step * LANES)) };
-                for r in 0..R {
-                    sums[r][n] = _mm512_fmadd_ps(weights[r], x, sums[r][n]);
+        // SAFETY: the caller's.
+        unsafe {
+            for step in 0..STEPS {
+                let mut weights = *tables;
+                for (weights, lanes) in weights.iter_mut().zip(lanes) {
+                    *weights = values::<BITS>(lanes, step, *weights);
+                }
+                for n in 0..N {
+                    let x = _mm512_loadu_ps(inputs[n].add(step * LANES));
+                    for r in 0..R {
+                        sums[r][n] = _mm512_fmadd_ps(weights[r], x, sums[r][n]);
+                    }
                 }
             }
         }

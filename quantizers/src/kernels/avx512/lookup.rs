@@ -8,13 +8,13 @@
 
 use crate::kernels::table::{ByteTable, Table};
 use std::arch::x86_64::{
-    __m128i, __m512, __m512i, _mm_loadu_ps, _mm_loadu_si128, _mm256_castps_pd, _mm256_loadu_ps,
-    _mm256_set1_epi64x, _mm512_and_si512, _mm512_broadcast_f32x4, _mm512_broadcast_f64x4,
-    _mm512_castpd_ps, _mm512_castsi256_si512, _mm512_castsi512_ps, _mm512_cvtepi32_ps,
-    _mm512_cvtepu8_epi32, _mm512_inserti64x4, _mm512_loadu_ps, _mm512_loadu_si512,
-    _mm512_mask_blend_ps, _mm512_multishift_epi64_epi8, _mm512_or_si512, _mm512_permutex2var_ps,
+    __m512, __m512i, _mm_loadu_ps, _mm256_castps_pd, _mm256_loadu_ps, _mm256_set1_epi64x,
+    _mm512_and_si512, _mm512_broadcast_f32x4, _mm512_broadcast_f64x4, _mm512_castpd_ps,
+    _mm512_castsi256_si512, _mm512_castsi512_ps, _mm512_cvtepi32_ps, _mm512_inserti64x4,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_blend_ps, _mm512_maskz_loadu_epi8,
+    _mm512_maskz_permutexvar_epi8, _mm512_multishift_epi64_epi8, _mm512_permutex2var_ps,
     _mm512_permutexvar_ps, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_setzero_ps,
-    _mm512_slli_epi32, _mm512_test_epi32_mask,
+    _mm512_test_epi32_mask,
 };
 
 /// Codes of a step: one to each lane.
@@ -121,16 +121,46 @@ pub(super) fn sixteen_values(table: Table<'_>) -> __m512 {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
 fn sixteen_of(table: &ByteTable) -> __m512 {
-    // SAFETY: sixteen bytes.
-    let plane = |bytes: &[u8; 16]| unsafe {
-        _mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.as_ptr().cast::<__m128i>()))
-    };
-    let [second, third, fourth] = table.upper.each_ref().map(plane);
-    let lower = _mm512_or_si512(
-        _mm512_slli_epi32::<8>(second),
-        _mm512_slli_epi32::<16>(third),
-    );
-    _mm512_castsi512_ps(_mm512_or_si512(lower, _mm512_slli_epi32::<24>(fourth)))
+    /// Upper bytes of each lane from the planes, and a zero lowest.
+    static PLACES: [u8; 64] = places_of_planes::<4>(1);
+    _mm512_castsi512_ps(bytes_of_planes(table, &PLACES, 0xeeee_eeee_eeee_eeee))
+}
+
+/// The upper words of the values of `table`, twice.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+pub(super) fn upper_words_twice(table: &ByteTable) -> __m512i {
+    static PLACES: [u8; 64] = places_of_planes::<2>(0);
+    bytes_of_planes(table, &PLACES, u64::MAX)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+fn bytes_of_planes(table: &ByteTable, places: &[u8; 64], kept: u64) -> __m512i {
+    let planes: &[u8] = table.upper.as_flattened();
+    // SAFETY: 64 bytes of places; of planes no more are read than there are.
+    unsafe {
+        let places = _mm512_loadu_si512(places.as_ptr().cast::<__m512i>());
+        let planes = _mm512_maskz_loadu_epi8(u64::MAX >> (64 - 48), planes.as_ptr().cast::<i8>());
+        _mm512_maskz_permutexvar_epi8(kept, places, planes)
+    }
+}
+
+/// Where in the three planes of a table the bytes of values of `WIDTH` bytes lie, those of the last planes uppermost. The
+/// lowest `zeros` of a value are in none.
+const fn places_of_planes<const WIDTH: usize>(zeros: usize) -> [u8; 64] {
+    let mut places = [0; 64];
+    let mut byte = 0;
+    while byte < 64 {
+        let (value, nth) = (byte / WIDTH % 16, byte % WIDTH);
+        if nth >= zeros {
+            #[expect(clippy::cast_possible_truncation, reason = "below 48")]
+            let place = (16 * (3 + nth - WIDTH) + value) as u8;
+            places[byte] = place;
+        }
+        byte += 1;
+    }
+    places
 }
 
 /// In the lowest byte of each lane, where its code begins: in eight bytes from the first code on, or, where sixteen codes do

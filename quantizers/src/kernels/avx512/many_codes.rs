@@ -24,7 +24,7 @@ pub(super) const LANES: usize = 16;
 pub(super) const BLOCK: usize = 4 * LANES;
 /// Bits of the widest codes of which a lane holds eight.
 pub(super) const MOST_BITS: u8 = 4;
-/// How far ahead of what is multiplied codes are fetched.
+/// How far ahead of what is multiplied codes are fetched, at least.
 const AHEAD: usize = 8192;
 
 /// How codes are looked up and multiplied.
@@ -130,6 +130,7 @@ unsafe fn add_rows<A: Arithmetic, const R: usize, const N: usize>(
     unsafe {
         let mut rows = Rows {
             arithmetic,
+            ahead: AHEAD.max(R * codes.bytes_per_row()),
             bytes: [codes.bytes_of(first).as_ptr(); R],
             tables: [A::table(codes.table(first)); R],
             inputs,
@@ -166,6 +167,8 @@ unsafe fn add_rows<A: Arithmetic, const R: usize, const N: usize>(
 /// `R` rows and what they are multiplied with.
 struct Rows<'a, A: Arithmetic, const R: usize, const N: usize> {
     arithmetic: &'a A,
+    /// Where codes are fetched, behind those that are multiplied.
+    ahead: usize,
     bytes: [*const u8; R],
     tables: [A::Table; R],
     inputs: [*const A::Input; N],
@@ -230,7 +233,7 @@ impl<A: Arithmetic, const R: usize, const N: usize> Rows<'_, A, R, N> {
             unsafe {
                 *bytes = bytes.add(at / 8 * A::BITS);
                 // The processor reads ahead by itself, but too little beside so much that is computed.
-                _mm_prefetch::<_MM_HINT_T1>(bytes.wrapping_add(AHEAD).cast());
+                _mm_prefetch::<_MM_HINT_T1>(bytes.wrapping_add(self.ahead).cast());
             }
         }
         here
