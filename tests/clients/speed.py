@@ -35,7 +35,7 @@ def ours(quench, folder, compute, threads):
     return {(test["n_prompt"], test["n_gen"]): test["avg_ts"] for test in found}
 
 
-COMPUTES = ("f32", "int16", "int8")
+COMPUTES = ("f32", "bf16", "int16", "int8")
 
 
 def divergence(args, folder, compute):

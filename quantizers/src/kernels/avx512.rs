@@ -1,7 +1,8 @@
-//! Sums with AVX-512 and its byte permutations (VBMI): sixteen weights at a time.
+//! Sums with AVX-512 and its byte permutations (VBMI).
 //!
-//! Sixteen codes of up to 4 bits are picked out of eight bytes by one instruction, and looked up by one more: a register holds
-//! 16 values. Tables of 32 and 64 values take two and four registers. There is room for the sums of eight inputs, so
+//! Codes of up to 4 bits are looked up 128 at a time, from the lanes of a register that holds eight in each, and multiplied
+//! as f32 or, where the processor has such products, as bf16. Wider codes are picked out of eight bytes, sixteen at a time:
+//! tables of 32 and 64 values take two and four registers. There is room for the sums of eight inputs, so
 //! that nothing which was looked up is ever written to memory. Wider tables are looked up with AVX2.
 
 #![expect(unsafe_code, reason = "instructions found at run time")]
