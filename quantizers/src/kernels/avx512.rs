@@ -123,7 +123,7 @@ impl Kernel for Avx512 {
                         Blocks::Many => {
                             let inputs: [_; N] = std::array::from_fn(|n| inputs[n].as_ptr());
                             many_floats(rows, inputs, sums, count);
-                            subtract_zeros(rows, group_sums.iter().copied(), sums, count);
+                            subtract_zeros(rows, &group_sums.iter().copied(), sums, count);
                         }
                         Blocks::Sixteens => of_bits::<N>(rows, inputs, group_sums, sums, count),
                     }
@@ -151,7 +151,7 @@ impl Kernel for Avx512 {
                 // SAFETY: the features and lengths were checked above.
                 unsafe { many_bf16(rows, inputs, sums, count) };
                 let group_sums = few.iter().map(|input| input.group_sums.as_slice());
-                subtract_zeros(rows, group_sums, sums, count);
+                subtract_zeros(rows, &group_sums, sums, count);
             });
         }
     }
@@ -197,7 +197,7 @@ fn executes(codes: &PackedCodes) -> Option<Blocks> {
 /// Takes off the sums of each row what its zeros are to.
 fn subtract_zeros<'a>(
     rows: &CodeRows<'_>,
-    group_sums: impl Iterator<Item = &'a [f32]> + Clone,
+    group_sums: &(impl Iterator<Item = &'a [f32]> + Clone),
     sums: &mut [f32],
     count: usize,
 ) {

@@ -97,13 +97,13 @@ fn linear_layers_with_and_without_rows_and_bias() {
 fn norms_of_rows_and_of_heads() {
     for with_bias in [false, true] {
         compare("norm", [[2, 3, 20]], |[x], device| {
-            let weight = wave([20], 0.9, device).into();
-            let bias = wave([20], 2.3, device).into();
+            let weight = wave([20], 0.9, device);
+            let bias = wave([20], 2.3, device);
             norm(x, &weight, with_bias.then_some(&bias), 1e-5)
         });
         compare("norm of a view", [[2, 3, 4, 20]], |[x], device| {
-            let weight = wave([20], 0.9, device).into();
-            let bias = wave([20], 2.3, device).into();
+            let weight = wave([20], 0.9, device);
+            let bias = wave([20], 2.3, device);
             norm(x.swap_dims(1, 2), &weight, with_bias.then_some(&bias), 1e-5)
         });
     }
