@@ -23,7 +23,8 @@ use super::checks::{check_bf16, check_floats, check_rounded, check_row, check_wo
 use super::code_row::CodeRow;
 use super::codes::{CodeRows, PackedCodes};
 use super::inputs::{Bf16Input, ROUNDED_TOGETHER, RoundedInput};
-use super::kernel::{Kernel, Order};
+use super::kernel::Kernel;
+use super::order::Order;
 use bf16::Bf16;
 use floats::Floats;
 use many_codes::Arithmetic;

@@ -1,6 +1,6 @@
 //! Inputs as kernels read them.
 
-use super::kernel::Order;
+use super::order::Order;
 use super::packed::PackedMatrix;
 use crate::scratch::{Reusable, Scratch};
 use half::bf16;
@@ -121,30 +121,6 @@ fn in_order(input: &[f32], order: Order) -> Ordered<'_> {
         return Ordered::AsItCame(input);
     }
     Ordered::Moved(order.of(input, |x| x))
-}
-
-impl Order {
-    /// What `input` becomes in this order, each value as `value` says.
-    fn of<T: Reusable>(self, input: &[f32], value: impl Fn(f32) -> T) -> Scratch<T> {
-        let longest = self.blocks.last().map_or(0, |block| block.len());
-        let mut ordered = Scratch::with_capacity(input.len() + longest);
-        let mut left = input;
-        for places in self.blocks {
-            let mut blocks = left.chunks_exact(places.len());
-            for block in &mut blocks {
-                ordered.extend(places.iter().map(|at| value(block[*at])));
-            }
-            left = blocks.remainder();
-        }
-        match self.blocks.last() {
-            Some(places) if self.is_padded && !left.is_empty() => {
-                let padded = |at: &usize| left.get(*at).copied().unwrap_or(0.0);
-                ordered.extend(places.iter().map(|at| value(padded(at))));
-            }
-            _ => ordered.extend(left.iter().map(|x| value(*x))),
-        }
-        ordered
-    }
 }
 
 impl Bf16Input {

@@ -3,24 +3,7 @@
 use super::code_row::CodeRow;
 use super::codes::{CodeRows, PackedCodes};
 use super::inputs::{Bf16Input, ROUNDED_TOGETHER, RoundedInput};
-
-/// How the inputs of a kernel are to stand.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Order {
-    /// Where in a block of as many inputs the ones that are multiplied first to last stand: of the longest blocks, of which
-    /// there are as many as fit, and then of shorter ones in what is left over.
-    pub(super) blocks: &'static [&'static [usize]],
-    /// Whether what is left over in the end is filled up with zeros to one of the shortest blocks; else it stands as it comes.
-    pub(super) is_padded: bool,
-}
-
-impl Order {
-    /// As they come.
-    pub(super) const AS_THEY_COME: Self = Self {
-        blocks: &[],
-        is_padded: false,
-    };
-}
+use super::order::Order;
 
 /// Sums of rows of a matrix with a few inputs at a time.
 pub(super) trait Kernel: Sync {

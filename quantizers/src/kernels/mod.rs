@@ -17,6 +17,7 @@ mod compute;
 mod halves;
 mod inputs;
 mod kernel;
+mod order;
 mod packed;
 mod product;
 mod scalar;

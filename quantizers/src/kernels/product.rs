@@ -3,7 +3,8 @@
 use super::chosen::kernel;
 use super::compute::Compute;
 use super::inputs::{Bf16Input, Each, Inputs, ROUNDED_TOGETHER, RoundedInput};
-use super::kernel::{Kernel, Order};
+use super::kernel::Kernel;
+use super::order::Order;
 use super::packed::{Dense, PackedMatrix};
 use super::sparse::BLOCK_ROWS;
 use crate::linalg::product::{Strided, multiply};

@@ -16,7 +16,7 @@ use super::floats::table_of;
 use super::lookup::upper_words_twice;
 use super::many_codes::{Arithmetic, BLOCK, LANES};
 use super::spread::{Places, Spread, order_of_lanes};
-use crate::kernels::kernel::Order;
+use crate::kernels::order::Order;
 use crate::kernels::table::Table;
 use std::arch::x86_64::{
     __m256i, __m512, __m512bh, __m512i, _mm256_loadu_si256, _mm512_broadcast_i64x4,

@@ -15,7 +15,7 @@
 use super::lookup::sixteen_values;
 use super::many_codes::{Arithmetic, BLOCK, LANES};
 use super::spread::{Places, Spread, order_of_lanes};
-use crate::kernels::kernel::Order;
+use crate::kernels::order::Order;
 use crate::kernels::table::Table;
 use std::arch::x86_64::{
     __m128i, __m256i, __m512, __m512i, _mm_loadu_si128, _mm256_loadu_si256, _mm512_castsi128_si512,
