@@ -1,10 +1,12 @@
 //! Inputs as kernels read them.
 
 use super::order::Order;
-use super::packed::PackedMatrix;
 use crate::scratch::{Reusable, Scratch};
 use half::bf16;
 use smallvec::SmallVec;
+
+/// Inputs that are multiplied together, and come out bit by bit as each does alone.
+pub(super) const FEW: usize = 8;
 
 /// Inputs that share a scale where they are rounded.
 pub(super) const ROUNDED_TOGETHER: usize = 32;
@@ -25,7 +27,7 @@ pub(super) trait Integer: Reusable + Into<i32> {
 }
 
 /// One for each of a few inputs.
-pub(super) type Each<T> = SmallVec<[T; PackedMatrix::MOST_ALIKE]>;
+pub(super) type Each<T> = SmallVec<[T; FEW]>;
 
 /// Inputs of one product, `[cols]` each.
 pub(super) enum Inputs<'a> {

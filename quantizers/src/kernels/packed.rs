@@ -4,6 +4,7 @@ use super::chosen::kernel;
 use super::codes::PackedCodes;
 use super::compute::Compute;
 use super::halves::Halves;
+use super::inputs::FEW;
 use super::sparse::SparseRows;
 use crate::tensor::{Encoding, FloatType, QuantizedTensor, Scheme, SchemeKind};
 use std::ops::Range;
@@ -27,7 +28,7 @@ pub(super) enum Dense {
 
 impl PackedMatrix {
     /// Up to so many inputs that are multiplied together come out bit by bit as each does alone.
-    pub const MOST_ALIKE: usize = 8;
+    pub const MOST_ALIKE: usize = FEW;
 
     /// The packed form of `tensor`; `None` for encodings that are not executed packed: trellis codes, and grids whose
     /// groups are no neighbours; and for outliers in columns beyond the 65,536th.

@@ -13,8 +13,9 @@
 )]
 
 use super::lookup::sixteen_values;
-use super::many_codes::{Arithmetic, BLOCK, LANES};
+use super::many_codes::{Arithmetic, BLOCK};
 use super::spread::{Places, Spread, order_of_lanes};
+use super::totals::LANES;
 use crate::kernels::order::Order;
 use crate::kernels::table::Table;
 use std::arch::x86_64::{

@@ -9,7 +9,7 @@
     reason = "what is generic over instructions gets them from where it is used"
 )]
 
-use super::totals::{LaneGroups, sum_lanes};
+use super::totals::{LANES, LaneGroups, sum_lanes};
 use crate::kernels::codes::{CodeRows, PackedCodes};
 use crate::kernels::table::Table;
 use std::arch::x86_64::{
@@ -18,8 +18,6 @@ use std::arch::x86_64::{
 };
 use std::ops::Range;
 
-/// Lanes of a register of f32.
-pub(super) const LANES: usize = 16;
 /// Codes of half a step, four to each lane; inputs are padded to whole ones.
 pub(super) const BLOCK: usize = 4 * LANES;
 /// Bits of the widest codes of which a lane holds eight.

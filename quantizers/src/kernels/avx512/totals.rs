@@ -5,7 +5,6 @@
     reason = "instructions found at run time, whose loads take pointers of any alignment"
 )]
 
-use super::many_codes::LANES;
 use crate::kernels::avx2::across_eight;
 use std::arch::x86_64::{
     __m512, __m512i, __mmask16, _mm_cvtsi32_si128, _mm256_add_ps, _mm256_castpd_ps,
@@ -13,6 +12,9 @@ use std::arch::x86_64::{
     _mm512_extractf64x4_pd, _mm512_maskz_loadu_ps, _mm512_permutexvar_ps, _mm512_setr_epi32,
     _mm512_srl_epi32,
 };
+
+/// Lanes of a register of f32.
+pub(super) const LANES: usize = 16;
 
 /// Writes the sums of all lanes of each of the first `rows` of `totals` to `sums[r · count + n]`: those of eight registers
 /// take the time of two.
