@@ -221,12 +221,17 @@ fn of_bits<const N: usize>(
 ) {
     // SAFETY: the caller has checked the lengths.
     unsafe {
-        with_bits!(rows.codes, BITS =>
-            rows::sums::<BITS, N>(rows, inputs, group_sums, sums, count));
+        match rows.codes.bits {
+            5 => rows::sums::<5, N>(rows, inputs, group_sums, sums, count),
+            6 => rows::sums::<6, N>(rows, inputs, group_sums, sums, count),
+            7 => rows::sums::<7, N>(rows, inputs, group_sums, sums, count),
+            8 => rows::sums::<8, N>(rows, inputs, group_sums, sums, count),
+            bits => unreachable!("codes of {bits} bits, sixteen at a time"),
+        }
     }
 }
 
-/// As many rows at a time as there are registers for.
+/// Sums of codes of up to four bits with the instructions of an arithmetic.
 macro_rules! many_codes {
     ($name:ident, $arithmetic:ident, $features:literal) => {
         #[target_feature(enable = $features)]
@@ -238,24 +243,12 @@ macro_rules! many_codes {
         ) {
             // SAFETY: the caller has checked lengths and features.
             unsafe {
-                match (rows.codes.bits, N) {
-                    (1, 1 | 2) => {
-                        many_codes::sums::<$arithmetic<1>, 4, N>(rows, inputs, sums, count)
-                    }
-                    (1, _) => many_codes::sums::<$arithmetic<1>, 2, N>(rows, inputs, sums, count),
-                    (2, 1 | 2) => {
-                        many_codes::sums::<$arithmetic<2>, 4, N>(rows, inputs, sums, count)
-                    }
-                    (2, _) => many_codes::sums::<$arithmetic<2>, 2, N>(rows, inputs, sums, count),
-                    (3, 1 | 2) => {
-                        many_codes::sums::<$arithmetic<3>, 4, N>(rows, inputs, sums, count)
-                    }
-                    (3, _) => many_codes::sums::<$arithmetic<3>, 2, N>(rows, inputs, sums, count),
-                    (4, 1 | 2) => {
-                        many_codes::sums::<$arithmetic<4>, 4, N>(rows, inputs, sums, count)
-                    }
-                    (4, _) => many_codes::sums::<$arithmetic<4>, 2, N>(rows, inputs, sums, count),
-                    (bits, _) => unreachable!("codes of {bits} bits, eight to a lane"),
+                match rows.codes.bits {
+                    1 => many_codes::sums::<$arithmetic<1>, N>(rows, inputs, sums, count),
+                    2 => many_codes::sums::<$arithmetic<2>, N>(rows, inputs, sums, count),
+                    3 => many_codes::sums::<$arithmetic<3>, N>(rows, inputs, sums, count),
+                    4 => many_codes::sums::<$arithmetic<4>, N>(rows, inputs, sums, count),
+                    bits => unreachable!("codes of {bits} bits, eight to a lane"),
                 }
             }
         }

@@ -84,21 +84,30 @@ pub(super) struct RoundedInput<'a, T: Reusable> {
     pub(super) input: &'a [f32],
 }
 
+/// Consecutive inputs that share a scale of the weights.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Groups {
+    /// Inputs of each.
+    pub(super) size: usize,
+    /// Whether the sums of their inputs are wanted; else they are zeros.
+    pub(super) sums_are_wanted: bool,
+}
+
+impl Groups {
+    /// The sum of each group of `input`, each value as `value` says.
+    fn sums(self, input: &[f32], value: impl Fn(f32) -> f32) -> Scratch<f32> {
+        let groups = input.chunks(self.size);
+        if !self.sums_are_wanted {
+            return Scratch::zeros(groups.len());
+        }
+        Scratch::collected(groups.map(|group| group.iter().map(|x| value(*x)).sum()))
+    }
+}
+
 impl<'a> Inputs<'a> {
-    /// `each` in `order`, with the sums of groups of `group_size` inputs if these are wanted.
-    pub(super) fn floats(
-        each: &[&'a [f32]],
-        order: Order,
-        group_size: usize,
-        sums_are_wanted: bool,
-    ) -> Self {
-        let sums = |input: &&[f32]| {
-            if sums_are_wanted {
-                group_sums(input, group_size, |x| x)
-            } else {
-                Scratch::zeros(input.len().div_ceil(group_size))
-            }
-        };
+    /// `each` in `order`.
+    pub(super) fn floats(each: &[&'a [f32]], order: Order, groups: Groups) -> Self {
+        let sums = |input: &&[f32]| groups.sums(input, |x| x);
         Self::Floats {
             each: each.iter().map(|input| in_order(input, order)).collect(),
             group_sums: each.iter().map(sums).collect(),
@@ -106,13 +115,11 @@ impl<'a> Inputs<'a> {
     }
 
     /// The same of `each` as bf16 holds them, for kernels that multiply f32 alone.
-    pub(super) fn floats_of_bf16(each: &[&'a [f32]], order: Order, group_size: usize) -> Self {
-        let sums = |input: &&[f32]| group_sums(input, group_size, to_bf16);
+    pub(super) fn floats_of_bf16(each: &[&[f32]], order: Order, groups: Groups) -> Self {
+        let rounded = |input: &&[f32]| Ordered::Moved(order.of(input, to_bf16));
+        let sums = |input: &&[f32]| groups.sums(input, to_bf16);
         Self::Floats {
-            each: each
-                .iter()
-                .map(|input| Ordered::Moved(order.of(input, to_bf16)))
-                .collect(),
+            each: each.iter().map(rounded).collect(),
             group_sums: each.iter().map(sums).collect(),
         }
     }
@@ -126,20 +133,11 @@ fn in_order(input: &[f32], order: Order) -> Ordered<'_> {
 }
 
 impl Bf16Input {
-    /// `each` in `order`, with the sums of groups of `group_size` inputs if these are wanted.
-    pub(super) fn each(
-        each: &[&[f32]],
-        order: Order,
-        group_size: usize,
-        sums_are_wanted: bool,
-    ) -> Each<Self> {
+    /// `each` in `order`.
+    pub(super) fn each(each: &[&[f32]], order: Order, groups: Groups) -> Each<Self> {
         let rounded = each.iter().map(|input| Self {
             values: order.of(input, |x| bf16::from_f32(x).to_bits()),
-            group_sums: if sums_are_wanted {
-                group_sums(input, group_size, to_bf16)
-            } else {
-                Scratch::zeros(input.len().div_ceil(group_size))
-            },
+            group_sums: groups.sums(input, to_bf16),
         });
         rounded.collect()
     }
@@ -148,12 +146,6 @@ impl Bf16Input {
 /// `x` as bf16 holds it.
 fn to_bf16(x: f32) -> f32 {
     bf16::from_f32(x).to_f32()
-}
-
-/// Sums of each `group_size` of `input`, each value as `value` says.
-fn group_sums(input: &[f32], group_size: usize, value: impl Fn(f32) -> f32) -> Scratch<f32> {
-    let groups = input.chunks(group_size);
-    Scratch::collected(groups.map(|group| group.iter().map(|x| value(*x)).sum()))
 }
 
 impl<'a, T: Integer> RoundedInput<'a, T> {

@@ -2,7 +2,7 @@
 
 use super::chosen::kernel;
 use super::compute::Compute;
-use super::inputs::{Bf16Input, Each, Inputs, ROUNDED_TOGETHER, RoundedInput};
+use super::inputs::{Bf16Input, Each, Groups, Inputs, ROUNDED_TOGETHER, RoundedInput};
 use super::kernel::Kernel;
 use super::order::Order;
 use super::packed::{Dense, PackedMatrix};
@@ -270,9 +270,7 @@ pub(super) struct Ready<'a> {
 #[derive(PartialEq)]
 struct Form {
     numbers: Numbers,
-    /// Inputs that share a scale of the weights.
-    group_size: usize,
-    group_sums: bool,
+    groups: Groups,
 }
 
 #[derive(PartialEq)]
@@ -308,8 +306,10 @@ impl<'a> Ready<'a> {
                     Compute::Int16 => Numbers::Int16(kernel.int16_order(codes)),
                     Compute::Int8 => Numbers::Int8(kernel.int8_order(codes)),
                 },
-                group_size: codes.group_size,
-                group_sums: codes.has_zeros(),
+                groups: Groups {
+                    size: codes.group_size,
+                    sums_are_wanted: codes.has_zeros(),
+                },
             })),
             Dense::Halves(_) => None,
         };
@@ -326,15 +326,13 @@ impl<'a> Ready<'a> {
         if let Some(at) = self.forms.iter().position(|(found, _)| *found == form) {
             return at;
         }
-        let (each, group_size) = (&self.each, form.group_size);
+        let (each, groups) = (&self.each, form.groups);
         let inputs = match form.numbers {
-            Numbers::Floats(order) => Inputs::floats(each, order, group_size, form.group_sums),
-            Numbers::FloatsOfBf16(order) => Inputs::floats_of_bf16(each, order, group_size),
-            Numbers::Bf16(order) => {
-                Inputs::Bf16(Bf16Input::each(each, order, group_size, form.group_sums))
-            }
-            Numbers::Int16(order) => Inputs::Int16(RoundedInput::each(each, order, group_size)),
-            Numbers::Int8(order) => Inputs::Int8(RoundedInput::each(each, order, group_size)),
+            Numbers::Floats(order) => Inputs::floats(each, order, groups),
+            Numbers::FloatsOfBf16(order) => Inputs::floats_of_bf16(each, order, groups),
+            Numbers::Bf16(order) => Inputs::Bf16(Bf16Input::each(each, order, groups)),
+            Numbers::Int16(order) => Inputs::Int16(RoundedInput::each(each, order, groups.size)),
+            Numbers::Int8(order) => Inputs::Int8(RoundedInput::each(each, order, groups.size)),
         };
         self.forms.push((form, inputs));
         self.forms.len() - 1

@@ -72,15 +72,36 @@ pub(super) fn executes(codes: &PackedCodes) -> bool {
         || (group >= LANES && longest.is_multiple_of(group))
 }
 
-/// `sums[r · count + n]` of `rows` with the `N` inputs at `inputs`, in the order of `A`; zeros are not subtracted. `R` rows
-/// at a time: the sum of each is one chain of additions, and as many of them have to be under way as keep the processor
-/// from waiting.
+/// `sums[r · count + n]` of `rows` with the `N` inputs at `inputs`, in the order of `A`; zeros are not subtracted. The sum
+/// of each row is one chain of additions; as many rows are multiplied at a time as keep the processor from waiting for
+/// these, and as there are registers for.
 ///
 /// # Safety
 /// Inputs have as many values as the rows and are padded to whole blocks, 48 bytes can be read behind the codes of a row,
 /// and the processor has the instructions of `A`.
 #[inline(always)]
-pub(super) unsafe fn sums<A: Arithmetic, const R: usize, const N: usize>(
+pub(super) unsafe fn sums<A: Arithmetic, const N: usize>(
+    rows: &CodeRows<'_>,
+    inputs: [*const A::Input; N],
+    sums: &mut [f32],
+    count: usize,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        if const { N <= 2 } {
+            sums_of_tall::<A, 4, N>(rows, inputs, sums, count);
+        } else {
+            sums_of_tall::<A, 2, N>(rows, inputs, sums, count);
+        }
+    }
+}
+
+/// [`sums`], `R` rows at a time.
+///
+/// # Safety
+/// As [`sums`].
+#[inline(always)]
+unsafe fn sums_of_tall<A: Arithmetic, const R: usize, const N: usize>(
     rows: &CodeRows<'_>,
     inputs: [*const A::Input; N],
     sums: &mut [f32],
